@@ -1,0 +1,138 @@
+//! Images per second of the CPU engine: inference and whole training steps (forward, backward,
+//! SGD with momentum) on random pictures.
+//!
+//! ```text
+//! cargo bench --bench engine -- [BACKBONE ...] [--batch N] [--size N] [--rounds N] [--threads N]
+//!                               [--frozen-stages N] [--batch-norm running|batch] [--serve]
+//! ```
+//!
+//! With `--serve` it runs one `train` or `infer` for each such line on the standard input and
+//! answers with the seconds taken: `benches/peer/engine.py` alternates with PyTorch in this way.
+
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use dbloss::Result;
+use dbloss::model::Parameters;
+use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind};
+use dbloss::optim::{Sgd, SgdConfig};
+
+/// A network, its optimiser and a batch.
+struct Bench {
+    parameters: Parameters,
+    backbone: Backbone,
+    optimizer: Sgd,
+    images: Tensor,
+}
+
+impl Bench {
+    fn new(config: &BackboneConfig, batch: usize, size: usize) -> Result<Self> {
+        let mut parameters = Parameters::new();
+        Ok(Bench {
+            backbone: Backbone::new(config, &mut parameters, &Device::Cpu, 0)?,
+            parameters,
+            optimizer: Sgd::new(SgdConfig::default()),
+            images: Tensor::rand(-1f32, 1f32, (batch, size, size, 3), &Device::Cpu)?,
+        })
+    }
+
+    /// Seconds of one pass over the batch.
+    fn infer(&mut self) -> Result<f64> {
+        let start = Instant::now();
+        self.backbone.features(&self.images)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Seconds of one training step.
+    fn train(&mut self) -> Result<f64> {
+        let start = Instant::now();
+        let (features, tape) = self.backbone.forward_train(&self.images)?;
+        let gradients = tape.backward(&features.sqr()?.mean_all()?.backward()?)?;
+        for parameter in self.parameters.trainable() {
+            if let Some(gradient) = gradients.get(&parameter.name) {
+                let (name, var) = (&parameter.name, &parameter.var);
+                self.optimizer.update(name, var, gradient, 1e-6, 1.0)?;
+            }
+        }
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text = |name: &str| {
+        let place = arguments.iter().position(|a| a == name)?;
+        arguments.get(place + 1).cloned()
+    };
+    let number = |name: &str, default: i32| {
+        text(name)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(default)
+    };
+    let (batch, size) = (
+        number("--batch", 32) as usize,
+        number("--size", 224) as usize,
+    );
+    let rounds = number("--rounds", 3).max(1);
+    let threads = number("--threads", 0) as usize;
+    if let Err(error) = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+    {
+        eprintln!("{error}");
+    }
+    let chosen = |kind: &BackboneKind| arguments.iter().any(|a| a == kind.name());
+    let any = BackboneKind::ALL.iter().any(chosen);
+    let serve = arguments.iter().any(|a| a == "--serve");
+    if !serve {
+        println!("{rounds} rounds, batch {batch}, {size} x {size}: median images per second");
+    }
+    for kind in BackboneKind::ALL.into_iter().filter(|k| !any || chosen(k)) {
+        let config = BackboneConfig {
+            name: kind,
+            frozen_stages: number("--frozen-stages", 1),
+            norm_eval: text("--batch-norm").as_deref() != Some("batch"),
+        };
+        let mut bench = Bench::new(&config, batch, size)?;
+        if serve {
+            return answer(&mut bench);
+        }
+        let mut times = [Vec::new(), Vec::new()];
+        for round in 0..=rounds {
+            let seconds = [bench.infer()?, bench.train()?];
+            // The first round warms up.
+            if round > 0 {
+                for (times, seconds) in times.iter_mut().zip(seconds) {
+                    times.push(seconds);
+                }
+            }
+        }
+        let [inference, training] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            batch as f64 / times[times.len() / 2]
+        });
+        println!("{kind:>14}: inference {inference:7.1}, training {training:7.1}");
+    }
+    Ok(())
+}
+
+/// Runs what each line of the standard input names.
+fn answer(bench: &mut Bench) -> Result<()> {
+    for line in std::io::stdin()
+        .lock()
+        .lines()
+        .map_while(std::io::Result::ok)
+    {
+        let seconds = match line.trim() {
+            "infer" => bench.infer()?,
+            "train" => bench.train()?,
+            _ => break,
+        };
+        println!("{seconds}");
+        if std::io::stdout().flush().is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

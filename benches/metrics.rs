@@ -1,0 +1,96 @@
+//! Time of AP at 100,000 x 80 and of 1,000 bootstrap resamples at 5,000 x 80.
+//!
+//! `cargo bench --bench metrics` prints the times. With `-- --serve` it reads lines from the
+//! standard input and answers each with one: `load SCORES TARGETS CLASSES` (files of little-endian
+//! f32 and of bytes) with the number of images, `ap` with seconds and the mean AP. That is how
+//! `benches/peer/metrics.py` takes turns with it.
+
+use std::io::BufRead;
+use std::time::Instant;
+
+use dbloss::data::labels::Group;
+use dbloss::metrics::{
+    ApMethod, Bootstrap, ScoreTable, average_precision_per_class, bootstrap_map,
+};
+use dbloss::rng::Stream;
+
+fn main() -> anyhow::Result<()> {
+    if std::env::args().any(|argument| argument == "--serve") {
+        return serve();
+    }
+    println!(
+        "best (median) of 5, {} threads",
+        rayon::current_num_threads()
+    );
+    let (scores, targets) = random(100_000);
+    let table = ScoreTable::new(&scores, &targets, 80)?;
+    report("AP, 100,000 x 80, f32", || {
+        std::hint::black_box(average_precision_per_class(&table, ApMethod::Area));
+    });
+    let wide: Vec<f64> = scores.iter().map(|&s| f64::from(s)).collect();
+    let table = ScoreTable::new(&wide, &targets, 80)?;
+    report("AP, 100,000 x 80, f64", || {
+        std::hint::black_box(average_precision_per_class(&table, ApMethod::Area));
+    });
+    let (scores, targets) = random(5_000);
+    let table = ScoreTable::new(&scores, &targets, 80)?;
+    report("bootstrap of mAP, 1,000 x 5,000 x 80", || {
+        let _ = std::hint::black_box(bootstrap_map(
+            &table,
+            &[Group::Head; 80],
+            &Bootstrap::default(),
+        ));
+    });
+    Ok(())
+}
+
+fn report(name: &str, work: impl Fn()) {
+    let mut times: Vec<f64> = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("{name:40} {:.3} s ({:.3} s)", times[0], times[2]);
+}
+
+fn random(images: usize) -> (Vec<f32>, Vec<u8>) {
+    let mut stream = Stream::new(0, "bench", 0, 0);
+    let targets: Vec<u8> = (0..images * 80)
+        .map(|_| u8::from(stream.chance(0.036)))
+        .collect();
+    let scores = (targets.iter())
+        .map(|&target| (stream.normal() + f64::from(target)) as f32)
+        .collect();
+    (scores, targets)
+}
+
+fn serve() -> anyhow::Result<()> {
+    let (mut scores, mut targets, mut classes) = (Vec::new(), Vec::new(), 0);
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["load", scores_file, targets_file, count] => {
+                classes = count.parse()?;
+                scores = (std::fs::read(scores_file)?.chunks_exact(4))
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                    .collect();
+                targets = std::fs::read(targets_file)?;
+                println!("{}", targets.len() / classes);
+            }
+            ["ap"] => {
+                let start = Instant::now();
+                let table = ScoreTable::new(&scores, &targets, classes)?;
+                let values = average_precision_per_class(&table, ApMethod::Area);
+                let seconds = start.elapsed().as_secs_f64();
+                let defined: Vec<f64> = values.into_iter().flatten().collect();
+                let mean = defined.iter().sum::<f64>() / defined.len() as f64;
+                println!("{seconds} {mean}");
+            }
+            _ => anyhow::bail!("unknown request `{line}`"),
+        }
+    }
+    Ok(())
+}

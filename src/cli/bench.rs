@@ -1,0 +1,241 @@
+//! `dbloss bench`.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dbloss::data::loader::LoaderOptions;
+use dbloss::data::throughput;
+use dbloss::model::backbone::profile::profile;
+use dbloss::model::backbone::{BackboneConfig, BackboneKind};
+use dbloss::report::table::Table;
+use dbloss::rng::Stream;
+use dbloss::{Error, Result};
+
+use super::common::MachineArgs;
+use super::output;
+use super::view::{Set, input_config, load_split};
+
+const INPUT_EXAMPLES: &str = "\
+Examples:
+  Which stage of the input pipeline is the slowest?
+    dbloss bench input --split splits/voc-mlt
+  With an experiment's input size and augmentation, and four loader threads:
+    dbloss bench input --split splits/shapes --config experiments/shapes.toml --workers 4";
+
+/// Measure training steps and the input pipeline.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  dbloss bench step --backbone mobilenet_v2")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Input(InputArgs),
+    Step(StepArgs),
+}
+
+const STEP_EXAMPLES: &str = "\
+Example:
+  dbloss bench step --backbone resnet50 --batch 32";
+
+/// Time training steps and inference of a backbone on random pictures.
+#[derive(Debug, clap::Args)]
+#[command(after_help = STEP_EXAMPLES)]
+struct StepArgs {
+    /// The backbone: resnet18, resnet34, resnet50, resnet101 or mobilenet_v2
+    #[arg(long, default_value = "resnet50", value_name = "NAME")]
+    backbone: String,
+    /// Pictures a step
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    batch: usize,
+    /// Side of the pictures in pixels
+    #[arg(long, default_value_t = 224, value_name = "PIXELS")]
+    size: usize,
+    /// Stages that do not learn, -1 for none
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "K",
+        allow_negative_numbers = true
+    )]
+    frozen_stages: i32,
+    /// Batch norms take the batch's statistics
+    #[arg(long)]
+    batch_statistics: bool,
+    /// Timed rounds, after one to warm up
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    rounds: usize,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// Time the input pipeline by stage, on one core, and the loader as a whole.
+#[derive(Debug, clap::Args)]
+#[command(after_help = INPUT_EXAMPLES)]
+struct InputArgs {
+    /// Split folder
+    #[arg(long, value_name = "DIR")]
+    split: PathBuf,
+    /// Which set
+    #[arg(long, value_enum, default_value_t = Set::Train)]
+    set: Set,
+    /// Pictures to time, drawn at random
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    count: usize,
+    /// Loader threads
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    workers: usize,
+    /// Most megabytes of decoded pictures that the loader keeps
+    #[arg(long, default_value_t = 1024, value_name = "MB")]
+    cache: u64,
+    /// Side of the pictures in pixels; overrides the configuration's
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<u32>,
+    /// Experiment whose `[input]` table to use; default the published recipe
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write CSV, in full precision
+    #[arg(long)]
+    csv: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> Result<()> {
+    match args.command {
+        Command::Input(args) => run_input(args),
+        Command::Step(args) => run_step(args),
+    }
+}
+
+fn run_step(args: StepArgs) -> Result<()> {
+    let names: Vec<String> = BackboneKind::ALL.iter().map(|k| k.to_string()).collect();
+    let Some(place) = names.iter().position(|name| *name == args.backbone) else {
+        let problem = format!("`{}` is not one of {}", args.backbone, names.join(", "));
+        return Err(Error::input("--backbone", problem));
+    };
+    // 32 is the stride of the last stage: a smaller picture has nothing left there.
+    if args.batch == 0 || !(32..=4096).contains(&args.size) {
+        let problem = "expected at least one picture of 32 to 4096 pixels";
+        return Err(Error::input("--batch, --size", problem));
+    }
+    let machine = args.machine.open()?;
+    let config = BackboneConfig {
+        name: BackboneKind::ALL[place],
+        frozen_stages: args.frozen_stages,
+        norm_eval: !args.batch_statistics,
+    };
+    let profile = profile(&config, &machine.device, args.batch, args.size, args.rounds)?;
+    let mut table = Table::new(
+        [
+            "operation",
+            "forward ms",
+            "weight gradient ms",
+            "input gradient ms",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    );
+    for (operation, times) in &profile.operations {
+        let mut row = vec![operation.clone()];
+        row.extend(times.map(|time| format!("{:.1}", time.as_secs_f64() * 1e3)));
+        table.push(row);
+    }
+    let memory = profile.peak_memory.map_or(String::new(), |bytes| {
+        format!(", peak memory {} MB", bytes / 1_000_000)
+    });
+    output::data(&format!(
+        "{}{} pictures of {} pixels: training {:.1} img/s (forward and backward), inference {:.1} img/s{memory}",
+        table.to_terminal(),
+        args.batch,
+        args.size,
+        profile.training,
+        profile.inference,
+    ));
+    Ok(())
+}
+
+fn run_input(args: InputArgs) -> Result<()> {
+    let config = input_config(args.config.as_deref(), args.size)?;
+    let (table, root) = load_split(&args.split, args.set)?;
+    let table = Arc::new(table);
+    let mut indices: Vec<u32> = (0..table.len() as u32).collect();
+    Stream::new(0, "bench", 0, 0).shuffle(&mut indices);
+    indices.truncate(args.count.max(1));
+    if indices.is_empty() {
+        return Err(Error::file(&args.split, "has no pictures in this set"));
+    }
+    let stages = throughput::stages(&table, &root, &config, &indices)?;
+    let options = LoaderOptions {
+        workers: args.workers,
+        cache_bytes: args.cache.saturating_mul(1 << 20),
+        ..LoaderOptions::default()
+    };
+    let loader = throughput::loader(&table, &root, &config, &options, &indices, 3)?;
+    let training: f64 = stages
+        .iter()
+        .filter(|s| s.of_training)
+        .map(|s| s.seconds)
+        .sum();
+    let slowest =
+        (stages.iter().filter(|s| s.of_training)).max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let (first, later) = match loader[..] {
+        [first, .., last] => (first, last),
+        _ => (f64::NAN, f64::NAN),
+    };
+    if args.csv {
+        let mut text = String::from("stage,seconds_per_picture,pictures_per_second\n");
+        for stage in &stages {
+            let _ = writeln!(
+                text,
+                "{},{},{}",
+                stage.name,
+                stage.seconds,
+                1.0 / stage.seconds
+            );
+        }
+        let _ = writeln!(text, "training in all,{training},{}", 1.0 / training);
+        let _ = writeln!(text, "loader first epoch,{},{first}", 1.0 / first);
+        let _ = writeln!(text, "loader later epochs,{},{later}", 1.0 / later);
+        output::data(&text);
+        return Ok(());
+    }
+    let header = ["one core", "ms a picture", "pictures/s", "of training"];
+    let mut lines = Table::new(header.map(str::to_owned).to_vec());
+    for stage in &stages {
+        let part = match stage.of_training {
+            true => format!("{:.0} %", 100.0 * stage.seconds / training),
+            false => String::new(),
+        };
+        lines.push(vec![
+            stage.name.to_string(),
+            format!("{:.3}", stage.seconds * 1e3),
+            format!("{:.0}", 1.0 / stage.seconds),
+            part,
+        ]);
+    }
+    lines.push(vec![
+        "training in all".to_string(),
+        format!("{:.3}", training * 1e3),
+        format!("{:.0}", 1.0 / training),
+        String::new(),
+    ]);
+    output::data(&lines.to_terminal());
+    if let Some(slowest) = slowest {
+        output::data(&format!(
+            "\nslowest stage: {}, {:.0} % of the time on {} pictures of {} x {} pixels",
+            slowest.name,
+            100.0 * slowest.seconds / training,
+            indices.len(),
+            config.size,
+            config.size
+        ));
+    }
+    output::data(&format!(
+        "loader, {} threads: {first:.0} pictures/s in the first epoch, {later:.0} with the cache filled",
+        args.workers
+    ));
+    Ok(())
+}

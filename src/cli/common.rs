@@ -1,0 +1,83 @@
+//! Arguments that several subcommands share.
+
+use std::path::PathBuf;
+
+use dbloss::Result;
+use dbloss::device;
+use dbloss::job::{Existing, Machine};
+
+/// Where and with how many threads; none of it changes a number.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MachineArgs {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// Threads of the engine; 0 takes all cores
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Threads that load pictures beside the engine; 0 loads between the steps
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    workers: usize,
+}
+
+impl MachineArgs {
+    /// Opens the device and starts the threads.
+    pub fn open(&self) -> Result<Machine> {
+        device::set_threads(self.threads)?;
+        Ok(Machine {
+            device: device::parse(&self.device)?,
+            workers: self.workers,
+        })
+    }
+}
+
+/// What to do with results that are there already.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExistingArgs {
+    /// Go on from the last checkpoint of a run that was interrupted
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+    /// Replace a run that is there already
+    #[arg(long)]
+    force: bool,
+}
+
+impl ExistingArgs {
+    /// The choice.
+    pub fn existing(&self) -> Existing {
+        match (self.resume, self.force) {
+            (true, _) => Existing::Resume,
+            (_, true) => Existing::Overwrite,
+            _ => Existing::Refuse,
+        }
+    }
+}
+
+/// An experiment file with overrides.
+#[derive(Debug, Clone, clap::Args)]
+pub struct OverrideArgs {
+    /// Override a key of the configuration, for example `--set loss.gamma=0.5`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    assignments: Vec<String>,
+    /// What to do about a picture that cannot be decoded, instead of the file's `on_bad_image`:
+    /// stop, or warn and leave it out
+    #[arg(long, value_name = "CHOICE", value_parser = ["error", "skip"])]
+    on_bad_image: Option<String>,
+}
+
+impl OverrideArgs {
+    /// The overrides as `key=value`, in the order in which they apply.
+    pub fn assignments(&self) -> Vec<String> {
+        let choice = self.on_bad_image.iter();
+        let choice = choice.map(|choice| format!("on_bad_image={choice}"));
+        self.assignments.iter().cloned().chain(choice).collect()
+    }
+}
+
+/// Where runs are written.
+#[derive(Debug, Clone, clap::Args)]
+pub struct OutArgs {
+    /// Folder of all runs; an experiment's lie in `<OUT>/<experiment>/`
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    pub out: PathBuf,
+}

@@ -1,0 +1,95 @@
+//! `dbloss config`.
+
+use std::path::PathBuf;
+
+use dbloss::config::ExperimentFile;
+use dbloss::data::sampler::SamplerConfig;
+use dbloss::model::backbone::BackboneKind;
+use dbloss::{Result, loss};
+
+use super::common::OverrideArgs;
+use super::output;
+
+/// Show, check and list configurations
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dbloss config show experiments/shapes.toml --method db-focal --set loss.mu=0.4
+  dbloss config check experiments/shapes.toml
+  dbloss config list")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Print the resolved configuration of a method as TOML
+    Show {
+        /// The experiment file
+        file: PathBuf,
+        /// Which of its methods
+        #[arg(long, value_name = "NAME")]
+        method: Option<String>,
+        #[command(flatten)]
+        overrides: OverrideArgs,
+    },
+    /// Check files: every key, every range, every method
+    Check {
+        /// The experiment files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        overrides: OverrideArgs,
+    },
+    /// List experiment files and the names of losses, samplers and backbones
+    List {
+        /// Folder of the experiment files
+        #[arg(long, default_value = "experiments", value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> Result<()> {
+    match args.action {
+        Action::Show {
+            file,
+            method,
+            overrides,
+        } => {
+            let file = ExperimentFile::read(&file, &overrides.assignments())?;
+            output::data(&file.resolve(method.as_deref(), None)?.to_toml()?);
+        }
+        Action::Check { files, overrides } => {
+            for path in files {
+                let file = ExperimentFile::read(&path, &overrides.assignments())?;
+                let methods = file.resolve_all(&[], &[])?.len();
+                output::data(&format!("{}: good, {methods} runs", path.display()));
+            }
+        }
+        Action::List { folder } => list(&folder)?,
+    }
+    Ok(())
+}
+
+fn list(folder: &std::path::Path) -> Result<()> {
+    let mut text = String::from("experiments:\n");
+    for path in dbloss::config::experiment_files(folder)? {
+        let line = match ExperimentFile::read(&path, &[]) {
+            Ok(file) if file.methods().is_empty() => String::from("(a base, or one method)"),
+            Ok(file) => file.methods().join(" "),
+            Err(error) => format!("({error})"),
+        };
+        text.push_str(&format!("  {}: {line}\n", path.display()));
+    }
+    let backbones: Vec<String> = BackboneKind::ALL.iter().map(|k| k.to_string()).collect();
+    for (what, names) in [
+        ("losses", loss::names().join(" ")),
+        ("samplers", SamplerConfig::KINDS.join(" ")),
+        ("backbones", backbones.join(" ")),
+    ] {
+        text.push_str(&format!("{what}: {names}\n"));
+    }
+    output::data(&text);
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! `dbloss loss`.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+use dbloss::config::Layers;
+use dbloss::data::split::Split;
+use dbloss::io::write_text;
+use dbloss::loss::profile::{ClassProfile, curve, profile};
+use dbloss::loss::{Loss, LossConfig, pages};
+use dbloss::report::loss_curves::{Curve, loss_curves};
+use dbloss::report::table::{Table, cell, csv_field};
+use dbloss::{Error, Result};
+
+use super::output;
+
+/// List losses, and show what one does on a split.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(ListArgs),
+    Show(ShowArgs),
+}
+
+/// Print every loss: formula, parameters with defaults, source.
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
+    format: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ListFormat {
+    Text,
+    Json,
+    Markdown,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dbloss loss show db-focal --split splits/voc-mlt
+  dbloss loss show db --split splits/coco-mlt --set mu=0.2 --set lambda=2 --out db.svg";
+
+/// Print the weights and biases that a loss gives to each class of a split.
+///
+/// Weights are means over the training images that show a class (positive) and that do not
+/// (negative), each image once. Shifts are what is added to a logit before the loss: margin,
+/// negative tolerance and logit adjustment together. With --out the curves of the loss and of its
+/// gradient against the logit are drawn for a head class and a tail class.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct ShowArgs {
+    /// Name of the loss (`dbloss loss list`), or `composed` with its parts in --set
+    name: String,
+    /// The split folder, for the class counts
+    #[arg(long, value_name = "DIR")]
+    split: PathBuf,
+    /// Set a parameter, for example `--set kappa=0.1` or `--set weight.kind=inverse`; may be
+    /// repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    assignments: Vec<String>,
+    /// Print CSV in full precision instead of a table
+    #[arg(long)]
+    csv: bool,
+    /// Draw the curves into this SVG file
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the SVG file if it exists
+    #[arg(long, requires = "out")]
+    force: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> Result<()> {
+    match args.command {
+        Command::List(args) => {
+            output::data(&match args.format {
+                ListFormat::Text => pages::list(),
+                ListFormat::Json => pages::json(),
+                ListFormat::Markdown => pages::markdown(),
+            });
+            Ok(())
+        }
+        Command::Show(args) => show(&args),
+    }
+}
+
+fn show(args: &ShowArgs) -> Result<()> {
+    let mut layers = Layers::default();
+    for assignment in &args.assignments {
+        layers.set(assignment)?;
+    }
+    let mut table = layers.table().clone();
+    table.insert("name".into(), args.name.clone().into());
+    let config = LossConfig::from_table(&table)?;
+    if let Some(out) = &args.out
+        && out.exists()
+        && !args.force
+    {
+        return Err(Error::file(out, "exists already")
+            .hint("name another file, or pass `--force` to replace it"));
+    }
+    let split = Split::read(&args.split)?;
+    let loss = config.build(&split.train.class_frequency())?;
+    let profiles = match loss.elementwise() {
+        Some(elementwise) => Some(profile(elementwise, &split.train)?),
+        None => {
+            tracing::warn!(
+                "`{}` is not a sum over single logits: it has no class weights",
+                config.name()
+            );
+            None
+        }
+    };
+    output::data(&class_table(&split, profiles.as_deref(), args.csv));
+    if let Some(out) = &args.out {
+        draw(&config, loss.as_ref(), profiles.as_deref(), &split, out)?;
+        tracing::info!("wrote {}", out.display());
+    }
+    Ok(())
+}
+
+const HEADER: [&str; 8] = [
+    "class",
+    "images",
+    "group",
+    "weight of positives",
+    "weight of negatives",
+    "class bias",
+    "shift of positives",
+    "shift of negatives",
+];
+
+fn class_table(split: &Split, profiles: Option<&[ClassProfile]>, csv: bool) -> String {
+    let counts = split.train.class_counts();
+    let rows = (0..split.train.num_classes()).map(|class| {
+        let profile = profiles.map(|profiles| profiles[class]);
+        let numbers = [
+            profile.and_then(|p| p.weight_positive),
+            profile.and_then(|p| p.weight_negative),
+            profile.map(|p| p.bias),
+            profile.map(|p| p.shift_positive),
+            profile.map(|p| p.shift_negative),
+        ];
+        (class, numbers)
+    });
+    if csv {
+        let mut text = "class,images,group,weight_positive,weight_negative,class_bias,shift_positive,shift_negative\n".to_string();
+        for (class, numbers) in rows {
+            let name = csv_field(&split.train.classes()[class]);
+            let cells: Vec<String> = numbers.map(cell).into();
+            let group = split.groups[class];
+            text += &format!("{name},{},{group},{}\n", counts[class], cells.join(","));
+        }
+        return text;
+    }
+    let mut table = Table::new(HEADER.map(str::to_owned).into());
+    for (class, numbers) in rows {
+        let mut row = vec![
+            split.train.classes()[class].clone(),
+            counts[class].to_string(),
+            split.groups[class].to_string(),
+        ];
+        row.extend(numbers.map(|x| x.map_or(String::new(), short)));
+        table.push(row);
+    }
+    table.to_terminal()
+}
+
+/// Four significant digits, without an exponent where that is short.
+fn short(x: f64) -> String {
+    if x == 0.0 {
+        return "0".into();
+    }
+    let digits = 3 - x.abs().log10().floor() as i32;
+    match digits {
+        0..=6 => format!("{x:.*}", digits as usize),
+        ..0 => format!("{x:.0}"),
+        _ => format!("{x:.3e}"),
+    }
+}
+
+/// Curves of the class with the most and of that with the fewest training images.
+fn draw(
+    config: &LossConfig,
+    loss: &dyn Loss,
+    profiles: Option<&[ClassProfile]>,
+    split: &Split,
+    out: &std::path::Path,
+) -> Result<()> {
+    let counts = split.train.class_counts();
+    let mut order: Vec<usize> = (0..counts.len()).collect();
+    order.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
+    let (Some(&head), Some(&tail)) = (order.first(), order.last()) else {
+        return Err(Error::input("split", "has no class"));
+    };
+    let mut curves = Vec::new();
+    for (slot, (class, other)) in [(head, tail), (tail, head)].into_iter().enumerate() {
+        for positive in [true, false] {
+            let side = if positive { "positive" } else { "negative" };
+            let (name, n) = (&split.train.classes()[class], counts[class]);
+            let logits = (0..=240).map(|k| -6.0 + 0.05 * f64::from(k));
+            let classes = (class, other);
+            curves.push(Curve {
+                name: format!("{name} ({}, n = {n}), {side}", split.groups[class]),
+                positive,
+                class: slot,
+                points: curve(loss, profiles, classes, counts.len(), positive, logits)?,
+            });
+        }
+    }
+    let title = match profiles {
+        Some(_) => format!(
+            "{}: one logit, with the mean weight of its class",
+            config.name()
+        ),
+        None => format!("{}: one logit of an image, the others at 0", config.name()),
+    };
+    write_text(out, &loss_curves(&title, &curves)?)
+}

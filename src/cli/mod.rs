@@ -1,0 +1,65 @@
+//! The command line: one file a subcommand, each turns arguments into a call of the library.
+
+use clap::{Parser, Subcommand};
+
+use dbloss::Result;
+
+pub mod output;
+
+mod common;
+
+mod bench;
+mod config;
+mod eval;
+mod loss;
+mod run;
+mod split;
+mod stats;
+mod train;
+mod view;
+
+/// Train and compare classifiers for multi-label images with long-tailed classes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dbloss",
+    bin_name = "dbloss",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub verbosity: output::Verbosity,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Split(Box<split::Args>),
+    Stats(stats::Args),
+    Train(train::Args),
+    Eval(eval::Args),
+    Run(run::Args),
+    Config(config::Args),
+    Loss(loss::Args),
+    View(view::Args),
+    Bench(bench::Args),
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Split(args) => split::run(*args),
+            Command::Stats(args) => stats::run(args),
+            Command::Train(args) => train::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Run(args) => run::run(args),
+            Command::Config(args) => config::run(args),
+            Command::Loss(args) => loss::run(args),
+            Command::View(args) => view::run(args),
+            Command::Bench(args) => bench::run(args),
+        }
+    }
+}

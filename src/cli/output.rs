@@ -1,0 +1,79 @@
+//! The only place that prints. Data goes to stdout, everything else to stderr.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use dbloss::Error;
+
+/// How much is logged.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Verbosity {
+    /// Log more (-v: details, -vv: everything)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    /// Log warnings and errors only, and draw no progress bar
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+/// Sends log lines to stderr; `DBLOSS_LOG` overrides the flags in tracing's filter syntax.
+pub fn start_logging(verbosity: &Verbosity) {
+    let default = match (verbosity.quiet, verbosity.verbose) {
+        (true, _) => "warn",
+        (_, 0) => "dbloss=info,warn",
+        (_, 1) => "dbloss=debug,warn",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("DBLOSS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(dbloss::progress::log_writer)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false)
+        .without_time();
+    dbloss::progress::set_quiet(verbosity.quiet);
+    // A second initialisation (in tests) is harmless.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(layer)
+        .try_init();
+}
+
+/// Writes data to stdout. A closed pipe (`dbloss ... | head`) ends the output quietly.
+pub fn data(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.write_all(end.as_bytes()))
+        .and_then(|()| stdout.flush());
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = writeln!(std::io::stderr(), "error: stdout: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// Prints an error with its hint to stderr and gives the exit code.
+pub fn report(error: &Error) -> ExitCode {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "error: {error}");
+    if let Error::Input(input) = error
+        && let Some(hint) = &input.hint
+    {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+    if let Error::Io(io) = error
+        && io.kind() == ErrorKind::NotFound
+    {
+        let _ = writeln!(
+            stderr,
+            "hint: check the path; it is relative to the working directory"
+        );
+    }
+    ExitCode::from(error.exit_code())
+}

@@ -1,0 +1,59 @@
+//! `dbloss stats`.
+
+use std::path::PathBuf;
+
+use dbloss::Result;
+use dbloss::data::split::Split;
+use dbloss::io::claim_folder;
+use dbloss::report::stats::{self, SplitStatistics};
+
+use super::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  dbloss stats splits/voc-mlt
+  dbloss stats splits/voc-mlt --out voc-mlt-report";
+
+/// Describe a split: counts, imbalance, co-occurrence.
+///
+/// Reads the split folder, checks it, and prints the class table and its summary. With --out it
+/// also writes CSV tables, SVG pictures and one self-contained page, report.html.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The split folder
+    #[arg(value_name = "SPLIT")]
+    split: PathBuf,
+    /// Write the report's tables, pictures and page into this folder
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write into a folder that is not empty
+    #[arg(long, requires = "out")]
+    force: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> Result<()> {
+    let split = Split::read(&args.split)?;
+    if let Some(problem) = split.check_pictures().problem() {
+        tracing::warn!("{problem}");
+    }
+    let statistics = SplitStatistics::new(&split)?;
+    let table = stats::class_table(&split);
+    output::data(&format!("{table}{}", stats::summary(&statistics)));
+    if let Some(out) = &args.out {
+        claim_folder(out, args.force)?;
+        stats::write_report(&split, &title(&args.split), out)?;
+        tracing::info!("wrote {}", out.join("report.html").display());
+    }
+    Ok(())
+}
+
+/// The title of a split's page: its folder's name.
+pub fn title(split: &std::path::Path) -> String {
+    let path = std::path::absolute(split).unwrap_or_else(|_| split.to_path_buf());
+    match path.file_name() {
+        Some(name) => format!("Split {}", name.to_string_lossy()),
+        None => "Split".into(),
+    }
+}

@@ -1,0 +1,431 @@
+//! From a decoded picture to the network's input: augmentation, resizing, normalisation.
+//!
+//! The default is the published recipe, in its order: photometric distortion of the 0..255
+//! values without clipping, a crop, a resize that does not keep the ratio of the sides,
+//! normalisation, a horizontal flip. What an augmentation does to a picture is drawn first
+//! ([`Plan::draw`]), from the picture's size and a [`Stream`] alone, and then carried out
+//! ([`Transformer`]), in one pass over the pixels that the result needs.
+//!
+//! Options beyond the published recipe: a random resized crop instead of the published one,
+//! RandAugment on the resized picture, cutout after the normalisation, mixup of whole batches,
+//! and several views of each picture in testing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+
+mod mixup;
+mod photometric;
+mod rand_augment;
+mod transform;
+mod view;
+
+pub use mixup::{MixedTargets, MixupConfig, mixup};
+pub use photometric::{Distortion, PhotometricConfig};
+pub use rand_augment::{Operation, RandAugmentConfig};
+pub use transform::Transformer;
+pub use view::{TestTimeConfig, View};
+
+use crate::data::resize::ResizeMethod;
+
+/// How pictures become the network's input. The defaults are those of the published recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputConfig {
+    /// Side of the square input, in pixels.
+    pub size: u32,
+    /// How pictures are resized.
+    pub resize: ResizeMethod,
+    /// Subtracted from red, green, blue on the 0..255 scale.
+    pub mean: [f32; 3],
+    /// Red, green, blue are divided by it after the mean is subtracted.
+    pub std: [f32; 3],
+    /// What training does to pictures.
+    pub augment: AugmentConfig,
+    /// Views of each picture whose scores testing averages.
+    pub test_time: TestTimeConfig,
+}
+
+impl Default for InputConfig {
+    fn default() -> Self {
+        InputConfig {
+            size: 224,
+            resize: ResizeMethod::Opencv,
+            mean: [123.675, 116.28, 103.53],
+            std: [58.395, 57.12, 57.375],
+            augment: AugmentConfig::default(),
+            test_time: TestTimeConfig::default(),
+        }
+    }
+}
+
+/// The random part of the training transform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentConfig {
+    /// Brightness, contrast, saturation, hue and channel order.
+    pub photometric: PhotometricConfig,
+    /// Which part of the picture is taken.
+    pub crop: CropConfig,
+    /// Probability of a horizontal flip.
+    pub flip: f64,
+    /// RandAugment of the resized picture; off where it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rand_augment: Option<RandAugmentConfig>,
+    /// Squares set to the mean colour; off where it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutout: Option<CutoutConfig>,
+    /// Blends of two pictures; off where it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<MixupConfig>,
+}
+
+/// Cutout (DeVries and Taylor 2017): squares set to the mean colour. A square's centre lies
+/// anywhere in the input, what reaches beyond the edge is cut off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CutoutConfig {
+    /// Squares a picture.
+    pub holes: usize,
+    /// Side of the squares, as a part of the input's side.
+    pub length: f64,
+}
+
+impl Default for CutoutConfig {
+    fn default() -> Self {
+        CutoutConfig {
+            holes: 1,
+            length: 0.25,
+        }
+    }
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        AugmentConfig {
+            photometric: PhotometricConfig::default(),
+            crop: CropConfig::default(),
+            flip: 0.5,
+            rand_augment: None,
+            cutout: None,
+            mixup: None,
+        }
+    }
+}
+
+impl AugmentConfig {
+    /// No augmentation at all: training sees what testing sees.
+    pub fn none() -> Self {
+        AugmentConfig {
+            photometric: PhotometricConfig::none(),
+            crop: CropConfig::None,
+            flip: 0.0,
+            rand_augment: None,
+            cutout: None,
+            mixup: None,
+        }
+    }
+}
+
+/// Which part of a picture training takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CropConfig {
+    /// The whole picture.
+    None,
+    /// Sides drawn on their own, each a part of the picture's side; the published recipe.
+    Sides {
+        /// Smallest side, as a part of the picture's side; the largest is 1.
+        #[serde(default = "default_min_side")]
+        min_side: f64,
+        /// Bounds of height / width.
+        #[serde(default = "default_side_ratio")]
+        ratio: [f64; 2],
+    },
+    /// torchvision's `RandomResizedCrop`: an area and a ratio of the sides.
+    RandomResized {
+        /// Bounds of the area, as a part of the picture's.
+        #[serde(default = "default_scale")]
+        scale: [f64; 2],
+        /// Bounds of width / height, drawn evenly in its logarithm.
+        #[serde(default = "default_ratio")]
+        ratio: [f64; 2],
+    },
+}
+
+fn default_min_side() -> f64 {
+    0.8
+}
+
+fn default_side_ratio() -> [f64; 2] {
+    [0.5, 2.0]
+}
+
+fn default_scale() -> [f64; 2] {
+    [0.08, 1.0]
+}
+
+fn default_ratio() -> [f64; 2] {
+    [3.0 / 4.0, 4.0 / 3.0]
+}
+
+impl Default for CropConfig {
+    fn default() -> Self {
+        CropConfig::Sides {
+            min_side: default_min_side(),
+            ratio: default_side_ratio(),
+        }
+    }
+}
+
+impl InputConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Names the first key that is out of its range; `input` is the key of this table.
+    pub fn check(&self) -> Result<()> {
+        let fail = |key: &str, problem: String| Err(Error::input(format!("input.{key}"), problem));
+        let pair = |key: &str, [low, high]: [f64; 2], least: f64, most: f64| {
+            if least <= low && low <= high && high <= most && low.is_finite() && high.is_finite() {
+                return Ok(());
+            }
+            let problem = format!(
+                "[{low}, {high}] is no range, expected {least} <= lower <= upper <= {most}"
+            );
+            fail(key, problem)
+        };
+        let part = |key: &str, value: f64| match (0.0..=1.0).contains(&value) {
+            true => Ok(()),
+            false => fail(key, format!("is {value}, expected a probability in 0..1")),
+        };
+        if !(8..=4096).contains(&self.size) {
+            let problem = format!("is {}, expected 8 to 4096 pixels", self.size);
+            return fail("size", problem);
+        }
+        if !self.mean.iter().all(|m| m.is_finite()) {
+            return fail("mean", "has a value that is not finite".into());
+        }
+        if !self.std.iter().all(|s| s.is_finite() && *s > 0.0) {
+            return fail("std", "has a value that is not above 0".into());
+        }
+        let photometric = &self.augment.photometric;
+        if !(photometric.brightness >= 0.0 && photometric.brightness <= 255.0) {
+            let problem = format!("is {}, expected 0 to 255", photometric.brightness);
+            return fail("augment.photometric.brightness", problem);
+        }
+        if !(photometric.hue >= 0.0 && photometric.hue <= 180.0) {
+            let problem = format!("is {}, expected 0 to 180 degrees", photometric.hue);
+            return fail("augment.photometric.hue", problem);
+        }
+        pair(
+            "augment.photometric.contrast",
+            photometric.contrast,
+            0.0,
+            10.0,
+        )?;
+        pair(
+            "augment.photometric.saturation",
+            photometric.saturation,
+            0.0,
+            10.0,
+        )?;
+        part("augment.photometric.probability", photometric.probability)?;
+        part("augment.photometric.permute", photometric.permute)?;
+        part("augment.flip", self.augment.flip)?;
+        if let Some(rand_augment) = &self.augment.rand_augment {
+            if rand_augment.magnitude > 30 {
+                let problem = format!("is {}, expected 0 to 30", rand_augment.magnitude);
+                return fail("augment.rand_augment.magnitude", problem);
+            }
+            if rand_augment.num_ops > 14 {
+                let problem = format!("is {}, expected 0 to 14", rand_augment.num_ops);
+                return fail("augment.rand_augment.num_ops", problem);
+            }
+        }
+        if let Some(cutout) = &self.augment.cutout {
+            pair("augment.cutout.length", [cutout.length, 1.0], 0.0, 1.0)?;
+            if cutout.holes > 100 {
+                let problem = format!("is {}, expected 0 to 100", cutout.holes);
+                return fail("augment.cutout.holes", problem);
+            }
+        }
+        if let Some(mixup) = &self.augment.mixup
+            && !(mixup.alpha > 0.0 && mixup.alpha <= 100.0)
+        {
+            let problem = format!("is {}, expected above 0, 100 at most", mixup.alpha);
+            return fail("augment.mixup.alpha", problem);
+        }
+        self.test_time.check()?;
+        match self.augment.crop {
+            CropConfig::None => {}
+            CropConfig::Sides { min_side, ratio } => {
+                pair("augment.crop.min_side", [min_side, 1.0], 0.01, 1.0)?;
+                pair("augment.crop.ratio", ratio, 0.01, 100.0)?;
+            }
+            CropConfig::RandomResized { scale, ratio } => {
+                pair("augment.crop.scale", scale, 0.0001, 1.0)?;
+                pair("augment.crop.ratio", ratio, 0.01, 100.0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A part of a picture, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crop {
+    /// First column.
+    pub left: u32,
+    /// First row.
+    pub top: u32,
+    /// Columns, at least 1.
+    pub width: u32,
+    /// Rows, at least 1.
+    pub height: u32,
+}
+
+impl Crop {
+    /// The whole of a picture.
+    pub fn whole(width: u32, height: u32) -> Self {
+        Crop {
+            left: 0,
+            top: 0,
+            width: width.max(1),
+            height: height.max(1),
+        }
+    }
+}
+
+/// What is done to one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The photometric distortion.
+    pub distortion: Distortion,
+    /// The part that is taken; it must lie within the picture.
+    pub crop: Crop,
+    /// Mirror left and right.
+    pub flip: bool,
+    /// Done to the resized picture, which is rounded to 8 bits for it if there are any.
+    pub operations: Vec<Operation>,
+    /// Parts of the input set to 0, the mean colour.
+    pub holes: Vec<Crop>,
+}
+
+impl Plan {
+    /// What testing does to a picture: nothing but resize and normalise.
+    pub fn test(width: u32, height: u32) -> Self {
+        Plan {
+            distortion: Distortion::none(),
+            crop: Crop::whole(width, height),
+            flip: false,
+            operations: Vec::new(),
+            holes: Vec::new(),
+        }
+    }
+
+    /// Draws what training does to a picture of `width` x `height` pixels.
+    pub fn draw(config: &InputConfig, width: u32, height: u32, stream: &mut Stream) -> Self {
+        let augment = &config.augment;
+        let distortion = Distortion::draw(&augment.photometric, stream);
+        let crop = draw_crop(&augment.crop, width.max(1), height.max(1), stream);
+        let flip = stream.chance(augment.flip);
+        let operations = (augment.rand_augment.iter())
+            .flat_map(|r| std::iter::repeat_n(r, r.num_ops))
+            .map(|r| Operation::draw(r, stream))
+            .collect();
+        let holes = (augment.cutout.iter())
+            .flat_map(|c| std::iter::repeat_n(c, c.holes))
+            .map(|c| draw_hole(c, config.size, stream))
+            .collect();
+        Plan {
+            distortion,
+            crop,
+            flip,
+            operations,
+            holes,
+        }
+    }
+}
+
+fn draw_hole(config: &CutoutConfig, size: u32, stream: &mut Stream) -> Crop {
+    let half = config.length * f64::from(size) / 2.0;
+    let mut side = || {
+        let center = stream.range(0.0, f64::from(size));
+        let first = (center - half).max(0.0) as u32;
+        let last = ((center + half) as u32).min(size);
+        (first, last.saturating_sub(first))
+    };
+    let ((left, width), (top, height)) = (side(), side());
+    Crop {
+        left,
+        top,
+        width,
+        height,
+    }
+}
+
+/// Draws until the ratio fits, this often at most; a picture of an extreme format is then taken
+/// whole.
+const SIDES_TRIES: usize = 50;
+/// As torchvision's `RandomResizedCrop`.
+const RESIZED_TRIES: usize = 10;
+
+fn draw_crop(config: &CropConfig, width: u32, height: u32, stream: &mut Stream) -> Crop {
+    let (w, h) = (f64::from(width), f64::from(height));
+    match *config {
+        CropConfig::None => Crop::whole(width, height),
+        CropConfig::Sides { min_side, ratio } => {
+            for _ in 0..SIDES_TRIES {
+                let new_width = stream.range(min_side * w, w);
+                let new_height = stream.range(min_side * h, h);
+                if !(ratio[0]..=ratio[1]).contains(&(new_height / new_width)) {
+                    continue;
+                }
+                let left = stream.range(0.0, w - new_width);
+                let top = stream.range(0.0, h - new_height);
+                // The corners are truncated to whole pixels, not the sides.
+                let (right, bottom) = ((left + new_width) as u32, (top + new_height) as u32);
+                let (left, top) = (left as u32, top as u32);
+                return Crop {
+                    left,
+                    top,
+                    width: (right.min(width) - left).max(1),
+                    height: (bottom.min(height) - top).max(1),
+                };
+            }
+            Crop::whole(width, height)
+        }
+        CropConfig::RandomResized { scale, ratio } => {
+            for _ in 0..RESIZED_TRIES {
+                let area = w * h * stream.range(scale[0], scale[1]);
+                let aspect = stream.range(ratio[0].ln(), ratio[1].ln()).exp();
+                let new_width = (area * aspect).sqrt().round() as u32;
+                let new_height = (area / aspect).sqrt().round() as u32;
+                if (1..=width).contains(&new_width) && (1..=height).contains(&new_height) {
+                    return Crop {
+                        left: stream.below((width - new_width + 1) as usize) as u32,
+                        top: stream.below((height - new_height + 1) as usize) as u32,
+                        width: new_width,
+                        height: new_height,
+                    };
+                }
+            }
+            // The largest centred part within the bounds of the ratio.
+            let (new_width, new_height) = if w / h < ratio[0] {
+                (w, (w / ratio[0]).round().min(h))
+            } else if w / h > ratio[1] {
+                ((h * ratio[1]).round().min(w), h)
+            } else {
+                (w, h)
+            };
+            let (new_width, new_height) = (new_width as u32, new_height as u32);
+            Crop {
+                left: (width - new_width) / 2,
+                top: (height - new_height) / 2,
+                width: new_width.max(1),
+                height: new_height.max(1),
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Pictures kept from one epoch to the next.
+//!
+//! Epochs visit every picture in turn, so evicting the one used longest ago would always evict
+//! the one wanted next: the cache keeps what comes first until it is full, and nothing leaves.
+//! What is kept equals what is decoded, so results do not depend on it.
+//!
+//! A folder can keep them beyond the process ([`DiskCache`]): the pixels as they are, which are
+//! read several times quicker than a JPEG is decoded, and take about ten times its room.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
+
+use crate::data::image::Rgb8;
+use crate::io;
+
+/// Decoded and pre-resized pictures in memory, up to a limit that both share.
+#[derive(Debug)]
+pub struct Cache {
+    decoded: Vec<OnceLock<Arc<Rgb8>>>,
+    resized: Vec<OnceLock<Arc<Rgb8>>>,
+    /// Bytes that may still be used.
+    left: AtomicU64,
+}
+
+/// Which form of a picture is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As it was decoded, for training: augmentation differs every time.
+    Decoded,
+    /// Resized to the network's input, for testing.
+    Resized,
+}
+
+impl Cache {
+    /// An empty cache for pictures 0..`images` of at most `bytes` bytes of pixels.
+    pub fn new(images: usize, bytes: u64) -> Self {
+        let slots = || {
+            // Without memory to use there is no need of slots either.
+            let count = if bytes == 0 { 0 } else { images };
+            (0..count).map(|_| OnceLock::new()).collect()
+        };
+        Cache {
+            decoded: slots(),
+            resized: slots(),
+            left: AtomicU64::new(bytes),
+        }
+    }
+
+    /// The picture `index` in `form`, if it is kept.
+    pub fn get(&self, index: u32, form: Form) -> Option<Arc<Rgb8>> {
+        self.slots(form).get(index as usize)?.get().cloned()
+    }
+
+    /// Keeps the picture if there is room, and gives it back either way.
+    pub fn put(&self, index: u32, form: Form, picture: Rgb8) -> Arc<Rgb8> {
+        let picture = Arc::new(picture);
+        let Some(slot) = self.slots(form).get(index as usize) else {
+            return picture;
+        };
+        let size = picture.pixels().len() as u64;
+        let room = (self.left).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(size)
+        });
+        if room.is_ok() && slot.set(picture.clone()).is_err() {
+            // Another worker was quicker.
+            self.left.fetch_add(size, Ordering::Relaxed);
+        }
+        picture
+    }
+
+    fn slots(&self, form: Form) -> &[OnceLock<Arc<Rgb8>>] {
+        match form {
+            Form::Decoded => &self.decoded,
+            Form::Resized => &self.resized,
+        }
+    }
+}
+
+/// Decoded pictures in a folder, one file each. A picture file that changes (its path, length or
+/// time of change) gets another cache file; several processes may share the folder.
+#[derive(Debug, Clone)]
+pub struct DiskCache {
+    folder: PathBuf,
+}
+
+/// What a cache file begins with; changes with the layout.
+const MAGIC: [u8; 8] = *b"dblossP1";
+
+impl DiskCache {
+    /// A cache in `folder`, which is made with the first picture.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        DiskCache {
+            folder: folder.into(),
+        }
+    }
+
+    /// The cache file of a picture file; `form` tells one form of it from another. `None` if the
+    /// picture file cannot be looked at.
+    pub fn path(&self, picture: &Path, form: &str) -> Option<PathBuf> {
+        let metadata = fs_err::metadata(picture).ok()?;
+        let changed = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(
+            std::path::absolute(picture)
+                .ok()?
+                .as_os_str()
+                .as_encoded_bytes(),
+        );
+        hasher.update(&metadata.len().to_le_bytes());
+        hasher.update(&changed.as_nanos().to_le_bytes());
+        hasher.update(form.as_bytes());
+        let name = hasher.finalize().to_hex();
+        // Folders of a few hundred files each.
+        Some(self.folder.join(&name[..2]).join(&name[2..40]))
+    }
+
+    /// The picture of a cache file; `None` if there is none, or not a whole one.
+    pub fn get(&self, path: &Path) -> Option<Rgb8> {
+        let mut bytes = fs_err::read(path).ok()?;
+        let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let (width, height) = (number(8)?, number(12)?);
+        if bytes.get(..8)? != MAGIC {
+            return None;
+        }
+        bytes.drain(..16);
+        Rgb8::new(width, height, bytes)
+    }
+
+    /// Writes a cache file. What fails is only logged: the cache is a help, not a result.
+    pub fn put(&self, path: &Path, picture: &Rgb8) {
+        let written = io::write_atomic(path, |writer| {
+            writer.write_all(&MAGIC)?;
+            writer.write_all(&picture.width().to_le_bytes())?;
+            writer.write_all(&picture.height().to_le_bytes())?;
+            Ok(writer.write_all(picture.pixels())?)
+        });
+        if let Err(error) = written {
+            tracing::debug!("picture cache: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_pictures_and_takes_no_broken_or_stale_ones() {
+        let temporary = tempfile::tempdir().unwrap();
+        let source = temporary.path().join("a.jpg");
+        fs_err::write(&source, b"first").unwrap();
+        let cache = DiskCache::new(temporary.path().join("cache"));
+        let path = cache.path(&source, "decoded").unwrap();
+        assert!(cache.get(&path).is_none());
+        let mut picture = Rgb8::filled(5, 3, [1, 2, 3]);
+        picture.pixels_mut()[7] = 200;
+        cache.put(&path, &picture);
+        assert_eq!(cache.get(&path), Some(picture));
+        assert_ne!(cache.path(&source, "resized 8"), Some(path.clone()));
+        let whole = fs_err::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            fs_err::write(&path, &whole[..cut]).unwrap();
+            assert!(cache.get(&path).is_none(), "{cut} bytes");
+        }
+        fs_err::write(&source, b"another picture").unwrap();
+        assert_ne!(cache.path(&source, "decoded"), Some(path));
+        assert!(cache.path(Path::new("missing.jpg"), "decoded").is_none());
+    }
+
+    #[test]
+    fn memory_stays_below_the_limit() {
+        // Room for two pictures of 12 bytes.
+        let cache = Cache::new(4, 30);
+        for index in 0..4 {
+            cache.put(index, Form::Decoded, Rgb8::filled(2, 2, [index as u8; 3]));
+            cache.put(index, Form::Decoded, Rgb8::filled(2, 2, [9; 3]));
+        }
+        let kept: Vec<_> = (0..4).map(|i| cache.get(i, Form::Decoded)).collect();
+        assert_eq!(kept.iter().flatten().count(), 2);
+        assert_eq!(kept[1].as_ref().unwrap().pixels(), [1; 12]);
+        assert!(cache.get(0, Form::Resized).is_none());
+    }
+
+    #[test]
+    fn without_memory_nothing_is_kept() {
+        let cache = Cache::new(4, 0);
+        let picture = cache.put(3, Form::Resized, Rgb8::filled(1, 1, [7; 3]));
+        assert_eq!(picture.pixels(), [7; 3]);
+        assert!(cache.get(3, Form::Resized).is_none());
+    }
+}

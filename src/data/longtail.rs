@@ -1,0 +1,220 @@
+//! The long-tailed construction (paper, section 4.1): wanted counts, order of the classes, and the
+//! drawing of images that brings every class near its count.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::labels::LabelTable;
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+
+/// The Pareto curve of the published benchmarks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pareto {
+    /// Shape of the Pareto density, b in the paper's code; greater is steeper.
+    pub alpha: f64,
+    /// Wanted images of the first class: 800 for VOC-MLT, 1200 for COCO-MLT.
+    pub max: usize,
+    /// The curve's floor.
+    pub min: usize,
+    /// Quantile of the density at which the last class stands, in (0, 1).
+    pub tail: f64,
+}
+
+impl Default for Pareto {
+    fn default() -> Self {
+        Pareto {
+            alpha: 6.0,
+            max: 800,
+            min: 1,
+            tail: 0.99,
+        }
+    }
+}
+
+impl Pareto {
+    /// Wanted counts of `num_classes` classes, descending: with x_k evenly spaced from 1 to
+    /// (1 - tail)^(-1/alpha), d_k = trunc(x_k^(-alpha-1) (max - min) + min).
+    pub fn counts(&self, num_classes: usize) -> Result<Vec<usize>> {
+        check_bounds("max", self.min, self.max)?;
+        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
+            return Err(Error::input(
+                "alpha",
+                format_args!("`{}`, expected a number above 0", self.alpha),
+            ));
+        }
+        if !(self.tail > 0.0 && self.tail < 1.0) {
+            return Err(Error::input(
+                "tail",
+                format_args!("`{}`, expected a quantile between 0 and 1", self.tail),
+            ));
+        }
+        let last = (1.0 - self.tail).powf(-1.0 / self.alpha);
+        let step = (last - 1.0) / num_classes.saturating_sub(1).max(1) as f64;
+        let spread = (self.max - self.min) as f64;
+        Ok((0..num_classes)
+            .map(|k| {
+                // As SciPy and NumPy order the operations, so that the truncation agrees.
+                let x = if k + 1 == num_classes && k > 0 {
+                    last
+                } else {
+                    1.0 + k as f64 * step
+                };
+                let density = self.alpha / x.powf(self.alpha + 1.0);
+                (density * spread / self.alpha + self.min as f64) as usize
+            })
+            .collect())
+    }
+}
+
+/// Wanted counts that fall exponentially (Cui et al., «Class-Balanced Loss», CVPR 2019):
+/// d_k = trunc(max factor^(-k / (C - 1))), so that the first is `imbalance_factor` times the last.
+pub fn exponential_counts(
+    num_classes: usize,
+    max: usize,
+    imbalance_factor: f64,
+) -> Result<Vec<usize>> {
+    if !(imbalance_factor >= 1.0 && imbalance_factor.is_finite()) {
+        return Err(Error::input(
+            "imbalance_factor",
+            format_args!("`{imbalance_factor}`, expected largest / smallest class, at least 1"),
+        ));
+    }
+    if max == 0 {
+        return Err(Error::input("max", "`0`, expected at least 1"));
+    }
+    let steps = num_classes.saturating_sub(1).max(1) as f64;
+    Ok((0..num_classes)
+        .map(|k| (max as f64 * imbalance_factor.powf(-(k as f64) / steps)) as usize)
+        .collect())
+}
+
+/// Refuses `max` below `min`.
+pub(crate) fn check_bounds(place: &str, min: usize, max: usize) -> Result<()> {
+    if max < min {
+        return Err(Error::input(
+            place,
+            format_args!("`{max}` is below the minimum `{min}`"),
+        ));
+    }
+    Ok(())
+}
+
+/// Number of images with both classes, C x C row-major; the diagonal holds n_c.
+pub fn co_occurrence(table: &LabelTable) -> Vec<u32> {
+    let c = table.num_classes();
+    let mut counts = vec![0u32; c * c];
+    for i in 0..table.len() {
+        let labels = table.labels(i);
+        for &a in labels {
+            for &b in labels {
+                counts[a as usize * c + b as usize] += 1;
+            }
+        }
+    }
+    counts
+}
+
+/// P(column | row): the part of the row class's images that show the column class too, C x C
+/// row-major. `None` where the row class has no image.
+pub fn conditional_probability(table: &LabelTable) -> Vec<Option<f64>> {
+    let c = table.num_classes();
+    let counts = co_occurrence(table);
+    (0..c * c)
+        .map(|at| {
+            let given = counts[at / c * c + at / c];
+            (given > 0).then(|| f64::from(counts[at]) / f64::from(given))
+        })
+        .collect()
+}
+
+/// The classes by decreasing s_j = sum over i of P(j | i); equal ones in index order.
+pub fn class_order(table: &LabelTable) -> Vec<usize> {
+    let c = table.num_classes();
+    let probability = conditional_probability(table);
+    let mut sums = vec![0.0f64; c];
+    for row in probability.chunks(c.max(1)) {
+        for (sum, p) in sums.iter_mut().zip(row) {
+            *sum += p.unwrap_or(0.0);
+        }
+    }
+    let mut order: Vec<usize> = (0..c).collect();
+    order.sort_by(|&a, &b| sums[b].total_cmp(&sums[a]));
+    order
+}
+
+/// What the construction did for one class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The class.
+    pub class: usize,
+    /// Its images that were selected already when its turn came.
+    pub selected: usize,
+    /// Its wanted count.
+    pub wanted: usize,
+}
+
+/// A drawn subset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subset {
+    /// Selected images, ascending (the replay of a released list: in its order).
+    pub images: Vec<usize>,
+    /// The construction step by step, in class order.
+    pub steps: Vec<Step>,
+}
+
+/// Draws the subset: for the k-th class of `order`, random images are added or removed until
+/// `wanted[k]` are selected, or none is left. Every image counts for all its classes.
+///
+/// An image is not removed if one of its classes would fall below `keep_at_least`; 0 is the
+/// published construction.
+pub fn draw(
+    table: &LabelTable,
+    order: &[usize],
+    wanted: &[usize],
+    keep_at_least: usize,
+    seed: u64,
+) -> Subset {
+    let by_class = table.images_by_class();
+    let mut selected = vec![false; table.len()];
+    let mut counts = vec![0usize; table.num_classes()];
+    let mut steps = Vec::with_capacity(order.len());
+    for (k, (&class, &wanted)) in order.iter().zip(wanted).enumerate() {
+        let have = counts[class];
+        steps.push(Step {
+            class,
+            selected: have,
+            wanted,
+        });
+        let mut stream = Stream::new(seed, "longtail", 0, k as u64);
+        let adding = have < wanted;
+        let mut candidates: Vec<u32> = (by_class[class].iter().copied())
+            .filter(|&i| selected[i as usize] != adding)
+            .collect();
+        let mut missing = have.abs_diff(wanted);
+        // A shuffle that stops as soon as enough are drawn.
+        let mut end = candidates.len();
+        while missing > 0 && end > 0 {
+            let at = stream.below(end);
+            end -= 1;
+            candidates.swap(at, end);
+            let image = candidates[end] as usize;
+            let labels = table.labels(image);
+            if adding {
+                labels.iter().for_each(|&c| counts[c as usize] += 1);
+            } else {
+                if labels.iter().any(|&c| counts[c as usize] <= keep_at_least) {
+                    continue;
+                }
+                labels.iter().for_each(|&c| counts[c as usize] -= 1);
+            }
+            selected[image] = adding;
+            missing -= 1;
+        }
+    }
+    let images = (0..table.len()).filter(|&i| selected[i]).collect();
+    Subset { images, steps }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! The replay against the released list; needs the shared data folder.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::data::table;
+
+/// A file of the data folder, or `None`, said loudly.
+fn data(name: &str) -> Option<PathBuf> {
+    let root = std::env::var("DBLOSS_DATA").unwrap_or_else(|_| "../shared/data".into());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(root).join(name);
+    if !path.exists() {
+        // Past the test harness, which would swallow it.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {} is not there (set DBLOSS_DATA)",
+            path.display()
+        );
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn voc_mlt_is_the_released_list_in_its_order() {
+    let (Some(labels), Some(ids)) = (
+        data("labels/voc2012-trainval.csv"),
+        data("labels/voc-mlt-released-ids.txt"),
+    ) else {
+        return;
+    };
+    let pool = table::read(&labels, None).unwrap();
+    let subset = voc_mlt(&pool).unwrap();
+    let released = fs_err::read_to_string(ids).unwrap();
+    let replayed: Vec<&str> = (subset.images.iter())
+        .map(|&i| pool.image(i).trim_end_matches(".jpg"))
+        .collect();
+    assert_eq!(replayed, released.lines().collect::<Vec<_>>());
+    // The published trace.
+    let trace: Vec<_> = subset
+        .steps
+        .iter()
+        .map(|s| (s.selected, s.wanted))
+        .collect();
+    assert_eq!(trace[..4], [(0, 800), (95, 529), (111, 359), (203, 248)]);
+    let counts = pool.subset(&subset.images).class_counts();
+    assert_eq!(
+        counts,
+        [
+            6, 34, 8, 14, 154, 17, 249, 29, 479, 4, 240, 48, 11, 20, 775, 100, 5, 82, 7, 64
+        ]
+    );
+    // Where the stream of random numbers stands afterwards.
+    let mut random = PythonRandom::new(0);
+    let wanted = crate::data::split::Preset::VocMlt
+        .pareto()
+        .counts(20)
+        .unwrap();
+    draw(&pool, &wanted, &mut random).unwrap();
+    let mut skipped = PythonRandom::new(0);
+    for _ in 0..VOC_MLT_WORDS {
+        skipped.next_u32();
+    }
+    assert_eq!(random.next_u32(), skipped.next_u32());
+}
+
+#[test]
+fn other_pools_are_refused() {
+    let mut pool = LabelTable::new(vec!["a".into()]);
+    pool.push("x.jpg", [0]);
+    assert!(voc_mlt(&pool).is_err());
+    assert!(coco_mlt(&pool).is_err());
+}

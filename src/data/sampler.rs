@@ -1,0 +1,344 @@
+//! Which training images an epoch shows, and in which order.
+//!
+//! A sampler is a pure function of the labels, the seed and the epoch.
+
+use serde::{Deserialize, Serialize};
+
+use super::labels::LabelTable;
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+
+mod frequency;
+
+pub use frequency::{LabelFrequency, expected_label_frequency};
+
+/// How the images of an epoch are drawn, by `kind` in TOML.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
+pub enum SamplerConfig {
+    /// Every image once, shuffled.
+    Uniform {
+        /// Images an epoch; all of them if absent. A longer epoch goes on with a new shuffle.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch_length: Option<EpochLength>,
+    },
+    /// A shuffled cycle over the classes, and out of each class drawn some consecutive images of
+    /// that class's own shuffled cycle (ECCV 2020 paper, section 4.2, as its public code does it).
+    ClassAware {
+        /// Images taken from a class each time it is drawn; 3 as published.
+        #[serde(default = "default_samples_per_class")]
+        samples_per_class: usize,
+        /// The epoch has max_c n_c * C / `reduce` images; 4 as published.
+        #[serde(default = "default_reduce")]
+        reduce: usize,
+        /// Images an epoch, in place of max_c n_c * C / `reduce`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch_length: Option<EpochLength>,
+    },
+    /// Repeat-factor sampling (LVIS): an image is repeated max(1, sqrt(t / f_c)) times for the
+    /// rarest of its classes, f_c = n_c / N; fractions are rounded at random, epoch by epoch.
+    RepeatFactor {
+        /// t: the class frequency below which images are repeated, in (0, 1]; 0.001 for LVIS.
+        #[serde(default = "default_threshold")]
+        threshold: f64,
+        /// Images an epoch; as many as the repeats make on average if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch_length: Option<EpochLength>,
+    },
+    /// A class with probability proportional to sqrt(n_c), then an image of that class.
+    SquareRoot {
+        /// Images an epoch; N if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch_length: Option<EpochLength>,
+    },
+}
+
+/// The length of an epoch: a number of images, or that of the published class-aware sampler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EpochLength {
+    /// So many images.
+    Images(usize),
+    /// `"class-aware"`: max_c n_c * C / 4, so that methods without re-sampling see as many images.
+    Like(SamplerName),
+}
+
+/// The one sampler whose epoch length others can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SamplerName {
+    /// The published class-aware sampler.
+    ClassAware,
+}
+
+fn default_samples_per_class() -> usize {
+    3
+}
+fn default_reduce() -> usize {
+    4
+}
+fn default_threshold() -> f64 {
+    0.001
+}
+
+impl Default for SamplerConfig {
+    fn default() -> Self {
+        SamplerConfig::Uniform { epoch_length: None }
+    }
+}
+
+impl SamplerConfig {
+    /// The accepted values of `kind` in TOML.
+    pub const KINDS: [&'static str; 4] = ["uniform", "class-aware", "repeat-factor", "square-root"];
+
+    /// Class-aware sampling with the published settings.
+    pub fn class_aware() -> Self {
+        SamplerConfig::ClassAware {
+            samples_per_class: default_samples_per_class(),
+            reduce: default_reduce(),
+            epoch_length: None,
+        }
+    }
+
+    /// The name of the kind in TOML.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SamplerConfig::Uniform { .. } => "uniform",
+            SamplerConfig::ClassAware { .. } => "class-aware",
+            SamplerConfig::RepeatFactor { .. } => "repeat-factor",
+            SamplerConfig::SquareRoot { .. } => "square-root",
+        }
+    }
+
+    /// Checks the ranges; an error names the key.
+    pub fn check(&self) -> Result<()> {
+        let positive = |key: &str, value: usize| {
+            if value == 0 {
+                let place = format!("sampler.{key}");
+                return Err(Error::input(place, "is 0, expected a whole number above 0"));
+            }
+            Ok(())
+        };
+        match *self {
+            SamplerConfig::ClassAware {
+                samples_per_class,
+                reduce,
+                ..
+            } => {
+                positive("samples_per_class", samples_per_class)?;
+                positive("reduce", reduce)?;
+            }
+            SamplerConfig::RepeatFactor { threshold, .. } => {
+                if !(threshold > 0.0 && threshold <= 1.0) {
+                    return Err(Error::input(
+                        "sampler.threshold",
+                        format_args!("is {threshold}, expected a number above 0 and at most 1"),
+                    ));
+                }
+            }
+            SamplerConfig::Uniform { .. } | SamplerConfig::SquareRoot { .. } => {}
+        }
+        match self.epoch_length_setting() {
+            Some(EpochLength::Images(0)) => positive("epoch_length", 0),
+            _ => Ok(()),
+        }
+    }
+
+    fn epoch_length_setting(&self) -> Option<EpochLength> {
+        match *self {
+            SamplerConfig::Uniform { epoch_length }
+            | SamplerConfig::ClassAware { epoch_length, .. }
+            | SamplerConfig::RepeatFactor { epoch_length, .. }
+            | SamplerConfig::SquareRoot { epoch_length } => epoch_length,
+        }
+    }
+
+    /// Images an epoch. Repeat-factor sampling without `epoch_length` gives this many or one more:
+    /// its expected number rounded down or up.
+    pub fn epoch_length(&self, labels: &LabelTable) -> usize {
+        match (self.epoch_length_setting(), self) {
+            (Some(EpochLength::Images(images)), _) => images,
+            (Some(EpochLength::Like(SamplerName::ClassAware)), _) => {
+                class_aware_length(labels, default_reduce())
+            }
+            (None, SamplerConfig::ClassAware { reduce, .. }) => class_aware_length(labels, *reduce),
+            (None, SamplerConfig::RepeatFactor { threshold, .. }) => {
+                let total: f64 = repeat_factors(labels, *threshold).iter().sum();
+                total.floor() as usize
+            }
+            (None, SamplerConfig::Uniform { .. } | SamplerConfig::SquareRoot { .. }) => {
+                labels.len()
+            }
+        }
+    }
+
+    /// The images of an epoch in the order in which they are shown. An empty table, and for the
+    /// class-aware sampler a class without an image, are errors.
+    pub fn epoch_indices(&self, labels: &LabelTable, seed: u64, epoch: u64) -> Result<Vec<u32>> {
+        self.check()?;
+        if labels.is_empty() {
+            return Err(Error::input("sampler", "there is no training image"));
+        }
+        let length = self.epoch_length(labels);
+        match self {
+            SamplerConfig::Uniform { .. } => {
+                let mut stream = Stream::new(seed, "sampler", epoch, 0);
+                let all: Vec<u32> = (0..labels.len() as u32).collect();
+                Ok(shuffled_passes(&all, length, &mut stream))
+            }
+            SamplerConfig::ClassAware {
+                samples_per_class, ..
+            } => class_aware(labels, *samples_per_class, length, seed, epoch),
+            SamplerConfig::RepeatFactor {
+                threshold,
+                epoch_length,
+            } => {
+                let mut stream = Stream::new(seed, "sampler", epoch, 0);
+                let factors = repeat_factors(labels, *threshold);
+                let mut images = repeated(&factors, &mut stream);
+                while images.len() < length {
+                    images.extend(repeated(&factors, &mut stream));
+                }
+                if epoch_length.is_some() {
+                    images.truncate(length);
+                }
+                Ok(images)
+            }
+            SamplerConfig::SquareRoot { .. } => {
+                square_root(labels, length, &mut Stream::new(seed, "sampler", epoch, 0))
+            }
+        }
+    }
+}
+
+/// max_c n_c * C / reduce, rounded down, at least 1 where there is a label.
+fn class_aware_length(labels: &LabelTable, reduce: usize) -> usize {
+    let largest = labels.class_counts().into_iter().max().unwrap_or(0);
+    (largest * labels.num_classes() / reduce.max(1)).max(usize::from(largest > 0))
+}
+
+/// Every image as often as its factor says, rounded down or up at random, shuffled. Systematic
+/// sampling keeps the total within one of its expected value: a training needs a known length.
+fn repeated(factors: &[f64], stream: &mut Stream) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..factors.len() as u32).collect();
+    stream.shuffle(&mut order);
+    let mut reached = stream.uniform();
+    let mut images = Vec::new();
+    for image in order {
+        let before = reached.floor();
+        reached += factors[image as usize];
+        let count = (reached.floor() - before) as usize;
+        images.extend(std::iter::repeat_n(image, count));
+    }
+    stream.shuffle(&mut images);
+    images
+}
+
+/// The repeat factor of every image: max over its classes of max(1, sqrt(t / f_c)).
+pub(crate) fn repeat_factors(labels: &LabelTable, threshold: f64) -> Vec<f64> {
+    let by_class: Vec<f64> = (labels.class_counts().iter())
+        .map(|&n| {
+            let frequency = n as f64 / labels.len() as f64;
+            (threshold / frequency).sqrt().max(1.0)
+        })
+        .collect();
+    (0..labels.len())
+        .map(|image| {
+            let classes = labels.labels(image).iter();
+            classes.map(|&c| by_class[c as usize]).fold(1.0, f64::max)
+        })
+        .collect()
+}
+
+/// `length` items from one shuffle of `items` after another.
+fn shuffled_passes(items: &[u32], length: usize, stream: &mut Stream) -> Vec<u32> {
+    let mut cycle = Cycle::new(items.to_vec(), stream);
+    (0..length).map(|_| cycle.next(stream)).collect()
+}
+
+/// Items in shuffled order, shuffled anew whenever all have been seen. Never empty.
+struct Cycle {
+    items: Vec<u32>,
+    position: usize,
+}
+
+impl Cycle {
+    fn new(mut items: Vec<u32>, stream: &mut Stream) -> Self {
+        stream.shuffle(&mut items);
+        Cycle { items, position: 0 }
+    }
+
+    fn next(&mut self, stream: &mut Stream) -> u32 {
+        if self.position == self.items.len() {
+            self.position = 0;
+            stream.shuffle(&mut self.items);
+        }
+        self.position += 1;
+        self.items[self.position - 1]
+    }
+}
+
+fn class_aware(
+    labels: &LabelTable,
+    samples_per_class: usize,
+    length: usize,
+    seed: u64,
+    epoch: u64,
+) -> Result<Vec<u32>> {
+    let images = labels.images_by_class();
+    if let Some(class) = images.iter().position(Vec::is_empty) {
+        return Err(Error::input(
+            "sampler",
+            format_args!(
+                "class-aware sampling draws every class, and `{}` has no training image",
+                labels.classes()[class]
+            ),
+        )
+        .hint("leave the class out of the split, add images of it, or take `kind = \"repeat-factor\"`"));
+    }
+    // Each class has a stream of its own, so that the images of one class do not depend on how
+    // many another has.
+    let mut streams: Vec<Stream> = (0..images.len())
+        .map(|class| Stream::new(seed, "sampler/images", epoch, class as u64))
+        .collect();
+    let mut cycles: Vec<Cycle> = (images.into_iter().zip(&mut streams))
+        .map(|(images, stream)| Cycle::new(images, stream))
+        .collect();
+    let mut class_stream = Stream::new(seed, "sampler/classes", epoch, 0);
+    let mut classes = Cycle::new((0..cycles.len() as u32).collect(), &mut class_stream);
+    let mut indices = Vec::with_capacity(length + samples_per_class);
+    while indices.len() < length {
+        let class = classes.next(&mut class_stream) as usize;
+        for _ in 0..samples_per_class {
+            indices.push(cycles[class].next(&mut streams[class]));
+        }
+    }
+    indices.truncate(length);
+    Ok(indices)
+}
+
+fn square_root(labels: &LabelTable, length: usize, stream: &mut Stream) -> Result<Vec<u32>> {
+    let images = labels.images_by_class();
+    let mut cumulative = Vec::with_capacity(images.len());
+    let mut total = 0.0;
+    for images in &images {
+        total += (images.len() as f64).sqrt();
+        cumulative.push(total);
+    }
+    if total == 0.0 {
+        return Err(Error::input("sampler", "no training image has a label")
+            .hint("square-root sampling draws classes; take `kind = \"uniform\"`"));
+    }
+    Ok((0..length)
+        .map(|_| {
+            let draw = stream.uniform() * total;
+            // Classes without images have no width, so the draw cannot fall on them.
+            let class = cumulative.partition_point(|&sum| sum <= draw);
+            let images = &images[class.min(images.len() - 1)];
+            images[stream.below(images.len())]
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;

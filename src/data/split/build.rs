@@ -1,0 +1,268 @@
+//! From a source to a split.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use crate::data::labels::LabelTable;
+use crate::data::source::Loaded;
+use crate::data::{longtail, replay, stratify, table};
+use crate::error::{Error, Result};
+
+use super::{
+    Distribution, EmptyClasses, ImageRoots, Manifest, PoolFacts, Preset, Split, SplitConfig,
+    ValidationFrom, first_named,
+};
+
+impl Split {
+    /// Reads the source and builds the split.
+    pub fn build(config: &SplitConfig) -> Result<Split> {
+        config.check()?;
+        Split::from_loaded(config, config.source.load()?)
+    }
+
+    /// Builds the split from annotations that were read already.
+    pub fn from_loaded(config: &SplitConfig, loaded: Loaded) -> Result<Split> {
+        config.check()?;
+        let Loaded {
+            mut pool,
+            mut test,
+            train_root,
+            test_root,
+        } = loaded;
+        if pool.is_empty() {
+            return Err(Error::input("source", "the pool has no images"));
+        }
+        let facts = PoolFacts {
+            images: pool.len(),
+            hash: table_hash(&pool)?,
+        };
+        if test.is_none() && config.test > 0.0 {
+            let (rest, held) = hold_out(&pool, config.test, config.seed, "test")?;
+            test = Some(pool.subset(&held));
+            pool = pool.subset(&rest);
+        }
+        handle_empty_classes(config.empty_classes, &mut pool, &mut test)?;
+        let images = draw(config, &pool)?;
+        let mut train = pool.subset(&images);
+        let validation = match (config.validation > 0.0, config.validation_from) {
+            (false, _) => None,
+            (true, ValidationFrom::Train) => {
+                let (rest, held) = hold_out(&train, config.validation, config.seed, "validation")?;
+                let validation = train.subset(&held);
+                train = train.subset(&rest);
+                Some(validation)
+            }
+            (true, ValidationFrom::Rest) => {
+                let drawn: HashSet<usize> = images.into_iter().collect();
+                let rest: Vec<usize> = (0..pool.len()).filter(|i| !drawn.contains(i)).collect();
+                let rest = pool.subset(&rest);
+                let (_, held) = hold_out(&rest, config.validation, config.seed, "validation")?;
+                Some(rest.subset(&held))
+            }
+        };
+        let counts = train.class_counts();
+        let groups = counts.iter().map(|&n| config.groups.group(n)).collect();
+        let test = test.unwrap_or_else(|| LabelTable::new(train.classes().to_vec()));
+        let mut split = Split {
+            groups,
+            thresholds: config.groups,
+            manifest: Manifest {
+                format: 1,
+                dbloss: env!("CARGO_PKG_VERSION").into(),
+                hash: String::new(),
+                images: ImageRoots {
+                    train: train_root.clone(),
+                    test: test_root.clone(),
+                },
+                pool: facts,
+                config: config.clone(),
+            },
+            train,
+            test,
+            validation,
+            train_root,
+            test_root,
+            hash: String::new(),
+        };
+        split.check_overlap("source")?;
+        split.hash = split.files()?.hash();
+        split.manifest.hash = split.hash.clone();
+        split.warn_about_classes();
+        Ok(split)
+    }
+}
+
+/// The images of the pool that the distribution asks for.
+fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
+    match &config.distribution {
+        Distribution::AsIs {} => return Ok((0..pool.len()).collect()),
+        Distribution::Ids { file } => return find_ids(file, pool),
+        Distribution::Released { recipe } => {
+            let subset = match recipe {
+                Preset::VocMlt => replay::voc_mlt(pool)?,
+                Preset::CocoMlt => {
+                    tracing::warn!(
+                        "the replay of COCO-MLT has not been checked against the released list"
+                    );
+                    replay::coco_mlt(pool)?
+                }
+            };
+            return Ok(subset.images);
+        }
+        _ => {}
+    }
+    let order = longtail::class_order(pool);
+    let names: Vec<&str> = order.iter().map(|&c| pool.classes()[c].as_str()).collect();
+    let wanted = (config.reference_counts(order.len(), &names)?).unwrap_or_default();
+    let subset = longtail::draw(pool, &order, &wanted, config.keep_at_least, config.seed);
+    for step in &subset.steps {
+        tracing::debug!(
+            "{}: {} selected, {} wanted",
+            pool.classes()[step.class],
+            step.selected,
+            step.wanted
+        );
+    }
+    if subset.images.is_empty() {
+        return Err(Error::input("distribution", "the subset is empty")
+            .hint("no class has both images and a wanted count above 0"));
+    }
+    Ok(subset.images)
+}
+
+/// The pool's images that a released list names, in the list's order.
+fn find_ids(file: &Path, pool: &LabelTable) -> Result<Vec<usize>> {
+    let text = table::read_utf8(file)?;
+    let mut by_name: HashMap<&str, Option<usize>> = HashMap::new();
+    for (i, image) in pool.images().iter().enumerate() {
+        // A name without folder and ending counts where it is unique.
+        let stem = Path::new(image).file_stem().and_then(|s| s.to_str());
+        for name in [Some(image.as_str()), stem].into_iter().flatten() {
+            (by_name.entry(name))
+                .and_modify(|known| {
+                    if *known != Some(i) {
+                        *known = None;
+                    }
+                })
+                .or_insert(Some(i));
+        }
+    }
+    let mut images = Vec::new();
+    let mut unknown = Vec::new();
+    let mut first_line = HashMap::new();
+    for (line, text) in (1u64..).zip(text.lines()) {
+        let id = text.trim();
+        if id.is_empty() {
+            continue;
+        }
+        let stem = Path::new(id).file_stem().and_then(|s| s.to_str());
+        let found = by_name.get(id).or_else(|| by_name.get(stem?));
+        match found {
+            Some(Some(image)) => {
+                if let Some(first) = first_line.insert(*image, line) {
+                    let problem = format_args!("id `{id}` is already on line {first}");
+                    return Err(Error::line(file, line, problem));
+                }
+                images.push(*image);
+            }
+            Some(None) => {
+                let problem = format_args!("id `{id}` stands for several images");
+                return Err(Error::line(file, line, problem)
+                    .hint("write the images' names as the annotations have them"));
+            }
+            None => unknown.push(id),
+        }
+    }
+    if !unknown.is_empty() {
+        let (count, names) = (unknown.len(), first_named(unknown));
+        return Err(Error::file(
+            file,
+            format_args!("{count} ids are not in the annotations: {names}"),
+        )
+        .hint("name the annotations that the list was drawn from"));
+    }
+    if images.is_empty() {
+        return Err(Error::file(file, "the list names no images"));
+    }
+    Ok(images)
+}
+
+/// Splits off `amount` (a part, or a number of images): the images that stay and those held out.
+fn hold_out(
+    table: &LabelTable,
+    amount: f64,
+    seed: u64,
+    key: &str,
+) -> Result<(Vec<usize>, Vec<usize>)> {
+    let wanted = if amount < 1.0 {
+        amount * table.len() as f64
+    } else {
+        amount
+    };
+    if wanted >= table.len() as f64 {
+        return Err(Error::input(
+            key,
+            format_args!("`{amount}` images, but there are only {}", table.len()),
+        ));
+    }
+    let part = stratify::iterative(table, &[table.len() as f64 - wanted, wanted], seed);
+    Ok((0..table.len()).partition(|&i| part[i] == 0))
+}
+
+fn handle_empty_classes(
+    what: EmptyClasses,
+    pool: &mut LabelTable,
+    test: &mut Option<LabelTable>,
+) -> Result<()> {
+    let counts = pool.class_counts();
+    let empty: Vec<&str> = (pool.classes().iter().zip(&counts))
+        .filter_map(|(name, &n)| (n == 0).then_some(name.as_str()))
+        .collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    let (count, names) = (empty.len(), first_named(empty));
+    match what {
+        EmptyClasses::Error => Err(Error::input(
+            "source",
+            format_args!("{count} classes have no image in the pool: {names}"),
+        )
+        .hint("`empty_classes = \"drop\"` (`--empty-classes drop`) takes them out, `keep` accepts them")),
+        EmptyClasses::Keep => {
+            tracing::warn!("{count} classes have no image in the pool: {names}");
+            Ok(())
+        }
+        EmptyClasses::Drop => {
+            tracing::info!("dropping {count} classes that have no image in the pool: {names}");
+            let keep: Vec<bool> = counts.iter().map(|&n| n > 0).collect();
+            *pool = only_classes(pool, &keep);
+            if let Some(test) = test {
+                *test = only_classes(test, &keep);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The table without the classes whose flag is not set.
+fn only_classes(table: &LabelTable, keep: &[bool]) -> LabelTable {
+    let mut place = vec![None; keep.len()];
+    let mut names = Vec::new();
+    for (class, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
+        place[class] = Some(names.len() as u32);
+        names.push(table.classes()[class].clone());
+    }
+    let mut kept = LabelTable::new(names);
+    for i in 0..table.len() {
+        let labels = table.labels(i).iter().filter_map(|&c| place[c as usize]);
+        kept.push(table.image(i), labels);
+    }
+    kept
+}
+
+/// blake3 of a table as CSV.
+fn table_hash(labels: &LabelTable) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    table::write_csv(labels, &mut hasher)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}

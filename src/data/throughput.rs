@@ -1,0 +1,120 @@
+//! How quickly pictures are made ready, stage by stage.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::data::augment::{InputConfig, Plan, Transformer};
+use crate::data::image::{self, ImageRoot};
+use crate::data::labels::LabelTable;
+use crate::data::loader::{Loader, LoaderOptions};
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+
+/// One stage of the input pipeline on one core.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// What is done.
+    pub name: &'static str,
+    /// Seconds a picture.
+    pub seconds: f64,
+    /// Whether training goes through it; the test transform stands beside.
+    pub of_training: bool,
+}
+
+/// Times the stages over the images `indices`, one after the other on the caller's thread.
+///
+/// Each picture is timed once in every stage, after one that is not counted.
+///
+/// # Errors
+/// A picture cannot be read or decoded, or there is none.
+pub fn stages(
+    table: &LabelTable,
+    root: &ImageRoot,
+    config: &InputConfig,
+    indices: &[u32],
+) -> Result<Vec<Stage>> {
+    config.check()?;
+    let mut transformer = Transformer::new(config);
+    let mut output = vec![0.0; transformer.input_len()];
+    let mut stages = match root {
+        ImageRoot::Folder { .. } => vec![("read", true), ("decode", true)],
+        ImageRoot::Shapes { .. } => vec![("draw", true)],
+    };
+    stages.extend([("augment and resize", true), ("test transform", false)]);
+    let mut seconds = vec![0.0; stages.len()];
+    let Some(first) = indices.first() else {
+        return Err(Error::input("pictures", "there is none to time"));
+    };
+    for (round, &index) in std::iter::once(first).chain(indices).enumerate() {
+        let Some(name) = table.images().get(index as usize) else {
+            continue;
+        };
+        let mut times = Vec::with_capacity(seconds.len());
+        let mut last = Instant::now();
+        let mut lap = || {
+            let now = Instant::now();
+            times.push((now - last).as_secs_f64());
+            last = now;
+        };
+        let picture = match root.file(name) {
+            Some(path) => {
+                let bytes = fs_err::read(&path)?;
+                lap();
+                image::decode(&bytes).map_err(|problem| Error::file(&path, problem))?
+            }
+            None => root.decode(name)?,
+        };
+        lap();
+        let mut stream = Stream::new(0, "augment", 0, round as u64);
+        let plan = Plan::draw(config, picture.width(), picture.height(), &mut stream);
+        transformer.apply(black_box(&picture), &plan, &mut output);
+        black_box(&output);
+        lap();
+        transformer.test(black_box(&picture), &mut output);
+        black_box(&output);
+        lap();
+        if round > 0 {
+            for (sum, time) in seconds.iter_mut().zip(times) {
+                *sum += time / indices.len() as f64;
+            }
+        }
+    }
+    Ok((stages.into_iter().zip(seconds))
+        .map(|((name, of_training), seconds)| Stage {
+            name,
+            seconds,
+            of_training,
+        })
+        .collect())
+}
+
+/// Pictures a second that the loader gives in training, `epochs` times over `indices`: the first
+/// number is without anything in the cache.
+///
+/// # Errors
+/// As [`Loader::new`] and [`Loader::epoch`].
+pub fn loader(
+    table: &Arc<LabelTable>,
+    root: &ImageRoot,
+    config: &InputConfig,
+    options: &LoaderOptions,
+    indices: &[u32],
+    epochs: u64,
+) -> Result<Vec<f64>> {
+    let options = LoaderOptions {
+        drop_last: false,
+        ..options.clone()
+    };
+    let loader = Loader::new(table.clone(), root.clone(), config.clone(), options)?;
+    (0..epochs)
+        .map(|epoch| {
+            let start = Instant::now();
+            let mut images = 0;
+            for batch in loader.epoch(indices, Some((0, epoch)), 0) {
+                images += black_box(batch?).num_images;
+            }
+            Ok(images as f64 / start.elapsed().as_secs_f64())
+        })
+        .collect()
+}

@@ -1,0 +1,86 @@
+//! Where tensors live, and how many threads the engine uses.
+
+use candle_core::Device;
+
+use crate::error::{Error, Result};
+
+/// Parses `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first GPU where this build and this
+/// machine have one, else the CPU.
+pub fn parse(name: &str) -> Result<Device> {
+    let cuda = |index: usize| {
+        Device::new_cuda(index).map_err(|e| {
+            let hint = if candle_core::utils::cuda_is_available() {
+                "is there a GPU of that number? `--device cpu` works everywhere"
+            } else {
+                "this build has no GPU support: `cargo build --release --features cuda`"
+            };
+            let reason = e.to_string();
+            let reason = reason.lines().next().unwrap_or_default();
+            Error::input(
+                "--device",
+                format_args!("`{name}` cannot be opened: {reason}"),
+            )
+            .hint(hint)
+        })
+    };
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "auto" => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
+        "cuda" => cuda(0),
+        _ => match name.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
+            Some(index) => cuda(index),
+            None => Err(Error::input(
+                "--device",
+                format_args!("`{name}` is not a device, expected auto, cpu, cuda or cuda:N"),
+            )),
+        },
+    }
+}
+
+/// The device's name as [`parse`] reads it.
+pub fn name(device: &Device) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu => "cpu".to_owned(),
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+/// The processor's name, with the instruction set in use.
+pub fn processor(instruction_set: &str) -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or(std::env::consts::ARCH, |(_, name)| name.trim());
+    format!("{name} ({instruction_set})")
+}
+
+/// More threads than this are a typing error on any machine of today.
+const MOST_THREADS: usize = 1024;
+
+/// Sets the number of threads of the engine; 0 takes all cores. Works once a process.
+pub fn set_threads(threads: usize) -> Result<()> {
+    if threads > MOST_THREADS {
+        let problem = format!("`{threads}` is too many, expected at most {MOST_THREADS}");
+        return Err(Error::input("--threads", problem).hint("0 takes all cores"));
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|e| Error::input("--threads", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_strangers_refused() {
+        assert!(parse("cpu").unwrap().is_cpu());
+        assert!(parse("auto").is_ok());
+        for bad in ["gpu", "cuda:x", "cuda:", ""] {
+            assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Files written whole or not at all, hashes, and folders that are not overwritten unasked.
+
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes a file through a temporary one beside it that is renamed at the end: a reader, or a
+/// crash, never sees half a file. Missing parent folders are made.
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs_err::create_dir_all(folder)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".writing-")
+        .tempfile_in(folder)?;
+    {
+        let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+        write(&mut writer)?;
+        writer.flush()?;
+    }
+    #[cfg(unix)]
+    {
+        // Temporary files are private; results are meant to be shared like any other file.
+        use std::os::unix::fs::PermissionsExt;
+        fs_err::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o644))?;
+    }
+    temporary
+        .persist(path)
+        .map_err(|e| Error::file(path, format_args!("cannot be written: {}", e.error)))?;
+    Ok(())
+}
+
+/// Writes a text file whole, see [`write_atomic`].
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_atomic(path, |writer| Ok(writer.write_all(text.as_bytes())?))
+}
+
+/// The blake3 hash of a file's bytes, in hexadecimal.
+pub fn hash_file(path: &Path) -> Result<String> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0u8; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finalize().to_hex().to_string());
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+/// Makes `folder`, and refuses one that already holds something unless `force` is set.
+pub fn claim_folder(folder: &Path, force: bool) -> Result<()> {
+    if folder.is_file() {
+        return Err(Error::file(folder, "is a file, expected a folder"));
+    }
+    if folder.is_dir() && !force && fs_err::read_dir(folder)?.next().is_some() {
+        return Err(Error::file(folder, "the folder is not empty")
+            .hint("name another folder, or pass `--force` to write into this one"));
+    }
+    fs_err::create_dir_all(folder)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_text(&path, "old").unwrap();
+        let failed = write_atomic(&path, |writer| {
+            writer.write_all(b"half")?;
+            Err(Error::input("test", "stops in the middle"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "old");
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused_without_force() {
+        let folder = tempfile::tempdir().unwrap();
+        claim_folder(folder.path(), false).unwrap();
+        write_text(&folder.path().join("x"), "x").unwrap();
+        assert!(claim_folder(folder.path(), false).is_err());
+        claim_folder(folder.path(), true).unwrap();
+    }
+}

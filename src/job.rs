@@ -1,0 +1,427 @@
+//! One training run from a resolved experiment: split, model, loop, evaluation, manifest.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use candle_core::Device;
+
+use crate::config::{Experiment, ExperimentFile};
+use crate::data::image::ImageRoot;
+use crate::data::labels::LabelTable;
+use crate::data::loader::{Loader, LoaderOptions};
+use crate::data::split::Split;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::io::{hash_file, write_text};
+use crate::model::Model;
+use crate::predict::{Predictions, predict};
+use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, best_thresholds};
+use crate::run_dir::{Manifest, RunDir, Status};
+use crate::train::checkpoint::{self, Position};
+use crate::train::fit::Training;
+
+/// Settings of the machine, which change no number.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where tensors live.
+    pub device: Device,
+    /// Loader threads beside the engine; 0 loads between the steps.
+    pub workers: usize,
+}
+
+/// What to do with a run's folder that already holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse it.
+    Refuse,
+    /// Go on from its last checkpoint; a finished run is left as it is, a missing one an error.
+    Resume,
+    /// Go on if there is something to go on with, else start.
+    ResumeOrStart,
+    /// Start anew in it.
+    Overwrite,
+}
+
+/// The split of an experiment: its `split_folder`, or the one its `[split]` table describes, which
+/// is built under `folder` the first time and read from there afterwards.
+pub fn open_split(experiment: &Experiment, folder: &Path) -> Result<(Split, PathBuf)> {
+    if let Some(given) = &experiment.split_folder {
+        return Ok((Split::read(given)?, given.clone()));
+    }
+    let Some(config) = &experiment.split else {
+        return Err(Error::input("split", "the experiment names no split"));
+    };
+    if folder.join("split.toml").is_file() {
+        let split = Split::read(folder)?;
+        if split.manifest.config != *config {
+            return Err(Error::file(
+                folder,
+                "the split here was built from other settings than the experiment's",
+            )
+            .hint("remove the folder, or give another one with `--out`"));
+        }
+        return Ok((split, folder.to_owned()));
+    }
+    let split = Split::build(config)?;
+    split.write(folder, false)?;
+    Ok((split, folder.to_owned()))
+}
+
+/// Checks whether a training may go into the run's folder. Nothing is changed yet.
+///
+/// A folder that holds anything but a run of dbloss (or the split of one that never began) is
+/// refused whatever `existing` says.
+pub fn check_folder(run: &RunDir, existing: Existing) -> Result<()> {
+    let folder = run.path();
+    if folder.is_file() {
+        return Err(Error::file(folder, "is a file, expected a folder"));
+    }
+    if run.manifest().is_file() {
+        Manifest::read(&run.manifest())?;
+        return match existing {
+            Existing::Refuse => Err(Error::file(folder, "holds a run already").hint(
+                "`--resume` goes on with it, `--force` replaces it, `--out` writes elsewhere",
+            )),
+            _ => Ok(()),
+        };
+    }
+    if folder.is_dir() {
+        for entry in fs_err::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name() != "split" {
+                return Err(Error::file(
+                    folder,
+                    format_args!(
+                        "is not empty and not a run's folder: it holds `{}`",
+                        entry.file_name().display()
+                    ),
+                )
+                .hint("name another folder with `--out`"));
+            }
+        }
+    }
+    match existing {
+        Existing::Resume => Err(Error::file(folder, "holds no run to resume")
+            .hint("check `--out`, `--method` and `--seed`, or leave `--resume` out to start")),
+        _ => Ok(()),
+    }
+}
+
+/// Trains one experiment into `run`, a folder that [`check_folder`] let pass. What an earlier run
+/// left there is removed only when everything that can be checked has been.
+pub fn train(
+    experiment: &Experiment,
+    split: &Split,
+    split_folder: &Path,
+    run: &RunDir,
+    machine: &Machine,
+    existing: Existing,
+) -> Result<()> {
+    let config_hash = experiment.hash()?;
+    let resume = matches!(existing, Existing::Resume | Existing::ResumeOrStart);
+    if resume && run.manifest().is_file() {
+        let manifest = Manifest::read(&run.manifest())?;
+        if manifest.config_hash != config_hash || manifest.split_hash != split.hash {
+            return Err(Error::file(
+                run.path(),
+                "holds a run with another configuration or split",
+            )
+            .hint("give another folder with `--out`, or `--force` to replace it"));
+        }
+        if manifest.status == Status::Finished {
+            tracing::info!("{}: finished already", run.path().display());
+            return Ok(());
+        }
+    }
+    warn_about(experiment, split);
+    interrupt::listen()?;
+
+    let num_classes = split.train.num_classes();
+    let model = Model::new(
+        &experiment.model,
+        num_classes,
+        &machine.device,
+        experiment.seed,
+    )?;
+    let mut weights_hash = None;
+    if !experiment.model.weights.is_empty() {
+        let path = model.load_backbone(&experiment.model.weights)?;
+        weights_hash = Some(hash_file(&path)?);
+    }
+    let mut manifest = Manifest {
+        status: Status::Running,
+        experiment: experiment.name.clone(),
+        method: experiment.method.clone(),
+        seed: experiment.seed,
+        command: std::env::args().collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        device: device::name(&machine.device),
+        threads: rayon::current_num_threads(),
+        workers: machine.workers,
+        processor: device::processor(crate::ops::Isa::best().name()),
+        started_unix: (SystemTime::now().duration_since(UNIX_EPOCH)).map_or(0, |d| d.as_secs()),
+        split_folder: std::path::absolute(split_folder)?,
+        split_hash: split.hash.clone(),
+        weights_hash,
+        config_hash: config_hash.clone(),
+        train_seconds: 0.0,
+        images_seen: 0,
+        error: None,
+    };
+    let labels = Arc::new(split.train.clone());
+    let train_loader = loader(experiment, &labels, &split.train_root, machine)?;
+    let held_out = match &split.validation {
+        Some(table) => {
+            let table = Arc::new(table.clone());
+            Some((
+                loader(experiment, &table, &split.train_root, machine)?,
+                table,
+            ))
+        }
+        None => None,
+    };
+    let validate = |model: &Model| -> Result<Option<f64>> {
+        let Some((loader, table)) = &held_out else {
+            return Ok(None);
+        };
+        let (predictions, table) = predict(model, loader, table, "validate")?;
+        let options = EvaluationOptions {
+            resamples: 0,
+            ..EvaluationOptions::default()
+        };
+        let evaluation = Evaluation::new(&predictions, &table, split, &options)?;
+        Ok(evaluation.groups().total)
+    };
+    let training = Training {
+        model: &model,
+        loss: experiment.loss.build(&split.class_frequency())?,
+        labels: &labels,
+        loader: &train_loader,
+        sampler: &experiment.sampler,
+        optimizer: &experiment.optimizer,
+        schedule: &experiment.schedule,
+        config: &experiment.train,
+        seed: experiment.seed,
+        config_hash,
+        validate: held_out.is_some().then_some(&validate),
+        label: experiment.run_name(),
+    };
+    training.steps_per_epoch()?;
+    fs_err::create_dir_all(run.path())?;
+    let _lock = lock(run)?;
+    if existing == Existing::Overwrite {
+        clear(run)?;
+    }
+    write_text(&run.config(), &experiment.to_toml()?)?;
+    manifest.write(&run.manifest())?;
+
+    let mut position = Position::default();
+    let outcome = training.fit(run, resume, &mut position);
+    manifest.train_seconds = position.train_seconds;
+    manifest.images_seen = (position.step * experiment.train.batch_size) as u64;
+    match &outcome {
+        Ok(()) => manifest.status = Status::Finished,
+        Err(Error::Interrupted(_)) => manifest.status = Status::Interrupted,
+        Err(error) => {
+            manifest.status = Status::Failed;
+            manifest.error = Some(error.to_string());
+        }
+    }
+    manifest.write(&run.manifest())?;
+    outcome
+}
+
+/// What [`evaluate`] is to score.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluate<'a> {
+    /// The trained run.
+    pub run: &'a RunDir,
+    /// Which images.
+    pub set: EvaluatedSet,
+    /// Which checkpoint: `last` or `best`.
+    pub checkpoint: &'a str,
+    /// Take the per-class thresholds with the best F1 on the validation part.
+    pub fit_thresholds: bool,
+    /// The run's split, if it has been moved.
+    pub split_folder: Option<&'a Path>,
+}
+
+/// Evaluates a trained run on one of its split's sets and writes `eval/<set>/`.
+pub fn evaluate(
+    job: &Evaluate,
+    machine: &Machine,
+    mut options: EvaluationOptions,
+) -> Result<Evaluation> {
+    let run = job.run;
+    let manifest = Manifest::read(&run.manifest())?;
+    let experiment = ExperimentFile::read(&run.config(), &[])?.resolve(None, None)?;
+    if manifest.status != Status::Finished {
+        tracing::warn!(
+            "{}: the training is not finished ({:?}); what follows is the state of its checkpoint",
+            run.path().display(),
+            manifest.status
+        );
+    }
+    let split_folder = job.split_folder.unwrap_or(&manifest.split_folder);
+    if !split_folder.join("split.toml").is_file() {
+        return Err(
+            Error::file(split_folder, "the split of this run is not there")
+                .hint("if it has been moved, give its folder with `--split`"),
+        );
+    }
+    let split = Split::read(split_folder)?;
+    if split.hash != manifest.split_hash {
+        return Err(Error::file(
+            split_folder,
+            "is not the split that the run was trained on, or has changed since",
+        )
+        .hint("restore the split, or train again"));
+    }
+    let (seed, classes) = (experiment.seed, split.train.num_classes());
+    let model = Model::new(&experiment.model, classes, &machine.device, seed)?;
+    let checkpoint = run.checkpoint(job.checkpoint);
+    if !checkpoint.is_file() {
+        return Err(Error::file(&checkpoint, "does not exist")
+            .hint("the run has not got that far; `best` needs a split with a validation part"));
+    }
+    checkpoint::load_model(&checkpoint, &model.parameters, &machine.device)?;
+    model.weights_changed();
+    let predict_set = |set: EvaluatedSet| -> Result<(Predictions, LabelTable)> {
+        let (table, root) = set.of(&split, split_folder)?;
+        let table = Arc::new(table.clone());
+        let loader = loader(&experiment, &table, root, machine)?;
+        let label = format!("{} {}", set.name(), experiment.run_name());
+        predict(&model, &loader, &table, &label)
+    };
+    if job.fit_thresholds {
+        let (predictions, table) = predict_set(EvaluatedSet::Validation)?;
+        options.thresholds = best_thresholds(&predictions, &table, 0.0)?;
+    }
+    let (predictions, table) = predict_set(job.set)?;
+    let evaluation = Evaluation::new(&predictions, &table, &split, &options)?;
+    let folder = run.eval(job.set.name());
+    predictions.write(&folder.join("predictions.csv"))?;
+    evaluation.write(&folder)?;
+    let settings = toml::to_string(&EvaluationSettings {
+        checkpoint: job.checkpoint,
+        options: &options,
+    });
+    let settings = settings.map_err(|e| Error::file(&folder, e))?;
+    write_text(&folder.join("settings.toml"), &settings)?;
+    Ok(evaluation)
+}
+
+/// `settings.toml` beside the tables: what they were computed from and how.
+#[derive(serde::Serialize)]
+struct EvaluationSettings<'a> {
+    checkpoint: &'a str,
+    #[serde(flatten)]
+    options: &'a EvaluationOptions,
+}
+
+/// Which images of a split are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvaluatedSet {
+    /// The test set.
+    Test,
+    /// The held-out part of the training set.
+    Validation,
+    /// The training set itself: how well it was fitted.
+    Train,
+}
+
+impl EvaluatedSet {
+    /// The set's labels and the root of its pictures.
+    pub fn of<'a>(
+        self,
+        split: &'a Split,
+        folder: &Path,
+    ) -> Result<(&'a LabelTable, &'a ImageRoot)> {
+        match (self, &split.validation) {
+            (EvaluatedSet::Test, _) => Ok((&split.test, &split.test_root)),
+            (EvaluatedSet::Train, _) => Ok((&split.train, &split.train_root)),
+            (EvaluatedSet::Validation, Some(table)) => Ok((table, &split.train_root)),
+            (EvaluatedSet::Validation, None) => Err(Error::file(folder, "has no validation part")
+                .hint("build the split with `validation` set")),
+        }
+    }
+
+    /// The name of the set's folder under `eval/`.
+    pub fn name(self) -> &'static str {
+        match self {
+            EvaluatedSet::Test => "test",
+            EvaluatedSet::Validation => "validation",
+            EvaluatedSet::Train => "train",
+        }
+    }
+}
+
+fn loader(
+    experiment: &Experiment,
+    table: &Arc<LabelTable>,
+    root: &ImageRoot,
+    machine: &Machine,
+) -> Result<Loader> {
+    let options = LoaderOptions {
+        batch_size: experiment.train.batch_size,
+        workers: machine.workers,
+        on_bad_image: experiment.on_bad_image,
+        ..LoaderOptions::default()
+    };
+    Loader::new(
+        Arc::clone(table),
+        root.clone(),
+        experiment.input.clone(),
+        options,
+    )
+}
+
+/// Settings that run but hardly mean what the user wants.
+fn warn_about(experiment: &Experiment, split: &Split) {
+    if experiment.model.weights.is_empty() && experiment.model.frozen_stages >= 0 {
+        tracing::warn!(
+            "stages 0 to {} are frozen but no weights are loaded: they stay random; set \
+             `model.weights`, or `model.frozen_stages = -1`",
+            experiment.model.frozen_stages
+        );
+    }
+    let unlabelled = (0..split.train.len())
+        .filter(|&i| split.train.labels(i).is_empty())
+        .count();
+    if unlabelled > 0 {
+        tracing::info!("{unlabelled} training images have no label and count as negatives");
+    }
+}
+
+/// Keeps a second process from training into the same folder; the lock falls with the process.
+fn lock(run: &RunDir) -> Result<std::fs::File> {
+    let path = run.path().join(".lock");
+    let file = fs_err::File::create(&path)?.into_parts().0;
+    match file.try_lock() {
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::file(
+            run.path(),
+            "another process is training into this folder",
+        )
+        .hint("wait for it, or give another folder with `--out`")),
+        // Where the file system knows no locks, training goes on without.
+        _ => Ok(file),
+    }
+}
+
+/// Removes the files of an earlier run, and nothing else.
+fn clear(run: &RunDir) -> Result<()> {
+    for file in [run.config(), run.manifest(), run.steps(), run.epochs()] {
+        if file.is_file() {
+            fs_err::remove_file(file)?;
+        }
+    }
+    for folder in ["checkpoints", "eval"] {
+        let folder = run.path().join(folder);
+        if folder.is_dir() {
+            fs_err::remove_dir_all(folder)?;
+        }
+    }
+    Ok(())
+}

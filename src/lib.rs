@@ -1,0 +1,35 @@
+//! Training and comparing classifiers for images that carry several labels each, when the labels
+//! are long-tailed.
+//!
+//! Data flows one way:
+//!
+//! annotations -> label table -> long-tailed split -> sampler, augmentation, loader -> model ->
+//! loss -> optimiser -> checkpoint -> predictions -> metrics -> report
+//!
+//! Each module knows only those above it in this list.
+
+pub mod device;
+pub mod error;
+pub mod interrupt;
+pub mod io;
+pub mod progress;
+pub mod rng;
+
+pub mod data;
+pub mod metrics;
+pub mod ops;
+
+pub mod loss;
+pub mod model;
+pub mod optim;
+
+pub mod predict;
+pub mod run_dir;
+pub mod train;
+
+pub mod report;
+
+pub mod config;
+pub mod job;
+
+pub use error::{Error, Result};

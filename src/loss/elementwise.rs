@@ -1,0 +1,212 @@
+//! A [`Composition`] made ready for a training set: the one implementation of every element-wise
+//! loss.
+
+use rayon::prelude::*;
+
+use super::composition::{BiasForm, Composition, Margin, Reduction};
+use super::dual::Dual;
+use super::frequency::Prior;
+use super::kernel::focal_factor;
+use super::weight::{Weights, normalise};
+use super::{Batch, Loss};
+use crate::data::labels::ClassFrequency;
+use crate::error::Result;
+
+/// Elements from which a batch is worth spreading over threads.
+const PARALLEL_ELEMENTS: usize = 1 << 13;
+
+/// An element-wise loss with its class weights, shifts and margins.
+#[derive(Debug, Clone)]
+pub struct Elementwise {
+    composition: Composition,
+    weights: Weights,
+    /// b_c, the logit of each class's frequency.
+    bias: Vec<f64>,
+    /// What is added to the logits of positives, class by class.
+    shift_positive: Vec<f64>,
+    /// What is added to the logits of negatives, class by class.
+    shift_negative: Vec<f64>,
+    /// Factor on the logits of positives after the shift.
+    scale_positive: f64,
+    /// Factor on the logits of negatives after the shift.
+    scale_negative: f64,
+    /// Factor on the loss of negatives: 1 / lambda.
+    factor_negative: f64,
+}
+
+impl Elementwise {
+    /// Checks `composition` and prepares it for the classes of a training set.
+    pub fn new(composition: &Composition, frequency: &ClassFrequency) -> Result<Self> {
+        composition.check()?;
+        let prior = Prior::new(frequency)?;
+        let num_classes = prior.counts.len();
+        let bias: Vec<f64> = (0..num_classes).map(|class| prior.bias(class)).collect();
+        let mut logit_scale = 1.0;
+        let mut shift_negative = vec![0.0; num_classes];
+        if let Some(adjustment) = &composition.adjustment {
+            for (shift, bias) in shift_negative.iter_mut().zip(&bias) {
+                *shift += adjustment.tau * bias;
+            }
+        }
+        let mut lambda = 1.0;
+        if let Some(tolerance) = &composition.tolerance {
+            lambda = tolerance.lambda;
+            let scale = match tolerance.bias {
+                BiasForm::Code => tolerance.kappa / lambda,
+                BiasForm::Paper => tolerance.kappa,
+            };
+            for (shift, bias) in shift_negative.iter_mut().zip(&bias) {
+                *shift += scale * bias;
+            }
+        }
+        let mut shift_positive = shift_negative.clone();
+        match composition.margin {
+            None => {}
+            Some(Margin::Constant { margin }) => {
+                shift_positive.iter_mut().for_each(|shift| *shift -= margin)
+            }
+            Some(Margin::ClassFrequency {
+                max_margin,
+                power,
+                logit_scale: scale,
+            }) => {
+                logit_scale = scale;
+                let rarest = prior.smallest();
+                for (shift, n) in shift_positive.iter_mut().zip(&prior.counts) {
+                    *shift -= max_margin * (rarest / n).powf(power);
+                }
+            }
+        }
+        Ok(Elementwise {
+            composition: composition.clone(),
+            weights: Weights::new(&composition.weight, &prior),
+            bias,
+            shift_positive,
+            shift_negative,
+            scale_positive: logit_scale,
+            scale_negative: logit_scale * lambda,
+            factor_negative: 1.0 / lambda,
+        })
+    }
+
+    /// The parts this loss is made of.
+    pub fn composition(&self) -> &Composition {
+        &self.composition
+    }
+
+    /// b_c = -log(N / n_c - 1) of each class.
+    pub fn class_bias(&self) -> &[f64] {
+        &self.bias
+    }
+
+    /// What is added to the logits of positives of each class.
+    pub fn shift_positive(&self) -> &[f64] {
+        &self.shift_positive
+    }
+
+    /// What is added to the logits of negatives of each class.
+    pub fn shift_negative(&self) -> &[f64] {
+        &self.shift_negative
+    }
+
+    /// Weights (images x classes) of a batch of labels (0 or 1), normalised.
+    pub fn weights(&self, targets: &[f32]) -> Vec<f64> {
+        let num_classes = self.bias.len();
+        let mut weights = vec![0.0; targets.len()];
+        for (row, targets) in (weights.chunks_mut(num_classes)).zip(targets.chunks(num_classes)) {
+            self.weights.fill(targets, row);
+        }
+        normalise(&mut weights, num_classes, self.composition.normalisation);
+        weights
+    }
+
+    /// The loss of one logit of `class` and its derivative, without weight and reduction.
+    #[inline]
+    pub fn element(&self, logit: f64, class: usize, positive: bool, epoch: usize) -> Dual {
+        let z = Dual::variable(logit);
+        let (u, factor) = if positive {
+            ((z + self.shift_positive[class]) * self.scale_positive, 1.0)
+        } else {
+            (
+                (z + self.shift_negative[class]) * self.scale_negative,
+                self.factor_negative,
+            )
+        };
+        let mut positive = positive;
+        let mut factor = factor * self.composition.scale;
+        if let Some(relabel) = &self.composition.relabel
+            && !positive
+            && epoch >= relabel.from_epoch
+            && u.sigmoid().value > relabel.tau
+        {
+            positive = true;
+        }
+        let mut loss = self.composition.kernel.loss(u, positive);
+        if let Some(focal) = &self.composition.focal {
+            loss = loss * focal_factor(u, positive, focal.gamma);
+            factor *= focal.balance;
+        }
+        loss * factor
+    }
+
+    /// [`element`](Self::element) for a target between 0 and 1, as mixup makes them: the loss of
+    /// a positive and that of a negative in these parts.
+    fn blended(&self, logit: f64, class: usize, target: f32, epoch: usize) -> Dual {
+        let element = |positive| self.element(logit, class, positive, epoch);
+        let part = f64::from(target);
+        match target {
+            0.0 => element(false),
+            1.0 => element(true),
+            _ => element(true) * part + element(false) * (1.0 - part),
+        }
+    }
+}
+
+impl Loss for Elementwise {
+    fn num_classes(&self) -> Option<usize> {
+        Some(self.bias.len())
+    }
+
+    fn elementwise(&self) -> Option<&Elementwise> {
+        Some(self)
+    }
+
+    fn value_and_gradient(&self, batch: &Batch, gradient: &mut [f64]) -> f64 {
+        let num_classes = batch.num_classes();
+        let divisor = match self.composition.reduction {
+            Reduction::Mean => batch.logits().len(),
+            Reduction::Sum => 1,
+            Reduction::ImageMean => batch.num_images(),
+        } as f64;
+        let weights = self.weights(batch.targets());
+        // Sums are taken image by image and then over images in order, so that the number of
+        // threads does not show in the result.
+        let image = |(i, row): (usize, &mut [f64])| -> f64 {
+            let range = i * num_classes..(i + 1) * num_classes;
+            let logits = &batch.logits()[range.clone()];
+            let targets = &batch.targets()[range.clone()];
+            let weights = &weights[range];
+            let mut sum = 0.0;
+            for class in 0..num_classes {
+                let loss = self.blended(logits[class], class, targets[class], batch.epoch());
+                sum += weights[class] * loss.value;
+                row[class] = weights[class] * loss.derivative / divisor;
+            }
+            sum
+        };
+        let sums: Vec<f64> = if gradient.len() >= PARALLEL_ELEMENTS {
+            gradient
+                .par_chunks_mut(num_classes)
+                .enumerate()
+                .map(image)
+                .collect()
+        } else {
+            gradient
+                .chunks_mut(num_classes)
+                .enumerate()
+                .map(image)
+                .collect()
+        };
+        sums.iter().sum::<f64>() / divisor
+    }
+}

@@ -1,0 +1,71 @@
+//! The bridge to candle: a loss as one operation of the graph.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
+
+use super::{Batch, Loss};
+use crate::error::{Error, Result};
+
+/// The loss of a batch as a scalar f32 tensor; its backward gives the gradient of the logits only.
+///
+/// `logits` and `targets` (0 or 1) have the shape (images, classes), any float type, any device.
+/// `epoch` counts from 0. Logits are few: those on a GPU are copied to the host, where the loss is
+/// taken in f64, and the gradient is copied back.
+pub fn apply(
+    loss: &Arc<dyn Loss>,
+    logits: &Tensor,
+    targets: &Tensor,
+    epoch: usize,
+) -> Result<Tensor> {
+    let (images, num_classes) = logits.dims2()?;
+    if targets.dims() != [images, num_classes] {
+        return Err(Error::input(
+            "loss",
+            format_args!(
+                "targets have the shape {:?}, logits ({images}, {num_classes})",
+                targets.dims()
+            ),
+        ));
+    }
+    let values = |tensor: &Tensor, dtype| -> Result<Tensor> {
+        let host = tensor.detach().to_device(&Device::Cpu)?;
+        Ok(host.to_dtype(dtype)?.flatten_all()?)
+    };
+    let logit_values = values(logits, DType::F64)?.to_vec1::<f64>()?;
+    let target_values = values(targets, DType::F32)?.to_vec1::<f32>()?;
+    let batch = Batch::new(&logit_values, &target_values, num_classes, epoch)?;
+    let mut gradient = vec![0.0; logit_values.len()];
+    let value = loss.evaluate(&batch, &mut gradient)?;
+    let op = Evaluated { value, gradient };
+    let host = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+    Ok(host.apply_op1(op)?.to_device(logits.device())?)
+}
+
+/// A loss that has been evaluated already: forward and backward hand out what is known.
+struct Evaluated {
+    value: f64,
+    gradient: Vec<f64>,
+}
+
+impl CustomOp1 for Evaluated {
+    fn name(&self) -> &'static str {
+        "loss"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let storage = CpuStorage::F32(vec![self.value as f32]);
+        Ok((storage, Shape::from(())))
+    }
+
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        _: &Tensor,
+        gradient_of_loss: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
+        let gradient: Vec<f32> = self.gradient.iter().map(|&g| g as f32).collect();
+        let gradient = Tensor::from_vec(gradient, logits.shape(), logits.device())?;
+        Ok(Some(gradient.broadcast_mul(gradient_of_loss)?))
+    }
+}

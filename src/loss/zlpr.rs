@@ -1,0 +1,59 @@
+//! ZLPR: zero-bounded log-sum-exp and pairwise rank-based loss.
+
+use std::sync::Arc;
+
+use super::common::SCALE;
+use super::definition::{Build, Definition};
+use super::two_way::log_sum_exp;
+use super::{Batch, Loss};
+
+/// ZLPR.
+pub const DEFINITIONS: &[Definition] = &[Definition {
+    name: "zlpr",
+    title: "ZLPR",
+    formula: "mean over images of log(1 + sum over negatives of e^z) + log(1 + sum over positives of e^-z)",
+    parameters: &[SCALE],
+    source: "Su et al., ZLPR: A Novel Loss for Multi-label Classification (arXiv 2208.02955)",
+    when: "labels of an image depend on each other, and 0 is to be the threshold of the logits",
+    notes: "",
+    build: Build::Own(|s| {
+        Arc::new(Zlpr {
+            scale: s.number("scale"),
+        })
+    }),
+}];
+
+/// ZLPR with its factor.
+#[derive(Debug, Clone)]
+pub struct Zlpr {
+    scale: f64,
+}
+
+impl Loss for Zlpr {
+    fn value_and_gradient(&self, batch: &Batch, gradient: &mut [f64]) -> f64 {
+        let classes = batch.num_classes();
+        let factor = self.scale / batch.num_images() as f64;
+        let mut total = 0.0;
+        let rows = (batch.logits().chunks(classes)).zip(batch.targets().chunks(classes));
+        for ((logits, targets), gradient) in rows.zip(gradient.chunks_mut(classes)) {
+            // The 1 in the logarithm is one more term, e^0.
+            let side = |positive: bool| {
+                let terms = (logits.iter().zip(targets))
+                    .filter(move |&(_, &target)| (target > 0.5) == positive)
+                    .map(move |(&z, _)| if positive { -z } else { z });
+                log_sum_exp(std::iter::once(0.0).chain(terms))
+            };
+            let (positives, negatives) = (side(true), side(false));
+            total += positives + negatives;
+            for ((gradient, &z), &target) in gradient.iter_mut().zip(logits).zip(targets) {
+                *gradient = factor
+                    * if target > 0.5 {
+                        -(-z - positives).exp()
+                    } else {
+                        (z - negatives).exp()
+                    };
+            }
+        }
+        factor * total
+    }
+}

@@ -1,0 +1,16 @@
+//! Parse, log, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli::output::start_logging(&cli.verbosity);
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::output::report(&error),
+    }
+}

@@ -1,0 +1,24 @@
+//! Metrics of multi-label classification: slices in, numbers out.
+//!
+//! Scores and targets are images x classes, row by row, wrapped once in a [`ScoreTable`] that has
+//! checked them. What is undefined is `None`, is counted, and is left out of means.
+
+pub mod auc;
+pub mod average_precision;
+pub mod bootstrap;
+pub mod groups;
+mod order;
+pub mod ranking;
+pub mod table;
+pub mod threshold;
+
+pub use auc::{area_under_roc, area_under_roc_per_class};
+pub use average_precision::{ApMethod, average_precision, average_precision_per_class};
+pub use bootstrap::{Bootstrap, Interval, bootstrap_map, paired_bootstrap_map};
+pub use groups::GroupScores;
+pub use ranking::{RankingScores, ranking_scores, top_k_scores};
+pub use table::{Score, ScoreTable};
+pub use threshold::{ThresholdScores, fit_thresholds, threshold_scores};
+
+#[cfg(test)]
+mod tests;

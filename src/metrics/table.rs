@@ -1,0 +1,134 @@
+//! Scores with their targets, checked once.
+
+use super::order::Entry;
+use crate::error::{Error, Result};
+
+/// A score: `f32` or `f64`.
+pub trait Score: Copy + Send + Sync + PartialOrd {
+    /// The score as f64.
+    fn to_f64(self) -> f64;
+    /// A number that orders as the score does, the largest score first; equal scores (0 and -0
+    /// too) have equal keys.
+    fn descending_key(self) -> u64;
+    /// The key with a payload, as it is sorted.
+    type Entry: Entry;
+}
+
+impl Score for f32 {
+    type Entry = u64;
+
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+
+    fn descending_key(self) -> u64 {
+        // Adding 0 turns -0 into 0. Positive floats order as their bits do, negative ones the
+        // other way round; the key counts down from the largest.
+        let bits = (self + 0.0).to_bits();
+        let ascending = if bits >> 31 == 0 {
+            bits | 1 << 31
+        } else {
+            !bits
+        };
+        u64::from(!ascending)
+    }
+}
+
+impl Score for f64 {
+    type Entry = (u64, u32);
+
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    fn descending_key(self) -> u64 {
+        let bits = (self + 0.0).to_bits();
+        let ascending = if bits >> 63 == 0 {
+            bits | 1 << 63
+        } else {
+            !bits
+        };
+        !ascending
+    }
+}
+
+/// Scores and targets of N images over C classes.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreTable<'a, S> {
+    scores: &'a [S],
+    targets: &'a [u8],
+    num_classes: usize,
+}
+
+impl<'a, S: Score> ScoreTable<'a, S> {
+    /// Scores (logits or probabilities, larger for more likely) and targets (0 or 1), both images
+    /// x `num_classes`. Lengths that do not fit, a score that is not a number and a target other
+    /// than 0 or 1 are errors that name the entry.
+    pub fn new(scores: &'a [S], targets: &'a [u8], num_classes: usize) -> Result<Self> {
+        if scores.len() != targets.len() {
+            return Err(Error::input(
+                "scores",
+                format_args!("{} scores with {} targets", scores.len(), targets.len()),
+            ));
+        }
+        if num_classes == 0 || !scores.len().is_multiple_of(num_classes) {
+            return Err(Error::input(
+                "scores",
+                format_args!(
+                    "{} scores are not rows of {num_classes} classes",
+                    scores.len()
+                ),
+            ));
+        }
+        let entry = |i: usize| format!("image {}, class {}", i / num_classes, i % num_classes);
+        if let Some(i) = scores.iter().position(|score| score.to_f64().is_nan()) {
+            return Err(
+                Error::input("scores", format_args!("not a number at {}", entry(i)))
+                    .hint("the model diverged, or the file is damaged"),
+            );
+        }
+        if let Some(i) = targets.iter().position(|&target| target > 1) {
+            return Err(Error::input(
+                "targets",
+                format_args!("{} at {}, expected 0 or 1", targets[i], entry(i)),
+            ));
+        }
+        Ok(ScoreTable {
+            scores,
+            targets,
+            num_classes,
+        })
+    }
+
+    /// Scores, images x classes.
+    pub fn scores(&self) -> &'a [S] {
+        self.scores
+    }
+
+    /// Targets 0 or 1, images x classes.
+    pub fn targets(&self) -> &'a [u8] {
+        self.targets
+    }
+
+    /// N.
+    pub fn num_images(&self) -> usize {
+        self.scores.len() / self.num_classes
+    }
+
+    /// C.
+    pub fn num_classes(&self) -> usize {
+        self.num_classes
+    }
+
+    /// Scores and targets of each image.
+    pub fn rows(&self) -> impl Iterator<Item = (&'a [S], &'a [u8])> {
+        (self.scores.chunks(self.num_classes)).zip(self.targets.chunks(self.num_classes))
+    }
+
+    /// The scores and targets of one class, image by image.
+    pub fn class(&self, class: usize) -> impl Iterator<Item = (S, u8)> + 'a {
+        let scores = self.scores.iter().skip(class).step_by(self.num_classes);
+        let targets = self.targets.iter().skip(class).step_by(self.num_classes);
+        scores.copied().zip(targets.copied())
+    }
+}

@@ -1,0 +1,213 @@
+//! Precision, recall, F1 and accuracy at thresholds.
+
+use serde::Serialize;
+
+use super::order::{self, Entry};
+use super::table::{Score, ScoreTable};
+use crate::error::{Error, Result};
+
+/// Outcomes of a class, or of all, at a threshold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Predicted and true.
+    pub true_positives: u64,
+    /// Predicted and not true.
+    pub false_positives: u64,
+    /// True and not predicted.
+    pub false_negatives: u64,
+    /// Neither.
+    pub true_negatives: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, predicted: bool, target: bool) {
+        match (predicted, target) {
+            (true, true) => self.true_positives += 1,
+            (true, false) => self.false_positives += 1,
+            (false, true) => self.false_negatives += 1,
+            (false, false) => self.true_negatives += 1,
+        }
+    }
+
+    pub(super) fn plus(self, other: Counts) -> Counts {
+        Counts {
+            true_positives: self.true_positives + other.true_positives,
+            false_positives: self.false_positives + other.false_positives,
+            false_negatives: self.false_negatives + other.false_negatives,
+            true_negatives: self.true_negatives + other.true_negatives,
+        }
+    }
+
+    /// TP / (TP + FP); `None` without a prediction.
+    pub fn precision(&self) -> Option<f64> {
+        ratio(
+            self.true_positives,
+            self.true_positives + self.false_positives,
+        )
+    }
+
+    /// TP / (TP + FN); `None` without a positive.
+    pub fn recall(&self) -> Option<f64> {
+        ratio(
+            self.true_positives,
+            self.true_positives + self.false_negatives,
+        )
+    }
+
+    /// 2 TP / (2 TP + FP + FN); `None` with neither a prediction nor a positive.
+    pub fn f1(&self) -> Option<f64> {
+        let twice = 2 * self.true_positives;
+        ratio(twice, twice + self.false_positives + self.false_negatives)
+    }
+
+    /// (TP + TN) / all; `None` without an entry.
+    pub fn accuracy(&self) -> Option<f64> {
+        let right = self.true_positives + self.true_negatives;
+        ratio(right, right + self.false_positives + self.false_negatives)
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// Precision, recall and F1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rates {
+    /// Precision, 0 to 1.
+    pub precision: Option<f64>,
+    /// Recall, 0 to 1.
+    pub recall: Option<f64>,
+    /// F1, 0 to 1.
+    pub f1: Option<f64>,
+}
+
+/// Everything at a threshold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ThresholdScores {
+    /// Outcomes of each class; its precision, recall, F1 and accuracy follow.
+    pub per_class: Vec<Counts>,
+    /// Of all entries together.
+    pub micro: Rates,
+    /// Means over the classes, in which an undefined value counts 0 as in scikit-learn's default;
+    /// `None` only without any class.
+    pub macro_average: Rates,
+    /// Classes whose precision, recall and F1 are undefined, and count 0 in `macro_average`.
+    pub undefined: [usize; 3],
+    /// The share of entries (image, class) that are right; the mean of the classes' accuracies is
+    /// the same number.
+    pub accuracy: Option<f64>,
+    /// The share of images whose every class is right (subset accuracy).
+    pub exact_match: Option<f64>,
+}
+
+/// Scores at thresholds: a class is predicted where its score is above its threshold, which is not
+/// reached by an equal score. `thresholds` holds one value for all classes or one a class, in the
+/// unit of the scores (0.5 for probabilities, 0 for logits).
+pub fn threshold_scores<S: Score>(
+    table: &ScoreTable<S>,
+    thresholds: &[f64],
+) -> Result<ThresholdScores> {
+    let num_classes = table.num_classes();
+    let thresholds = match thresholds {
+        [one] => vec![*one; num_classes],
+        many if many.len() == num_classes => many.to_vec(),
+        many => {
+            return Err(Error::input(
+                "thresholds",
+                format_args!(
+                    "{} for {num_classes} classes, expected 1 or one a class",
+                    many.len()
+                ),
+            ));
+        }
+    };
+    let mut per_class = vec![Counts::default(); num_classes];
+    let mut exact = 0;
+    for (scores, targets) in table.rows() {
+        let mut wrong = 0;
+        for (class, (score, &target)) in scores.iter().zip(targets).enumerate() {
+            let predicted = score.to_f64() > thresholds[class];
+            per_class[class].add(predicted, target == 1);
+            wrong += u32::from(predicted != (target == 1));
+        }
+        exact += u64::from(wrong == 0);
+    }
+    let all = (per_class.iter()).fold(Counts::default(), |sum, &class| sum.plus(class));
+    let mut undefined = [0; 3];
+    let mut mean = |slot: usize, value: fn(&Counts) -> Option<f64>| {
+        undefined[slot] = per_class.iter().filter(|c| value(c).is_none()).count();
+        let sum: f64 = per_class.iter().map(|c| value(c).unwrap_or(0.0)).sum();
+        Some(sum / num_classes as f64)
+    };
+    let macro_average = Rates {
+        precision: mean(0, Counts::precision),
+        recall: mean(1, Counts::recall),
+        f1: mean(2, Counts::f1),
+    };
+    Ok(ThresholdScores {
+        micro: Rates {
+            precision: all.precision(),
+            recall: all.recall(),
+            f1: all.f1(),
+        },
+        macro_average,
+        undefined,
+        accuracy: all.accuracy(),
+        exact_match: ratio(exact, table.num_images() as u64),
+        per_class,
+    })
+}
+
+/// For each class the threshold with the best F1 on `table`, halfway between two scores; the
+/// highest of equally good ones. `None` where a class has no positive. Fit on validation data:
+/// on the test set the result is too good.
+pub fn fit_thresholds<S: Score>(table: &ScoreTable<S>) -> Vec<Option<f64>> {
+    let classes: Vec<usize> = (0..table.num_classes()).collect();
+    let order = order::for_each_class(
+        table,
+        |image, _| image as u32,
+        |entries| {
+            entries
+                .iter()
+                .map(|entry| entry.payload())
+                .collect::<Vec<_>>()
+        },
+    );
+    (classes.into_iter().zip(order))
+        .map(|(class, order)| {
+            let at = |k: usize| {
+                let i = order[k] as usize * table.num_classes() + class;
+                (table.scores()[i].to_f64(), u64::from(table.targets()[i]))
+            };
+            let positives: u64 = (0..order.len()).map(|k| at(k).1).sum();
+            let (mut found, mut best, mut threshold) = (0, 0.0, None);
+            for k in 0..order.len() {
+                let (score, target) = at(k);
+                found += target;
+                let next = (k + 1 < order.len()).then(|| at(k + 1).0);
+                if next == Some(score) {
+                    continue;
+                }
+                let f1 = 2.0 * found as f64 / (positives + k as u64 + 1) as f64;
+                if f1 > best {
+                    best = f1;
+                    threshold = Some(between(next.unwrap_or(f64::NEG_INFINITY), score));
+                }
+            }
+            threshold
+        })
+        .collect()
+}
+
+/// A number at or above `low` and below `high`, halfway where that is possible.
+fn between(low: f64, high: f64) -> f64 {
+    let middle = low / 2.0 + high / 2.0;
+    if low.is_finite() && middle < high {
+        middle.max(low)
+    } else if low.is_finite() {
+        low
+    } else {
+        high.next_down()
+    }
+}

@@ -1,0 +1,173 @@
+//! The backbone composed of candle's operations, in candle's order `[batch, channels, height,
+//! width]`: for devices other than the CPU, and as the reference of the engine's tests. It computes
+//! in the parameters' own type, so that tests can use `f64`.
+
+use candle_core::{D, DType, Tensor, Var};
+
+use super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation, Source};
+use super::{BackboneConfig, ConvParameters, EPSILON};
+use crate::error::Result;
+use crate::ops::Activation;
+
+/// The executor.
+#[derive(Debug)]
+pub struct Composed {
+    config: BackboneConfig,
+    architecture: Architecture,
+    convolutions: Vec<ConvParameters>,
+}
+
+impl Composed {
+    /// An executor for an architecture with the parameters of its convolutions, in order.
+    pub fn new(
+        config: &BackboneConfig,
+        architecture: Architecture,
+        convolutions: Vec<ConvParameters>,
+    ) -> Self {
+        Composed {
+            config: config.clone(),
+            architecture,
+            convolutions,
+        }
+    }
+
+    /// Names and variables of the parameters that learn.
+    pub fn learning(&self) -> impl Iterator<Item = (String, Var)> {
+        self.architecture
+            .convolutions()
+            .zip(&self.convolutions)
+            .filter(|((node, _), _)| !self.config.is_frozen(node.stage))
+            .flat_map(|(_, p)| {
+                [
+                    (p.weight_name.clone(), p.weight.clone()),
+                    (p.gamma_name(), p.gamma.clone()),
+                    (p.beta_name(), p.beta.clone()),
+                ]
+            })
+    }
+
+    /// Pooled features of pictures `[batch, height, width, 3]`.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let dtype = self
+            .convolutions
+            .first()
+            .map_or(DType::F32, |p| p.weight.dtype());
+        let images = images
+            .permute((0, 3, 1, 2))?
+            .contiguous()?
+            .to_dtype(dtype)?;
+        let mut outputs: Vec<Tensor> = Vec::with_capacity(self.architecture.nodes.len());
+        let mut convolutions = self.convolutions.iter();
+        for node in &self.architecture.nodes {
+            let input = match node.input() {
+                Source::Image => &images,
+                Source::Node(index) => &outputs[index],
+            };
+            let frozen = self.config.is_frozen(node.stage);
+            let output = match &node.operation {
+                Operation::MaxPool(pool) => max_pool(input, pool)?,
+                Operation::Conv(conv) => {
+                    let Some(parameters) = convolutions.next() else {
+                        break;
+                    };
+                    let batch_statistics = train && !self.config.norm_eval;
+                    let x = convolve(input, conv, parameters)?;
+                    let x = normalise(&x, parameters, batch_statistics)?;
+                    let x = match conv.residual {
+                        Some(residual) => (x + &outputs[residual])?,
+                        None => x,
+                    };
+                    activate(&x, conv.activation)?
+                }
+            };
+            outputs.push(if frozen { output.detach() } else { output });
+        }
+        let last = outputs.last().unwrap_or(&images);
+        Ok(last.mean((D::Minus2, D::Minus1))?)
+    }
+}
+
+fn convolve(input: &Tensor, node: &ConvNode, parameters: &ConvParameters) -> Result<Tensor> {
+    let groups = if node.depthwise { node.in_channels } else { 1 };
+    Ok(input.conv2d(&parameters.weight, node.padding, node.stride, 1, groups)?)
+}
+
+/// Batch norm from primitive operations; with the batch's statistics the running ones are updated.
+fn normalise(x: &Tensor, parameters: &ConvParameters, batch_statistics: bool) -> Result<Tensor> {
+    let channel = |t: &Tensor| t.reshape((1, (), 1, 1));
+    let (mean, variance) = if batch_statistics {
+        let (batch, _, height, width) = x.dims4()?;
+        let count = (batch * height * width) as f64;
+        let flat = x.transpose(0, 1)?.flatten_from(1)?;
+        let mean = flat.mean_keepdim(1)?;
+        let variance = flat.broadcast_sub(&mean)?.sqr()?.mean(1)?;
+        let mean = mean.squeeze(1)?;
+        parameters.update_running(&mean, &(&variance * (count / (count - 1.0)))?)?;
+        (mean, variance)
+    } else {
+        let running = |var: &Var| var.as_detached_tensor();
+        (running(&parameters.mean), running(&parameters.variance))
+    };
+    let scale = parameters.gamma.div(&(variance + EPSILON)?.sqrt()?)?;
+    let centred = x.broadcast_sub(&channel(&mean)?)?;
+    Ok(centred
+        .broadcast_mul(&channel(&scale)?)?
+        .broadcast_add(&channel(&parameters.beta)?)?)
+}
+
+/// Activations by multiplication with a constant mask, whose derivative at the corners is 0 as in
+/// PyTorch (candle's own `relu` has 1 there).
+fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    let positive = || x.gt(0.0)?.to_dtype(x.dtype());
+    Ok(match activation {
+        Activation::None => x.clone(),
+        Activation::Relu => (x * positive()?)?,
+        Activation::Relu6 => {
+            let below = x.lt(6.0)?.to_dtype(x.dtype())?;
+            let above = x.ge(6.0)?.to_dtype(x.dtype())?;
+            ((x * (positive()? * below)?)? + (above * 6.0)?)?
+        }
+    })
+}
+
+/// Max pooling as the maximum of shifted views of the padded input.
+fn max_pool(x: &Tensor, node: &MaxPoolNode) -> Result<Tensor> {
+    let shape = &node.shape;
+    let (_, _, height, width) = x.dims4()?;
+    let (rows, columns) = (shape.output_size(height), shape.output_size(width));
+    // The last window may need more rows than the padding gives; more of the same never wins.
+    let far = shape.padding + shape.stride;
+    let mut padded = x.clone();
+    for dim in [2, 3] {
+        let border = |size: usize| {
+            let mut dims = padded.dims().to_vec();
+            dims[dim] = size;
+            Tensor::full(-1e30f32, dims, x.device())?.to_dtype(x.dtype())
+        };
+        padded = Tensor::cat(&[&border(shape.padding)?, &padded, &border(far)?], dim)?;
+    }
+    let view = |row: usize, column: usize| -> Result<Tensor> {
+        let mut view = padded.clone();
+        for (dim, start, count) in [(2, row, rows), (3, column, columns)] {
+            // Every `stride`-th index: narrow to whole strides, split, take the first of each.
+            let narrowed = view.narrow(dim, start, count * shape.stride)?;
+            let mut dims = narrowed.dims().to_vec();
+            dims[dim] = count;
+            dims.insert(dim + 1, shape.stride);
+            view = narrowed
+                .contiguous()?
+                .reshape(dims)?
+                .narrow(dim + 1, 0, 1)?
+                .squeeze(dim + 1)?;
+        }
+        Ok(view)
+    };
+    let mut best = view(0, 0)?;
+    for tap in 1..shape.kernel * shape.kernel {
+        best = best.maximum(&view(tap / shape.kernel, tap % shape.kernel)?)?;
+    }
+    Ok(best)
+}

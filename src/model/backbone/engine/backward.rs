@@ -1,0 +1,354 @@
+//! The backward pass of the engine.
+//!
+//! Nodes are visited in reverse. The gradient that a node finds is that before its activation: the
+//! last of its readers to contribute applies the mask as it writes. A residual branch receives the
+//! gradient's buffer itself, so that in a ResNet nothing is ever added in a pass of its own.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+
+use super::super::architecture::{ConvNode, MaxPoolNode, Operation, Source};
+use super::super::{ConvParameters, EPSILON};
+use super::{Folded, Network, Packed, Phase, Record, pack, values, with_values};
+use crate::error::Result;
+use crate::model::Gradients;
+use crate::ops::{
+    Activation, BackwardWeights, Buffer, batch_norm, conv, depthwise, elementwise, pool,
+    weight_gradient,
+};
+
+/// What a training pass keeps for its backward pass.
+#[derive(Debug)]
+pub struct EngineTape {
+    network: Arc<Network>,
+    images: Tensor,
+    records: Vec<Record>,
+    features: Tensor,
+}
+
+/// The state of a backward pass.
+struct Backward<'a> {
+    network: &'a Network,
+    images: &'a Tensor,
+    records: Vec<Record>,
+    sizes: Vec<(usize, usize)>,
+    batch: usize,
+    image_size: (usize, usize),
+    /// By node: the gradient as far as it is known.
+    gradients: Vec<Option<Buffer>>,
+    /// By node: how many of its readers have yet to contribute.
+    awaited: Vec<usize>,
+    result: Gradients,
+}
+
+impl EngineTape {
+    pub(super) fn new(
+        network: Arc<Network>,
+        images: Tensor,
+        records: Vec<Record>,
+        features: Tensor,
+    ) -> Self {
+        EngineTape {
+            network,
+            images,
+            records,
+            features,
+        }
+    }
+
+    /// Gradients of the parameters that learn, by full name.
+    ///
+    /// # Errors
+    /// If the gradient or the parameters cannot be read.
+    pub fn backward(self, gradients: &GradStore) -> Result<Gradients> {
+        let network = &*self.network;
+        let nodes = &network.architecture.nodes;
+        let (Some(gradient), Some(last)) =
+            (gradients.get(&self.features), nodes.len().checked_sub(1))
+        else {
+            return Ok(Gradients::new());
+        };
+        if !network.learns(last) {
+            return Ok(Gradients::new());
+        }
+        let (batch, height, width, _) = self.images.dims4()?;
+        if network.groups_backward() {
+            return network.backward_grouped(&self.images, &self.records, gradient);
+        }
+        let awaited = network.readers_that_learn();
+        let mut pass = Backward {
+            network,
+            images: &self.images,
+            records: self.records,
+            sizes: network.sizes(height, width),
+            batch,
+            image_size: (height, width),
+            gradients: nodes.iter().map(|_| None).collect(),
+            awaited,
+            result: Gradients::new(),
+        };
+        pass.start(last, gradient)?;
+        for index in (0..nodes.len()).rev() {
+            // What is frozen comes first, and nothing before it learns.
+            if !network.learns(index) {
+                break;
+            }
+            if let Some(gradient) = pass.gradients[index].take() {
+                // Every reader of this output has been visited.
+                let record = std::mem::take(&mut pass.records[index]);
+                match (&nodes[index].operation, &network.convolutions[index]) {
+                    (Operation::Conv(node), Some(parameters)) => {
+                        pass.convolution(index, node, parameters, record, gradient)?;
+                    }
+                    (Operation::MaxPool(node), _) => pass.max_pool(node, &record, &gradient),
+                    (Operation::Conv(_), None) => {}
+                }
+            }
+        }
+        Ok(pass.result)
+    }
+}
+
+impl Backward<'_> {
+    fn len(&self, index: usize) -> usize {
+        let (height, width) = self.sizes[index];
+        self.batch * height * width * self.network.architecture.nodes[index].channels()
+    }
+
+    fn start(&mut self, last: usize, features_gradient: &Tensor) -> Result<()> {
+        let mut gradient = self.network.arena.take(self.len(last));
+        let (height, width) = self.sizes[last];
+        let channels = self.network.architecture.num_features();
+        let mask = self.mask_of(last);
+        with_values(features_gradient, |values| {
+            pool::global_average_gradient(values, height * width, channels, mask, &mut gradient);
+        })?;
+        self.gradients[last] = Some(gradient);
+        Ok(())
+    }
+
+    /// Output and activation of a node, if it has one.
+    fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
+        let activation = self.network.architecture.nodes[index].activation();
+        let output = self.records[index].output.as_deref()?;
+        (activation != Activation::None).then_some((output, activation))
+    }
+
+    /// Lets `write(accumulate, mask, gradient)` contribute to the gradient of node `index`.
+    fn contribute(
+        &mut self,
+        index: usize,
+        write: impl FnOnce(bool, Option<(&[f32], Activation)>, &mut [f32]),
+    ) {
+        let known = self.gradients[index].take();
+        let accumulate = known.is_some();
+        let mut gradient = known.unwrap_or_else(|| self.network.arena.take(self.len(index)));
+        self.awaited[index] -= 1;
+        let mask = if self.awaited[index] == 0 {
+            self.mask_of(index)
+        } else {
+            None
+        };
+        write(accumulate, mask, &mut gradient);
+        self.gradients[index] = Some(gradient);
+    }
+
+    fn convolution(
+        &mut self,
+        index: usize,
+        node: &ConvNode,
+        parameters: &ConvParameters,
+        record: Record,
+        gradient: Buffer,
+    ) -> Result<()> {
+        let network = self.network;
+        match record.normalised {
+            Some((raw, statistics)) => {
+                drop(record.output);
+                let inverse = statistics.inverse_deviation(EPSILON as f32);
+                let mut raw_gradient = network.arena.take(raw.len());
+                let norm = batch_norm::normalise_gradient(
+                    network.isa,
+                    &raw,
+                    &statistics.mean,
+                    &inverse,
+                    &values(&parameters.gamma)?,
+                    &gradient,
+                    &mut raw_gradient,
+                );
+                drop(raw);
+                let (weight, _, _) = network.clock.time(index, Phase::WeightGradient, || {
+                    self.weight_gradient(node, parameters, &raw_gradient, None)
+                })?;
+                self.keep(node, parameters, weight, norm.gamma, norm.beta)?;
+                network.clock.time(index, Phase::InputGradient, || {
+                    self.input_gradient(node, parameters, &raw_gradient, None)
+                })?;
+            }
+            None => {
+                drop(record.output);
+                let folded = Folded::new(parameters)?;
+                let (weight, dot, bias) =
+                    network.clock.time(index, Phase::WeightGradient, || {
+                        self.weight_gradient(node, parameters, &gradient, Some(&folded.scale))
+                    })?;
+                let gamma = folded.gamma_gradient(&dot, &bias);
+                self.keep(node, parameters, weight, gamma, bias)?;
+                network.clock.time(index, Phase::InputGradient, || {
+                    self.input_gradient(node, parameters, &gradient, Some(folded))
+                })?;
+            }
+        }
+        if let Some(residual) = node.residual
+            && network.learns(residual)
+        {
+            self.residual_gradient(residual, gradient);
+        }
+        Ok(())
+    }
+
+    /// Gradients of the weights (times `scale`), of the scale (before it), and of the bias.
+    fn weight_gradient(
+        &self,
+        node: &ConvNode,
+        parameters: &ConvParameters,
+        gradient: &[f32],
+        scale: Option<&[f32]>,
+    ) -> Result<(Vec<f32>, Vec<f32>, Vec<f32>)> {
+        match node.input {
+            Source::Image => with_values(self.images, |images| {
+                self.weight_gradient_from(
+                    node,
+                    parameters,
+                    self.image_size,
+                    images,
+                    gradient,
+                    scale,
+                )
+            })?,
+            Source::Node(input) => {
+                let output = self.records[input].output.as_deref().unwrap_or(&[]);
+                let size = self.sizes[input];
+                self.weight_gradient_from(node, parameters, size, output, gradient, scale)
+            }
+        }
+    }
+
+    fn weight_gradient_from(
+        &self,
+        node: &ConvNode,
+        parameters: &ConvParameters,
+        (height, width): (usize, usize),
+        input: &[f32],
+        gradient: &[f32],
+        scale: Option<&[f32]>,
+    ) -> Result<(Vec<f32>, Vec<f32>, Vec<f32>)> {
+        let network = self.network;
+        let dims = (self.batch, height, width);
+        with_values(&parameters.weight, |weight| {
+            if node.depthwise {
+                let shape = node.per_channel();
+                depthwise::weight_gradient(network.isa, &shape, dims, input, gradient)
+                    .unpack(weight, scale)
+            } else {
+                let arena = &network.arena;
+                let shape = node.dense();
+                weight_gradient::weight_gradient(network.isa, &shape, dims, input, gradient, arena)
+                    .unpack(network.isa, weight, scale)
+            }
+        })
+        .map(|parts| (parts.weight, parts.dot, parts.bias))
+    }
+
+    fn keep(
+        &mut self,
+        node: &ConvNode,
+        parameters: &ConvParameters,
+        weight: Vec<f32>,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+    ) -> Result<()> {
+        let device = self.images.device();
+        let shape = node.weight_shape();
+        let weight = Tensor::from_vec(weight, &shape, device)?;
+        self.result.insert(parameters.weight_name.clone(), weight);
+        for (name, values) in [
+            (parameters.gamma_name(), gamma),
+            (parameters.beta_name(), beta),
+        ] {
+            let values = Tensor::from_vec(values, node.out_channels, device)?;
+            self.result.insert(name, values);
+        }
+        Ok(())
+    }
+
+    fn input_gradient(
+        &mut self,
+        node: &ConvNode,
+        parameters: &ConvParameters,
+        gradient: &[f32],
+        folded: Option<Folded>,
+    ) -> Result<()> {
+        let (network, batch) = (self.network, self.batch);
+        let input = match node.input {
+            Source::Node(input) if network.learns(input) => input,
+            _ => return Ok(()),
+        };
+        let (height, width) = self.sizes[input];
+        let dims = (batch, height, width);
+        let isa = network.isa;
+        if node.depthwise {
+            let Packed::Depthwise(weights) = pack(node, parameters, folded)? else {
+                return Ok(());
+            };
+            let shape = node.per_channel();
+            self.contribute(input, |add, mask, out| {
+                depthwise::input_gradient(isa, &shape, dims, gradient, &weights, add, mask, out);
+            });
+        } else {
+            let shape = node.dense();
+            let scale = folded.map(|f| f.scale);
+            let weights = with_values(&parameters.weight, |weight| {
+                BackwardWeights::pack(&shape, weight, scale.as_deref())
+            })?;
+            self.contribute(input, |add, mask, out| {
+                conv::input_gradient(isa, &shape, dims, gradient, &weights, add, mask, out);
+            });
+        }
+        Ok(())
+    }
+
+    /// Hands a node's gradient on to the node that was added to it.
+    fn residual_gradient(&mut self, residual: usize, gradient: Buffer) {
+        let isa = self.network.isa;
+        if self.gradients[residual].is_some() {
+            self.contribute(residual, |_, mask, out| {
+                elementwise::add_mask(isa, out, Some(&gradient), mask);
+            });
+        } else {
+            self.gradients[residual] = Some(gradient);
+            self.contribute(residual, |_, mask, out| {
+                if mask.is_some() {
+                    elementwise::add_mask(isa, out, None, mask);
+                }
+            });
+        }
+    }
+
+    fn max_pool(&mut self, node: &MaxPoolNode, record: &Record, gradient: &[f32]) {
+        let network = self.network;
+        if !network.learns(node.input) {
+            return;
+        }
+        let (height, width) = self.sizes[node.input];
+        let dims = (self.batch, height, width);
+        let winners = record.winners.as_deref().unwrap_or(&[]);
+        self.contribute(node.input, |accumulate, mask, out| {
+            // No architecture here reads the input of a pooling twice.
+            debug_assert!(!accumulate);
+            pool::max_pool_gradient(network.isa, &node.shape, dims, gradient, winners, mask, out);
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! How long each node takes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::architecture::{Architecture, Operation};
+
+/// Part of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Output.
+    Forward,
+    /// Gradient of the weights.
+    WeightGradient,
+    /// Gradient of the input.
+    InputGradient,
+}
+
+impl Phase {
+    /// All of them.
+    pub const ALL: [Phase; 3] = [Phase::Forward, Phase::WeightGradient, Phase::InputGradient];
+}
+
+/// Time of one node.
+#[derive(Debug, Clone)]
+pub struct NodeTime {
+    /// The convolution's name, for example `layer1.0.conv1`, or `maxpool`.
+    pub name: String,
+    /// `conv`, `depthwise` or `maxpool`, with the kernel: `conv 3x3`.
+    pub operation: String,
+    /// Forward, weight gradient, input gradient, in the order of [`Phase::ALL`].
+    pub times: [Duration; 3],
+}
+
+/// Nanoseconds by node and phase.
+#[derive(Debug)]
+pub(super) struct Clock(Vec<[AtomicU64; 3]>);
+
+impl Clock {
+    pub fn new(nodes: usize) -> Self {
+        Clock((0..nodes).map(|_| Default::default()).collect())
+    }
+
+    /// Runs `work` and adds its time.
+    pub fn time<R>(&self, index: usize, phase: Phase, work: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = work();
+        let nanos = start.elapsed().as_nanos() as u64;
+        if let Some(node) = self.0.get(index) {
+            node[phase as usize].fetch_add(nanos, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// The times so far, which start again at 0.
+    pub fn take(&self, architecture: &Architecture) -> Vec<NodeTime> {
+        let nodes = architecture.nodes.iter().zip(&self.0);
+        nodes
+            .map(|(node, times)| {
+                let (name, kind, kernel) = match &node.operation {
+                    Operation::Conv(conv) if conv.depthwise => {
+                        (conv.conv.clone(), "depthwise", conv.kernel)
+                    }
+                    Operation::Conv(conv) => (conv.conv.clone(), "conv", conv.kernel),
+                    Operation::MaxPool(pool) => ("maxpool".into(), "maxpool", pool.shape.kernel),
+                };
+                NodeTime {
+                    name,
+                    operation: format!("{kind} {kernel}x{kernel}"),
+                    times: Phase::ALL.map(|phase| {
+                        Duration::from_nanos(times[phase as usize].swap(0, Ordering::Relaxed))
+                    }),
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,483 @@
+//! Running a few pictures through many layers, instead of all pictures through one.
+//!
+//! What a layer hands to the next then stays in cache, and threads meet once a pass instead of once
+//! a layer. That is possible wherever pictures do not depend on each other, that is without batch
+//! statistics.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::super::ConvParameters;
+use super::super::architecture::{ConvNode, Operation, Source};
+use super::{Folded, Network, Packed, Phase, Record, pack, with_values};
+use crate::error::Result;
+use crate::model::Gradients;
+use crate::ops::{
+    Activation, BackwardWeights, Buffer, conv, depthwise, elementwise, pool, weight_gradient,
+};
+
+/// Pixels of a layer that a group of pictures should have, so that the weights are worth loading.
+const PIXELS: usize = 392;
+/// Groups of pictures of a backward pass, each with its own partial sums of all weight gradients.
+const BACKWARD_GROUPS: usize = 8;
+/// Learning weights, at most, for which so many partial sums are worth their memory.
+const BACKWARD_WEIGHTS: usize = 4 << 20;
+
+/// What a group needs to know of a node's tensors.
+enum Place<'a> {
+    /// Not yet computed, or no longer needed.
+    Nowhere,
+    /// The group's part of a tensor of the whole batch.
+    Whole(&'a mut [f32]),
+    /// A tensor of the group alone.
+    Local(Buffer),
+}
+
+/// Where a group's output is, and the winners of a pooling, if they are kept.
+type Output<'a> = (Place<'a>, Option<&'a mut [u8]>);
+
+impl Place<'_> {
+    fn values(&self) -> &[f32] {
+        match self {
+            Place::Nowhere => &[],
+            Place::Whole(values) => values,
+            Place::Local(buffer) => buffer,
+        }
+    }
+}
+
+impl Network {
+    /// Pictures that go together through a node with an output of this size.
+    fn group_size(batch: usize, (height, width): (usize, usize)) -> usize {
+        let pictures = PIXELS
+            .div_ceil((height * width).max(1))
+            .clamp(1, batch.max(1));
+        // Groups of equal size.
+        batch.div_ceil(batch.div_ceil(pictures).max(1)).max(1)
+    }
+
+    /// Runs all nodes, unless pictures depend on each other: then none.
+    pub(super) fn forward_grouped(
+        &self,
+        images: &[f32],
+        batch: usize,
+        image_size: (usize, usize),
+        sizes: &[(usize, usize)],
+        train: bool,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        if train && !self.config.norm_eval {
+            return Ok(());
+        }
+        let end = sizes.len();
+        let mut first = 0;
+        while first < end {
+            let group = Self::group_size(batch, sizes[first]);
+            let last = (first..end)
+                .find(|&index| Self::group_size(batch, sizes[index]) != group)
+                .unwrap_or(end);
+            self.run_range(
+                first..last,
+                group,
+                (images, batch, image_size),
+                sizes,
+                train,
+                records,
+            )?;
+            first = last;
+        }
+        Ok(())
+    }
+
+    /// Runs a range of nodes, `group` pictures at a time.
+    fn run_range(
+        &self,
+        range: Range<usize>,
+        group: usize,
+        (images, batch, image_size): (&[f32], usize, (usize, usize)),
+        sizes: &[(usize, usize)],
+        train: bool,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        let nodes = &self.architecture.nodes;
+        let mut weights: Vec<Option<Arc<Packed>>> = Vec::new();
+        for index in range.clone() {
+            weights.push(match (&nodes[index].operation, &self.convolutions[index]) {
+                (Operation::Conv(conv), Some(parameters)) => {
+                    Some(self.folded_weights(index, conv, parameters)?)
+                }
+                _ => None,
+            });
+        }
+        let picture = |index: usize| sizes[index].0 * sizes[index].1 * nodes[index].channels();
+        // Tensors of the whole batch: what the backward pass or later ranges need.
+        let mut made: Vec<Record> = Vec::new();
+        for index in range.clone() {
+            let kept = train && self.kept[index];
+            let learns = train && self.learns(index);
+            let pooling = matches!(nodes[index].operation, Operation::MaxPool(_));
+            let len = batch * picture(index);
+            made.push(Record {
+                output: (kept || self.last_use[index] >= range.end).then(|| self.arena.take(len)),
+                winners: (learns && pooling).then(|| vec![0; len]),
+                normalised: None,
+            });
+        }
+        let groups = batch.div_ceil(group);
+        // By group, by node.
+        let mut places: Vec<Vec<Output>> = (0..groups).map(|_| Vec::new()).collect();
+        for (index, record) in range.clone().zip(&mut made) {
+            let size = (group * picture(index)).max(1);
+            let mut outputs = record.output.as_deref_mut().map(|o| o.chunks_mut(size));
+            let mut winners = record.winners.as_deref_mut().map(|w| w.chunks_mut(size));
+            for places in &mut places {
+                let output = outputs.as_mut().and_then(Iterator::next);
+                let winners = winners.as_mut().and_then(Iterator::next);
+                places.push((output.map_or(Place::Nowhere, Place::Whole), winners));
+            }
+        }
+        let earlier = &*records;
+        places
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(number, places)| {
+                let pictures = number * group..((number + 1) * group).min(batch);
+                let dims = |(height, width)| (pictures.len(), height, width);
+                for index in range.clone() {
+                    let node = &nodes[index];
+                    let (mut output, mut winners) =
+                        std::mem::replace(&mut places[index - range.start], (Place::Nowhere, None));
+                    if matches!(output, Place::Nowhere) {
+                        output = Place::Local(self.arena.take(pictures.len() * picture(index)));
+                    }
+                    let out: &mut [f32] = match &mut output {
+                        Place::Nowhere => &mut [],
+                        Place::Whole(values) => values,
+                        Place::Local(buffer) => buffer,
+                    };
+                    let values = |source: usize| -> &[f32] {
+                        if source >= range.start {
+                            return places[source - range.start].0.values();
+                        }
+                        let size = picture(source);
+                        let whole = earlier[source].output.as_deref().unwrap_or(&[]);
+                        &whole[pictures.start * size..pictures.end * size]
+                    };
+                    let (input, size) = match node.input() {
+                        Source::Image => {
+                            let size = image_size.0 * image_size.1 * 3;
+                            let images = &images[pictures.start * size..pictures.end * size];
+                            (images, image_size)
+                        }
+                        Source::Node(source) => (values(source), sizes[source]),
+                    };
+                    self.clock.time(index, Phase::Forward, || {
+                        match (&node.operation, &weights[index - range.start]) {
+                            (Operation::Conv(conv), Some(weights)) => {
+                                let residual = conv.residual.map(values);
+                                let activation = conv.activation;
+                                self.convolve(
+                                    conv,
+                                    dims(size),
+                                    input,
+                                    weights,
+                                    residual,
+                                    activation,
+                                    out,
+                                );
+                            }
+                            (Operation::MaxPool(node), _) => {
+                                let winners = winners.as_deref_mut();
+                                pool::max_pool(
+                                    self.isa,
+                                    &node.shape,
+                                    dims(size),
+                                    input,
+                                    out,
+                                    winners,
+                                );
+                            }
+                            (Operation::Conv(_), None) => {}
+                        }
+                    });
+                    places[index - range.start] = (output, winners);
+                    for (earlier, place) in range.clone().zip(places.iter_mut()) {
+                        if self.last_use[earlier] == index && matches!(place.0, Place::Local(_)) {
+                            place.0 = Place::Nowhere;
+                        }
+                    }
+                }
+            });
+        drop(places);
+        records.extend(made);
+        for (index, record) in records.iter_mut().enumerate() {
+            if self.last_use[index] < range.end && !(train && self.kept[index]) {
+                record.output = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the backward pass runs in groups: with fixed batch norms, and few enough weights
+    /// that every group may have sums of its own.
+    pub(super) fn groups_backward(&self) -> bool {
+        let learning = self.architecture.nodes.iter().enumerate();
+        let mut weights = 0;
+        for (_, node) in learning.filter(|(index, _)| self.learns(*index)) {
+            match &node.operation {
+                Operation::Conv(conv) => weights += conv.weight_shape().iter().product::<usize>(),
+                Operation::MaxPool(_) => return false,
+            }
+        }
+        self.config.norm_eval && weights <= BACKWARD_WEIGHTS
+    }
+
+    /// Gradients of all parameters that learn.
+    pub(super) fn backward_grouped(
+        &self,
+        images: &Tensor,
+        records: &[Record],
+        features_gradient: &Tensor,
+    ) -> Result<Gradients> {
+        let (batch, height, width, _) = images.dims4()?;
+        let mut layers = Vec::new();
+        let mut len = 0;
+        for (index, node) in self.architecture.nodes.iter().enumerate() {
+            if let (Operation::Conv(conv), Some(parameters), true) = (
+                &node.operation,
+                &self.convolutions[index],
+                self.learns(index),
+            ) {
+                let layer = Layer::new(self, index, conv, parameters, len)?;
+                len += layer.gradient_len();
+                layers.push(layer);
+            }
+        }
+        let groups = BACKWARD_GROUPS.min(batch).max(1);
+        let mut partial = self.arena.zeros(groups * len);
+        let sizes = self.sizes(height, width);
+        with_values(images, |images| {
+            with_values(features_gradient, |features_gradient| {
+                partial
+                    .par_chunks_mut(len.max(1))
+                    .enumerate()
+                    .for_each(|(group, sums)| {
+                        let pictures = batch * group / groups..batch * (group + 1) / groups;
+                        let pass = Group {
+                            network: self,
+                            layers: &layers,
+                            records,
+                            images,
+                            image_size: (height, width),
+                            sizes: &sizes,
+                            pictures,
+                        };
+                        pass.run(features_gradient, sums);
+                    });
+            })
+        })??;
+        weight_gradient::sum_partial(&mut partial, len);
+        let mut result = Gradients::new();
+        for layer in &layers {
+            layer.keep(self, &partial[layer.start..], &mut result)?;
+        }
+        Ok(result)
+    }
+}
+
+/// A convolution that learns.
+struct Layer<'a> {
+    index: usize,
+    node: &'a ConvNode,
+    parameters: &'a ConvParameters,
+    folded: Folded,
+    /// Where its gradient starts in the sums.
+    start: usize,
+    /// For the gradient of its input, if that is wanted.
+    weights: Option<Transposed>,
+}
+
+enum Transposed {
+    Dense(BackwardWeights),
+    Depthwise(Packed),
+}
+
+impl<'a> Layer<'a> {
+    fn new(
+        network: &Network,
+        index: usize,
+        node: &'a ConvNode,
+        parameters: &'a ConvParameters,
+        start: usize,
+    ) -> Result<Self> {
+        let folded = Folded::new(parameters)?;
+        let weights = match node.input {
+            Source::Node(input) if network.learns(input) => Some(if node.depthwise {
+                Transposed::Depthwise(pack(node, parameters, Some(Folded::new(parameters)?))?)
+            } else {
+                Transposed::Dense(with_values(&parameters.weight, |weight| {
+                    BackwardWeights::pack(&node.dense(), weight, Some(&folded.scale))
+                })?)
+            }),
+            _ => None,
+        };
+        Ok(Layer {
+            index,
+            node,
+            parameters,
+            folded,
+            start,
+            weights,
+        })
+    }
+
+    fn gradient_len(&self) -> usize {
+        if self.node.depthwise {
+            depthwise::gradient_len(&self.node.per_channel())
+        } else {
+            weight_gradient::gradient_len(&self.node.dense())
+        }
+    }
+
+    /// Puts the gradients of weights and batch norm into `result`.
+    fn keep(&self, network: &Network, sums: &[f32], result: &mut Gradients) -> Result<()> {
+        let (node, folded, parameters) = (self.node, &self.folded, self.parameters);
+        let scale = Some(folded.scale.as_slice());
+        let parts = with_values(&parameters.weight, |weight| {
+            if node.depthwise {
+                depthwise::DepthwiseGradient::new(&node.per_channel(), sums).unpack(weight, scale)
+            } else {
+                weight_gradient::unpack(network.isa, &node.dense(), sums, weight, scale)
+            }
+        })?;
+        let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
+        let device = parameters.weight.device();
+        let weight = Tensor::from_vec(parts.weight, &node.weight_shape(), device)?;
+        result.insert(parameters.weight_name.clone(), weight);
+        for (name, values) in [
+            (parameters.gamma_name(), gamma),
+            (parameters.beta_name(), parts.bias),
+        ] {
+            let values = Tensor::from_vec(values, node.out_channels, device)?;
+            result.insert(name, values);
+        }
+        Ok(())
+    }
+}
+
+/// The backward pass of a few pictures.
+struct Group<'a> {
+    network: &'a Network,
+    layers: &'a [Layer<'a>],
+    records: &'a [Record],
+    images: &'a [f32],
+    image_size: (usize, usize),
+    sizes: &'a [(usize, usize)],
+    pictures: Range<usize>,
+}
+
+impl Group<'_> {
+    /// Adds to the sums of all weight gradients.
+    fn run(&self, features_gradient: &[f32], sums: &mut [f32]) {
+        let network = self.network;
+        let nodes = &network.architecture.nodes;
+        let isa = network.isa;
+        let mut awaited = network.readers_that_learn();
+        let mut gradients: Vec<Option<Buffer>> = nodes.iter().map(|_| None).collect();
+        if let Some(last) = nodes.len().checked_sub(1) {
+            let channels = nodes[last].channels();
+            let (height, width) = self.sizes[last];
+            let mut gradient = network.arena.take(self.len(last));
+            let values =
+                &features_gradient[self.pictures.start * channels..self.pictures.end * channels];
+            let mask = self.mask_of(last);
+            pool::global_average_gradient(values, height * width, channels, mask, &mut gradient);
+            gradients[last] = Some(gradient);
+        }
+        for layer in self.layers.iter().rev() {
+            let Some(gradient) = gradients[layer.index].take() else {
+                continue;
+            };
+            let node = layer.node;
+            let (input, (height, width)) = match node.input {
+                Source::Image => {
+                    let size = self.image_size.0 * self.image_size.1 * 3;
+                    let range = self.pictures.start * size..self.pictures.end * size;
+                    (&self.images[range], self.image_size)
+                }
+                Source::Node(input) => (self.output(input).unwrap_or(&[]), self.sizes[input]),
+            };
+            let dims = (self.pictures.len(), height, width);
+            let sums = &mut sums[layer.start..][..layer.gradient_len()];
+            let clock = &network.clock;
+            clock.time(layer.index, Phase::WeightGradient, || {
+                if node.depthwise {
+                    let shape = node.per_channel();
+                    depthwise::accumulate(isa, &shape, dims, input, &gradient, sums);
+                } else {
+                    let shape = node.dense();
+                    weight_gradient::accumulate(isa, &shape, dims, input, &gradient, 1, sums);
+                }
+            });
+            if let (Source::Node(input), Some(weights)) = (node.input, &layer.weights) {
+                let known = gradients[input].take();
+                let add = known.is_some();
+                let mut out = known.unwrap_or_else(|| network.arena.take(self.len(input)));
+                awaited[input] -= 1;
+                let mask = self.mask_of(input).filter(|_| awaited[input] == 0);
+                clock.time(layer.index, Phase::InputGradient, || match weights {
+                    Transposed::Dense(weights) => {
+                        let shape = node.dense();
+                        conv::input_gradient(
+                            isa, &shape, dims, &gradient, weights, add, mask, &mut out,
+                        );
+                    }
+                    Transposed::Depthwise(Packed::Depthwise(weights)) => {
+                        let shape = node.per_channel();
+                        depthwise::input_gradient(
+                            isa, &shape, dims, &gradient, weights, add, mask, &mut out,
+                        );
+                    }
+                    Transposed::Depthwise(Packed::Dense(_)) => {}
+                });
+                gradients[input] = Some(out);
+            }
+            if let Some(residual) = node.residual
+                && network.learns(residual)
+            {
+                awaited[residual] -= 1;
+                let mask = self.mask_of(residual).filter(|_| awaited[residual] == 0);
+                let mut gradient = gradient;
+                if let Some(known) = gradients[residual].take() {
+                    elementwise::add_mask(isa, &mut gradient, Some(&known), mask);
+                } else if mask.is_some() {
+                    elementwise::add_mask(isa, &mut gradient, None, mask);
+                }
+                gradients[residual] = Some(gradient);
+            }
+        }
+    }
+
+    /// Values of the output of a node for these pictures.
+    fn len(&self, index: usize) -> usize {
+        let (height, width) = self.sizes[index];
+        self.pictures.len() * height * width * self.network.architecture.nodes[index].channels()
+    }
+
+    /// The output of a node, if it was kept.
+    fn output(&self, index: usize) -> Option<&[f32]> {
+        let picture = self.len(index) / self.pictures.len().max(1);
+        let whole = self.records[index].output.as_deref()?;
+        Some(&whole[self.pictures.start * picture..self.pictures.end * picture])
+    }
+
+    /// Output and activation of a node, if it has one.
+    fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
+        let activation = self.network.architecture.nodes[index].activation();
+        let output = self.output(index)?;
+        (activation != Activation::None).then_some((output, activation))
+    }
+}

@@ -1,0 +1,103 @@
+//! Measuring a backbone: pictures per second and time by operation.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+
+use super::engine::NodeTime;
+use super::{Backbone, BackboneConfig, Executor};
+use crate::error::Result;
+use crate::model::Parameters;
+
+/// What [`profile`] measured.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Pictures per second in evaluation mode: the median of the rounds.
+    pub inference: f64,
+    /// Pictures per second of forward and backward pass: the median of the rounds.
+    pub training: f64,
+    /// Processor time of one training step by operation (`conv 3x3`, `depthwise 3x3`): forward,
+    /// weight gradient, input gradient; the mean of the rounds. Empty without the CPU engine.
+    pub operations: Vec<(String, [Duration; 3])>,
+    /// The same by node, in the network's order.
+    pub nodes: Vec<NodeTime>,
+    /// The process's largest resident memory so far in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+/// Runs a freshly made backbone on `batch` random pictures of `size` x `size` pixels: one round to
+/// warm up, then `rounds` (at least one) of inference and training each.
+///
+/// # Errors
+/// If the settings are wrong or a tensor operation fails.
+pub fn profile(
+    config: &BackboneConfig,
+    device: &Device,
+    batch: usize,
+    size: usize,
+    rounds: usize,
+) -> Result<Profile> {
+    let mut parameters = Parameters::new();
+    let backbone = Backbone::new(config, &mut parameters, device, 0)?;
+    let images = Tensor::rand(-1f32, 1f32, (batch, size, size, 3), device)?;
+    let take_times = || match &backbone.executor {
+        Executor::Engine(engine) => engine.take_times(),
+        Executor::Composed(_) => Vec::new(),
+    };
+    let (mut inference, mut training) = (Vec::new(), Vec::new());
+    let mut nodes: Vec<NodeTime> = Vec::new();
+    let rounds = rounds.max(1);
+    for round in 0..=rounds {
+        let start = Instant::now();
+        backbone.features(&images)?;
+        let inferred = start.elapsed();
+        take_times();
+        let start = Instant::now();
+        let (features, tape) = backbone.forward_train(&images)?;
+        tape.backward(&features.sqr()?.mean_all()?.backward()?)?;
+        let trained = start.elapsed();
+        let times = take_times();
+        if round == 0 {
+            continue;
+        }
+        inference.push(inferred);
+        training.push(trained);
+        if nodes.is_empty() {
+            nodes = times;
+        } else {
+            for (node, new) in nodes.iter_mut().zip(times) {
+                for (total, time) in node.times.iter_mut().zip(new.times) {
+                    *total += time;
+                }
+            }
+        }
+    }
+    let mut operations: BTreeMap<String, [Duration; 3]> = BTreeMap::new();
+    for node in &mut nodes {
+        node.times = node.times.map(|time| time / rounds as u32);
+        let total = operations.entry(node.operation.clone()).or_default();
+        for (total, time) in total.iter_mut().zip(node.times) {
+            *total += time;
+        }
+    }
+    let per_second = |times: &mut Vec<Duration>| {
+        times.sort();
+        batch as f64 / times[times.len() / 2].as_secs_f64()
+    };
+    Ok(Profile {
+        inference: per_second(&mut inference),
+        training: per_second(&mut training),
+        operations: operations.into_iter().collect(),
+        nodes,
+        peak_memory: peak_memory(),
+    })
+}
+
+/// Largest resident memory of this process in bytes, where the system tells.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}

@@ -1,0 +1,153 @@
+//! Backbone, neck and head, with PyTorch's parameter names.
+
+pub mod backbone;
+pub mod head;
+pub mod neck;
+pub mod parameters;
+pub mod weights;
+
+use std::path::PathBuf;
+
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+
+use backbone::{Backbone, BackboneConfig, BackboneKind, Tape};
+use head::Head;
+use neck::{Neck, NeckConfig};
+pub use parameters::{Gradients, Parameter, Parameters, Role};
+
+/// Settings of the network. The defaults are the published recipe, without weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// The backbone's architecture.
+    pub backbone: BackboneKind,
+    /// Where the backbone's weights come from: a `.safetensors` or `.pth` file or a hub name.
+    /// Empty for random initial weights.
+    pub weights: String,
+    /// Stages that do not learn: -1 none, 0 the stem, 1 the stem and layer1, ...
+    pub frozen_stages: i32,
+    /// True: the backbone's batch norms use their running statistics while training.
+    pub norm_eval: bool,
+    /// The neck.
+    pub neck: NeckConfig,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        ModelConfig {
+            backbone: BackboneKind::ResNet50,
+            weights: String::new(),
+            frozen_stages: 1,
+            norm_eval: true,
+            neck: NeckConfig::default(),
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Checks the ranges.
+    pub fn check(&self) -> Result<()> {
+        if !(-1..=4).contains(&self.frozen_stages) {
+            let problem = format!("`{}` is not in -1..4", self.frozen_stages);
+            return Err(Error::input("model.frozen_stages", problem)
+                .hint("-1 freezes nothing, 0 the stem, k the stem and layers 1 to k"));
+        }
+        self.neck.check()
+    }
+}
+
+/// The network with its parameters.
+pub struct Model {
+    /// Every named tensor.
+    pub parameters: Parameters,
+    backbone: Backbone,
+    neck: Neck,
+    head: Head,
+    device: Device,
+}
+
+/// What a training step needs to turn a loss into gradients.
+pub struct Trace {
+    tape: Tape,
+}
+
+impl Model {
+    /// A network for `num_classes` with initial weights drawn from the streams of `seed`.
+    pub fn new(
+        config: &ModelConfig,
+        num_classes: usize,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut parameters = Parameters::new();
+        let backbone_config = BackboneConfig {
+            name: config.backbone,
+            frozen_stages: config.frozen_stages,
+            norm_eval: config.norm_eval,
+        };
+        let backbone = Backbone::new(&backbone_config, &mut parameters, device, seed)?;
+        let features = backbone.num_features();
+        let neck = Neck::new(&config.neck, features, &mut parameters, device, seed)?;
+        let width = config.neck.out_channels;
+        let head = Head::new(width, num_classes, &mut parameters, device, seed)?;
+        Ok(Model {
+            parameters,
+            backbone,
+            neck,
+            head,
+            device: device.clone(),
+        })
+    }
+
+    /// Loads the backbone's weights from a file or the hub, says what fitted, and returns the
+    /// file that was read.
+    pub fn load_backbone(&self, source: &str) -> Result<PathBuf> {
+        let path = weights::locate(source)?;
+        let report = weights::load_backbone(&self.parameters, &path, &self.device)?;
+        weights::log_report(&report, &self.parameters, source);
+        self.backbone.weights_changed();
+        Ok(path)
+    }
+
+    /// Tells the backbone that its parameters have new values.
+    pub fn weights_changed(&self) {
+        self.backbone.weights_changed();
+    }
+
+    /// Where the tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Evaluation: normalised images [N, H, W, 3] -> logits [N, C].
+    pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
+        let features = self.backbone.features(images)?;
+        self.head.forward(&self.neck.forward(&features)?)
+    }
+
+    /// Training: normalised images [N, H, W, 3] -> logits [N, C], and the trace for
+    /// [`gradients`](Self::gradients); `dropout` draws the neck's mask.
+    pub fn forward_train(&self, images: &Tensor, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
+        let (features, tape) = self.backbone.forward_train(images)?;
+        let embedding = self.neck.forward_train(&features, dropout)?;
+        Ok((self.head.forward(&embedding)?, Trace { tape }))
+    }
+
+    /// The gradients of every trainable parameter, from those that candle found.
+    pub fn gradients(&self, trace: Trace, found: &GradStore) -> Result<Gradients> {
+        let mut gradients = trace.tape.backward(found)?;
+        for entry in self.parameters.trainable() {
+            if !entry.name.starts_with("backbone.")
+                && let Some(gradient) = found.get(entry.var.as_tensor())
+            {
+                gradients.insert(entry.name.clone(), gradient.clone());
+            }
+        }
+        Ok(gradients)
+    }
+}

@@ -1,0 +1,227 @@
+//! Between backbone and head: linear, batch norm, dropout (paper, section 4.1).
+
+use candle_core::{D, DType, Device, Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use super::parameters::{Parameters, Role};
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+
+/// Settings of the neck. The defaults are the published recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NeckConfig {
+    /// Width of the embedding, 256.
+    pub out_channels: usize,
+    /// Probability that an entry is dropped while training, 0.5; in [0, 1).
+    pub dropout: f64,
+}
+
+impl Default for NeckConfig {
+    fn default() -> Self {
+        NeckConfig {
+            out_channels: 256,
+            dropout: 0.5,
+        }
+    }
+}
+
+impl NeckConfig {
+    /// Checks the ranges.
+    pub fn check(&self) -> Result<()> {
+        if self.out_channels == 0 {
+            return Err(Error::input(
+                "model.neck.out_channels",
+                "is 0, expected at least 1",
+            ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            let problem = format!("`{}` is not in [0, 1)", self.dropout);
+            return Err(Error::input("model.neck.dropout", problem));
+        }
+        Ok(())
+    }
+}
+
+/// Constants of the batch norm, PyTorch's defaults.
+const EPS: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+/// The neck. Parameters: `neck.fc.{weight,bias}`, `neck.bn.{weight,bias,running_mean,running_var}`.
+#[derive(Debug)]
+pub struct Neck {
+    weight: Var,
+    bias: Var,
+    bn_weight: Var,
+    bn_bias: Var,
+    running_mean: Var,
+    running_var: Var,
+    dropout: f64,
+}
+
+impl Neck {
+    /// Defines the parameters: weight Kaiming normal with fan-out, bias 0.
+    pub fn new(
+        config: &NeckConfig,
+        in_features: usize,
+        parameters: &mut Parameters,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Self> {
+        let width = config.out_channels;
+        // Kaiming normal, fan-out, gain of a ReLU: std = sqrt(2 / fan_out).
+        let std = (2.0 / width as f64).sqrt();
+        let weight = normal(&[width, in_features], std, "neck.fc.weight", seed, device)?;
+        let constant = |value: f32| -> Result<Var> {
+            Ok(Var::from_tensor(&Tensor::full(value, width, device)?)?)
+        };
+        let neck = Neck {
+            weight,
+            bias: constant(0.0)?,
+            bn_weight: constant(1.0)?,
+            bn_bias: constant(0.0)?,
+            running_mean: constant(0.0)?,
+            running_var: constant(1.0)?,
+            dropout: config.dropout,
+        };
+        for (name, var, role) in [
+            ("neck.fc.weight", &neck.weight, Role::Trainable),
+            ("neck.fc.bias", &neck.bias, Role::Trainable),
+            ("neck.bn.weight", &neck.bn_weight, Role::Trainable),
+            ("neck.bn.bias", &neck.bn_bias, Role::Trainable),
+            ("neck.bn.running_mean", &neck.running_mean, Role::Buffer),
+            ("neck.bn.running_var", &neck.running_var, Role::Buffer),
+        ] {
+            parameters.insert(name, var.clone(), role)?;
+        }
+        Ok(neck)
+    }
+
+    /// Evaluation: [N, F] -> [N, width] with running statistics and without dropout.
+    pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
+        let x = self.linear(features)?;
+        self.normalise(
+            &x,
+            self.running_mean.as_tensor(),
+            self.running_var.as_tensor(),
+        )
+    }
+
+    /// Training: [N, F] -> [N, width] with batch statistics, which also move the running ones;
+    /// `stream` draws the dropout mask.
+    pub fn forward_train(&self, features: &Tensor, stream: &mut Stream) -> Result<Tensor> {
+        let x = self.linear(features)?;
+        let count = x.dim(0)?;
+        let mean = x.mean(0)?;
+        let variance = x.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+        let y = self.normalise(&x, &mean, &variance)?;
+
+        // PyTorch keeps the unbiased variance but normalises with the biased one.
+        let unbiased = (variance.detach() * (count as f64 / (count.max(2) - 1) as f64))?;
+        for (running, batch) in [
+            (&self.running_mean, mean.detach()),
+            (&self.running_var, unbiased),
+        ] {
+            let kept = (running.as_tensor() * (1.0 - MOMENTUM))?;
+            running.set(&(kept + (batch * MOMENTUM)?)?)?;
+        }
+        self.drop_entries(y, stream)
+    }
+
+    fn linear(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
+    }
+
+    fn normalise(&self, x: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<Tensor> {
+        let scale = (variance + EPS)?.sqrt()?.recip()?;
+        Ok(x.broadcast_sub(mean)?
+            .broadcast_mul(&(scale * self.bn_weight.as_tensor())?)?
+            .broadcast_add(&self.bn_bias)?)
+    }
+
+    fn drop_entries(&self, x: Tensor, stream: &mut Stream) -> Result<Tensor> {
+        if self.dropout == 0.0 {
+            return Ok(x);
+        }
+        let kept = (1.0 / (1.0 - self.dropout)) as f32;
+        let mask: Vec<f32> = (0..x.elem_count())
+            .map(|_| {
+                if stream.chance(self.dropout) {
+                    0.0
+                } else {
+                    kept
+                }
+            })
+            .collect();
+        Ok((&x * Tensor::from_vec(mask, x.shape(), x.device())?)?)
+    }
+}
+
+/// A tensor of independent normal draws with mean 0, from the stream `name`.
+pub(super) fn normal(
+    shape: &[usize],
+    std: f64,
+    name: &str,
+    seed: u64,
+    device: &Device,
+) -> Result<Var> {
+    let mut stream = Stream::new(seed, name, 0, 0);
+    let count = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|_| (stream.normal() * std) as f32).collect();
+    let tensor = Tensor::from_vec(values, shape, device)?.to_dtype(DType::F32)?;
+    debug_assert_eq!(tensor.dim(D::Minus1)?, shape[shape.len() - 1]);
+    Ok(Var::from_tensor(&tensor)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn neck(dropout: f64) -> (Neck, Parameters) {
+        let mut parameters = Parameters::new();
+        let config = NeckConfig {
+            out_channels: 64,
+            dropout,
+        };
+        let neck = Neck::new(&config, 8, &mut parameters, &Device::Cpu, 3).unwrap();
+        (neck, parameters)
+    }
+
+    fn features() -> Tensor {
+        let mut stream = Stream::new(1, "features", 0, 0);
+        let values: Vec<f32> = (0..32 * 8).map(|_| stream.normal() as f32).collect();
+        Tensor::from_vec(values, (32, 8), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn batch_statistics_normalise_the_output_and_move_the_running_ones() {
+        let (neck, parameters) = neck(0.0);
+        let mut stream = Stream::new(0, "dropout", 0, 0);
+        let x = neck.linear(&features()).unwrap();
+        let y = neck.forward_train(&features(), &mut stream).unwrap();
+        let mean = y.mean(0).unwrap().abs().unwrap().max(0).unwrap();
+        assert!(mean.to_scalar::<f32>().unwrap() < 1e-5);
+        let expected = x.mean(0).unwrap().to_vec1::<f32>().unwrap();
+        let running = parameters.var("neck.bn.running_mean").unwrap();
+        for (running, mean) in running.to_vec1::<f32>().unwrap().iter().zip(expected) {
+            assert!((running - 0.1 * mean).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn dropout_keeps_the_expectation_and_follows_its_stream() {
+        let (neck, _) = neck(0.5);
+        let ones = Tensor::ones((200, 64), DType::F32, &Device::Cpu).unwrap();
+        let drop = |step| {
+            let mut stream = Stream::new(5, "dropout", 0, step);
+            let y = neck.drop_entries(ones.clone(), &mut stream).unwrap();
+            y.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let values = drop(0);
+        assert!(values.iter().all(|&v| v == 0.0 || v == 2.0));
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!((mean - 1.0).abs() < 0.05, "{mean}");
+        assert_eq!(values, drop(0));
+        assert_ne!(values, drop(1));
+    }
+}

@@ -1,0 +1,167 @@
+//! Cache-line aligned buffers, and an arena that hands them out again.
+//!
+//! A training step needs the same sizes again and again. Fresh memory costs a page fault for each
+//! 4 KiB at its first touch, so the arena keeps what was given back.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+
+const LANES: usize = 16;
+
+/// One cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LANES]);
+
+/// A fixed-length vector of `f32` that starts on a cache line, so that no full-width vector load
+/// straddles two of them.
+#[derive(Debug, Default)]
+pub struct AlignedVec {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl AlignedVec {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        AlignedVec {
+            lines: vec![Line([0.0; LANES]); len.div_ceil(LANES)],
+            len,
+        }
+    }
+
+    /// Changes the length; the contents are unspecified afterwards.
+    pub fn resize(&mut self, len: usize) {
+        let lines = len.div_ceil(LANES);
+        if lines > self.lines.len() {
+            // No `Vec::resize`: it would copy contents that nobody wants.
+            self.lines = Vec::new();
+            self.lines = vec![Line([0.0; LANES]); lines];
+        }
+        self.len = len;
+    }
+
+    fn capacity(&self) -> usize {
+        self.lines.len() * LANES
+    }
+}
+
+impl Deref for AlignedVec {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `Line` is `repr(C)` of 16 floats in 64 bytes, without padding, so the lines are
+        // `lines.len() * 16 >= len` initialised floats; both constructors keep that inequality.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for AlignedVec {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`; the exclusive borrow of `self` covers the lines.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+/// Keeps buffers that are no longer used for the next one that asks. Clones share the store.
+#[derive(Debug, Clone, Default)]
+pub struct Arena(Arc<Mutex<Vec<AlignedVec>>>);
+
+impl Arena {
+    /// An empty arena.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A buffer of `len` floats with **unspecified** contents, which returns when it is dropped.
+    pub fn take(&self, len: usize) -> Buffer {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that fits, unless it is so large that another should have it.
+        let found = free
+            .iter()
+            .enumerate()
+            .filter(|(_, vec)| (len..=2 * len + 1024).contains(&vec.capacity()))
+            .min_by_key(|(_, vec)| vec.capacity())
+            .map(|(index, _)| index);
+        let vec = match found {
+            Some(index) => {
+                let mut vec = free.swap_remove(index);
+                vec.len = len;
+                vec
+            }
+            None => {
+                drop(free);
+                AlignedVec::zeros(len)
+            }
+        };
+        Buffer {
+            vec,
+            arena: self.clone(),
+        }
+    }
+
+    /// A buffer of `len` zeros.
+    pub fn zeros(&self, len: usize) -> Buffer {
+        let mut buffer = self.take(len);
+        buffer.fill(0.0);
+        buffer
+    }
+
+    /// Gives all unused memory back to the system.
+    pub fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+/// A buffer lent by an [`Arena`].
+#[derive(Debug)]
+pub struct Buffer {
+    vec: AlignedVec,
+    arena: Arena,
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.vec
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.vec
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let vec = std::mem::take(&mut self.vec);
+        self.arena
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(vec);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_returned_buffer_is_lent_again() {
+        let arena = Arena::new();
+        let first = arena.take(5000);
+        let address = first.as_ptr();
+        assert_eq!(address as usize % 64, 0);
+        drop(first);
+        let second = arena.take(4990);
+        assert_eq!(second.as_ptr(), address);
+        assert_eq!(second.len(), 4990);
+        let third = arena.zeros(5000);
+        assert_ne!(third.as_ptr(), address);
+        assert!(third.iter().all(|&v| v == 0.0));
+    }
+}

@@ -1,0 +1,357 @@
+//! Dense convolution: forward and gradient of the input.
+//!
+//! Weights come in PyTorch's order `[out, in, kernel, kernel]` and are packed for each direction.
+//! A fixed batch norm that follows is folded while packing: its scale multiplies the weights.
+
+use std::cell::Cell;
+
+use super::buffer::AlignedVec;
+use super::correlate::{Addend, Epilogue, Panels, Scatter, correlate};
+use super::elementwise::Activation;
+use super::isa::Isa;
+use super::tile::PANEL;
+use super::window::Window;
+
+/// Filters that are packed side by side.
+const PACKED: usize = 16;
+
+/// A convolution with a square kernel, without dilation and groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
+    /// Input pixels from one output to the next.
+    pub stride: usize,
+    /// Rows and columns of zeros around the picture.
+    pub padding: usize,
+}
+
+impl ConvShape {
+    /// Output rows (or columns) for an input of `size`; 0 where the kernel does not fit.
+    pub fn output_size(&self, size: usize) -> usize {
+        (size + 2 * self.padding + self.stride)
+            .saturating_sub(self.kernel)
+            .checked_div(self.stride)
+            .unwrap_or(0)
+    }
+
+    /// Values that one output pixel sees.
+    pub fn depth(&self) -> usize {
+        self.kernel * self.kernel * self.in_channels
+    }
+
+    /// Number of weights.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.depth()
+    }
+
+    /// The window of the forward pass over `batch` pictures.
+    pub(super) fn window(&self, batch: usize, height: usize, width: usize) -> Window {
+        Window {
+            batch,
+            height,
+            width,
+            channels: self.in_channels,
+            grid_height: self.output_size(height),
+            grid_width: self.output_size(width),
+            step: self.stride,
+            top: -(self.padding as isize),
+            left: -(self.padding as isize),
+            kernel_height: self.kernel,
+            kernel_width: self.kernel,
+        }
+    }
+}
+
+/// Weights packed for the forward pass, with the bias that goes with them.
+#[derive(Debug)]
+pub struct ForwardWeights {
+    panels: Panels,
+    bias: Option<Vec<f32>>,
+}
+
+impl ForwardWeights {
+    /// Packs `weight`, multiplied by `scale` (one value an output channel).
+    ///
+    /// # Panics
+    /// If a length does not fit the shape.
+    pub fn pack(
+        shape: &ConvShape,
+        weight: &[f32],
+        scale: Option<&[f32]>,
+        bias: Option<Vec<f32>>,
+    ) -> Self {
+        assert_eq!(weight.len(), shape.weight_len());
+        let (channels, area) = (shape.in_channels, shape.kernel * shape.kernel);
+        let depth = shape.depth();
+        let panels = Panels::pack(depth, shape.out_channels, |outs, panel| {
+            // The values of all filters at one place lie together in the panel: the filters are
+            // read side by side.
+            let scales = outs
+                .clone()
+                .map(|out| scale.map_or(1.0, |scale| scale[out]));
+            let scales: Vec<f32> = scales.collect();
+            let filters = &weight[outs.start * depth..outs.end * depth];
+            // A few filters at a time: more would evict each other from the L1 cache.
+            for first in (0..outs.len()).step_by(PACKED) {
+                let some = first..(first + PACKED).min(outs.len());
+                let filters = &filters[first * depth..];
+                let scales = &scales[some.clone()];
+                for channel in 0..channels {
+                    for tap in 0..area {
+                        let at = channel * area + tap;
+                        let line = &mut panel[(tap * channels + channel) * PANEL..][some.clone()];
+                        let values = filters[at..].iter().step_by(depth).zip(scales);
+                        for (place, (&value, &scale)) in line.iter_mut().zip(values) {
+                            *place = value * scale;
+                        }
+                    }
+                }
+            }
+        });
+        ForwardWeights { panels, bias }
+    }
+}
+
+/// Convolution of `input` `[batch, height, width, in]` into `output`, plus residual, then the
+/// activation.
+///
+/// # Panics
+/// If a slice does not have the length that the shapes ask for.
+#[allow(clippy::too_many_arguments)]
+pub fn forward(
+    isa: Isa,
+    shape: &ConvShape,
+    (batch, height, width): (usize, usize, usize),
+    input: &[f32],
+    weights: &ForwardWeights,
+    residual: Option<&[f32]>,
+    activation: Activation,
+    output: &mut [f32],
+) {
+    let mut padded = PADDED.take();
+    let (window, input) = padded_window(shape, (batch, height, width), input, &mut padded);
+    let scatter = Scatter {
+        height: window.grid_height,
+        width: window.grid_width,
+        step: 1,
+        top: 0,
+        left: 0,
+    };
+    let epilogue = Epilogue {
+        bias: weights.bias.as_deref(),
+        addend: residual.map_or(Addend::None, Addend::Tensor),
+        activation,
+        mask: None,
+    };
+    correlate(
+        isa,
+        &window,
+        input,
+        &weights.panels,
+        &scatter,
+        output,
+        &epilogue,
+    );
+    PADDED.set(padded);
+}
+
+thread_local! {
+    /// Where pictures are copied with their padding; taken while in use.
+    pub(super) static PADDED: Cell<AlignedVec> = Cell::default();
+}
+
+/// The window of the forward pass and what it slides over. Pictures of few channels are copied
+/// with their padding, so that a row of the window is one piece.
+pub(super) fn padded_window<'a>(
+    shape: &ConvShape,
+    (batch, height, width): (usize, usize, usize),
+    input: &'a [f32],
+    padded: &'a mut AlignedVec,
+) -> (Window, &'a [f32]) {
+    let window = shape.window(batch, height, width);
+    assert_eq!(input.len(), window.source_len());
+    let (channels, padding) = (shape.in_channels, shape.padding);
+    if channels >= 16 || padding == 0 || window.positions() == 0 {
+        return (window, input);
+    }
+    let (rows, columns) = (height + 2 * padding, width + 2 * padding);
+    padded.resize(batch * rows * columns * channels);
+    let (line, border) = (columns * channels, padding * channels);
+    for (index, row) in padded.chunks_exact_mut(line).enumerate() {
+        let y = (index % rows).wrapping_sub(padding);
+        if y < height {
+            let from = (index / rows * height + y) * width * channels;
+            row[..border].fill(0.0);
+            row[border..line - border].copy_from_slice(&input[from..from + width * channels]);
+            row[line - border..].fill(0.0);
+        } else {
+            row.fill(0.0);
+        }
+    }
+    let window = Window {
+        height: rows,
+        width: columns,
+        top: 0,
+        left: 0,
+        ..window
+    };
+    (window, padded)
+}
+
+/// Weights packed for the gradient of the input: one set for each parity class of input pixels,
+/// which are seen by different taps of a strided kernel.
+#[derive(Debug)]
+pub struct BackwardWeights {
+    classes: Vec<(Class, Class, Panels)>,
+}
+
+/// The taps that reach the input rows (or columns) with a given remainder by the stride, in one
+/// dimension.
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    /// The remainder.
+    remainder: usize,
+    /// The first tap; the others follow at distances of the stride.
+    first: usize,
+    /// How many there are; may be 0.
+    count: usize,
+    /// Output row that the last of them takes input row `remainder` to.
+    start: isize,
+}
+
+impl Class {
+    fn new(shape: &ConvShape, remainder: usize) -> Self {
+        let ConvShape {
+            kernel,
+            stride,
+            padding,
+            ..
+        } = *shape;
+        // Input row i = remainder + stride * t meets output row o through tap k where
+        // i + padding = o * stride + k, hence k = first + stride * j and
+        // o = t + (remainder + padding - first) / stride - j.
+        let first = (remainder + padding) % stride;
+        let count = kernel.saturating_sub(first).div_ceil(stride);
+        let zeroth = ((remainder + padding) / stride) as isize;
+        Class {
+            remainder,
+            first,
+            count,
+            start: zeroth - (count as isize - 1),
+        }
+    }
+
+    /// The kernel's tap for place `index` of the window, which runs against the taps.
+    fn tap(&self, index: usize, stride: usize) -> usize {
+        self.first + stride * (self.count - 1 - index)
+    }
+}
+
+impl BackwardWeights {
+    /// Packs `weight`, multiplied by `scale` (one value an output channel).
+    ///
+    /// # Panics
+    /// If a length does not fit the shape.
+    pub fn pack(shape: &ConvShape, weight: &[f32], scale: Option<&[f32]>) -> Self {
+        assert_eq!(weight.len(), shape.weight_len());
+        let (kernel, area) = (shape.kernel, shape.kernel * shape.kernel);
+        let mut classes = Vec::new();
+        for y in (0..shape.stride).map(|r| Class::new(shape, r)) {
+            for x in (0..shape.stride).map(|r| Class::new(shape, r)) {
+                let depth = y.count * x.count * shape.out_channels;
+                let panels = Panels::pack(depth, shape.in_channels, |channels, panel| {
+                    for out in 0..shape.out_channels {
+                        let scale = scale.map_or(1.0, |scale| scale[out]);
+                        let start = (out * shape.in_channels + channels.start) * area;
+                        let filters = &weight[start..start + channels.len() * area];
+                        for row in 0..y.count {
+                            for column in 0..x.count {
+                                let tap =
+                                    y.tap(row, shape.stride) * kernel + x.tap(column, shape.stride);
+                                let k = (row * x.count + column) * shape.out_channels + out;
+                                let line = &mut panel[k * PANEL..][..PANEL];
+                                let values = filters[tap..].iter().step_by(area);
+                                for (place, &value) in line.iter_mut().zip(values) {
+                                    *place = value * scale;
+                                }
+                            }
+                        }
+                    }
+                });
+                classes.push((y, x, panels));
+            }
+        }
+        BackwardWeights { classes }
+    }
+}
+
+/// Gradient of the input from that of the output. With `accumulate` it is added to what
+/// `input_gradient` holds; `mask` (the input and the activation that made it) turns it into the
+/// gradient before that activation.
+///
+/// # Panics
+/// If a slice does not have the length that the shapes ask for.
+#[allow(clippy::too_many_arguments)]
+pub fn input_gradient(
+    isa: Isa,
+    shape: &ConvShape,
+    (batch, height, width): (usize, usize, usize),
+    output_gradient: &[f32],
+    weights: &BackwardWeights,
+    accumulate: bool,
+    mask: Option<(&[f32], Activation)>,
+    input_gradient: &mut [f32],
+) {
+    let epilogue = Epilogue {
+        addend: if accumulate {
+            Addend::Destination
+        } else {
+            Addend::None
+        },
+        mask,
+        ..Epilogue::PLAIN
+    };
+    for (y, x, panels) in &weights.classes {
+        let pixels = |size: usize, class: &Class| {
+            size.saturating_sub(class.remainder).div_ceil(shape.stride)
+        };
+        let window = Window {
+            batch,
+            height: shape.output_size(height),
+            width: shape.output_size(width),
+            channels: shape.out_channels,
+            grid_height: pixels(height, y),
+            grid_width: pixels(width, x),
+            step: 1,
+            top: y.start,
+            left: x.start,
+            kernel_height: y.count,
+            kernel_width: x.count,
+        };
+        let scatter = Scatter {
+            height,
+            width,
+            step: shape.stride,
+            top: y.remainder,
+            left: x.remainder,
+        };
+        correlate(
+            isa,
+            &window,
+            output_gradient,
+            panels,
+            &scatter,
+            input_gradient,
+            &epilogue,
+        );
+    }
+}
+
+#[cfg(test)]
+#[path = "conv_tests.rs"]
+mod tests;

@@ -1,0 +1,281 @@
+//! The sliding-window matrix product under every dense convolution, forward and backward.
+//!
+//! No column matrix is ever written and nothing is copied: for every pixel of a register tile a
+//! table holds one pointer to each contiguous piece of what it sees (a row of zeros stands for the
+//! padding). Bias, residual, activation and mask are applied to the registers before they are
+//! stored, so that a destination is touched once.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::buffer::AlignedVec;
+use super::disjoint::Disjoint;
+use super::elementwise::Activation;
+use super::isa::Isa;
+use super::tile::{MAX_ROWS, PANEL, Product};
+use super::window::Window;
+
+/// Weights (in values) of a group of panels, which stay in the L2 cache while the tiles of a task
+/// pass over them.
+const GROUP_LEN: usize = 128 * 1024;
+/// Tiles of one task, at most; the inputs that they see are meant to stay in L2 as well.
+const TASK_TILES: usize = 16;
+/// A problem is cut into at least so many tasks, if it is large enough.
+const TASKS: usize = 8;
+
+/// Weights packed as `[columns / PANEL][depth][PANEL]`, the last panel filled up with zeros.
+#[derive(Debug)]
+pub struct Panels {
+    data: AlignedVec,
+    depth: usize,
+    columns: usize,
+}
+
+impl Panels {
+    /// Packs a `depth` x `columns` matrix; `fill(columns, panel)` writes the values of a range of
+    /// columns into a panel `[depth][PANEL]` of zeros.
+    pub fn pack(
+        depth: usize,
+        columns: usize,
+        fill: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    ) -> Self {
+        let mut data = AlignedVec::zeros(columns.div_ceil(PANEL) * depth * PANEL);
+        if depth > 0 {
+            data.par_chunks_mut(depth * PANEL)
+                .enumerate()
+                .for_each(|(panel, chunk)| {
+                    let first = panel * PANEL;
+                    fill(first..(first + PANEL).min(columns), chunk);
+                });
+        }
+        Panels {
+            data,
+            depth,
+            columns,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.columns.div_ceil(PANEL)
+    }
+}
+
+/// Where the result of grid position `(n, y, x)` goes: pixel
+/// `(n, y * step + top, x * step + left)` of the destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Scatter {
+    pub height: usize,
+    pub width: usize,
+    pub step: usize,
+    pub top: usize,
+    pub left: usize,
+}
+
+/// What is added to a result.
+#[derive(Debug, Clone, Copy)]
+pub enum Addend<'a> {
+    /// Nothing.
+    None,
+    /// A tensor of the destination's shape.
+    Tensor(&'a [f32]),
+    /// What the destination holds already.
+    Destination,
+}
+
+/// What happens to a result before it is stored: bias, addend, activation, mask, in this order.
+#[derive(Debug, Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// One value a channel.
+    pub bias: Option<&'a [f32]>,
+    /// A residual branch, or the gradient of another branch.
+    pub addend: Addend<'a>,
+    /// Applied after both.
+    pub activation: Activation,
+    /// An output and its activation: the result becomes 0 where the activation was flat.
+    pub mask: Option<(&'a [f32], Activation)>,
+}
+
+impl Epilogue<'_> {
+    /// Stores the result as it is.
+    pub const PLAIN: Epilogue<'static> = Epilogue {
+        bias: None,
+        addend: Addend::None,
+        activation: Activation::None,
+        mask: None,
+    };
+}
+
+thread_local! {
+    /// Pointers to what the pixels of a task see; first elements of their results.
+    static SCRATCH: RefCell<(Vec<*const f32>, Vec<usize>)> = RefCell::default();
+}
+
+/// Slides `window` over `source`, multiplies what it sees with `panels` and scatters the results
+/// over `destination` (`panels.columns` channels).
+///
+/// # Panics
+/// If a slice does not have the length that the geometry asks for.
+pub fn correlate(
+    isa: Isa,
+    window: &Window,
+    source: &[f32],
+    panels: &Panels,
+    scatter: &Scatter,
+    destination: &mut [f32],
+    epilogue: &Epilogue,
+) {
+    let (depth, columns) = (window.depth(), panels.columns);
+    let len = window.batch * scatter.height * scatter.width * columns;
+    assert_eq!(source.len(), window.source_len());
+    assert_eq!(panels.depth, depth);
+    assert_eq!(destination.len(), len);
+    assert!(epilogue.bias.is_none_or(|bias| bias.len() == columns));
+    assert!(epilogue.mask.is_none_or(|(mask, _)| mask.len() == len));
+    if let Addend::Tensor(addend) = epilogue.addend {
+        assert_eq!(addend.len(), len);
+    }
+    if window.positions() == 0 {
+        return;
+    }
+    let last = |size: usize, first: usize| (size - 1) * scatter.step + first;
+    assert!(last(window.grid_height, scatter.top) < scatter.height);
+    assert!(last(window.grid_width, scatter.left) < scatter.width);
+    assert!(scatter.step > 0);
+
+    let positions = window.positions();
+    // Small problems are cut finer, so that there is something for every core: first by pixels,
+    // then by panels.
+    let parts = positions
+        .div_ceil(TASK_TILES * isa.rows())
+        .max(TASKS.min(positions.div_ceil(2 * isa.rows())));
+    let panel_parts = TASKS.div_ceil(parts).min(panels.count());
+    let destination = Disjoint::new(destination);
+    let task = Task {
+        isa,
+        window,
+        source,
+        panels,
+        scatter,
+        destination: &destination,
+        epilogue,
+        zeros: &vec![0.0; window.run()],
+    };
+    (0..parts * panel_parts).into_par_iter().for_each(|index| {
+        let (part, panel_part) = (index / panel_parts, index % panel_parts);
+        let cut =
+            |size: usize, part: usize, parts: usize| size * part / parts..size * (part + 1) / parts;
+        SCRATCH.with_borrow_mut(|(pointers, offsets)| {
+            task.run(
+                cut(positions, part, parts),
+                cut(panels.count(), panel_part, panel_parts),
+                pointers,
+                offsets,
+            );
+        });
+    });
+}
+
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    isa: Isa,
+    window: &'a Window,
+    source: &'a [f32],
+    panels: &'a Panels,
+    scatter: &'a Scatter,
+    destination: &'a Disjoint<'a>,
+    epilogue: &'a Epilogue<'a>,
+    /// Stands for the padding.
+    zeros: &'a [f32],
+}
+
+impl Task<'_> {
+    /// A range of panels over a range of positions.
+    fn run(
+        self,
+        positions: Range<usize>,
+        panels: Range<usize>,
+        pointers: &mut Vec<*const f32>,
+        offsets: &mut Vec<usize>,
+    ) {
+        let tiles = positions.len().div_ceil(self.isa.rows());
+        // Tiles of equal size, so that no last one is nearly empty.
+        let tile =
+            |index: usize| positions.len() * index / tiles..positions.len() * (index + 1) / tiles;
+        let (taps, run) = (self.window.taps(), self.window.run());
+        pointers.clear();
+        pointers.resize(tiles * taps * MAX_ROWS, std::ptr::null());
+        offsets.clear();
+        let columns = self.panels.columns;
+        let identity = self.window.is_identity() && self.scatter.step == 1;
+        if identity {
+            let channels = self.window.channels;
+            let seen = &self.source[positions.start * channels..positions.end * channels];
+            let mut seen = seen.chunks_exact(channels);
+            for index in 0..tiles {
+                let table = pointers[index * MAX_ROWS..].iter_mut();
+                for (place, seen) in table.zip(seen.by_ref().take(tile(index).len())) {
+                    *place = seen.as_ptr();
+                }
+            }
+            offsets.extend(positions.clone().map(|pixel| pixel * columns));
+        }
+        let mut position = self.window.position(positions.start);
+        for index in (0..tiles).take_while(|_| !identity) {
+            let table = &mut pointers[index * taps * MAX_ROWS..][..taps * MAX_ROWS];
+            for row in 0..tile(index).len() {
+                self.window
+                    .taps_of(self.source, self.zeros, position, |tap, seen| {
+                        table[tap * MAX_ROWS + row] = seen.as_ptr();
+                    });
+                let s = self.scatter;
+                let y = position.y * s.step + s.top;
+                let pixel = (position.n * s.height + y) * s.width + position.x * s.step + s.left;
+                offsets.push(pixel * columns);
+                position = self.window.next(position);
+            }
+        }
+        let null = std::ptr::null();
+        let pointer = |slice: Option<&[f32]>| slice.map_or(null, <[f32]>::as_ptr);
+        let epilogue = self.epilogue;
+        let destination = self.destination.start();
+        let addend = match epilogue.addend {
+            Addend::None => null,
+            Addend::Tensor(tensor) => tensor.as_ptr(),
+            Addend::Destination => destination.cast_const(),
+        };
+        let (mask, mask_activation) = epilogue.mask.unzip();
+        let group = (GROUP_LEN / (self.panels.depth * PANEL).max(1)).max(1);
+        for first in panels.clone().step_by(group) {
+            for index in 0..tiles {
+                let rows = tile(index);
+                let mut places = [0; MAX_ROWS];
+                places[..rows.len()].copy_from_slice(&offsets[rows.clone()]);
+                let product = Product {
+                    pointers: pointers[index * taps * MAX_ROWS..].as_ptr(),
+                    rows: rows.len(),
+                    taps,
+                    run,
+                    weights: self.panels.data.as_ptr(),
+                    panels: first..(first + group).min(panels.end),
+                    columns: self.panels.columns,
+                    destination,
+                    offsets: places,
+                    bias: pointer(epilogue.bias),
+                    addend,
+                    activation: epilogue.activation,
+                    mask: pointer(mask),
+                    mask_activation: mask_activation.unwrap_or(Activation::None),
+                };
+                // SAFETY: the pointers come from slices of `run` values that live through this
+                // call; weights, bias, addend and mask have the lengths that `correlate` asserts.
+                // The scatter maps different positions to different pixels (its step is at least
+                // 1) inside of the destination (asserted there too), a position belongs to one
+                // tile and a tile to one task, and a panel covers its own channels, so no other
+                // thread touches these elements.
+                unsafe { product.run(self.isa) };
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which vector instructions the machine has, and how safe code is compiled for each of them.
+//!
+//! The default x86-64 target knows only SSE2. [`Isa::run`] compiles an [`Op`], which is ordinary
+//! safe Rust, once for each instruction set and calls the copy that the machine can execute.
+
+#[cfg(target_arch = "x86_64")]
+use std::marker::PhantomData;
+
+use super::vector::{self, Vector};
+
+/// An instruction set that this machine is known to have. A value of this type is the proof: it
+/// can only be obtained from [`Isa::best`] and [`Isa::available`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Level);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// AVX-512 F, VL, BW, DQ.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// What the compilation target guarantees.
+    Portable,
+}
+
+impl Isa {
+    /// The fastest instruction set of this machine.
+    pub fn best() -> Self {
+        Self::available()[0]
+    }
+
+    /// Every instruction set of this machine that the kernels know, fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut levels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+            {
+                levels.push(Isa(Level::Avx512));
+            }
+            if avx2 {
+                levels.push(Isa(Level::Avx2));
+            }
+        }
+        levels.push(Isa(Level::Portable));
+        levels
+    }
+
+    pub(super) fn level(self) -> Level {
+        self.0
+    }
+
+    /// The name by which people know it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            Level::Portable => "portable",
+        }
+    }
+
+    /// Runs `op`, compiled for this instruction set.
+    #[inline]
+    pub fn run<O: Op>(self, op: O) -> O::Output {
+        match self.0 {
+            // SAFETY: a value of `Isa` exists only where the features were detected.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { run_avx512(op) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { run_avx2(op) },
+            Level::Portable => op.run::<Native>(),
+        }
+    }
+}
+
+/// A piece of safe code to be compiled for several instruction sets. Implementations mark `run`
+/// `#[inline(always)]`, without which it would be compiled for the default target.
+pub trait Op {
+    /// What it returns.
+    type Output;
+    /// The code; multiplications that are added go through `A`.
+    fn run<A: Arithmetic>(self) -> Self::Output;
+}
+
+/// The arithmetic of an instruction set.
+pub trait Arithmetic {
+    /// Its vector register.
+    type Vector: Vector;
+    /// `a * b + c`, rounded once where the machine can do so in one instruction.
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// One instruction, one rounding; vectors of type `V`.
+#[cfg(target_arch = "x86_64")]
+pub struct Fused<V>(PhantomData<V>);
+
+#[cfg(target_arch = "x86_64")]
+impl<V: Vector> Arithmetic for Fused<V> {
+    type Vector = V;
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// What the compilation target does without a library call.
+pub struct Native;
+
+impl Arithmetic for Native {
+    type Vector = vector::Portable;
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+            a.mul_add(b, c)
+        } else {
+            a * b + c
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+fn run_avx512<O: Op>(op: O) -> O::Output {
+    op.run::<Fused<vector::Avx512>>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2<O: Op>(op: O) -> O::Output {
+    op.run::<Fused<vector::Avx2>>()
+}

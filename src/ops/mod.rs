@@ -1,0 +1,43 @@
+//! Numeric kernels of the CPU engine: convolution, pooling, batch norm and their gradients.
+//!
+//! Everything works on plain `f32` slices in channels-last order `[batch, height, width,
+//! channels]` and knows nothing of candle. The only `unsafe` code of the project is here.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `isa` | which instructions the machine has, and how safe code is compiled for them |
+//! | `buffer` | cache-line aligned buffers and the arena that reuses them |
+//! | `disjoint` | writing to one slice from several threads |
+//! | `vector` | vector registers of each instruction set behind one interface |
+//! | `tile` | the register tile: the one loop where nearly all time is spent |
+//! | `window` | which inputs a position of a sliding window sees |
+//! | `correlate` | sliding-window matrix product with its epilogue |
+//! | `conv` | convolution forward and input gradient on top of it, packing of weights |
+//! | `weight_gradient` | the gradient of a convolution's weights |
+//! | `depthwise` | depthwise 3x3 convolution and its gradients |
+//! | `pool` | max pooling, global average pooling and their gradients |
+//! | `batch_norm` | batch statistics, normalisation and their gradients |
+//! | `elementwise` | activations and other passes over memory |
+//!
+//! Every result is bit for bit the same whatever the number of threads: work is divided by the
+//! shape of the problem alone, and partial sums are added in a fixed order.
+
+pub mod batch_norm;
+pub mod buffer;
+pub mod conv;
+mod correlate;
+pub mod depthwise;
+mod disjoint;
+pub mod elementwise;
+pub mod isa;
+pub mod pool;
+mod tile;
+mod vector;
+pub mod weight_gradient;
+mod window;
+
+pub use buffer::{AlignedVec, Arena, Buffer};
+pub use conv::{BackwardWeights, ConvShape, ForwardWeights};
+pub use correlate::{Addend, Epilogue};
+pub use elementwise::Activation;
+pub use isa::Isa;

@@ -1,0 +1,340 @@
+//! The register tiles: a few rows times a few vectors of a matrix product, held in registers while
+//! the sum runs. Nearly all time is spent in the innermost loops of this file.
+//!
+//! [`Product`] is the convolution: rows are pixels, found through pointers, and the sum runs over
+//! what they see. [`Outer`] is the weight gradient: rows are channels of the input and the sum
+//! runs over pixels.
+
+use super::elementwise::Activation;
+use super::isa::{Arithmetic, Isa, Level, Op};
+use super::vector::{self, Vector};
+
+/// Columns of a panel of packed weights.
+pub const PANEL: usize = 32;
+
+/// The most rows that any instruction set's tile has.
+pub const MAX_ROWS: usize = 14;
+
+impl Isa {
+    /// Rows of the register tile.
+    pub(super) fn rows(self) -> usize {
+        match self.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => vector::Avx512::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => vector::Avx2::ROWS,
+            Level::Portable => vector::Portable::ROWS,
+        }
+    }
+}
+
+/// Calls `$call` with the constants `R` and `N` for a number of rows and vectors.
+macro_rules! dispatch {
+    ($rows:expr, $vectors:expr, $kernel:ident::<$v:ty>($($argument:expr),*)) => {
+        dispatch!(@ $rows, $vectors, $kernel, $v, ($($argument),*), 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    (@ $rows:expr, $vectors:expr, $kernel:ident, $v:ty, $arguments:tt, $($r:literal)*) => {
+        match ($rows, $vectors) {
+            $(
+                ($r, 1) if $r <= <$v>::ROWS => dispatch!(! $kernel, $v, $r, 1, $arguments),
+                ($r, _) if $r <= <$v>::ROWS && <$v>::VECTORS > 1 => dispatch!(! $kernel, $v, $r, 2, $arguments),
+            )*
+            _ => {}
+        }
+    };
+    (! $kernel:ident, $v:ty, $r:literal, $n:literal, ($($argument:expr),*)) => {
+        // SAFETY: handed on to the caller, whose promises are those of the kernel.
+        unsafe { $kernel::<$v, $r, $n>($($argument),*) }
+    };
+}
+
+/// What one tile of pixels sees times a range of panels, with the epilogue: bias, addend,
+/// activation, mask.
+pub struct Product {
+    /// `[taps][MAX_ROWS]` pointers, each valid for reading `run` values.
+    pub pointers: *const *const f32,
+    /// Rows in use, 1 to `isa.rows()`.
+    pub rows: usize,
+    /// Contiguous pieces of what a pixel sees.
+    pub taps: usize,
+    /// Values in a piece.
+    pub run: usize,
+    /// Packed weights: `[panels][taps * run][PANEL]`, valid up to the last panel in use.
+    pub weights: *const f32,
+    /// Panels in use.
+    pub panels: std::ops::Range<usize>,
+    /// Channels of the destination.
+    pub columns: usize,
+    /// The destination.
+    pub destination: *mut f32,
+    /// First element of each row's pixel in destination, addend and mask; `columns` elements
+    /// from there are valid in all of them.
+    pub offsets: [usize; MAX_ROWS],
+    /// `columns` values, or null.
+    pub bias: *const f32,
+    /// A tensor of the destination's shape (it may be the destination), or null.
+    pub addend: *const f32,
+    /// Applied after both.
+    pub activation: Activation,
+    /// A tensor of the destination's shape, or null.
+    pub mask: *const f32,
+    /// The activation whose output the mask is.
+    pub mask_activation: Activation,
+}
+
+impl Product {
+    /// Computes the tile.
+    ///
+    /// # Safety
+    /// The fields must hold what their documentation says, and no other thread may access the
+    /// rows and panels of the destination.
+    pub unsafe fn run(self, isa: Isa) {
+        debug_assert!((1..=isa.rows()).contains(&self.rows));
+        isa.run(self);
+    }
+}
+
+impl Op for Product {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let wide = A::Vector::LANES * A::Vector::VECTORS;
+        for panel in self.panels.clone() {
+            let first = panel * PANEL;
+            let end = (first + PANEL).min(self.columns);
+            for column in (first..end).step_by(wide) {
+                let vectors = (end - column)
+                    .div_ceil(A::Vector::LANES)
+                    .min(A::Vector::VECTORS);
+                dispatch!(
+                    self.rows,
+                    vectors,
+                    product::<A::Vector>(&self, panel, column)
+                );
+            }
+        }
+    }
+}
+
+/// `R` rows times `N` vectors from `column`.
+///
+/// # Safety
+/// See [`Product::run`].
+// Constant ranges over registers read better than iterators, and unroll for certain.
+#[allow(clippy::needless_range_loop)]
+#[inline(always)]
+unsafe fn product<V: Vector, const R: usize, const N: usize>(
+    t: &Product,
+    panel: usize,
+    column: usize,
+) {
+    // SAFETY: by the caller's promise pointers are valid for `run` values and the weights for the
+    // panels in use; a load or store at column `c` touches `min(LANES, columns - c)` values of a
+    // pixel that has `columns`.
+    unsafe {
+        let mut sum = [[V::splat(0.0); N]; R];
+        let left = |v: usize| t.columns - column - v * V::LANES;
+        if !t.bias.is_null() {
+            for v in 0..N {
+                let bias = V::load(t.bias.add(column + v * V::LANES), left(v));
+                for r in 0..R {
+                    sum[r][v] = bias;
+                }
+            }
+        }
+        let depth = t.taps * t.run;
+        let mut weights = t
+            .weights
+            .add(panel * PANEL * depth + column - panel * PANEL);
+        for tap in 0..t.taps {
+            let mut pixels = [std::ptr::null::<f32>(); R];
+            for r in 0..R {
+                pixels[r] = *t.pointers.add(tap * MAX_ROWS + r);
+            }
+            for k in 0..t.run {
+                let mut line = [V::splat(0.0); N];
+                for v in 0..N {
+                    line[v] = V::load(weights.add(v * V::LANES), V::LANES);
+                }
+                for r in 0..R {
+                    let x = V::splat(*pixels[r].add(k));
+                    for v in 0..N {
+                        sum[r][v] = x.mul_add(line[v], sum[r][v]);
+                    }
+                }
+                weights = weights.add(PANEL);
+            }
+        }
+        // The epilogue is a loop over memory in L1: unrolled like the sum it would be large, and a
+        // loop over registers would keep the sum out of them.
+        let mut rows = Rows([[0.0; PANEL]; R]);
+        for r in 0..R {
+            for v in 0..N {
+                sum[r][v].store(rows.0[r].as_mut_ptr().add(v * V::LANES), V::LANES);
+            }
+        }
+        match (t.addend.is_null(), t.mask.is_null()) {
+            (true, true) => finish::<V, R, N, false, false>(t, &rows, column),
+            (false, true) => finish::<V, R, N, true, false>(t, &rows, column),
+            (true, false) => finish::<V, R, N, false, true>(t, &rows, column),
+            (false, false) => finish::<V, R, N, true, true>(t, &rows, column),
+        }
+    }
+}
+
+/// The epilogue of a tile, with or without addend and mask.
+///
+/// # Safety
+/// See [`Product::run`].
+#[inline(always)]
+unsafe fn finish<
+    V: Vector,
+    const R: usize,
+    const N: usize,
+    const ADDEND: bool,
+    const MASK: bool,
+>(
+    t: &Product,
+    rows: &Rows<R>,
+    column: usize,
+) {
+    let (destination, addend, mask) = (t.destination, t.addend, t.mask);
+    let (activation, mask_activation) = (t.activation, t.mask_activation);
+    for v in 0..N {
+        let first = column + v * V::LANES;
+        let count = (t.columns - first).min(V::LANES);
+        for r in 0..R {
+            // SAFETY: at most `columns - first` values from channel `first` of a pixel that has
+            // `columns`, in tensors that have it by the caller's promise.
+            unsafe {
+                let at = t.offsets[r] + first;
+                let mut value = V::load(rows.0[r].as_ptr().add(v * V::LANES), V::LANES);
+                if ADDEND {
+                    value = value.add(V::load(addend.add(at), count));
+                }
+                value = match activation {
+                    Activation::None => value,
+                    Activation::Relu => value.relu(),
+                    Activation::Relu6 => value.relu6(),
+                };
+                if MASK {
+                    let output = V::load(mask.add(at), count);
+                    value = match mask_activation {
+                        Activation::None => value,
+                        Activation::Relu => value.where_positive(output),
+                        Activation::Relu6 => value.where_inside(output),
+                    };
+                }
+                value.store(destination.add(at), count);
+            }
+        }
+    }
+}
+
+/// A finished tile on its way to the epilogue.
+#[repr(align(64))]
+struct Rows<const R: usize>([[f32; PANEL]; R]);
+
+/// Adds to a few rows of a weight gradient the sum over pixels of input times output gradient.
+pub struct Outer<'a> {
+    /// By pixel: what it sees, valid for reading `from + rows` values.
+    pub pixels: &'a [*const f32],
+    /// First of the values of a pixel in use.
+    pub from: usize,
+    /// Number of the values in use.
+    pub rows: usize,
+    /// `[pixels][PANEL]` output gradients.
+    pub columns: &'a [f32],
+    /// The rows of the gradient: `rows` of them, `stride` apart, `PANEL` values each.
+    pub gradient: *mut f32,
+    /// Values from one row to the next.
+    pub stride: usize,
+    /// Columns that are wanted; those from the next whole vector on are left as they are.
+    pub wanted: usize,
+}
+
+impl Outer<'_> {
+    /// Adds the sum.
+    ///
+    /// # Safety
+    /// The pointers must be valid as the fields say, and no other thread may access the rows.
+    pub unsafe fn run(self, isa: Isa) {
+        assert!(self.columns.len() == self.pixels.len() * PANEL && self.wanted <= PANEL);
+        isa.run(self);
+    }
+}
+
+impl Op for Outer<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let wide = A::Vector::LANES * A::Vector::VECTORS;
+        let tiles = self.rows.div_ceil(A::Vector::ROWS);
+        for tile in 0..tiles {
+            let first = self.rows * tile / tiles;
+            let rows = self.rows * (tile + 1) / tiles - first;
+            for column in (0..self.wanted).step_by(wide) {
+                let vectors = (self.wanted - column)
+                    .div_ceil(A::Vector::LANES)
+                    .min(A::Vector::VECTORS);
+                let out = self.gradient.wrapping_add(first * self.stride + column);
+                dispatch!(
+                    rows,
+                    vectors,
+                    outer::<A::Vector>(
+                        self.pixels,
+                        self.from + first,
+                        self.columns,
+                        column,
+                        out,
+                        self.stride
+                    )
+                );
+            }
+        }
+    }
+}
+
+/// `R` rows times `N` vectors.
+///
+/// # Safety
+/// See [`Outer::run`].
+#[allow(clippy::needless_range_loop)]
+#[inline(always)]
+unsafe fn outer<V: Vector, const R: usize, const N: usize>(
+    pixels: &[*const f32],
+    from: usize,
+    columns: &[f32],
+    column: usize,
+    out: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: pointers are valid for `from + rows` values and the gradient's rows for whole panels
+    // by the caller's promise, `columns` by the assertion in `Outer::run`.
+    unsafe {
+        let mut sum = [[V::splat(0.0); N]; R];
+        let mut columns = columns.as_ptr().add(column);
+        for &pixel in pixels {
+            let pixel = pixel.add(from);
+            let mut line = [V::splat(0.0); N];
+            for v in 0..N {
+                line[v] = V::load(columns.add(v * V::LANES), V::LANES);
+            }
+            for r in 0..R {
+                let x = V::splat(*pixel.add(r));
+                for v in 0..N {
+                    sum[r][v] = x.mul_add(line[v], sum[r][v]);
+                }
+            }
+            columns = columns.add(PANEL);
+        }
+        for r in 0..R {
+            for v in 0..N {
+                let place = out.add(r * stride + v * V::LANES);
+                sum[r][v]
+                    .add(V::load(place, V::LANES))
+                    .store(place, V::LANES);
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Vectors of `f32` in registers, one type for each instruction set.
+//!
+//! The kernels are written once, generic over [`Vector`], and compiled for each instruction set by
+//! [`Isa::run`](super::Isa::run), which is the only way to reach an implementation: that is why
+//! the methods need no proof of their own that the machine has the instructions.
+
+/// A vector register. Every method is inlined into code compiled for the instruction set.
+pub trait Vector: Copy {
+    /// Values in a register.
+    const LANES: usize;
+    /// Rows of the register tile of a matrix product.
+    const ROWS: usize;
+    /// Vectors in a row of the register tile: 1 or 2.
+    const VECTORS: usize;
+
+    /// The same value in every lane.
+    fn splat(value: f32) -> Self;
+    /// `self * b + c`.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Sum.
+    fn add(self, other: Self) -> Self;
+    /// max(self, 0); NaN stays NaN.
+    fn relu(self) -> Self;
+    /// min(max(self, 0), 6); NaN stays NaN.
+    fn relu6(self) -> Self;
+    /// 0 where not `output > 0`.
+    fn where_positive(self, output: Self) -> Self;
+    /// 0 where not `0 < output < 6`.
+    fn where_inside(self, output: Self) -> Self;
+
+    /// The first `count` values from `from` (more than there are lanes: all lanes), then zeros.
+    ///
+    /// # Safety
+    /// `from` must be valid for `min(count, LANES)` values.
+    unsafe fn load(from: *const f32, count: usize) -> Self;
+
+    /// Stores the first `count` lanes, at most all.
+    ///
+    /// # Safety
+    /// `to` must be valid for `min(count, LANES)` values.
+    unsafe fn store(self, to: *mut f32, count: usize);
+}
+
+/// What the compiler makes of an array on the compilation target.
+#[derive(Clone, Copy)]
+pub struct Portable([f32; 8]);
+
+impl Portable {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Portable(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+impl Vector for Portable {
+    const LANES: usize = 8;
+    const ROWS: usize = 4;
+    const VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Portable([value; 8])
+    }
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        use super::isa::{Arithmetic, Native};
+        Portable(std::array::from_fn(|i| {
+            Native::mul_add(self.0[i], b.0[i], c.0[i])
+        }))
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn relu(self) -> Self {
+        Portable(self.0.map(|v| if v < 0.0 { 0.0 } else { v }))
+    }
+    #[inline(always)]
+    fn relu6(self) -> Self {
+        let floor = self.relu();
+        Portable(floor.0.map(|v| if v > 6.0 { 6.0 } else { v }))
+    }
+    #[inline(always)]
+    fn where_positive(self, output: Self) -> Self {
+        self.zip(output, |v, y| if y > 0.0 { v } else { 0.0 })
+    }
+    #[inline(always)]
+    fn where_inside(self, output: Self) -> Self {
+        self.zip(output, |v, y| if (y > 0.0) & (y < 6.0) { v } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32, count: usize) -> Self {
+        let mut lanes = [0.0; 8];
+        if count >= 8 {
+            // SAFETY: valid for 8 values by the caller's promise.
+            lanes = unsafe { from.cast::<[f32; 8]>().read_unaligned() };
+        } else {
+            for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+                // SAFETY: valid for `count` values by the caller's promise.
+                *lane = unsafe { *from.add(i) };
+            }
+        }
+        Portable(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, count: usize) {
+        if count >= 8 {
+            // SAFETY: valid for 8 values by the caller's promise.
+            unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) };
+        } else {
+            for (i, &lane) in self.0.iter().enumerate().take(count) {
+                // SAFETY: valid for `count` values by the caller's promise.
+                unsafe { *to.add(i) = lane };
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+// SAFETY (of every block that only computes): the intrinsics need nothing but their instructions,
+// and this code is reached only through `Isa::run`, where they are known to exist.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+
+    /// 16 lanes: 28 accumulators, 2 columns of a panel and a broadcast fill 31 of 32 registers.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(__m512);
+
+    /// 8 lanes: 12 accumulators, 2 columns of a panel and a broadcast fill 15 of 16 registers.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(__m256);
+
+    #[inline(always)]
+    fn lanes(count: usize) -> __mmask16 {
+        if count >= 16 {
+            u16::MAX
+        } else {
+            (1u16 << count) - 1
+        }
+    }
+
+    impl Vector for Avx512 {
+        const LANES: usize = 16;
+        const ROWS: usize = 14;
+        const VECTORS: usize = 2;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_set1_ps(value)) }
+        }
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_fmadd_ps(self.0, b.0, c.0)) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn relu(self) -> Self {
+            // Of a NaN and a number the instruction returns the second operand.
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_max_ps(_mm512_setzero_ps(), self.0)) }
+        }
+        #[inline(always)]
+        fn relu6(self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_min_ps(_mm512_set1_ps(6.0), self.relu().0)) }
+        }
+        #[inline(always)]
+        fn where_positive(self, output: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(output.0, _mm512_setzero_ps());
+                Avx512(_mm512_maskz_mov_ps(mask, self.0))
+            }
+        }
+        #[inline(always)]
+        fn where_inside(self, output: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(output.0, _mm512_setzero_ps());
+                let six = _mm512_set1_ps(6.0);
+                let mask = _mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(mask, output.0, six);
+                Avx512(_mm512_maskz_mov_ps(mask, self.0))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            // SAFETY: valid for the lanes in use by the caller's promise; masked lanes are not
+            // accessed.
+            unsafe { Avx512(_mm512_maskz_loadu_ps(lanes(count), from)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            // SAFETY: as in `load`.
+            unsafe { _mm512_mask_storeu_ps(to, lanes(count), self.0) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn lanes8(count: usize) -> __m256i {
+        // SAFETY: see above.
+        unsafe {
+            let index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), index)
+        }
+    }
+
+    impl Vector for Avx2 {
+        const LANES: usize = 8;
+        const ROWS: usize = 6;
+        const VECTORS: usize = 2;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_set1_ps(value)) }
+        }
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_fmadd_ps(self.0, b.0, c.0)) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn relu(self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_max_ps(_mm256_setzero_ps(), self.0)) }
+        }
+        #[inline(always)]
+        fn relu6(self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_min_ps(_mm256_set1_ps(6.0), self.relu().0)) }
+        }
+        #[inline(always)]
+        fn where_positive(self, output: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let mask = _mm256_cmp_ps::<_CMP_GT_OQ>(output.0, _mm256_setzero_ps());
+                Avx2(_mm256_and_ps(mask, self.0))
+            }
+        }
+        #[inline(always)]
+        fn where_inside(self, output: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let below = _mm256_cmp_ps::<_CMP_LT_OQ>(output.0, _mm256_set1_ps(6.0));
+                Avx2(_mm256_and_ps(below, self.where_positive(output).0))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            // SAFETY: valid for the lanes in use by the caller's promise; masked lanes are not
+            // accessed.
+            unsafe {
+                Avx2(if count >= 8 {
+                    _mm256_loadu_ps(from)
+                } else {
+                    _mm256_maskload_ps(from, lanes8(count))
+                })
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            // SAFETY: as in `load`.
+            unsafe {
+                if count >= 8 {
+                    _mm256_storeu_ps(to, self.0);
+                } else {
+                    _mm256_maskstore_ps(to, lanes8(count), self.0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Methods side by side: mean and spread over seeds, as a table for people and for programs.
+
+use std::fmt;
+use std::path::Path;
+
+use super::comparison_plot::{self, Series};
+use super::evaluation::ClassScore;
+use super::table::{Table, cell, spread};
+use crate::error::Result;
+use crate::io::write_text;
+use crate::metrics::GroupScores;
+
+/// The result of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The method's name.
+    pub method: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// mAP over all classes and over each group, in [0, 1].
+    pub groups: GroupScores,
+    /// AP of every class, in index order; the same classes in every run.
+    pub classes: Vec<ClassScore>,
+    /// Training time, seconds.
+    pub train_seconds: f64,
+    /// Training images a second.
+    pub images_per_second: Option<f64>,
+}
+
+/// The runs of an experiment, grouped by method.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    name: String,
+    methods: Vec<(String, Vec<Entry>)>,
+}
+
+impl Comparison {
+    /// Groups runs by method, in the order in which the methods appear.
+    pub fn new(name: &str, entries: Vec<Entry>) -> Self {
+        let mut methods: Vec<(String, Vec<Entry>)> = Vec::new();
+        for entry in entries {
+            match methods.iter_mut().find(|(name, _)| *name == entry.method) {
+                Some((_, runs)) => runs.push(entry),
+                None => methods.push((entry.method.clone(), vec![entry])),
+            }
+        }
+        Comparison {
+            name: name.to_owned(),
+            methods,
+        }
+    }
+
+    /// Writes `comparison.csv` (a row a run, full precision), `comparison.md` and `comparison.svg`.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let mut csv =
+            String::from("method,seed,total,head,medium,tail,train_seconds,images_per_second\n");
+        for run in self.methods.iter().flat_map(|(_, runs)| runs) {
+            let scores = run.groups.means().map(cell).join(",");
+            csv.push_str(&format!(
+                "{},{},{scores},{:.1},{}\n",
+                super::table::csv_field(&run.method),
+                run.seed,
+                run.train_seconds,
+                run.images_per_second
+                    .map_or(String::new(), |v| format!("{v:.2}")),
+            ));
+        }
+        write_text(&folder.join("comparison.csv"), &csv)?;
+        if let Some(picture) = self.picture()? {
+            write_text(&folder.join("comparison.svg"), &picture)?;
+        }
+        let markdown = format!("# {}\n\n{}", self.name, self.table().to_markdown());
+        write_text(&folder.join("comparison.md"), &markdown)
+    }
+
+    /// AP by class and method as SVG.
+    fn picture(&self) -> Result<Option<String>> {
+        let Some(first) = self.methods.first().and_then(|(_, runs)| runs.first()) else {
+            return Ok(None);
+        };
+        let series: Vec<Series> = (self.methods.iter())
+            .map(|(method, runs)| Series {
+                method,
+                average_precision: (0..first.classes.len())
+                    .map(|class| {
+                        let scores = runs
+                            .iter()
+                            .map(|run| run.classes.get(class)?.average_precision);
+                        mean(&scores.collect::<Option<Vec<f64>>>()?)
+                    })
+                    .collect(),
+            })
+            .collect();
+        let title = format!("{}: AP by class (training images in brackets)", self.name);
+        comparison_plot::draw(&title, &first.classes, &series).map(Some)
+    }
+
+    /// mAP in percent, the mean over seeds with the sample standard deviation behind it.
+    fn table(&self) -> Table {
+        let mut header = vec!["method".to_owned(), "seeds".to_owned()];
+        header.extend(GroupScores::NAMES.map(|group| format!("{group} mAP")));
+        header.extend(["img/s".to_owned(), "train time".to_owned()]);
+        let mut table = Table::new(header);
+        for (method, runs) in &self.methods {
+            let mut row = vec![method.clone(), runs.len().to_string()];
+            for group in 0..GroupScores::NAMES.len() {
+                let scores: Vec<f64> = runs
+                    .iter()
+                    .filter_map(|run| run.groups.means()[group])
+                    .collect();
+                row.push(spread(&scores));
+            }
+            let speeds: Vec<f64> = runs
+                .iter()
+                .filter_map(|run| run.images_per_second)
+                .collect();
+            row.push(match mean(&speeds) {
+                Some(speed) => format!("{speed:.1}"),
+                None => String::new(),
+            });
+            let seconds: f64 = runs.iter().map(|run| run.train_seconds).sum();
+            row.push(crate::progress::human_seconds(seconds / runs.len() as f64));
+            table.push(row);
+        }
+        table
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.table().to_terminal())
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}

@@ -1,0 +1,316 @@
+//! Scores of one set of predictions: by class, by group, overall; for people and as CSV.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::table::{Table, cell, csv_field, percent};
+use crate::data::labels::{Group, LabelTable};
+use crate::data::split::Split;
+use crate::error::Result;
+use crate::io::write_text;
+use crate::metrics::{
+    ApMethod, Bootstrap, GroupScores, Interval, RankingScores, ScoreTable, ThresholdScores,
+    area_under_roc_per_class, average_precision_per_class, bootstrap_map, fit_thresholds,
+    paired_bootstrap_map, ranking_scores, threshold_scores, top_k_scores,
+};
+use crate::predict::Predictions;
+
+/// How predictions are scored.
+#[derive(Debug, Clone, Serialize)]
+pub struct Options {
+    /// A class counts as predicted where its score is above this: 0 for logits, 0.5 for
+    /// probabilities. One value for all classes, or one a class.
+    pub thresholds: Vec<f64>,
+    /// Bootstrap resamples of the images for the confidence intervals; 0 for none. There are
+    /// intervals for AP as an area only.
+    pub resamples: usize,
+    /// How AP is taken from the precision-recall curve.
+    pub average_precision: ApMethod,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            thresholds: vec![0.0],
+            resamples: 1000,
+            average_precision: ApMethod::default(),
+        }
+    }
+}
+
+/// One class of an evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassScore {
+    /// The class's name.
+    pub name: String,
+    /// Its group by training images.
+    pub group: Group,
+    /// Its training images.
+    pub train_count: usize,
+    /// Its images in the evaluated set.
+    pub positives: usize,
+    /// AP in [0, 1]; `None` where the evaluated set has no such image.
+    pub average_precision: Option<f64>,
+}
+
+/// What predictions are worth on a labelled set.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    classes: Vec<ClassScore>,
+    area_under_roc: Vec<Option<f64>>,
+    at_threshold: ThresholdScores,
+    ranking: RankingScores,
+    top_3: RankingScores,
+    groups: GroupScores,
+    intervals: Option<[Option<Interval>; 4]>,
+}
+
+impl Evaluation {
+    /// Scores `predictions`, whose rows and columns are those of `table`, with the class groups of
+    /// `split`.
+    pub fn new(
+        predictions: &Predictions,
+        table: &LabelTable,
+        split: &Split,
+        options: &Options,
+    ) -> Result<Self> {
+        let targets = targets(table);
+        let scores = ScoreTable::new(&predictions.scores, &targets, table.num_classes())?;
+        let average_precision = average_precision_per_class(&scores, options.average_precision);
+        let at_threshold = threshold_scores(&scores, &options.thresholds)?;
+        let bootstrap = Bootstrap {
+            resamples: options.resamples,
+            ..Bootstrap::default()
+        };
+        let intervals = match (options.resamples, options.average_precision) {
+            (0, _) | (_, ApMethod::ElevenPoint) => None,
+            _ => Some(bootstrap_map(&scores, &split.groups, &bootstrap)?),
+        };
+        let (train_counts, positives) = (split.train.class_counts(), table.class_counts());
+        let names = table.classes().iter().enumerate();
+        let classes = names.map(|(i, name)| ClassScore {
+            name: name.clone(),
+            group: split.groups[i],
+            train_count: train_counts[i],
+            positives: positives[i],
+            average_precision: average_precision[i],
+        });
+        Ok(Evaluation {
+            classes: classes.collect(),
+            groups: GroupScores::new(&average_precision, &split.groups),
+            area_under_roc: area_under_roc_per_class(&scores),
+            ranking: ranking_scores(&at_threshold),
+            top_3: top_k_scores(&scores, 3, None),
+            at_threshold,
+            intervals,
+        })
+    }
+
+    /// mAP over all classes and each group.
+    pub fn groups(&self) -> &GroupScores {
+        &self.groups
+    }
+
+    /// Every class, in index order.
+    pub fn classes(&self) -> &[ClassScore] {
+        &self.classes
+    }
+
+    /// The group scores in one line, in percent.
+    pub fn one_line(&self) -> String {
+        let parts = GroupScores::NAMES.iter().zip(self.groups.means());
+        let parts: Vec<String> = parts.map(|(n, v)| format!("{n} {}", percent(v))).collect();
+        parts.join(" / ")
+    }
+
+    /// Writes `per_class.csv`, `groups.csv` and `scores.csv`, in full precision.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        write_text(&folder.join("per_class.csv"), &self.per_class_csv())?;
+        write_text(&folder.join("groups.csv"), &self.groups_csv())?;
+        let mut text = String::from("metric,value\n");
+        for (name, value) in self.overall() {
+            text.push_str(&format!("{name},{}\n", cell(value)));
+        }
+        write_text(&folder.join("scores.csv"), &text)
+    }
+
+    fn per_class_csv(&self) -> String {
+        let mut text = String::from(
+            "class,group,train_count,test_positives,average_precision,auc,precision,recall,f1,accuracy\n",
+        );
+        for (i, class) in self.classes.iter().enumerate() {
+            let counts = &self.at_threshold.per_class[i];
+            let values = [
+                class.average_precision,
+                self.area_under_roc[i],
+                counts.precision(),
+                counts.recall(),
+                counts.f1(),
+                counts.accuracy(),
+            ];
+            text.push_str(&format!(
+                "{},{},{},{},{}\n",
+                csv_field(&class.name),
+                class.group,
+                class.train_count,
+                class.positives,
+                values.map(cell).join(",")
+            ));
+        }
+        text
+    }
+
+    fn groups_csv(&self) -> String {
+        let mut text = String::from("group,classes,undefined,map,map_low,map_high\n");
+        for (i, name) in GroupScores::NAMES.iter().enumerate() {
+            let (classes, undefined) = (self.groups.counts[i], self.groups.undefined[i]);
+            let map = cell(self.groups.means()[i]);
+            let interval = self.interval(i);
+            let low = cell(interval.map(|interval| interval.low));
+            let high = cell(interval.map(|interval| interval.high));
+            text.push_str(&format!(
+                "{name},{classes},{undefined},{map},{low},{high}\n"
+            ));
+        }
+        text
+    }
+
+    /// Metrics over all classes together, with the names that papers give them.
+    fn overall(&self) -> Vec<(&'static str, Option<f64>)> {
+        let at = &self.at_threshold;
+        vec![
+            ("micro_precision", at.micro.precision),
+            ("micro_recall", at.micro.recall),
+            ("micro_f1", at.micro.f1),
+            ("macro_precision", at.macro_average.precision),
+            ("macro_recall", at.macro_average.recall),
+            ("macro_f1", at.macro_average.f1),
+            ("accuracy", at.accuracy),
+            ("exact_match", at.exact_match),
+            ("CP", self.ranking.class_precision),
+            ("CR", self.ranking.class_recall),
+            ("CF1", self.ranking.class_f1),
+            ("OP", self.ranking.overall_precision),
+            ("OR", self.ranking.overall_recall),
+            ("OF1", self.ranking.overall_f1),
+            ("CP_top3", self.top_3.class_precision),
+            ("CR_top3", self.top_3.class_recall),
+            ("CF1_top3", self.top_3.class_f1),
+            ("OP_top3", self.top_3.overall_precision),
+            ("OR_top3", self.top_3.overall_recall),
+            ("OF1_top3", self.top_3.overall_f1),
+        ]
+    }
+
+    fn interval(&self, slot: usize) -> Option<Interval> {
+        self.intervals
+            .as_ref()
+            .and_then(|intervals| intervals[slot])
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = ["class", "group", "train", "test", "AP", "F1"].map(str::to_owned);
+        let mut table = Table::new(header.to_vec());
+        for (i, class) in self.classes.iter().enumerate() {
+            table.push(vec![
+                class.name.clone(),
+                class.group.to_string(),
+                class.train_count.to_string(),
+                class.positives.to_string(),
+                percent(class.average_precision),
+                percent(self.at_threshold.per_class[i].f1()),
+            ]);
+        }
+        f.write_str(&table.to_terminal())?;
+        let header = ["mAP", "classes", "%", "95 % interval"].map(str::to_owned);
+        let mut table = Table::new(header.to_vec());
+        for (i, name) in GroupScores::NAMES.iter().enumerate() {
+            let interval = self.interval(i).map_or(String::new(), |interval| {
+                let (low, high) = (percent(Some(interval.low)), percent(Some(interval.high)));
+                format!("{low} to {high}")
+            });
+            table.push(vec![
+                (*name).to_owned(),
+                (self.groups.counts[i] - self.groups.undefined[i]).to_string(),
+                percent(self.groups.means()[i]),
+                interval,
+            ]);
+        }
+        f.write_str(&table.to_terminal())
+    }
+}
+
+/// The difference in mAP between two sets of predictions for the images of `table`, second minus
+/// first, over the same bootstrap resamples: total, head, medium, tail.
+pub fn difference(
+    first: &Predictions,
+    second: &Predictions,
+    table: &LabelTable,
+    split: &Split,
+    resamples: usize,
+) -> Result<Difference> {
+    let targets = targets(table);
+    let first = ScoreTable::new(&first.scores, &targets, table.num_classes())?;
+    let second = ScoreTable::new(&second.scores, &targets, table.num_classes())?;
+    let bootstrap = Bootstrap {
+        resamples,
+        ..Bootstrap::default()
+    };
+    let intervals = paired_bootstrap_map(&first, &second, &split.groups, &bootstrap)?;
+    Ok(Difference { intervals })
+}
+
+/// What [`difference`] found.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    intervals: [Option<Interval>; 4],
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = ["gain in mAP", "%", "95 % interval", "p"].map(str::to_owned);
+        let mut table = Table::new(header.to_vec());
+        let signed = |value: f64| format!("{:+.2}", value * 100.0);
+        for (name, interval) in GroupScores::NAMES.iter().zip(&self.intervals) {
+            let mut row = vec![(*name).to_owned()];
+            if let Some(interval) = interval {
+                row.extend([
+                    signed(interval.estimate),
+                    format!("{} to {}", signed(interval.low), signed(interval.high)),
+                    format!("{:.3}", interval.p_value),
+                ]);
+            }
+            table.push(row);
+        }
+        f.write_str(&table.to_terminal())
+    }
+}
+
+/// Per-class thresholds with the best F1 on `predictions` (of a validation set), for
+/// [`Options::thresholds`]; `fallback` for a class without a positive there.
+pub fn best_thresholds(
+    predictions: &Predictions,
+    table: &LabelTable,
+    fallback: f64,
+) -> Result<Vec<f64>> {
+    let targets = targets(table);
+    let scores = ScoreTable::new(&predictions.scores, &targets, table.num_classes())?;
+    let fitted = fit_thresholds(&scores);
+    Ok(fitted.into_iter().map(|t| t.unwrap_or(fallback)).collect())
+}
+
+/// Labels as 0 and 1, images x classes.
+fn targets(table: &LabelTable) -> Vec<u8> {
+    let classes = table.num_classes();
+    let mut targets = vec![0u8; table.len() * classes];
+    for (image, row) in targets.chunks_mut(classes).enumerate() {
+        for &class in table.labels(image) {
+            row[class as usize] = 1;
+        }
+    }
+    targets
+}

@@ -1,0 +1,9 @@
+//! Results for people and programs: tables, plots, comparisons.
+
+pub mod compare;
+mod comparison_plot;
+mod drawing;
+pub mod evaluation;
+pub mod loss_curves;
+pub mod stats;
+pub mod table;

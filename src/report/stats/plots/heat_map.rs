@@ -1,0 +1,160 @@
+//! The co-occurrence heat map.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use crate::data::labels::Group;
+use crate::error::Result;
+
+use super::name_space;
+use crate::report::drawing::{FAINT, GREY, INK, failed, group_colour, sheet, shown, text, upwards};
+use crate::report::stats::SplitStatistics;
+
+/// Most rows of the heat map; more classes are averaged.
+const MOST_CELLS: usize = 120;
+
+/// The mean of P(column | row) over blocks of classes, classes in the report's order; cells
+/// without a defined probability are `None`. The diagonal's ones are left out.
+fn blocks(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> (usize, Vec<Option<f64>>) {
+    let c = statistics.classes.len();
+    let per_block = c.div_ceil(MOST_CELLS).max(1);
+    let n = c.div_ceil(per_block);
+    let mut sums = vec![(0.0, 0usize); n * n];
+    for (row, a) in statistics.classes.iter().enumerate() {
+        for (column, b) in statistics.classes.iter().enumerate() {
+            if let Some(p) = conditional[a.index * c + b.index]
+                && row != column
+            {
+                let cell = &mut sums[row / per_block * n + column / per_block];
+                cell.0 += p;
+                cell.1 += 1;
+            }
+        }
+    }
+    let mean = |(sum, count): (f64, usize)| (count > 0).then(|| sum / count as f64);
+    (per_block, sums.into_iter().map(mean).collect())
+}
+
+/// White to dark blue; `part` in 0..=1.
+fn heat(part: f64) -> RGBColor {
+    // Square root: most probabilities are small, and differences among them matter.
+    let part = part.clamp(0.0, 1.0).sqrt();
+    let stops = [
+        (255.0, 255.0, 255.0),
+        (158.0, 202.0, 225.0),
+        (33.0, 113.0, 181.0),
+        (8.0, 29.0, 88.0),
+    ];
+    let at = part * (stops.len() - 1) as f64;
+    let i = (at as usize).min(stops.len() - 2);
+    let mix = |a: f64, b: f64| (a + (b - a) * (at - i as f64)).round() as u8;
+    let (a, b) = (stops[i], stops[i + 1]);
+    RGBColor(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+}
+
+/// P(column | row) as a heat map, classes by training images; many classes are averaged in blocks.
+pub fn co_occurrence(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> Result<String> {
+    let c = statistics.classes.len();
+    let (per_block, cells) = blocks(statistics, conditional);
+    let n = c.div_ceil(per_block);
+    let named = per_block == 1;
+    let font = if c <= 40 { 13.0 } else { 9.5 };
+    let names = if named {
+        name_space(statistics, font).max(40)
+    } else {
+        56
+    };
+    let (right, top) = (96, 40 + if named { names } else { 24 });
+    // Cells of whole pixels have no seams.
+    let cell = ((1000 - names - right - 16) / n.max(1) as i32).clamp(1, 34);
+    let side = cell * n as i32;
+    let (left, width) = (names + 16, (names + 16 + side + right).max(420));
+    let most = (cells.iter().flatten()).fold(0.0f64, |most, &p| most.max(p));
+    sheet((width as u32, (top + side + 20) as u32), |area| {
+        let write = |label: &str, style: &TextStyle, at: (i32, i32)| {
+            area.draw_text(label, style, at).map_err(failed)
+        };
+        let rectangle = |from: (i32, i32), to: (i32, i32), style: ShapeStyle| {
+            area.draw(&Rectangle::new([from, to], style))
+                .map_err(failed)
+        };
+        let title = match per_block {
+            1 => "P(column | row) in the training images".to_owned(),
+            _ => format!("P(column | row), mean over blocks of {per_block} × {per_block} classes"),
+        };
+        write(&title, &text(17.0, INK, HPos::Left, VPos::Top), (16, 8))?;
+        for (at, &p) in cells.iter().enumerate() {
+            let (row, column) = ((at / n) as i32, (at % n) as i32);
+            let from = (left + column * cell, top + row * cell);
+            let to = (from.0 + cell, from.1 + cell);
+            match p {
+                Some(p) if p > 0.0 && most > 0.0 => {
+                    rectangle(from, to, heat(p / most).filled())?;
+                }
+                // Given itself a class is certain.
+                _ if row == column && named => rectangle(from, to, FAINT.filled())?,
+                _ => {}
+            }
+        }
+        rectangle((left, top), (left + side, top + side), GREY.stroke_width(1))?;
+        for (place, row) in statistics.classes.iter().enumerate().filter(|_| named) {
+            let middle = place as i32 * cell + cell / 2;
+            let name = shown(&row.class);
+            let style = text(font, INK, HPos::Right, VPos::Center);
+            write(&name, &style, (left - 5, top + middle))?;
+            let style = upwards(font, INK, HPos::Left, VPos::Center);
+            write(&name, &style, (left + middle, top - 5))?;
+        }
+        let mut start = 0;
+        for group in &statistics.groups {
+            let end = start + group.classes;
+            let pixel = |place: usize| (place as f64 / per_block as f64 * f64::from(cell)) as i32;
+            if group.classes > 0 {
+                if end < c {
+                    let at = pixel(end);
+                    let horizontal = vec![(left, top + at), (left + side, top + at)];
+                    let vertical = vec![(left + at, top), (left + at, top + side)];
+                    for line in [horizontal, vertical] {
+                        let line =
+                            PathElement::new(line, group_colour(Group::Tail).stroke_width(1));
+                        area.draw(&line).map_err(failed)?;
+                    }
+                }
+                if !named {
+                    let middle = (pixel(start) + pixel(end)) / 2;
+                    let name = group.group.to_string();
+                    let style = text(13.0, INK, HPos::Right, VPos::Center);
+                    write(&name, &style, (left - 6, top + middle))?;
+                    let style = text(13.0, INK, HPos::Center, VPos::Bottom);
+                    write(&name, &style, (left + middle, top - 6))?;
+                }
+            }
+            start = end;
+        }
+        // The scale.
+        let (x, height) = (left + side + 20, (side * 2 / 3).clamp(60, 300));
+        for pixel in 0..height {
+            let part = 1.0 - f64::from(pixel) / f64::from(height - 1).max(1.0);
+            let from = (x, top + pixel);
+            rectangle(from, (x + 16, top + pixel + 1), heat(part).filled())?;
+        }
+        rectangle((x, top), (x + 16, top + height), GREY.stroke_width(1))?;
+        for part in [0.0, 0.25, 0.5, 1.0] {
+            let at = top + ((1.0 - part) * f64::from(height)).round() as i32;
+            let style = text(12.0, GREY, HPos::Left, VPos::Center);
+            write(&percent(part * most), &style, (x + 22, at))?;
+        }
+        Ok(())
+    })
+}
+
+/// A probability in per cent, with two digits that tell something.
+fn percent(p: f64) -> String {
+    let percent = p * 100.0;
+    match percent {
+        0.0 => "0 %".into(),
+        p if p >= 10.0 => format!("{p:.0} %"),
+        p if p >= 1.0 => format!("{p:.1} %"),
+        p => format!("{p:.2} %"),
+    }
+}

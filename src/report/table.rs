@@ -1,0 +1,112 @@
+//! Small tables: for the terminal, Markdown and CSV.
+
+/// A table of text, one header row.
+#[derive(Debug, Clone)]
+pub struct Table {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new(header: Vec<String>) -> Self {
+        Table {
+            header,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; missing cells at its end stay empty.
+    pub fn push(&mut self, mut row: Vec<String>) {
+        row.resize(self.header.len(), String::new());
+        self.rows.push(row);
+    }
+
+    /// For a terminal: the first column to the left, the others to the right.
+    pub fn to_terminal(&self) -> String {
+        let mut table = comfy_table::Table::new();
+        // A rule under the header alone: rows of numbers need none between them.
+        table
+            .load_preset(comfy_table::presets::NOTHING)
+            .set_style(comfy_table::TableComponent::HeaderLines, '─')
+            .set_style(comfy_table::TableComponent::MiddleHeaderIntersections, '─')
+            .set_header(&self.header)
+            .add_rows(&self.rows);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+        format!("{table}\n")
+    }
+
+    /// For a Markdown page.
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|c| c.replace('|', "\\|")).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let mut text = line(&self.header);
+        let mut rule = vec!["---".to_owned()];
+        rule.resize(self.header.len(), "---:".to_owned());
+        text.push_str(&line(&rule));
+        self.rows.iter().for_each(|row| text.push_str(&line(row)));
+        text
+    }
+}
+
+/// A score in [0, 1] as a percentage with two decimals; empty if it is undefined.
+pub fn percent(score: Option<f64>) -> String {
+    score.map_or(String::new(), |s| format!("{:.2}", s * 100.0))
+}
+
+/// A number for a CSV cell, in full precision; empty if it is undefined.
+pub fn cell(value: Option<f64>) -> String {
+    value.map_or(String::new(), |v| v.to_string())
+}
+
+/// Text as a CSV field: quoted where it has to be.
+pub fn csv_field(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+/// Scores in [0, 1] as `mean ± standard deviation` in percent. The deviation is the sample's
+/// (divided by n - 1), and absent for a single score.
+pub fn spread(scores: &[f64]) -> String {
+    let n = scores.len() as f64;
+    if scores.is_empty() {
+        return String::new();
+    }
+    let mean = scores.iter().sum::<f64>() / n;
+    if scores.len() == 1 {
+        return percent(Some(mean));
+    }
+    let squares: f64 = scores.iter().map(|s| (s - mean).powi(2)).sum();
+    let deviation = (squares / (n - 1.0)).sqrt();
+    format!("{:.2} ± {:.2}", mean * 100.0, deviation * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undefined_is_empty_and_one_seed_has_no_spread() {
+        assert_eq!(percent(None), "");
+        assert_eq!(spread(&[]), "");
+        assert_eq!(spread(&[0.5]), "50.00");
+        // Sample deviation of 1, 2, 3 is 1.
+        assert_eq!(spread(&[0.01, 0.02, 0.03]), "2.00 ± 1.00");
+    }
+
+    #[test]
+    fn markdown_keeps_its_columns() {
+        let mut table = Table::new(vec!["a".into(), "b".into()]);
+        table.push(vec!["x|y".into()]);
+        assert_eq!(
+            table.to_markdown(),
+            "| a | b |\n| --- | ---: |\n| x\\|y |  |\n"
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! The training loop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{self, Position};
+use super::recorder::{EpochRecord, Recorder, StepRecord};
+use crate::data::labels::LabelTable;
+use crate::data::loader::{Batch, Loader};
+use crate::data::sampler::SamplerConfig;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::loss::{self, Loss};
+use crate::model::Model;
+use crate::optim::clip::clip_factor;
+use crate::optim::{Schedule, Sgd, SgdConfig, gradient_norm};
+use crate::predict::tensors;
+use crate::progress::Progress;
+use crate::rng::Stream;
+use crate::run_dir::RunDir;
+
+/// Length of a training. The defaults are the published recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Images a step, 32. The last incomplete batch of an epoch is dropped.
+    pub batch_size: usize,
+    /// Passes over the sampler's epoch, 8.
+    pub epochs: usize,
+    /// Steps between two checkpoints, beside the one after each epoch.
+    pub checkpoint_steps: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            batch_size: 32,
+            epochs: 8,
+            checkpoint_steps: 500,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks the ranges.
+    pub fn check(&self) -> Result<()> {
+        let least = [
+            ("train.batch_size", self.batch_size, 2),
+            ("train.epochs", self.epochs, 1),
+            ("train.checkpoint_steps", self.checkpoint_steps, 1),
+        ];
+        for (key, value, least) in least {
+            if value < least {
+                let problem = format!("`{value}` is too small, expected at least {least}");
+                return Err(Error::input(key, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Scores the model on held-out data: mAP in [0, 1], `None` where it is undefined.
+pub type Validate<'a> = dyn Fn(&Model) -> Result<Option<f64>> + 'a;
+
+/// Everything a training is made of.
+pub struct Training<'a> {
+    /// The network; its parameters are updated in place.
+    pub model: &'a Model,
+    /// The loss.
+    pub loss: Arc<dyn Loss>,
+    /// Training labels, for the sampler.
+    pub labels: &'a LabelTable,
+    /// Training images.
+    pub loader: &'a Loader,
+    /// The order of the images.
+    pub sampler: &'a SamplerConfig,
+    /// Optimiser settings.
+    pub optimizer: &'a SgdConfig,
+    /// Learning rate by step.
+    pub schedule: &'a Schedule,
+    /// Length.
+    pub config: &'a TrainConfig,
+    /// Root of all random streams.
+    pub seed: u64,
+    /// Hash of the configuration, kept in the checkpoint.
+    pub config_hash: String,
+    /// mAP on held-out data after each epoch, in [0, 1].
+    pub validate: Option<&'a Validate<'a>>,
+    /// Name on the progress bar.
+    pub label: String,
+}
+
+impl Training<'_> {
+    /// Trains to the end, from the last checkpoint if `resume` is set and there is one. The final
+    /// checkpoint holds the model alone.
+    /// `position` tells how far it got, also when the training ends with an error.
+    pub fn fit(&self, run: &RunDir, resume: bool, position: &mut Position) -> Result<()> {
+        let mut optimizer = Sgd::new(self.optimizer.clone());
+        *position = self.start(run, resume, &mut optimizer)?;
+        let steps_per_epoch = self.steps_per_epoch()?;
+        let total = steps_per_epoch * self.config.epochs;
+        let mut recorder =
+            Recorder::open(&run.steps(), &run.epochs(), position.step, position.epoch)?;
+        let mut progress = Progress::new(self.label.clone(), total as u64);
+        progress.skip(position.step as u64);
+        let before = position.train_seconds;
+        let start = Instant::now();
+
+        while position.epoch < self.config.epochs {
+            let epoch = position.epoch;
+            let (epoch_start, first) = (Instant::now(), position.step_in_epoch);
+            let order = self
+                .sampler
+                .epoch_indices(self.labels, self.seed, epoch as u64)?;
+            let augment = Some((self.seed, epoch as u64));
+            let batches = self
+                .loader
+                .epoch(&order, augment, first)
+                .take(steps_per_epoch - first);
+            for batch in batches {
+                let rate = self.schedule.learning_rate(
+                    self.optimizer.learning_rate,
+                    position.step,
+                    steps_per_epoch,
+                    self.config.epochs,
+                );
+                let record = self.step(&mut optimizer, &batch?, position, rate)?;
+                recorder.step(&record)?;
+                position.step += 1;
+                position.step_in_epoch += 1;
+                position.loss_sum += record.loss;
+                position.train_seconds = before + start.elapsed().as_secs_f64();
+
+                let done = position.step_in_epoch - first;
+                let speed =
+                    (done * self.config.batch_size) as f64 / epoch_start.elapsed().as_secs_f64();
+                let mean = position.loss_sum / position.step_in_epoch as f64;
+                progress.message(format!(
+                    "epoch {} loss {mean:.4} {speed:.1} img/s",
+                    epoch + 1
+                ));
+                progress.advance(1);
+                let stop = interrupt::requested();
+                if stop || position.step.is_multiple_of(self.config.checkpoint_steps) {
+                    // The rows first: a checkpoint must never know of steps that they lack.
+                    recorder.flush()?;
+                    self.save(run, "last", Some(&optimizer), position)?;
+                }
+                if stop {
+                    let problem = format!("saved at step {} of {total}", position.step);
+                    return Err(Error::Interrupted(format!("{problem}; `--resume` goes on")));
+                }
+            }
+            if position.step_in_epoch < steps_per_epoch {
+                return Err(Error::input(
+                    "train",
+                    format_args!(
+                        "epoch {} gave {} full batches, expected {steps_per_epoch}",
+                        epoch + 1,
+                        position.step_in_epoch
+                    ),
+                )
+                .hint("too many pictures were skipped as bad"));
+            }
+            let seconds = epoch_start.elapsed().as_secs_f64();
+            let images = ((steps_per_epoch - first) * self.config.batch_size) as f64;
+            self.end_epoch(run, position, &mut recorder, seconds, images)?;
+            if position.epoch < self.config.epochs {
+                self.save(run, "last", Some(&optimizer), position)?;
+            }
+        }
+        self.save(run, "last", None, position)
+    }
+
+    /// Full batches in an epoch, at least one.
+    pub fn steps_per_epoch(&self) -> Result<usize> {
+        let images = self.sampler.epoch_length(self.labels);
+        match images / self.config.batch_size {
+            0 => Err(Error::input(
+                "train.batch_size",
+                format_args!(
+                    "`{}` is more than an epoch's {images} images",
+                    self.config.batch_size
+                ),
+            )),
+            steps => Ok(steps),
+        }
+    }
+
+    /// One step: forward, loss, backward, clip, update.
+    fn step(
+        &self,
+        optimizer: &mut Sgd,
+        batch: &Batch,
+        position: &Position,
+        learning_rate: f64,
+    ) -> Result<StepRecord> {
+        let model = self.model;
+        let classes = self.labels.num_classes();
+        let (images, targets) = tensors(batch, classes, model.device())?;
+        let mut dropout = Stream::new(self.seed, "dropout", 0, position.step as u64);
+        let (logits, trace) = model.forward_train(&images, &mut dropout)?;
+        let loss = loss::apply(&self.loss, &logits, &targets, position.epoch)?;
+        let value = f64::from(loss.to_scalar::<f32>()?);
+        let found = loss.backward()?;
+        let gradients = model.gradients(trace, &found)?;
+        // In the order of the parameters, so that the sum is the same in every run.
+        let trainable = || {
+            model.parameters.trainable().filter_map(|entry| {
+                let gradient: &Tensor = gradients.get(&entry.name)?;
+                Some((entry, gradient))
+            })
+        };
+        let norm = gradient_norm(trainable().map(|(_, gradient)| gradient))?;
+        if !value.is_finite() || !norm.is_finite() {
+            return Err(diverged(position, learning_rate, value, norm));
+        }
+        let factor = match self.optimizer.max_gradient_norm {
+            0.0 => 1.0,
+            max_norm => clip_factor(norm, max_norm),
+        };
+        for (entry, gradient) in trainable() {
+            optimizer.update(&entry.name, &entry.var, gradient, learning_rate, factor)?;
+        }
+        Ok(StepRecord {
+            step: position.step,
+            epoch: position.epoch,
+            learning_rate,
+            loss: value,
+            gradient_norm: norm,
+        })
+    }
+
+    fn start(&self, run: &RunDir, resume: bool, optimizer: &mut Sgd) -> Result<Position> {
+        let fresh = Position {
+            config_hash: self.config_hash.clone(),
+            ..Position::default()
+        };
+        let path = run.checkpoint("last");
+        if !resume || !path.is_file() {
+            return Ok(fresh);
+        }
+        let model = self.model;
+        let position = checkpoint::load(&path, &model.parameters, optimizer, model.device())?;
+        model.weights_changed();
+        if position.config_hash != self.config_hash {
+            return Err(
+                Error::file(&path, "was written under another configuration").hint(
+                    "resume with the run's own `config.toml`, or start anew in another folder",
+                ),
+            );
+        }
+        tracing::info!("resuming at step {}", position.step);
+        Ok(position)
+    }
+
+    fn end_epoch(
+        &self,
+        run: &RunDir,
+        position: &mut Position,
+        recorder: &mut Recorder,
+        seconds: f64,
+        images: f64,
+    ) -> Result<()> {
+        let validation_map = match self.validate {
+            Some(validate) => validate(self.model)?,
+            None => None,
+        };
+        let record = EpochRecord {
+            epoch: position.epoch,
+            loss: position.loss_sum / position.step_in_epoch as f64,
+            validation_map,
+            seconds,
+            images_per_second: images / seconds,
+        };
+        recorder.epoch(&record)?;
+        tracing::debug!("{}: {record:?}", self.label);
+        position.epoch += 1;
+        position.step_in_epoch = 0;
+        position.loss_sum = 0.0;
+        if validation_map.is_some_and(|score| position.best.is_none_or(|best| score > best)) {
+            position.best = validation_map;
+            self.save(run, "best", None, position)?;
+        }
+        Ok(())
+    }
+
+    fn save(
+        &self,
+        run: &RunDir,
+        which: &str,
+        optimizer: Option<&Sgd>,
+        position: &Position,
+    ) -> Result<()> {
+        let parameters = &self.model.parameters;
+        checkpoint::save(&run.checkpoint(which), parameters, optimizer, position)
+    }
+}
+
+fn diverged(position: &Position, learning_rate: f64, loss: f64, norm: f64) -> Error {
+    Error::input(
+        format_args!("step {}, epoch {}", position.step, position.epoch + 1),
+        format_args!(
+            "the training diverged: loss {loss}, gradient norm {norm}, learning rate {learning_rate}"
+        ),
+    )
+    .hint(
+        "lower `optimizer.learning_rate`, lengthen `schedule.warmup_iterations`, or tighten \
+         `optimizer.max_gradient_norm`; the last checkpoint is from before",
+    )
+}

@@ -1,0 +1,5 @@
+//! Training: the loop, checkpoints, records.
+
+pub mod checkpoint;
+pub mod fit;
+pub mod recorder;

@@ -1,0 +1,145 @@
+//! `steps.csv` and `epochs.csv`: what happened, row by row, in a form that resuming can cut back.
+
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::io::write_text;
+
+/// One training step. Nothing in it depends on the clock: equal runs write equal files.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepRecord {
+    /// Step over the whole training, from 0.
+    pub step: usize,
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Loss of the batch.
+    pub loss: f64,
+    /// Global gradient norm before clipping.
+    pub gradient_norm: f64,
+}
+
+/// One epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpochRecord {
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Mean loss over its steps.
+    pub loss: f64,
+    /// mAP on the validation part, if there is one.
+    pub validation_map: Option<f64>,
+    /// Training time of the epoch in this process, seconds.
+    pub seconds: f64,
+    /// Training images a second in this process.
+    pub images_per_second: f64,
+}
+
+const STEP_HEADER: &str = "step,epoch,learning_rate,loss,gradient_norm";
+const EPOCH_HEADER: &str = "epoch,loss,validation_map,seconds,images_per_second";
+
+/// Appends rows to the two files of a run.
+pub struct Recorder {
+    steps: BufWriter<fs_err::File>,
+    epochs: BufWriter<fs_err::File>,
+}
+
+impl Recorder {
+    /// Opens the files, keeping the first `steps` and `epochs` rows of what is there.
+    pub fn open(
+        steps_path: &Path,
+        epochs_path: &Path,
+        steps: usize,
+        epochs: usize,
+    ) -> Result<Self> {
+        Ok(Recorder {
+            steps: open_after(steps_path, STEP_HEADER, steps)?,
+            epochs: open_after(epochs_path, EPOCH_HEADER, epochs)?,
+        })
+    }
+
+    /// Adds a step.
+    pub fn step(&mut self, record: &StepRecord) -> Result<()> {
+        let StepRecord {
+            step,
+            epoch,
+            learning_rate,
+            loss,
+            gradient_norm,
+        } = record;
+        Ok(writeln!(
+            self.steps,
+            "{step},{epoch},{learning_rate},{loss},{gradient_norm}"
+        )?)
+    }
+
+    /// Adds an epoch, and flushes both files.
+    pub fn epoch(&mut self, record: &EpochRecord) -> Result<()> {
+        let validation = record
+            .validation_map
+            .map_or(String::new(), |v| v.to_string());
+        writeln!(
+            self.epochs,
+            "{},{},{validation},{:.3},{:.2}",
+            record.epoch, record.loss, record.seconds, record.images_per_second
+        )?;
+        self.flush()
+    }
+
+    /// Makes the rows so far visible to readers.
+    pub fn flush(&mut self) -> Result<()> {
+        self.steps.flush()?;
+        Ok(self.epochs.flush()?)
+    }
+}
+
+/// Cuts a CSV back to its header and `rows` rows, and opens it for appending.
+fn open_after(path: &Path, header: &str, rows: usize) -> Result<BufWriter<fs_err::File>> {
+    let mut kept = format!("{header}\n");
+    if rows > 0 && path.is_file() {
+        let file = BufReader::new(fs_err::File::open(path)?);
+        for line in file.lines().skip(1).take(rows) {
+            kept.push_str(&line?);
+            kept.push('\n');
+        }
+    }
+    let found = kept.lines().count() - 1;
+    if found < rows {
+        let problem = format!("has {found} rows, the checkpoint knows of {rows}");
+        return Err(Error::file(path, problem)
+            .hint("restore the file, or start the run anew with `--force`"));
+    }
+    write_text(path, &kept)?;
+    let file = fs_err::OpenOptions::new()
+        .append(true)
+        .open(PathBuf::from(path))?;
+    Ok(BufWriter::new(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resuming_cuts_rows_that_the_checkpoint_does_not_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let (steps, epochs) = (folder.path().join("s.csv"), folder.path().join("e.csv"));
+        let record = |step| StepRecord {
+            step,
+            epoch: 0,
+            learning_rate: 0.1,
+            loss: 1.5,
+            gradient_norm: 2.0,
+        };
+        let mut recorder = Recorder::open(&steps, &epochs, 0, 0).unwrap();
+        (0..5).for_each(|i| recorder.step(&record(i)).unwrap());
+        recorder.flush().unwrap();
+        let mut resumed = Recorder::open(&steps, &epochs, 3, 0).unwrap();
+        resumed.step(&record(3)).unwrap();
+        resumed.flush().unwrap();
+        let text = fs_err::read_to_string(&steps).unwrap();
+        let first: Vec<&str> = text.lines().map(|l| l.split(',').next().unwrap()).collect();
+        assert_eq!(first, ["step", "0", "1", "2", "3"]);
+    }
+}

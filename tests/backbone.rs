@@ -1,0 +1,237 @@
+//! The CPU engine against the composition of candle's operations in double precision, and its
+//! independence of the number of threads.
+
+mod common;
+
+use candle_core::{DType, Device, Tensor};
+use common::formula;
+use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind};
+use dbloss::model::{Gradients, Parameters, Role};
+
+/// Parameters without the classifier, as torchvision counts them.
+const TORCHVISION_COUNTS: [(BackboneKind, usize); 5] = [
+    (BackboneKind::ResNet18, 11_176_512),
+    (BackboneKind::ResNet34, 21_284_672),
+    (BackboneKind::ResNet50, 23_508_032),
+    (BackboneKind::ResNet101, 42_500_160),
+    (BackboneKind::MobileNetV2, 2_223_872),
+];
+
+fn config(name: BackboneKind, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {
+    BackboneConfig {
+        name,
+        frozen_stages,
+        norm_eval,
+    }
+}
+
+fn build(config: &BackboneConfig, composed: bool) -> (Backbone, Parameters) {
+    let mut parameters = Parameters::new();
+    let backbone = if composed {
+        Backbone::new_composed(config, &mut parameters, (&Device::Cpu, DType::F64), 3)
+    } else {
+        Backbone::new(config, &mut parameters, &Device::Cpu, 3)
+    };
+    (backbone.unwrap(), parameters)
+}
+
+/// One training pass under the loss sum(features * direction).
+fn step(backbone: &Backbone, images: &Tensor) -> (Vec<f32>, Gradients) {
+    let (features, tape) = backbone.forward_train(images).unwrap();
+    let direction = formula::values("direction", &[1, features.elem_count()]);
+    let direction = Tensor::from_vec(direction, features.shape(), features.device())
+        .and_then(|t| t.to_dtype(features.dtype()))
+        .unwrap();
+    let loss = (&features * direction).unwrap().sum_all().unwrap();
+    let gradients = tape.backward(&loss.backward().unwrap()).unwrap();
+    (flat(&features), gradients)
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    let values = tensor.flatten_all().and_then(|t| t.to_dtype(DType::F32));
+    values.unwrap().to_vec1().unwrap()
+}
+
+/// Euclidean norm.
+fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Euclidean distance, relative to the norm of what is expected or to `floor`, if that is larger.
+fn error(found: &[f32], expected: &[f32], floor: f64) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let pairs = found.iter().zip(expected);
+    let distance = norm(pairs.map(|(f, e)| f64::from(*f) - f64::from(*e)));
+    distance / norm(expected.iter().map(|&e| e.into())).max(floor)
+}
+
+fn compare(config: &BackboneConfig, batch: usize, size: usize, tolerance: f64) {
+    let (engine, parameters) = build(config, false);
+    let (reference, reference_parameters) = build(config, true);
+    formula::fill(&parameters);
+    formula::fill(&reference_parameters);
+    let images = formula::images("pictures", batch, size, 1.0);
+
+    let found = flat(&engine.features(&images).unwrap());
+    let expected = flat(&reference.features(&images).unwrap());
+    let features_error = error(&found, &expected, 0.0);
+    assert!(
+        features_error < 2e-5,
+        "{config:?}: features {features_error}"
+    );
+
+    let (found, gradients) = step(&engine, &images);
+    let (expected, reference_gradients) = step(&reference, &images);
+    let features_error = error(&found, &expected, 0.0);
+    assert!(
+        features_error < 1e-4,
+        "{config:?}: training {features_error}"
+    );
+
+    // The shift of a batch norm without activation before another one has no effect on the loss:
+    // its gradient is rounding, to be seen beside the others.
+    let norms = reference_gradients
+        .values()
+        .map(|g| norm(flat(g).iter().map(|&v| v.into())));
+    let floor = 1e-3 * norms.fold(0.0, f64::max);
+    let mut worst = 0.0f64;
+    let learning: Vec<&str> = parameters.trainable().map(|p| p.name.as_str()).collect();
+    assert_eq!(gradients.len(), learning.len());
+    for name in learning {
+        let found = &gradients[name];
+        let expected = &reference_gradients[name];
+        assert_eq!(found.dims(), expected.dims(), "{name}");
+        let error = error(&flat(found), &flat(expected), floor);
+        worst = worst.max(error);
+        assert!(error < tolerance, "{config:?}: {name} {error}");
+    }
+    println!("{config:?}: largest relative error of a gradient {worst:.1e}");
+    for (found, expected) in parameters.iter().zip(reference_parameters.iter()) {
+        let error = error(&flat(&found.var), &flat(&expected.var), 1e-12);
+        assert!(error < 1e-4, "{config:?}: {} {error}", found.name);
+    }
+}
+
+#[test]
+fn names_and_counts_are_torchvisions() {
+    for (kind, count) in TORCHVISION_COUNTS {
+        let (backbone, parameters) = build(&config(kind, -1, true), false);
+        assert_eq!(parameters.num_trainable(), count, "{kind}");
+        assert_eq!(backbone.num_features(), kind.num_features());
+        assert_eq!(kind.architecture().num_features(), kind.num_features());
+    }
+    let (_, resnet) = build(&config(BackboneKind::ResNet50, 1, true), false);
+    for name in [
+        "backbone.conv1.weight",
+        "backbone.bn1.running_var",
+        "backbone.layer1.0.downsample.0.weight",
+        "backbone.layer4.2.bn3.bias",
+    ] {
+        assert!(resnet.get(name).is_some(), "{name}");
+    }
+    let (_, mobilenet) = build(&config(BackboneKind::MobileNetV2, 1, true), false);
+    for name in [
+        "backbone.features.0.0.weight",
+        "backbone.features.1.conv.0.0.weight",
+        "backbone.features.1.conv.1.weight",
+        "backbone.features.1.conv.2.running_mean",
+        "backbone.features.17.conv.1.0.weight",
+        "backbone.features.17.conv.3.weight",
+        "backbone.features.18.1.bias",
+    ] {
+        assert!(mobilenet.get(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn frozen_stages_do_not_learn() {
+    let (_, parameters) = build(&config(BackboneKind::ResNet18, 1, true), false);
+    let role = |name: &str| parameters.get(name).unwrap().role;
+    assert_eq!(role("backbone.layer1.1.conv2.weight"), Role::Frozen);
+    assert_eq!(role("backbone.layer2.0.conv1.weight"), Role::Trainable);
+    assert_eq!(role("backbone.layer2.0.bn1.running_var"), Role::Buffer);
+}
+
+#[test]
+fn resnet18_matches_the_composition() {
+    for (frozen_stages, norm_eval) in [(-1, true), (-1, false), (1, true)] {
+        let config = config(BackboneKind::ResNet18, frozen_stages, norm_eval);
+        let tolerance = if norm_eval { 1e-4 } else { 1e-3 };
+        compare(&config, 2, 33, tolerance);
+    }
+}
+
+// Batch statistics over few values are ill-conditioned, and worse with every layer: rounding may
+// turn an activation over, and with it a part of a gradient. There the deeper networks learn in
+// their last stage only, over more pixels, and the bound is one that a wrong formula exceeds.
+
+#[test]
+fn resnet50_matches_the_composition() {
+    compare(&config(BackboneKind::ResNet50, -1, true), 2, 33, 1e-4);
+    compare(&config(BackboneKind::ResNet50, 3, false), 4, 48, 0.1);
+}
+
+#[test]
+fn mobilenet_matches_the_composition() {
+    compare(&config(BackboneKind::MobileNetV2, -1, true), 3, 33, 1e-4);
+    compare(&config(BackboneKind::MobileNetV2, 3, true), 2, 32, 1e-4);
+    compare(&config(BackboneKind::MobileNetV2, 3, false), 5, 48, 0.1);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    for (kind, norm_eval) in [
+        (BackboneKind::ResNet18, true),
+        (BackboneKind::ResNet18, false),
+        (BackboneKind::MobileNetV2, true),
+    ] {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.unwrap().install(|| {
+                let (backbone, parameters) = build(&config(kind, 0, norm_eval), false);
+                formula::fill(&parameters);
+                step(&backbone, &formula::images("pictures", 9, 33, 1.0))
+            })
+        };
+        let (features, gradients) = run(1);
+        for threads in [2, 3] {
+            let (other_features, other_gradients) = run(threads);
+            assert_eq!(features, other_features, "{kind}");
+            for (name, gradient) in &gradients {
+                assert_eq!(
+                    flat(gradient),
+                    flat(&other_gradients[name]),
+                    "{kind} {name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn changed_weights_are_seen() {
+    let (backbone, parameters) = build(&config(BackboneKind::ResNet18, 1, true), false);
+    let images = formula::images("pictures", 1, 32, 1.0);
+    let before = flat(&backbone.features(&images).unwrap());
+    formula::fill(&parameters);
+    backbone.weights_changed();
+    let loaded = flat(&backbone.features(&images).unwrap());
+    assert_ne!(before, loaded);
+    // A training step needs no word: what learns is read anew.
+    let (_, gradients) = step(&backbone, &images);
+    for entry in parameters.trainable() {
+        let step = (&gradients[&entry.name] * 1e-3).unwrap();
+        let moved = entry.var.as_detached_tensor() - step;
+        entry.var.set(&moved.unwrap()).unwrap();
+    }
+    assert_ne!(loaded, flat(&backbone.features(&images).unwrap()));
+}
+
+#[test]
+fn wrong_input_is_an_error() {
+    let (backbone, _) = build(&config(BackboneKind::ResNet18, 1, true), false);
+    let images = Tensor::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu).unwrap();
+    assert!(backbone.features(&images).is_err());
+    let wrong = config(BackboneKind::ResNet18, 5, true);
+    assert!(Backbone::new(&wrong, &mut Parameters::new(), &Device::Cpu, 0).is_err());
+}

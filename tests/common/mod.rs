@@ -1,0 +1,25 @@
+//! Helpers shared by the integration tests.
+
+// Each test program compiles this module for itself and uses a part of it.
+#![allow(dead_code)]
+
+pub mod formula;
+
+use std::path::PathBuf;
+
+/// The folder of the golden vectors, or `None` (and a word about it) where there is none.
+pub fn golden_file(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var("DBLOSS_GOLDEN").unwrap_or_else(|_| "../shared/golden".into());
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join(name);
+    if path.is_file() {
+        Some(path)
+    } else {
+        eprintln!(
+            "skipped: no golden vectors at {} (set DBLOSS_GOLDEN to their folder)",
+            path.display()
+        );
+        None
+    }
+}

@@ -1,0 +1,300 @@
+//! `dbloss split` and `dbloss stats` as a user runs them.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+fn dbloss(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("dbloss").unwrap();
+    command.current_dir(folder).env_remove("DBLOSS_LOG");
+    command
+}
+
+/// Runs and gives exit code, stdout and stderr.
+fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = dbloss(folder).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// A file of the data folder, or `None`, said loudly.
+fn data(name: &str) -> Option<PathBuf> {
+    let root = std::env::var("DBLOSS_DATA").unwrap_or_else(|_| "../shared/data".into());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(root).join(name);
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is not there (set DBLOSS_DATA)", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// A VOC devkit of labels alone, out of a table.
+fn write_devkit(table: &Path, folder: &Path) {
+    let year = folder.join("VOCdevkit/VOC2012");
+    for sub in ["Annotations", "ImageSets/Main", "JPEGImages"] {
+        std::fs::create_dir_all(year.join(sub)).unwrap();
+    }
+    let mut list = String::new();
+    for line in std::fs::read_to_string(table).unwrap().lines().skip(1) {
+        let (image, labels) = line.split_once(',').unwrap();
+        let id = image.trim_end_matches(".jpg");
+        writeln!(list, "{id}").unwrap();
+        let mut xml = String::from("<annotation>\n");
+        for (k, label) in labels.split('|').enumerate() {
+            // Every object counts, the difficult ones too.
+            let difficult = k % 2;
+            writeln!(
+                xml,
+                "<object><name>{label}</name><difficult>{difficult}</difficult></object>"
+            )
+            .unwrap();
+        }
+        xml.push_str("</annotation>\n");
+        std::fs::write(year.join(format!("Annotations/{id}.xml")), xml).unwrap();
+    }
+    std::fs::write(year.join("ImageSets/Main/trainval.txt"), list).unwrap();
+}
+
+/// The released list comes out of the annotations of a devkit, id by id in its order.
+#[test]
+fn the_released_list_is_rebuilt_from_a_devkit() {
+    let (Some(table), Some(ids)) = (
+        data("labels/voc2012-trainval.csv"),
+        data("labels/voc-mlt-released-ids.txt"),
+    ) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    write_devkit(&table, folder.path());
+    let arguments = [
+        "split",
+        "--voc",
+        "VOCdevkit",
+        "--recipe",
+        "voc-mlt-released",
+        "--out",
+        "s",
+    ];
+    let (code, stdout, stderr) = run(folder.path(), &arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.contains("20 classes: 6 head, 6 medium, 8 tail"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("1142 training images"), "{stdout}");
+    let train = std::fs::read_to_string(folder.path().join("s/train.csv")).unwrap();
+    let drawn: Vec<&str> = (train.lines().skip(1))
+        .map(|line| {
+            line.split_once(".jpg,")
+                .unwrap()
+                .0
+                .rsplit('/')
+                .next()
+                .unwrap()
+        })
+        .collect();
+    let released = std::fs::read_to_string(&ids).unwrap();
+    assert_eq!(drawn, released.lines().collect::<Vec<_>>());
+    // The same list as an import gives the same tables.
+    let ids = ids.to_str().unwrap();
+    let arguments = [
+        "split",
+        "--voc",
+        "VOCdevkit",
+        "--ids",
+        ids,
+        "--out",
+        "imported",
+    ];
+    assert_eq!(run(folder.path(), &arguments).0, Some(0));
+    let imported = std::fs::read_to_string(folder.path().join("imported/train.csv")).unwrap();
+    assert_eq!(imported, train);
+}
+
+/// A pool of 60 pictures that are there, in a folder a class.
+fn write_pictures(folder: &Path) {
+    for (class, count) in [("cat", 40), ("dog", 15), ("cow", 5)] {
+        for i in 0..count {
+            let path = folder.join(format!("pictures/{class}/{i:02}.jpg"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+    }
+}
+
+/// Folder per class to split folder to report; the pictures are found from elsewhere too.
+#[test]
+fn class_folders_become_a_split_and_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pictures(folder.path());
+    let arguments = [
+        "split",
+        "--folder",
+        "pictures",
+        "--max",
+        "20",
+        "--test-part",
+        "0.2",
+        "--head",
+        "10",
+        "--medium",
+        "5",
+        "--out",
+        "splits/a",
+        "--report",
+    ];
+    let (code, stdout, stderr) = run(folder.path(), &arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(!stderr.contains("missing"), "{stderr}");
+    // Largest first, each with a bar.
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(
+        lines[1].starts_with("cat") && lines[1].contains('█'),
+        "{stdout}"
+    );
+    for file in [
+        "train.csv",
+        "test.csv",
+        "classes.csv",
+        "split.toml",
+        "report/report.html",
+    ] {
+        assert!(
+            folder.path().join("splits/a").join(file).is_file(),
+            "{file}"
+        );
+    }
+    // Root and split were given relative: moved together they stay a whole.
+    let moved = folder.path().join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    for name in ["pictures", "splits"] {
+        std::fs::rename(folder.path().join(name), moved.join(name)).unwrap();
+    }
+    let (code, stdout, stderr) = run(&moved, &["stats", "splits/a", "--out", "report"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(!stderr.contains("missing"), "{stderr}");
+    assert!(
+        stdout.contains("imbalance ratio") && stdout.contains("class-aware"),
+        "{stdout}"
+    );
+    // A report is not written over unasked.
+    let (code, _, stderr) = run(&moved, &["stats", "splits/a", "--out", "report"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(
+        stderr.contains("not empty") && stderr.contains("--force"),
+        "{stderr}"
+    );
+}
+
+/// Wrong input: exit code 2, one error, nothing written.
+#[test]
+fn wrong_splits_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "pool.csv",
+        "image,labels\na.jpg,cat|dog\nb.jpg,dog\nc.jpg,dog\n",
+    );
+    write("both.csv", "image,labels\nb.jpg,dog\n");
+    write("ids.txt", "a\nx1\nx2\nx3\nx4\nx5\nx6\n");
+    write(
+        "cut.json",
+        r#"{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": ["#,
+    );
+    write(
+        "broken.toml",
+        "[source]\nkind = \"table\"\ntrain = \"pool.csv\"\n[distribution]\nkind = \"pareto\"\nmaxx = 5\n",
+    );
+    let cases: &[(&[&str], &[&str])] = &[
+        (&[], &["--voc", "--coco", "--table"]),
+        (
+            &["--table", "pool.csv", "--max", "2", "--min", "5"],
+            &["`2`", "`5`"],
+        ),
+        (
+            &["--table", "pool.csv", "--max", "0", "--min", "0"],
+            &["the subset is empty"],
+        ),
+        (
+            &["--table", "pool.csv", "--test", "both.csv"],
+            &["`b.jpg`", "--allow-overlap"],
+        ),
+        (
+            &["--table", "pool.csv", "--ids", "ids.txt"],
+            &["ids.txt: 6 ids", "`x1`, `x2`, `x3`, `x4`, `x5`, ..."],
+        ),
+        (
+            &["--table", "pool.csv", "--ids", "ids.txt", "--max", "5"],
+            &["--max", "no effect"],
+        ),
+        (
+            &["--table", "pool.csv", "--distribution", "counts"],
+            &["--counts"],
+        ),
+        (
+            &[
+                "--table",
+                "pool.csv",
+                "--distribution",
+                "counts",
+                "--counts",
+                "5,x",
+            ],
+            &["`x`"],
+        ),
+        (
+            &["--table", "pool.csv", "--imbalance-factor", "5"],
+            &["--imbalance-factor", "no effect"],
+        ),
+        (
+            &["--table", "pool.csv", "--recipe", "voc-mlt-released"],
+            &["11540", "--like"],
+        ),
+        (
+            &["--table", "pool.csv", "--validation", "1.5"],
+            &["validation: `1.5`"],
+        ),
+        (
+            &["--coco", "cut.json"],
+            &["cut.json: malformed JSON at byte"],
+        ),
+        (&["--folder", "."], &["holds no pictures"]),
+        (
+            &["--config", "broken.toml"],
+            &["broken.toml:", "`maxx`", "`alpha`"],
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let arguments = [&["split", "--out", "s"], *arguments].concat();
+        let (code, _, stderr) = run(folder.path(), &arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        for part in *expected {
+            assert!(
+                stderr.contains(part),
+                "{arguments:?}: `{part}` not in: {stderr}"
+            );
+        }
+        assert!(!folder.path().join("s").exists(), "{arguments:?}");
+    }
+    // A folder that holds something is left alone.
+    std::fs::create_dir(folder.path().join("mine")).unwrap();
+    write("mine/train.csv", "precious");
+    let arguments = [
+        "split",
+        "--table",
+        "pool.csv",
+        "--distribution",
+        "as-is",
+        "--out",
+        "mine",
+    ];
+    let (code, _, stderr) = run(folder.path(), &arguments);
+    assert_eq!(code, Some(2), "{stderr}");
+    let kept = std::fs::read_to_string(folder.path().join("mine/train.csv")).unwrap();
+    assert_eq!(kept, "precious");
+}

@@ -1,0 +1,91 @@
+//! `dbloss view` and `dbloss bench input` from the command line.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+
+fn dbloss() -> Command {
+    Command::cargo_bin("dbloss").unwrap()
+}
+
+fn make_split(folder: &Path) {
+    let split = folder.join("split");
+    dbloss()
+        .args([
+            "split",
+            "--shapes",
+            "--pool-size",
+            "600",
+            "--test-size",
+            "30",
+        ])
+        .args(["--max", "100", "--out"])
+        .arg(&split)
+        .assert()
+        .success();
+}
+
+#[test]
+fn view_writes_a_sheet_and_replaces_none_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    make_split(folder.path());
+    let view = || {
+        let mut command = dbloss();
+        command.current_dir(folder.path());
+        command.args(["view", "--split", "split", "--size", "64"]);
+        command
+    };
+    (view()
+        .args(["--count", "4", "--augment", "2"])
+        .assert()
+        .success())
+    .stdout(contains("4 pictures"));
+    let sheet = dbloss::data::image::read(&folder.path().join("sheet.png")).unwrap();
+    // Six tiles of at least 96 pixels.
+    assert!(sheet.width() > 6 * 96, "{}", sheet.width());
+    let whites = sheet.pixels().iter().filter(|v| **v == 255).count();
+    assert!(whites < sheet.pixels().len() * 3 / 4, "the sheet is empty");
+    (view().assert().code(2)).stderr(contains("sheet.png").and(contains("--force")));
+    view().arg("--force").assert().success();
+    (view()
+        .args(["--class", "perso", "--out", "b.png"])
+        .assert()
+        .code(2))
+    .stderr(contains("did you mean `person`"));
+    assert!(!folder.path().join("b.png").exists());
+    let rare = ["--class", "taxi", "--set", "test", "--out", "c.png"];
+    view().args(rare).assert().success();
+}
+
+#[test]
+fn bench_input_names_the_slowest_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    make_split(folder.path());
+    let bench = || {
+        let mut command = dbloss();
+        command.current_dir(folder.path());
+        command.args([
+            "bench", "input", "--split", "split", "--size", "64", "--count", "20",
+        ]);
+        command
+    };
+    (bench().assert().success()).stdout(contains("slowest stage").and(contains("pictures/s")));
+    let csv = bench().arg("--csv").assert().success();
+    let text = String::from_utf8(csv.get_output().stdout.clone()).unwrap();
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    let mut names = Vec::new();
+    for row in rows.records() {
+        let row = row.unwrap();
+        let seconds: f64 = row[1].parse().unwrap();
+        let rate: f64 = row[2].parse().unwrap();
+        assert!(seconds > 0.0 && (seconds * rate - 1.0).abs() < 1e-9);
+        names.push(row[0].to_string());
+    }
+    assert_eq!(names[..3], ["draw", "augment and resize", "test transform"]);
+    let mut too_small = dbloss();
+    too_small.current_dir(folder.path());
+    too_small.args(["bench", "input", "--split", "split", "--size", "2"]);
+    (too_small.assert().code(2)).stderr(contains("input.size"));
+}
