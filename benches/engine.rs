@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cargo bench --bench engine -- [BACKBONE ...] [--batch N] [--size N] [--rounds N] [--threads N]
-//!                               [--frozen-stages N] [--batch-norm running|batch] [--serve]
+//!                               [--frozen-stages N] [--batch-norm running|batch] [--winograd on|off]
+//!                               [--serve]
 //! ```
 //!
 //! With `--serve` it runs one `train` or `infer` for each such line on the standard input and
@@ -15,7 +16,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use dbloss::Result;
 use dbloss::model::Parameters;
-use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind};
+use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd};
 use dbloss::optim::{Sgd, SgdConfig};
 
 /// A network, its optimiser and a batch.
@@ -93,6 +94,10 @@ fn main() -> Result<()> {
             name: kind,
             frozen_stages: number("--frozen-stages", 1),
             norm_eval: text("--batch-norm").as_deref() != Some("batch"),
+            winograd: match text("--winograd").as_deref() {
+                Some("off") => Winograd::Off,
+                _ => Winograd::On,
+            },
         };
         let mut bench = Bench::new(&config, batch, size)?;
         if serve {

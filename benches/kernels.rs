@@ -1,6 +1,7 @@
 //! GFLOP/s of the kernels for every convolution of a backbone, beside the machine's peak.
 //!
-//! `cargo bench --bench kernels -- [resnet50|resnet18|mobilenet_v2] [--batch N] [--threads N]`
+//! `cargo bench --bench kernels -- [resnet50|resnet18|mobilenet_v2] [--batch N] [--threads N]
+//! [--winograd off]`
 //!
 //! The time is the processor time of all threads, which other programs on the machine disturb
 //! least.
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use dbloss::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use dbloss::ops::weight_gradient::weight_gradient;
-use dbloss::ops::{Activation, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, conv};
+use dbloss::ops::{
+    Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, conv,
+};
 
 /// Convolution, depthwise or not, size of the input, how often it occurs.
 type Layer = (ConvShape, bool, usize, usize);
@@ -125,6 +128,7 @@ fn main() {
             .and_then(|i| arguments.get(i + 1)?.parse().ok())
             .unwrap_or(default)
     };
+    let winograd = !arguments.iter().any(|a| a == "off");
     let (batch, threads) = (option("--batch", 8), option("--threads", 1));
     let layers = if arguments.iter().any(|a| a == "resnet18") {
         resnet18()
@@ -135,10 +139,10 @@ fn main() {
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.expect("a thread pool")
-        .install(|| table(&layers, batch));
+        .install(|| table(&layers, batch, winograd));
 }
 
-fn table(layers: &[Layer], batch: usize) {
+fn table(layers: &[Layer], batch: usize, winograd: bool) {
     let isa = Isa::best();
     let arena = Arena::new();
     println!("{}, batch {batch}: GFLOP/s (ms a picture)", isa.name());
@@ -189,8 +193,9 @@ fn table(layers: &[Layer], batch: usize) {
         } else {
             let weight = values(shape.weight_len());
             let bias = Some(vec![0.1; shape.out_channels]);
-            let packed = ForwardWeights::pack(&shape, &weight, None, bias);
-            let transposed = BackwardWeights::pack(&shape, &weight, None);
+            let algorithm = Algorithm::choose(&shape, (size, size), winograd);
+            let packed = ForwardWeights::pack(isa, &shape, algorithm, &weight, None, bias);
+            let transposed = BackwardWeights::pack(isa, &shape, algorithm, &weight, None);
             [
                 seconds(|| {
                     conv::forward(isa, &shape, dims, &input, &packed, None, relu, &mut output)
@@ -209,7 +214,7 @@ fn table(layers: &[Layer], batch: usize) {
                 }),
                 seconds(|| {
                     drop(weight_gradient(
-                        isa, &shape, dims, &input, &gradient, &arena,
+                        isa, &shape, algorithm, dims, &input, &gradient, &arena,
                     ))
                 }),
             ]

@@ -5,7 +5,7 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::formula;
-use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind};
+use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd};
 use dbloss::model::{Gradients, Parameters, Role};
 
 /// Parameters without the classifier, as torchvision counts them.
@@ -22,6 +22,7 @@ fn config(name: BackboneKind, frozen_stages: i32, norm_eval: bool) -> BackboneCo
         name,
         frozen_stages,
         norm_eval,
+        winograd: Winograd::On,
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 use candle_core::{Device, IndexOp};
 use common::{formula, golden_file};
 use dbloss::model::Parameters;
-use dbloss::model::backbone::{Backbone, BackboneConfig};
+use dbloss::model::backbone::{Backbone, BackboneConfig, Winograd};
 use serde_json::Value;
 
 #[test]
@@ -22,6 +22,7 @@ fn features_in_evaluation_mode_match_pytorch() {
             name: serde_json::from_value(model["arch"].clone()).unwrap(),
             frozen_stages: model["frozen_stages"].as_i64().unwrap() as i32,
             norm_eval: model["norm_eval"].as_bool().unwrap(),
+            winograd: Winograd::On,
         };
         let mut parameters = Parameters::new();
         let backbone = Backbone::new(&config, &mut parameters, &Device::Cpu, 0).unwrap();

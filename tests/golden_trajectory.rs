@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 use common::{formula, golden_file};
 use dbloss::data::labels::ClassFrequency;
 use dbloss::loss::{self, LossConfig};
+use dbloss::model::backbone::Winograd;
 use dbloss::model::neck::NeckConfig;
 use dbloss::model::{Gradients, Model, ModelConfig};
 use dbloss::optim::clip::clip_factor;
@@ -134,6 +135,7 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         weights: String::new(),
         frozen_stages: golden["frozen_stages"].as_i64().unwrap() as i32,
         norm_eval: golden["norm_eval"].as_bool().unwrap(),
+        winograd: Winograd::On,
         neck: NeckConfig {
             dropout: 0.0,
             ..NeckConfig::default()

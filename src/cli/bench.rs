@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dbloss::data::loader::LoaderOptions;
 use dbloss::data::throughput;
 use dbloss::model::backbone::profile::profile;
-use dbloss::model::backbone::{BackboneConfig, BackboneKind};
+use dbloss::model::backbone::{BackboneConfig, BackboneKind, Winograd};
 use dbloss::report::table::Table;
 use dbloss::rng::Stream;
 use dbloss::{Error, Result};
@@ -65,6 +65,9 @@ struct StepArgs {
     /// Batch norms take the batch's statistics
     #[arg(long)]
     batch_statistics: bool,
+    /// No Winograd convolutions: `model.winograd = "off"`
+    #[arg(long)]
+    no_winograd: bool,
     /// Timed rounds, after one to warm up
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: usize,
@@ -126,6 +129,11 @@ fn run_step(args: StepArgs) -> Result<()> {
         name: BackboneKind::ALL[place],
         frozen_stages: args.frozen_stages,
         norm_eval: !args.batch_statistics,
+        winograd: if args.no_winograd {
+            Winograd::Off
+        } else {
+            Winograd::On
+        },
     };
     let profile = profile(&config, &machine.device, args.batch, args.size, args.rounds)?;
     let mut table = Table::new(

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::rng::Stream;
 
-use backbone::{Backbone, BackboneConfig, BackboneKind, Tape};
+use backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd};
 use head::Head;
 use neck::{Neck, NeckConfig};
 pub use parameters::{Gradients, Parameter, Parameters, Role};
@@ -33,6 +33,8 @@ pub struct ModelConfig {
     pub frozen_stages: i32,
     /// True: the backbone's batch norms use their running statistics while training.
     pub norm_eval: bool,
+    /// Whether the CPU engine may trade a little rounding for speed in 3x3 convolutions.
+    pub winograd: Winograd,
     /// The neck.
     pub neck: NeckConfig,
 }
@@ -44,6 +46,7 @@ impl Default for ModelConfig {
             weights: String::new(),
             frozen_stages: 1,
             norm_eval: true,
+            winograd: Winograd::default(),
             neck: NeckConfig::default(),
         }
     }
@@ -89,6 +92,7 @@ impl Model {
             name: config.backbone,
             frozen_stages: config.frozen_stages,
             norm_eval: config.norm_eval,
+            winograd: config.winograd,
         };
         let backbone = Backbone::new(&backbone_config, &mut parameters, device, seed)?;
         let features = backbone.num_features();

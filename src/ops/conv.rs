@@ -11,6 +11,7 @@ use super::elementwise::Activation;
 use super::isa::Isa;
 use super::tile::PANEL;
 use super::window::Window;
+use super::winograd::{self, PointWeights, Tiling};
 
 /// Filters that are packed side by side.
 const PACKED: usize = 16;
@@ -67,28 +68,78 @@ impl ConvShape {
     }
 }
 
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The sum as it is written.
+    Direct,
+    /// Winograd's F(4x4, 3x3): a quarter of the multiplications, rounding a few times larger.
+    Winograd,
+}
+
+impl Algorithm {
+    /// The faster one for pictures of this size. `winograd`: whether that may be used.
+    pub fn choose(shape: &ConvShape, (height, width): (usize, usize), winograd: bool) -> Self {
+        if winograd && winograd::pays(shape, height, width) {
+            Algorithm::Winograd
+        } else {
+            Algorithm::Direct
+        }
+    }
+}
+
 /// Weights packed for the forward pass, with the bias that goes with them.
 #[derive(Debug)]
 pub struct ForwardWeights {
-    panels: Panels,
+    packed: Forward,
     bias: Option<Vec<f32>>,
 }
 
+#[derive(Debug)]
+enum Forward {
+    Direct(Panels),
+    Winograd(PointWeights),
+}
+
 impl ForwardWeights {
+    /// How they want to be used.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.packed {
+            Forward::Direct(_) => Algorithm::Direct,
+            Forward::Winograd(_) => Algorithm::Winograd,
+        }
+    }
+
     /// Packs `weight`, multiplied by `scale` (one value an output channel).
     ///
     /// # Panics
     /// If a length does not fit the shape.
     pub fn pack(
+        isa: Isa,
         shape: &ConvShape,
+        algorithm: Algorithm,
         weight: &[f32],
         scale: Option<&[f32]>,
         bias: Option<Vec<f32>>,
     ) -> Self {
         assert_eq!(weight.len(), shape.weight_len());
+        let packed = match algorithm {
+            Algorithm::Direct => Forward::Direct(Self::pack_direct(shape, weight, scale)),
+            Algorithm::Winograd => {
+                let size = (shape.in_channels, shape.out_channels);
+                Forward::Winograd(PointWeights::pack(isa, size, false, |out, channel| {
+                    let filter = &weight[(out * size.0 + channel) * 9..][..9];
+                    (filter, scale.map_or(1.0, |scale| scale[out]))
+                }))
+            }
+        };
+        ForwardWeights { packed, bias }
+    }
+
+    fn pack_direct(shape: &ConvShape, weight: &[f32], scale: Option<&[f32]>) -> Panels {
         let (channels, area) = (shape.in_channels, shape.kernel * shape.kernel);
         let depth = shape.depth();
-        let panels = Panels::pack(depth, shape.out_channels, |outs, panel| {
+        Panels::pack(depth, shape.out_channels, |outs, panel| {
             // The values of all filters at one place lie together in the panel: the filters are
             // read side by side.
             let scales = outs
@@ -112,8 +163,7 @@ impl ForwardWeights {
                     }
                 }
             }
-        });
-        ForwardWeights { panels, bias }
+        })
     }
 }
 
@@ -133,6 +183,19 @@ pub fn forward(
     activation: Activation,
     output: &mut [f32],
 ) {
+    let epilogue = Epilogue {
+        bias: weights.bias.as_deref(),
+        addend: residual.map_or(Addend::None, Addend::Tensor),
+        activation,
+        mask: None,
+    };
+    let panels = match &weights.packed {
+        Forward::Direct(panels) => panels,
+        Forward::Winograd(weights) => {
+            let tiling = Tiling::new(shape, (batch, height, width));
+            return winograd::correlate(isa, &tiling, input, weights, output, &epilogue);
+        }
+    };
     let mut padded = PADDED.take();
     let (window, input) = padded_window(shape, (batch, height, width), input, &mut padded);
     let scatter = Scatter {
@@ -142,21 +205,7 @@ pub fn forward(
         top: 0,
         left: 0,
     };
-    let epilogue = Epilogue {
-        bias: weights.bias.as_deref(),
-        addend: residual.map_or(Addend::None, Addend::Tensor),
-        activation,
-        mask: None,
-    };
-    correlate(
-        isa,
-        &window,
-        input,
-        &weights.panels,
-        &scatter,
-        output,
-        &epilogue,
-    );
+    correlate(isa, &window, input, panels, &scatter, output, &epilogue);
     PADDED.set(padded);
 }
 
@@ -206,8 +255,12 @@ pub(super) fn padded_window<'a>(
 /// Weights packed for the gradient of the input: one set for each parity class of input pixels,
 /// which are seen by different taps of a strided kernel.
 #[derive(Debug)]
-pub struct BackwardWeights {
-    classes: Vec<(Class, Class, Panels)>,
+pub struct BackwardWeights(Backward);
+
+#[derive(Debug)]
+enum Backward {
+    Direct(Vec<(Class, Class, Panels)>),
+    Winograd(PointWeights),
 }
 
 /// The taps that reach the input rows (or columns) with a given remainder by the stride, in one
@@ -257,8 +310,31 @@ impl BackwardWeights {
     ///
     /// # Panics
     /// If a length does not fit the shape.
-    pub fn pack(shape: &ConvShape, weight: &[f32], scale: Option<&[f32]>) -> Self {
+    pub fn pack(
+        isa: Isa,
+        shape: &ConvShape,
+        algorithm: Algorithm,
+        weight: &[f32],
+        scale: Option<&[f32]>,
+    ) -> Self {
         assert_eq!(weight.len(), shape.weight_len());
+        BackwardWeights(match algorithm {
+            Algorithm::Direct => Backward::Direct(Self::pack_direct(shape, weight, scale)),
+            Algorithm::Winograd => {
+                let size = (shape.out_channels, shape.in_channels);
+                Backward::Winograd(PointWeights::pack(isa, size, true, |channel, out| {
+                    let filter = &weight[(out * size.1 + channel) * 9..][..9];
+                    (filter, scale.map_or(1.0, |scale| scale[out]))
+                }))
+            }
+        })
+    }
+
+    fn pack_direct(
+        shape: &ConvShape,
+        weight: &[f32],
+        scale: Option<&[f32]>,
+    ) -> Vec<(Class, Class, Panels)> {
         let (kernel, area) = (shape.kernel, shape.kernel * shape.kernel);
         let mut classes = Vec::new();
         for y in (0..shape.stride).map(|r| Class::new(shape, r)) {
@@ -286,7 +362,7 @@ impl BackwardWeights {
                 classes.push((y, x, panels));
             }
         }
-        BackwardWeights { classes }
+        classes
     }
 }
 
@@ -316,7 +392,15 @@ pub fn input_gradient(
         mask,
         ..Epilogue::PLAIN
     };
-    for (y, x, panels) in &weights.classes {
+    let classes = match &weights.0 {
+        Backward::Direct(classes) => classes,
+        Backward::Winograd(weights) => {
+            let tiling = Tiling::transposed(shape, (batch, height, width));
+            let gradient = output_gradient;
+            return winograd::correlate(isa, &tiling, gradient, weights, input_gradient, &epilogue);
+        }
+    };
+    for (y, x, panels) in classes {
         let pixels = |size: usize, class: &Class| {
             size.saturating_sub(class.remainder).div_ceil(shape.stride)
         };

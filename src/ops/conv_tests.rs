@@ -11,6 +11,8 @@ use crate::rng::Stream;
 
 /// Largest deviation accepted, relative to the largest value of the tensor.
 const TOLERANCE: f64 = 1e-5;
+/// The same for Winograd convolutions.
+const WINOGRAD_TOLERANCE: f64 = 3e-5;
 
 fn random(name: &str, len: usize) -> Vec<f32> {
     let mut stream = Stream::new(1, name, len as u64, 0);
@@ -18,11 +20,15 @@ fn random(name: &str, len: usize) -> Vec<f32> {
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
+    assert_within(what, found, expected, TOLERANCE);
+}
+
+fn assert_within(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
     for (index, (&f, &e)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(f) - e).abs() / largest;
-        assert!(error < TOLERANCE, "{what}[{index}]: {f} for {e}");
+        assert!(error < tolerance, "{what}[{index}]: {f} for {e}");
     }
 }
 
@@ -78,6 +84,18 @@ fn grid(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usi
 }
 
 fn check_dense(shape: ConvShape, dims: (usize, usize, usize)) {
+    check_dense_by(shape, Algorithm::Direct, dims, TOLERANCE);
+}
+
+fn check_dense_by(
+    shape: ConvShape,
+    algorithm: Algorithm,
+    dims: (usize, usize, usize),
+    tolerance: f64,
+) {
+    let assert_close = |what: &str, found: &[f32], expected: &[f64]| {
+        assert_within(what, found, expected, tolerance);
+    };
     let (batch, height, width) = dims;
     let pixels = batch * shape.output_size(height) * shape.output_size(width);
     let input = random("input", batch * height * width * shape.in_channels);
@@ -124,7 +142,14 @@ fn check_dense(shape: ConvShape, dims: (usize, usize, usize)) {
 
     for isa in Isa::available() {
         let name = isa.name();
-        let packed = ForwardWeights::pack(&shape, &weight, Some(&scale), Some(bias.clone()));
+        let packed = ForwardWeights::pack(
+            isa,
+            &shape,
+            algorithm,
+            &weight,
+            Some(&scale),
+            Some(bias.clone()),
+        );
         let mut found = vec![f32::NAN; gradient.len()];
         let relu = Activation::Relu;
         forward(
@@ -139,7 +164,7 @@ fn check_dense(shape: ConvShape, dims: (usize, usize, usize)) {
         );
         assert_close(&format!("{name} output"), &found, &output);
 
-        let packed = BackwardWeights::pack(&shape, &weight, Some(&scale));
+        let packed = BackwardWeights::pack(isa, &shape, algorithm, &weight, Some(&scale));
         let mut found = other.clone();
         let mask = Some((input.as_slice(), relu));
         input_gradient(
@@ -148,11 +173,8 @@ fn check_dense(shape: ConvShape, dims: (usize, usize, usize)) {
         assert_close(&format!("{name} input gradient"), &found, &input_expected);
 
         let arena = Arena::new();
-        let parts = weight_gradient(isa, &shape, dims, &input, &gradient, &arena).unpack(
-            isa,
-            &weight,
-            Some(&scale),
-        );
+        let parts = weight_gradient(isa, &shape, algorithm, dims, &input, &gradient, &arena)
+            .unpack(isa, &weight, Some(&scale));
         assert_close(
             &format!("{name} weight gradient"),
             &parts.weight,
@@ -229,6 +251,15 @@ proptest! {
     }
 
     #[test]
+    fn winograd_convolution_matches_its_definition(
+        batch in 0usize..3, height in 1usize..15, width in 1usize..15,
+        in_channels in 1usize..70, out_channels in 1usize..70, padding in 0usize..3,
+    ) {
+        let shape = ConvShape { in_channels, out_channels, kernel: 3, stride: 1, padding };
+        check_dense_by(shape, Algorithm::Winograd, (batch, height, width), WINOGRAD_TOLERANCE);
+    }
+
+    #[test]
     fn depthwise_convolution_matches_its_definition(
         batch in 1usize..3, height in 1usize..12, width in 1usize..12,
         channels in 1usize..50, stride in 1usize..4, padding in 0usize..3,
@@ -293,6 +324,10 @@ fn depths_and_groups_beyond_one_block() {
     check_dense(shape(130, 48, 3, 1), (2, 9, 7));
     check_dense(shape(24, 600, 1, 1), (1, 5, 5));
     check_dense(shape(3, 64, 7, 2), (2, 40, 37));
+    let deep = shape(520, 600, 3, 1);
+    check_dense_by(deep, Algorithm::Winograd, (3, 9, 7), WINOGRAD_TOLERANCE);
+    let many = shape(70, 40, 3, 1);
+    check_dense_by(many, Algorithm::Winograd, (20, 23, 25), WINOGRAD_TOLERANCE);
 }
 
 #[test]

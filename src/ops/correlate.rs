@@ -258,6 +258,7 @@ impl Task<'_> {
                     taps,
                     run,
                     weights: self.panels.data.as_ptr(),
+                    panel_stride: self.panels.depth * PANEL,
                     panels: first..(first + group).min(panels.end),
                     columns: self.panels.columns,
                     destination,

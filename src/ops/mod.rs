@@ -13,6 +13,7 @@
 //! | `window` | which inputs a position of a sliding window sees |
 //! | `correlate` | sliding-window matrix product with its epilogue |
 //! | `conv` | convolution forward and input gradient on top of it, packing of weights |
+//! | `winograd` | 3x3 convolution of stride 1 with fewer multiplications |
 //! | `weight_gradient` | the gradient of a convolution's weights |
 //! | `depthwise` | depthwise 3x3 convolution and its gradients |
 //! | `pool` | max pooling, global average pooling and their gradients |
@@ -35,9 +36,10 @@ mod tile;
 mod vector;
 pub mod weight_gradient;
 mod window;
+mod winograd;
 
 pub use buffer::{AlignedVec, Arena, Buffer};
-pub use conv::{BackwardWeights, ConvShape, ForwardWeights};
+pub use conv::{Algorithm, BackwardWeights, ConvShape, ForwardWeights};
 pub use correlate::{Addend, Epilogue};
 pub use elementwise::Activation;
 pub use isa::Isa;

@@ -59,8 +59,10 @@ pub struct Product {
     pub taps: usize,
     /// Values in a piece.
     pub run: usize,
-    /// Packed weights: `[panels][taps * run][PANEL]`, valid up to the last panel in use.
+    /// Packed weights: a panel is `[taps * run][PANEL]`; valid up to the last panel in use.
     pub weights: *const f32,
+    /// Values from one panel of weights to the next.
+    pub panel_stride: usize,
     /// Panels in use.
     pub panels: std::ops::Range<usize>,
     /// Channels of the destination.
@@ -142,10 +144,9 @@ unsafe fn product<V: Vector, const R: usize, const N: usize>(
                 }
             }
         }
-        let depth = t.taps * t.run;
         let mut weights = t
             .weights
-            .add(panel * PANEL * depth + column - panel * PANEL);
+            .add(panel * t.panel_stride + column - panel * PANEL);
         for tap in 0..t.taps {
             let mut pixels = [std::ptr::null::<f32>(); R];
             for r in 0..R {
@@ -208,27 +209,49 @@ unsafe fn finish<
             // `columns`, in tensors that have it by the caller's promise.
             unsafe {
                 let at = t.offsets[r] + first;
-                let mut value = V::load(rows.0[r].as_ptr().add(v * V::LANES), V::LANES);
-                if ADDEND {
-                    value = value.add(V::load(addend.add(at), count));
-                }
-                value = match activation {
-                    Activation::None => value,
-                    Activation::Relu => value.relu(),
-                    Activation::Relu6 => value.relu6(),
-                };
-                if MASK {
-                    let output = V::load(mask.add(at), count);
-                    value = match mask_activation {
-                        Activation::None => value,
-                        Activation::Relu => value.where_positive(output),
-                        Activation::Relu6 => value.where_inside(output),
-                    };
-                }
+                let value = V::load(rows.0[r].as_ptr().add(v * V::LANES), V::LANES);
+                let value = finish_value::<V, ADDEND, MASK>(
+                    value,
+                    (addend.wrapping_add(at), activation),
+                    (mask.wrapping_add(at), mask_activation),
+                    count,
+                );
                 value.store(destination.add(at), count);
             }
         }
     }
+}
+
+/// What happens to a result before it is stored: addend, activation, mask.
+///
+/// # Safety
+/// The pointers in use must be valid for reading `min(count, LANES)` values.
+#[inline(always)]
+pub unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: bool>(
+    mut value: V,
+    (addend, activation): (*const f32, Activation),
+    (mask, mask_activation): (*const f32, Activation),
+    count: usize,
+) -> V {
+    if ADDEND {
+        // SAFETY: by the caller's promise.
+        value = value.add(unsafe { V::load(addend, count) });
+    }
+    value = match activation {
+        Activation::None => value,
+        Activation::Relu => value.relu(),
+        Activation::Relu6 => value.relu6(),
+    };
+    if MASK {
+        // SAFETY: by the caller's promise.
+        let output = unsafe { V::load(mask, count) };
+        value = match mask_activation {
+            Activation::None => value,
+            Activation::Relu => value.where_positive(output),
+            Activation::Relu6 => value.where_inside(output),
+        };
+    }
+    value
 }
 
 /// A finished tile on its way to the epilogue.

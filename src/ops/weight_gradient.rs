@@ -11,11 +11,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::buffer::{AlignedVec, Arena, Buffer};
-use super::conv::{ConvShape, PADDED, padded_window};
+use super::conv::{Algorithm, ConvShape, PADDED, padded_window};
 use super::disjoint::Disjoint;
 use super::isa::{Arithmetic, Isa, Op};
 use super::tile::{Outer, PANEL};
 use super::window::Window;
+use super::winograd;
 
 /// Input and output gradient (in values) of a block of pixels, which stay in the L2 cache.
 const BLOCK_LEN: usize = 160 * 1024;
@@ -63,12 +64,21 @@ pub fn gradient_len(shape: &ConvShape) -> usize {
 pub fn weight_gradient(
     isa: Isa,
     shape: &ConvShape,
+    algorithm: Algorithm,
     dims: (usize, usize, usize),
     input: &[f32],
     output_gradient: &[f32],
     arena: &Arena,
 ) -> WeightGradient {
     let len = gradient_len(shape);
+    if algorithm == Algorithm::Winograd {
+        let mut data = arena.take(len);
+        winograd::weight_gradient(isa, shape, dims, input, output_gradient, arena, &mut data);
+        return WeightGradient {
+            shape: *shape,
+            data,
+        };
+    }
     let window = shape.window(dims.0, dims.1, dims.2);
     let chunks = if len <= TASK_LEN {
         TASKS.min(window.positions().div_ceil(PIXELS.start)).max(1)

@@ -11,7 +11,7 @@ use candle_core::backprop::GradStore;
 
 use super::super::architecture::{ConvNode, MaxPoolNode, Operation, Source};
 use super::super::{ConvParameters, EPSILON};
-use super::{Folded, Network, Packed, Phase, Record, pack, values, with_values};
+use super::{Folded, Network, Packed, Phase, Record, values, with_values};
 use crate::error::Result;
 use crate::model::Gradients;
 use crate::ops::{
@@ -255,8 +255,17 @@ impl Backward<'_> {
             } else {
                 let arena = &network.arena;
                 let shape = node.dense();
-                weight_gradient::weight_gradient(network.isa, &shape, dims, input, gradient, arena)
-                    .unpack(network.isa, weight, scale)
+                let algorithm = network.algorithm(node, (height, width));
+                weight_gradient::weight_gradient(
+                    network.isa,
+                    &shape,
+                    algorithm,
+                    dims,
+                    input,
+                    gradient,
+                    arena,
+                )
+                .unpack(network.isa, weight, scale)
             }
         })
         .map(|parts| (parts.weight, parts.dot, parts.bias))
@@ -300,7 +309,8 @@ impl Backward<'_> {
         let dims = (batch, height, width);
         let isa = network.isa;
         if node.depthwise {
-            let Packed::Depthwise(weights) = pack(node, parameters, folded)? else {
+            let packed = network.pack(node, (height, width), parameters, folded)?;
+            let Packed::Depthwise(weights) = packed else {
                 return Ok(());
             };
             let shape = node.per_channel();
@@ -311,7 +321,8 @@ impl Backward<'_> {
             let shape = node.dense();
             let scale = folded.map(|f| f.scale);
             let weights = with_values(&parameters.weight, |weight| {
-                BackwardWeights::pack(&shape, weight, scale.as_deref())
+                let algorithm = network.algorithm(node, (height, width));
+                BackwardWeights::pack(isa, &shape, algorithm, weight, scale.as_deref())
             })?;
             self.contribute(input, |add, mask, out| {
                 conv::input_gradient(isa, &shape, dims, gradient, &weights, add, mask, out);

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::super::ConvParameters;
 use super::super::architecture::{ConvNode, Operation, Source};
-use super::{Folded, Network, Packed, Phase, Record, pack, with_values};
+use super::{Folded, Network, Packed, Phase, Record, with_values};
 use crate::error::Result;
 use crate::model::Gradients;
 use crate::ops::{
@@ -107,7 +107,8 @@ impl Network {
         for index in range.clone() {
             weights.push(match (&nodes[index].operation, &self.convolutions[index]) {
                 (Operation::Conv(conv), Some(parameters)) => {
-                    Some(self.folded_weights(index, conv, parameters)?)
+                    let size = self.input_size(index, image_size, sizes);
+                    Some(self.folded_weights(index, conv, size, parameters)?)
                 }
                 _ => None,
             });
@@ -243,6 +244,7 @@ impl Network {
         features_gradient: &Tensor,
     ) -> Result<Gradients> {
         let (batch, height, width, _) = images.dims4()?;
+        let sizes = self.sizes(height, width);
         let mut layers = Vec::new();
         let mut len = 0;
         for (index, node) in self.architecture.nodes.iter().enumerate() {
@@ -251,14 +253,14 @@ impl Network {
                 &self.convolutions[index],
                 self.learns(index),
             ) {
-                let layer = Layer::new(self, index, conv, parameters, len)?;
+                let size = self.input_size(index, (height, width), &sizes);
+                let layer = Layer::new(self, index, (conv, size), parameters, len)?;
                 len += layer.gradient_len();
                 layers.push(layer);
             }
         }
         let groups = BACKWARD_GROUPS.min(batch).max(1);
         let mut partial = self.arena.zeros(groups * len);
-        let sizes = self.sizes(height, width);
         with_values(images, |images| {
             with_values(features_gradient, |features_gradient| {
                 partial
@@ -309,17 +311,21 @@ impl<'a> Layer<'a> {
     fn new(
         network: &Network,
         index: usize,
-        node: &'a ConvNode,
+        (node, size): (&'a ConvNode, (usize, usize)),
         parameters: &'a ConvParameters,
         start: usize,
     ) -> Result<Self> {
         let folded = Folded::new(parameters)?;
         let weights = match node.input {
             Source::Node(input) if network.learns(input) => Some(if node.depthwise {
-                Transposed::Depthwise(pack(node, parameters, Some(Folded::new(parameters)?))?)
+                let folded = Folded::new(parameters)?;
+                Transposed::Depthwise(network.pack(node, size, parameters, Some(folded))?)
             } else {
                 Transposed::Dense(with_values(&parameters.weight, |weight| {
-                    BackwardWeights::pack(&node.dense(), weight, Some(&folded.scale))
+                    let algorithm = network.algorithm(node, size);
+                    let shape = node.dense();
+                    let scale = Some(folded.scale.as_slice());
+                    BackwardWeights::pack(network.isa, &shape, algorithm, weight, scale)
                 })?)
             }),
             _ => None,

@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{Storage, Tensor, Var};
 
 use super::architecture::{Architecture, ConvNode, Operation, Source};
-use super::{BackboneConfig, ConvParameters, EPSILON};
+use super::{BackboneConfig, ConvParameters, EPSILON, Winograd};
 use crate::error::Result;
 use crate::ops::batch_norm::{self, Statistics};
 use crate::ops::depthwise::{self, DepthwiseWeights};
-use crate::ops::{Activation, Arena, Buffer, ForwardWeights, Isa, conv, pool};
+use crate::ops::{Activation, Algorithm, Arena, Buffer, ForwardWeights, Isa, conv, pool};
 
 pub use backward::EngineTape;
 pub use clock::{NodeTime, Phase};
@@ -196,6 +196,19 @@ impl Network {
         sizes
     }
 
+    /// Height and width of what a node reads.
+    fn input_size(
+        &self,
+        index: usize,
+        image_size: (usize, usize),
+        sizes: &[(usize, usize)],
+    ) -> (usize, usize) {
+        match self.architecture.nodes[index].input() {
+            Source::Image => image_size,
+            Source::Node(input) => sizes[input],
+        }
+    }
+
     /// Features, and the records of all nodes if `train`.
     fn forward(&self, images: &Tensor, train: bool) -> Result<(Tensor, Vec<Record>)> {
         let (batch, height, width, _) = images.dims4()?;
@@ -254,7 +267,7 @@ impl Network {
             (Operation::Conv(conv), Some(parameters)) => {
                 let residual = conv.residual.map(output_of);
                 if train && !self.config.norm_eval {
-                    let weights = pack(conv, parameters, None)?;
+                    let weights = self.pack(conv, (height, width), parameters, None)?;
                     let mut raw = self.arena.take(output.len());
                     let none = Activation::None;
                     self.convolve(conv, dims, input, &weights, None, none, &mut raw);
@@ -279,7 +292,8 @@ impl Network {
                     )?;
                     record.normalised = learns.then_some((raw, statistics));
                 } else {
-                    let weights = self.folded_weights(index, conv, parameters)?;
+                    let size = (height, width);
+                    let weights = self.folded_weights(index, conv, size, parameters)?;
                     let activation = conv.activation;
                     self.convolve(
                         conv,
@@ -331,21 +345,55 @@ impl Network {
         }
     }
 
-    /// Weights with the fixed batch norm folded in, packed now or before.
+    /// Weights with the fixed batch norm folded in, packed now or before, for an input of `size`.
     fn folded_weights(
         &self,
         index: usize,
         conv: &ConvNode,
+        size: (usize, usize),
         parameters: &ConvParameters,
     ) -> Result<Arc<Packed>> {
         let lock = || self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(packed) = &lock()[index] {
+        let algorithm = self.algorithm(conv, size);
+        let suits = |packed: &Packed| match packed {
+            Packed::Dense(weights) => weights.algorithm() == algorithm,
+            Packed::Depthwise(_) => true,
+        };
+        if let Some(packed) = lock()[index].as_ref().filter(|packed| suits(packed)) {
             return Ok(packed.clone());
         }
         let folded = Folded::new(parameters)?;
-        let packed = Arc::new(pack(conv, parameters, Some(folded))?);
+        let packed = Arc::new(self.pack(conv, size, parameters, Some(folded))?);
         lock()[index] = Some(packed.clone());
         Ok(packed)
+    }
+
+    /// How a dense convolution of an input of `size` is computed.
+    fn algorithm(&self, conv: &ConvNode, size: (usize, usize)) -> Algorithm {
+        let winograd = self.config.winograd == Winograd::On;
+        Algorithm::choose(&conv.dense(), size, winograd)
+    }
+
+    fn pack(
+        &self,
+        conv: &ConvNode,
+        size: (usize, usize),
+        parameters: &ConvParameters,
+        folded: Option<Folded>,
+    ) -> Result<Packed> {
+        let (scale, bias) = folded.map(|f| (f.scale, f.bias)).unzip();
+        let scale = scale.as_deref();
+        with_values(&parameters.weight, |weight| {
+            if conv.depthwise {
+                let shape = conv.per_channel();
+                Packed::Depthwise(DepthwiseWeights::pack(&shape, weight, scale, bias))
+            } else {
+                let algorithm = self.algorithm(conv, size);
+                let shape = conv.dense();
+                let packed = ForwardWeights::pack(self.isa, &shape, algorithm, weight, scale, bias);
+                Packed::Dense(packed)
+            }
+        })
     }
 }
 
@@ -379,28 +427,6 @@ impl Folded {
             inverse,
         })
     }
-}
-
-fn pack(conv: &ConvNode, parameters: &ConvParameters, folded: Option<Folded>) -> Result<Packed> {
-    let (scale, bias) = folded.map(|f| (f.scale, f.bias)).unzip();
-    with_values(&parameters.weight, |weight| {
-        if conv.depthwise {
-            let shape = conv.per_channel();
-            Packed::Depthwise(DepthwiseWeights::pack(
-                &shape,
-                weight,
-                scale.as_deref(),
-                bias,
-            ))
-        } else {
-            Packed::Dense(ForwardWeights::pack(
-                &conv.dense(),
-                weight,
-                scale.as_deref(),
-                bias,
-            ))
-        }
-    })
 }
 
 /// Calls `read` with the values of a tensor on the CPU, without copying them if it is contiguous.

@@ -1,0 +1,219 @@
+//! The gradient of the weights at the 36 points: for each, input times output gradient, summed over
+//! tiles; then G^T u G.
+
+use std::cell::Cell;
+
+use rayon::prelude::*;
+
+use super::super::buffer::{AlignedVec, Arena};
+use super::super::conv::ConvShape;
+use super::super::disjoint::Disjoint;
+use super::super::isa::{Arithmetic, Isa, Op};
+use super::super::tile::{Outer, PANEL};
+use super::super::vector::Vector;
+use super::super::weight_gradient::gradient_len;
+use super::tiles::{Gather, GatherGradient, Layout, Tiling};
+use super::transform::{FilterGradient, IN, Map, POINTS};
+
+/// Values of the points of input and output gradient of the tiles that are summed in one go; they
+/// are meant to stay in the L3 cache.
+const BLOCK_LEN: usize = 5 << 20;
+/// Tiles that one task brings to the points.
+const TASK_TILES: usize = 16;
+
+thread_local! {
+    /// The gradient of a block of filters at the points, and where its inputs lie.
+    static SCRATCH: Cell<(AlignedVec, Vec<*const f32>)> = Cell::default();
+}
+
+/// The gradient in the order of [`super::super::weight_gradient`], bias included: `gradient`
+/// (`gradient_len` values, whatever they hold).
+///
+/// # Panics
+/// If a slice does not have the length that the shapes ask for.
+pub fn weight_gradient(
+    isa: Isa,
+    shape: &ConvShape,
+    dims: (usize, usize, usize),
+    input: &[f32],
+    output_gradient: &[f32],
+    arena: &Arena,
+    gradient: &mut [f32],
+) {
+    let tiling = Tiling::new(shape, dims);
+    let (depth, columns) = (shape.in_channels, shape.out_channels);
+    assert_eq!(gradient.len(), gradient_len(shape));
+    let stride = columns.next_multiple_of(PANEL);
+    gradient.fill(0.0);
+    let tiles = tiling.count();
+    let most = BLOCK_LEN / (POINTS * (depth.next_multiple_of(PANEL) + stride));
+    let blocks = tiles.div_ceil(most.max(TASK_TILES)).max(1);
+    for block in 0..blocks {
+        let range = tiles * block / blocks..tiles * (block + 1) / blocks;
+        let from = Layout::panels(range.len(), depth);
+        let to = Layout::panels(range.len(), columns);
+        let mut seen = arena.take(from.len());
+        let mut made = arena.take(to.len());
+        let tasks = range.len().div_ceil(TASK_TILES);
+        let mut sums = vec![0.0f32; tasks * columns];
+        {
+            let (seen, made) = (Disjoint::new(&mut seen), Disjoint::new(&mut made));
+            sums.par_chunks_mut(columns.max(1))
+                .enumerate()
+                .for_each(|(task, sums)| {
+                    let first = range.len() * task / tasks;
+                    let end = range.len() * (task + 1) / tasks;
+                    let tiles = range.start + first..range.start + end;
+                    let gather = Gather {
+                        tiling: &tiling,
+                        source: input,
+                        channels: depth,
+                        tiles: tiles.clone(),
+                        layout: from,
+                        first,
+                        points: seen.start(),
+                    };
+                    let gather_gradient = GatherGradient {
+                        tiling: &tiling,
+                        gradient: output_gradient,
+                        channels: columns,
+                        tiles,
+                        layout: to,
+                        first,
+                        points: made.start(),
+                        sums,
+                    };
+                    // SAFETY: the layouts are made for all tiles of the block, the buffers have
+                    // their lengths, and the tiles of the tasks differ.
+                    unsafe {
+                        gather.run(isa);
+                        gather_gradient.run(isa);
+                    }
+                });
+        }
+        let bias = &mut gradient[shape.depth() * stride..][..columns];
+        for sums in sums.chunks_exact(columns.max(1)) {
+            for (bias, sum) in bias.iter_mut().zip(sums) {
+                *bias += sum;
+            }
+        }
+        let shared = Disjoint::new(&mut *gradient);
+        let (across, down) = (columns.div_ceil(PANEL), depth.div_ceil(PANEL));
+        (0..across * down).into_par_iter().for_each(|task| {
+            let part = Part {
+                isa,
+                tiles: range.len(),
+                depth,
+                rows: task / across,
+                panel: task % across,
+            };
+            part.run((&seen, from), (&made, to), &shared, stride);
+        });
+    }
+}
+
+/// The filters from a block of input channels to a panel of output channels.
+#[derive(Clone, Copy)]
+struct Part {
+    isa: Isa,
+    tiles: usize,
+    depth: usize,
+    /// Which block of input channels.
+    rows: usize,
+    /// Which panel of output channels.
+    panel: usize,
+}
+
+impl Part {
+    fn run(
+        self,
+        (seen, from): (&[f32], Layout),
+        (made, to): (&[f32], Layout),
+        gradient: &Disjoint,
+        stride: usize,
+    ) {
+        let first = self.rows * PANEL;
+        let rows = (self.depth - first).min(PANEL);
+        let (mut points, mut pixels) = SCRATCH.take();
+        points.resize(POINTS * PANEL * PANEL);
+        points.fill(0.0);
+        for point in 0..POINTS {
+            let start = point * from.point + self.rows * from.block;
+            let seen = &seen[start..start + self.tiles * PANEL];
+            pixels.clear();
+            pixels.extend(seen.chunks_exact(PANEL).map(<[f32]>::as_ptr));
+            let start = point * to.point + self.panel * to.block;
+            let outer = Outer {
+                pixels: &pixels,
+                from: 0,
+                rows,
+                columns: &made[start..start + self.tiles * PANEL],
+                gradient: points[point * PANEL * PANEL..].as_mut_ptr(),
+                stride: PANEL,
+                wanted: PANEL,
+            };
+            // SAFETY: the pointers come from slices of PANEL values, at least `rows`; the gradient
+            // has PANEL rows of PANEL values at each point, and belongs to this call alone.
+            unsafe { outer.run(self.isa) };
+        }
+        for row in 0..rows {
+            let lines = std::array::from_fn(|tap| {
+                let at = (tap * self.depth + first + row) * stride + self.panel * PANEL;
+                // SAFETY: this panel of these rows belongs to this task, the taps' rows differ,
+                // and the range ends before the next panel begins.
+                unsafe { gradient.range(at, PANEL) }
+            });
+            self.isa.run(AddFilters {
+                points: &points,
+                row,
+                lines,
+            });
+        }
+        SCRATCH.set((points, pixels));
+    }
+}
+
+/// Adds G^T u G for the filters of one input channel to a panel of output channels.
+struct AddFilters<'a> {
+    /// `[POINTS][PANEL][PANEL]`
+    points: &'a [f32],
+    /// The input channel's place in it.
+    row: usize,
+    /// By tap: `PANEL` values.
+    lines: [&'a mut [f32]; 9],
+}
+
+impl Op for AddFilters<'_> {
+    type Output = ();
+    #[allow(clippy::needless_range_loop)]
+    #[inline(always)]
+    fn run<R: Arithmetic>(self) {
+        assert!(self.row < PANEL && self.points.len() == POINTS * PANEL * PANEL);
+        for line in &self.lines {
+            assert_eq!(line.len(), PANEL);
+        }
+        for lane in (0..PANEL).step_by(R::Vector::LANES) {
+            let mut points = [[R::Vector::splat(0.0); IN]; IN];
+            for i in 0..IN {
+                for j in 0..IN {
+                    let at = ((i * IN + j) * PANEL + self.row) * PANEL + lane;
+                    // SAFETY: a whole register of a row of PANEL values, by the assertion.
+                    points[i][j] =
+                        unsafe { R::Vector::load(self.points.as_ptr().add(at), R::Vector::LANES) };
+                }
+            }
+            let filter = FilterGradient::square(&points);
+            for i in 0..3 {
+                for j in 0..3 {
+                    let line = self.lines[3 * i + j].as_mut_ptr();
+                    // SAFETY: a whole register of PANEL values, by the assertion.
+                    unsafe {
+                        let place = line.add(lane);
+                        let sum = filter[i][j].add(R::Vector::load(place, R::Vector::LANES));
+                        sum.store(place, R::Vector::LANES);
+                    }
+                }
+            }
+        }
+    }
+}

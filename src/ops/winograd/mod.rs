@@ -1,0 +1,280 @@
+//! 3x3 convolution of stride 1 by Winograd's minimal filtering: 36 products for 4 x 4 outputs where
+//! the direct sum takes 144.
+//!
+//! A task takes a few tiles of the picture, brings what they see to the 36 points, multiplies each
+//! point's matrix `[tiles][channels]` with that point's weights, and brings the products back to
+//! pixels, with the same epilogue as the direct kernel. A tile's result does not depend on which
+//! others are computed with it.
+
+mod gradient;
+mod tiles;
+mod transform;
+
+use std::cell::Cell;
+
+use rayon::prelude::*;
+
+use super::buffer::AlignedVec;
+use super::conv::ConvShape;
+use super::correlate::{Addend, Epilogue};
+use super::disjoint::Disjoint;
+use super::isa::{Arithmetic, Isa, Op};
+use super::tile::{MAX_ROWS, PANEL, Product};
+use super::vector::Vector;
+use tiles::{Finish, Gather, Layout};
+use transform::{Filter, IN, Map, POINTS};
+
+pub use gradient::weight_gradient;
+pub use tiles::Tiling;
+
+/// Values of the points of a task's tiles (before and after the product), which are meant to stay
+/// in the L2 cache.
+const TASK_LEN: usize = 192 * 1024;
+/// Tiles of a task, at least: the weights are worth loading.
+const TASK_TILES: usize = 28;
+/// Channels from which there are so many weights that tasks need more tiles.
+const DEEP: usize = 512;
+/// Tiles of a task in deep layers, at least.
+const DEEP_TILES: usize = 64;
+/// Weights (in values) of a group of panels, which stay in L2 while rows of tiles pass over them.
+const GROUP_LEN: usize = 64 * 1024;
+
+/// Whether the points save enough work for an input of `height` x `width`: tiles that hang over the
+/// border compute outputs that nobody wants.
+pub fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
+    let (rows, columns) = (shape.output_size(height), shape.output_size(width));
+    let tiles = rows.div_ceil(transform::OUT) * columns.div_ceil(transform::OUT);
+    let direct = 9 * rows * columns;
+    (shape.kernel, shape.stride) == (3, 1)
+        && shape.padding <= 2
+        && shape.in_channels.min(shape.out_channels) >= 32
+        && direct >= 2 * POINTS * tiles
+}
+
+/// Filters at the 36 points: `[columns / PANEL][POINTS][depth][PANEL]`, the last panel filled up
+/// with zeros.
+#[derive(Debug)]
+pub struct PointWeights {
+    data: AlignedVec,
+    depth: usize,
+    columns: usize,
+}
+
+impl PointWeights {
+    /// Transforms the filters of a convolution; `filter(column, row)` is the 3x3 filter from
+    /// input channel `row` to output channel `column`, whose taps run backwards if `turned`.
+    pub fn pack<'a>(
+        isa: Isa,
+        (depth, columns): (usize, usize),
+        turned: bool,
+        filter: impl Fn(usize, usize) -> (&'a [f32], f32) + Sync,
+    ) -> Self {
+        let mut data = AlignedVec::zeros(columns.div_ceil(PANEL) * POINTS * depth * PANEL);
+        data.par_chunks_mut((POINTS * depth * PANEL).max(1))
+            .enumerate()
+            .for_each(|(panel, chunk)| {
+                let first = panel * PANEL;
+                let wanted = (columns - first).min(PANEL);
+                for row in 0..depth {
+                    let mut taps = [[0.0f32; PANEL]; 9];
+                    for column in 0..wanted {
+                        let (filter, scale) = filter(first + column, row);
+                        for (tap, value) in filter.iter().enumerate() {
+                            let tap = if turned { 8 - tap } else { tap };
+                            taps[tap][column] = value * scale;
+                        }
+                    }
+                    isa.run(PackRow {
+                        taps: &taps,
+                        row,
+                        depth,
+                        panel: chunk,
+                    });
+                }
+            });
+        PointWeights {
+            data,
+            depth,
+            columns,
+        }
+    }
+}
+
+/// Transforms the filters of one input channel to a panel of output channels: G g G^T.
+struct PackRow<'a> {
+    taps: &'a [[f32; PANEL]; 9],
+    row: usize,
+    depth: usize,
+    panel: &'a mut [f32],
+}
+
+impl Op for PackRow<'_> {
+    type Output = ();
+    #[allow(clippy::needless_range_loop)]
+    #[inline(always)]
+    fn run<R: Arithmetic>(self) {
+        assert_eq!(self.panel.len(), POINTS * self.depth * PANEL);
+        assert!(self.row < self.depth);
+        for lane in (0..PANEL).step_by(R::Vector::LANES) {
+            let mut filter = [[R::Vector::splat(0.0); 3]; 3];
+            for i in 0..3 {
+                for j in 0..3 {
+                    let taps = self.taps[3 * i + j].as_ptr();
+                    // SAFETY: whole registers of a row of PANEL values.
+                    filter[i][j] = unsafe { R::Vector::load(taps.add(lane), R::Vector::LANES) };
+                }
+            }
+            let values = Filter::square(&filter);
+            for i in 0..IN {
+                for j in 0..IN {
+                    let at = ((i * IN + j) * self.depth + self.row) * PANEL + lane;
+                    // SAFETY: a whole register inside of the panel, by the assertions above.
+                    unsafe {
+                        let place = self.panel.as_mut_ptr().add(at);
+                        values[i][j].store(place, R::Vector::LANES);
+                    }
+                }
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// The points of a task's tiles before and after the product; taken while in use.
+    static SCRATCH: Cell<(AlignedVec, AlignedVec)> = Cell::default();
+}
+
+/// Slides a 3x3 window over `source` (`weights.depth` channels), multiplies what it sees with
+/// `weights` and writes the results to `destination` (`weights.columns` channels).
+///
+/// # Panics
+/// If a slice does not have the length that the tiling asks for.
+pub fn correlate(
+    isa: Isa,
+    tiling: &Tiling,
+    source: &[f32],
+    weights: &PointWeights,
+    destination: &mut [f32],
+    epilogue: &Epilogue,
+) {
+    let (depth, columns) = (weights.depth, weights.columns);
+    let len = tiling.result_pixels() * columns;
+    assert_eq!(source.len(), tiling.source_pixels() * depth);
+    assert_eq!(destination.len(), len);
+    assert!(epilogue.bias.is_none_or(|bias| bias.len() == columns));
+    assert!(epilogue.mask.is_none_or(|(mask, _)| mask.len() == len));
+    if let Addend::Tensor(addend) = epilogue.addend {
+        assert_eq!(addend.len(), len);
+    }
+    let tiles = tiling.count();
+    let least = if depth.max(columns) >= DEEP {
+        DEEP_TILES
+    } else {
+        TASK_TILES
+    };
+    let most = (TASK_LEN / (POINTS * (depth + columns)).max(1)).max(least);
+    // Small problems are cut for more cores.
+    let tasks = tiles.div_ceil(most).max(tiles.div_ceil(TASK_TILES).min(2));
+    let shared = Disjoint::new(destination);
+    (0..tasks).into_par_iter().for_each(|task| {
+        let range = tiles * task / tasks..tiles * (task + 1) / tasks;
+        let (mut seen, mut products) = SCRATCH.take();
+        let from = Layout::rows(range.len(), depth);
+        let to = Layout::rows(range.len(), columns);
+        seen.resize(from.len());
+        products.resize(to.len());
+        let gather = Gather {
+            tiling,
+            source,
+            channels: depth,
+            tiles: range.clone(),
+            layout: from,
+            first: 0,
+            points: seen.as_mut_ptr(),
+        };
+        // SAFETY: the buffer has the layout's length and belongs to this task.
+        unsafe { gather.run(isa) };
+        multiply(
+            isa,
+            range.len(),
+            (&seen, from),
+            weights,
+            (&mut products, to),
+        );
+        let null = std::ptr::null();
+        let (mask, mask_activation) = epilogue.mask.unzip();
+        let finish = Finish {
+            tiling,
+            channels: columns,
+            tiles: range,
+            layout: to,
+            points: &products,
+            destination: shared.start(),
+            bias: epilogue.bias,
+            addend: match epilogue.addend {
+                Addend::None => null,
+                Addend::Tensor(tensor) => tensor.as_ptr(),
+                Addend::Destination => shared.start().cast_const(),
+            },
+            activation: epilogue.activation,
+            mask: mask.map_or(null, <[f32]>::as_ptr),
+            mask_activation: mask_activation.unwrap_or(super::Activation::None),
+        };
+        // SAFETY: destination, addend and mask have the length of the results, as asserted above;
+        // a pixel belongs to one tile and a tile to one task.
+        unsafe { finish.run(isa) };
+        SCRATCH.set((seen, products));
+    });
+}
+
+/// The product of every point's matrix with its weights.
+fn multiply(
+    isa: Isa,
+    tiles: usize,
+    (seen, from): (&[f32], Layout),
+    weights: &PointWeights,
+    (products, to): (&mut [f32], Layout),
+) {
+    let (depth, columns) = (weights.depth, weights.columns);
+    assert_eq!((seen.len(), products.len()), (from.len(), to.len()));
+    let panels = columns.div_ceil(PANEL);
+    let group = (GROUP_LEN / (depth * PANEL).max(1)).max(1);
+    let parts = tiles.div_ceil(isa.rows());
+    for point in 0..POINTS {
+        for first in (0..panels).step_by(group) {
+            for part in 0..parts {
+                // Of equal size, so that no last one is nearly empty.
+                let rows = tiles * part / parts..tiles * (part + 1) / parts;
+                let mut pointers = [std::ptr::null(); MAX_ROWS];
+                let mut offsets = [0; MAX_ROWS];
+                for (place, tile) in rows.clone().enumerate() {
+                    pointers[place] =
+                        seen[point * from.point + tile * from.tile..][..depth].as_ptr();
+                    offsets[place] = point * to.point + tile * to.tile;
+                }
+                let product = Product {
+                    pointers: pointers.as_ptr(),
+                    rows: rows.len(),
+                    taps: 1,
+                    run: depth,
+                    weights: weights.data[point * depth * PANEL..].as_ptr(),
+                    panel_stride: POINTS * depth * PANEL,
+                    panels: first..(first + group).min(panels),
+                    // The rows of the products are filled up to whole panels.
+                    columns: panels * PANEL,
+                    destination: products.as_mut_ptr(),
+                    offsets,
+                    bias: std::ptr::null(),
+                    addend: std::ptr::null(),
+                    activation: super::Activation::None,
+                    mask: std::ptr::null(),
+                    mask_activation: super::Activation::None,
+                };
+                // SAFETY: the pointers come from slices of `depth` values; a row of the products
+                // has `panels` whole panels by its layout, and they belong to this call alone; the
+                // weights hold a panel of every point for each of the panels.
+                unsafe { product.run(isa) };
+            }
+        }
+    }
+}

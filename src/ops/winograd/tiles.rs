@@ -1,0 +1,392 @@
+//! How a picture is covered with tiles, and the passes between pictures and tiles.
+
+use std::ops::Range;
+
+use super::super::conv::ConvShape;
+use super::super::elementwise::Activation;
+use super::super::isa::{Arithmetic, Isa, Op};
+use super::super::tile::{PANEL, finish_value};
+use super::super::vector::Vector;
+use super::transform::{IN, Input, Map, OUT, Output, OutputGradient, POINTS};
+
+/// A batch of pictures under a 3x3 window of stride 1, cut into tiles of 4 x 4 outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Tiling {
+    /// Pictures.
+    pub batch: usize,
+    /// Rows of a source picture.
+    pub height: usize,
+    /// Columns of a source picture.
+    pub width: usize,
+    /// Rows and columns of zeros around a source picture.
+    pub padding: usize,
+    /// Rows of a result.
+    pub rows: usize,
+    /// Columns of a result.
+    pub columns: usize,
+}
+
+/// Where a tile lies: picture, first output row, first output column.
+type Place = (usize, usize, usize);
+
+impl Tiling {
+    /// The tiles of a forward pass.
+    pub fn new(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
+        Tiling {
+            batch,
+            height,
+            width,
+            padding: shape.padding,
+            rows: shape.output_size(height),
+            columns: shape.output_size(width),
+        }
+    }
+
+    /// The tiles of the gradient of the input: the window runs over the output's gradient.
+    pub fn transposed(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
+        Tiling {
+            batch,
+            height: shape.output_size(height),
+            width: shape.output_size(width),
+            padding: 2 - shape.padding,
+            rows: height,
+            columns: width,
+        }
+    }
+
+    /// Number of tiles.
+    pub fn count(&self) -> usize {
+        self.batch * self.rows.div_ceil(OUT) * self.columns.div_ceil(OUT)
+    }
+
+    /// Pixels of the sources.
+    pub fn source_pixels(&self) -> usize {
+        self.batch * self.height * self.width
+    }
+
+    /// Pixels of the results.
+    pub fn result_pixels(&self) -> usize {
+        self.batch * self.rows * self.columns
+    }
+
+    fn place(&self, tile: usize) -> Place {
+        let across = self.columns.div_ceil(OUT);
+        let picture = self.rows.div_ceil(OUT) * across;
+        let rest = tile % picture;
+        (tile / picture, rest / across * OUT, rest % across * OUT)
+    }
+
+    /// The source pixel in row `i` and column `j` of what the tile sees, unless it is padding.
+    #[inline(always)]
+    fn seen(&self, (n, y, x): Place, i: usize, j: usize) -> Option<usize> {
+        let y = (y + i).wrapping_sub(self.padding);
+        let x = (x + j).wrapping_sub(self.padding);
+        (y < self.height && x < self.width).then(|| (n * self.height + y) * self.width + x)
+    }
+
+    /// The result pixel in row `i` and column `j` of the tile, unless it lies outside.
+    #[inline(always)]
+    fn made(&self, (n, y, x): Place, i: usize, j: usize) -> Option<usize> {
+        (y + i < self.rows && x + j < self.columns)
+            .then(|| (n * self.rows + y + i) * self.columns + x + j)
+    }
+}
+
+/// Where the values of a set of tiles lie: channels in blocks of a panel's width, 36 points.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// Values from one tile to the next.
+    pub tile: usize,
+    /// Values from one block of channels to the next.
+    pub block: usize,
+    /// Values from one point to the next.
+    pub point: usize,
+}
+
+impl Layout {
+    /// All channels of a tile side by side: rows of a matrix.
+    pub fn rows(tiles: usize, channels: usize) -> Self {
+        let width = channels.next_multiple_of(PANEL);
+        Layout {
+            tile: width,
+            block: PANEL,
+            // One cache line more, lest all points fall into the same set of the cache.
+            point: tiles * width + 16,
+        }
+    }
+
+    /// All tiles of a block of channels side by side: panels of a matrix.
+    pub fn panels(tiles: usize, channels: usize) -> Self {
+        Layout {
+            tile: PANEL,
+            block: tiles * PANEL,
+            point: tiles * channels.next_multiple_of(PANEL) + 16,
+        }
+    }
+
+    /// Values in all.
+    pub fn len(&self) -> usize {
+        POINTS * self.point
+    }
+}
+
+/// Brings what a range of tiles sees to the points: B^T d B.
+pub struct Gather<'a> {
+    pub tiling: &'a Tiling,
+    pub source: &'a [f32],
+    pub channels: usize,
+    pub tiles: Range<usize>,
+    pub layout: Layout,
+    /// Number of the first of the tiles in `points`.
+    pub first: usize,
+    /// `layout.len()` values, of which those of the tiles are written. Channels are filled up with
+    /// zeros to whole registers.
+    pub points: *mut f32,
+}
+
+impl Gather<'_> {
+    /// See [`Op::run`].
+    ///
+    /// # Safety
+    /// `points` must be valid for `layout.len()` values, the layout be made for at least
+    /// `first + tiles.len()` tiles of `channels`, and no other thread may access theirs.
+    pub unsafe fn run(self, isa: Isa) {
+        isa.run(self);
+    }
+}
+
+impl Op for Gather<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<R: Arithmetic>(self) {
+        let zeros = vec![0.0; self.channels];
+        assert_eq!(
+            self.source.len(),
+            self.tiling.source_pixels() * self.channels
+        );
+        for (index, tile) in self.tiles.clone().enumerate() {
+            let place = self.tiling.place(tile);
+            let mut seen = [[zeros.as_ptr(); IN]; IN];
+            for (i, row) in seen.iter_mut().enumerate() {
+                for (j, pixel) in row.iter_mut().enumerate() {
+                    if let Some(at) = self.tiling.seen(place, i, j) {
+                        *pixel = self.source[at * self.channels..][..self.channels].as_ptr();
+                    }
+                }
+            }
+            let start = (self.first + index) * self.layout.tile;
+            // SAFETY: every pointer is that of a slice of `channels` values.
+            unsafe {
+                to_points::<R::Vector, IN, Input>(
+                    &seen,
+                    self.channels,
+                    self.layout,
+                    self.points.wrapping_add(start),
+                );
+            }
+        }
+    }
+}
+
+/// Brings the gradient of the results of a range of tiles to the points: A dY A^T.
+pub struct GatherGradient<'a> {
+    pub tiling: &'a Tiling,
+    pub gradient: &'a [f32],
+    pub channels: usize,
+    pub tiles: Range<usize>,
+    pub layout: Layout,
+    /// Number of the first of the tiles in `points`.
+    pub first: usize,
+    /// As in [`Gather`].
+    pub points: *mut f32,
+    /// `channels` sums over the pixels.
+    pub sums: &'a mut [f32],
+}
+
+impl GatherGradient<'_> {
+    /// See [`Op::run`].
+    ///
+    /// # Safety
+    /// `points` must be valid for `layout.len()` values, the layout be made for at least
+    /// `first + tiles.len()` tiles of `channels`, and no other thread may access theirs.
+    pub unsafe fn run(self, isa: Isa) {
+        isa.run(self);
+    }
+}
+
+impl Op for GatherGradient<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<R: Arithmetic>(self) {
+        let zeros = vec![0.0; self.channels];
+        assert_eq!(
+            self.gradient.len(),
+            self.tiling.result_pixels() * self.channels
+        );
+        for (index, tile) in self.tiles.clone().enumerate() {
+            let place = self.tiling.place(tile);
+            let mut made = [[zeros.as_ptr(); OUT]; OUT];
+            for (i, row) in made.iter_mut().enumerate() {
+                for (j, pixel) in row.iter_mut().enumerate() {
+                    if let Some(at) = self.tiling.made(place, i, j) {
+                        let values = &self.gradient[at * self.channels..][..self.channels];
+                        for (sum, value) in self.sums.iter_mut().zip(values) {
+                            *sum += value;
+                        }
+                        *pixel = values.as_ptr();
+                    }
+                }
+            }
+            let start = (self.first + index) * self.layout.tile;
+            // SAFETY: every pointer is that of a slice of `channels` values.
+            unsafe {
+                to_points::<R::Vector, OUT, OutputGradient>(
+                    &made,
+                    self.channels,
+                    self.layout,
+                    self.points.wrapping_add(start),
+                );
+            }
+        }
+    }
+}
+
+/// Maps the pixels of one tile to the points.
+///
+/// # Safety
+/// The pointers must be valid for reading `channels` values; `points` must be valid for writing
+/// a tile's values in the layout, `channels` filled up to whole registers.
+#[allow(clippy::needless_range_loop)]
+#[inline(always)]
+unsafe fn to_points<V: Vector, const I: usize, M: Map<I, IN>>(
+    pixels: &[[*const f32; I]; I],
+    channels: usize,
+    layout: Layout,
+    points: *mut f32,
+) {
+    for channel in (0..channels).step_by(V::LANES) {
+        let mut values = [[V::splat(0.0); I]; I];
+        for i in 0..I {
+            for j in 0..I {
+                // SAFETY: at most `channels - channel` values from there.
+                values[i][j] = unsafe { V::load(pixels[i][j].add(channel), channels - channel) };
+            }
+        }
+        let values = M::square(&values);
+        let start = channel / PANEL * layout.block + channel % PANEL;
+        for i in 0..IN {
+            for j in 0..IN {
+                // SAFETY: a whole register, by the caller's promise.
+                unsafe {
+                    let place = points.add(start + (i * IN + j) * layout.point);
+                    values[i][j].store(place, V::LANES);
+                }
+            }
+        }
+    }
+}
+
+/// Brings products back to pixels, A^T m A, with the epilogue of the direct kernel.
+pub struct Finish<'a> {
+    pub tiling: &'a Tiling,
+    pub channels: usize,
+    pub tiles: Range<usize>,
+    pub layout: Layout,
+    /// `layout.len()` products, those of the first of the tiles first.
+    pub points: &'a [f32],
+    /// `[batch, rows, columns, channels]`.
+    pub destination: *mut f32,
+    /// `channels` values.
+    pub bias: Option<&'a [f32]>,
+    /// A tensor of the destination's shape (it may be the destination), or null.
+    pub addend: *const f32,
+    /// Applied after both.
+    pub activation: Activation,
+    /// A tensor of the destination's shape, or null.
+    pub mask: *const f32,
+    /// The activation whose output the mask is.
+    pub mask_activation: Activation,
+}
+
+impl Finish<'_> {
+    /// See [`Op::run`].
+    ///
+    /// # Safety
+    /// The pointers must be valid as the fields say, and no other thread may access the pixels of
+    /// the tiles in the destination.
+    pub unsafe fn run(self, isa: Isa) {
+        assert_eq!(self.points.len(), self.layout.len());
+        assert!(self.tiles.len() * self.layout.tile <= self.layout.point);
+        assert!(self.layout.tile >= self.channels.next_multiple_of(PANEL));
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.channels));
+        isa.run(self);
+    }
+}
+
+impl Op for Finish<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<R: Arithmetic>(self) {
+        // SAFETY: handed on to the caller of `Finish::run`.
+        unsafe {
+            match (self.addend.is_null(), self.mask.is_null()) {
+                (true, true) => from_points::<R::Vector, false, false>(&self),
+                (false, true) => from_points::<R::Vector, true, false>(&self),
+                (true, false) => from_points::<R::Vector, false, true>(&self),
+                (false, false) => from_points::<R::Vector, true, true>(&self),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// See [`Finish::run`].
+#[allow(clippy::needless_range_loop)]
+#[inline(always)]
+unsafe fn from_points<V: Vector, const ADDEND: bool, const MASK: bool>(t: &Finish) {
+    for (index, tile) in t.tiles.clone().enumerate() {
+        let place = t.tiling.place(tile);
+        let mut made = [[None; OUT]; OUT];
+        for (i, row) in made.iter_mut().enumerate() {
+            for (j, pixel) in row.iter_mut().enumerate() {
+                *pixel = t.tiling.made(place, i, j).map(|at| at * t.channels);
+            }
+        }
+        for channel in (0..t.channels).step_by(V::LANES) {
+            let count = t.channels - channel;
+            let start = index * t.layout.tile + channel;
+            let mut values = [[V::splat(0.0); IN]; IN];
+            for i in 0..IN {
+                for j in 0..IN {
+                    let at = start + (i * IN + j) * t.layout.point;
+                    // SAFETY: a tile has whole registers of values, by the assertions in `run`.
+                    values[i][j] = unsafe { V::load(t.points.as_ptr().add(at), V::LANES) };
+                }
+            }
+            let values = Output::square(&values);
+            let bias = match t.bias {
+                // SAFETY: it has `channels` values.
+                Some(bias) => unsafe { V::load(bias.as_ptr().add(channel), count) },
+                None => V::splat(0.0),
+            };
+            for i in 0..OUT {
+                for j in 0..OUT {
+                    let Some(pixel) = made[i][j] else {
+                        continue;
+                    };
+                    let at = pixel + channel;
+                    // SAFETY: at most `channels - channel` values of a pixel of the tensors.
+                    unsafe {
+                        let value = finish_value::<V, ADDEND, MASK>(
+                            values[i][j].add(bias),
+                            (t.addend.wrapping_add(at), t.activation),
+                            (t.mask.wrapping_add(at), t.mask_activation),
+                            count,
+                        );
+                        value.store(t.destination.add(at), count);
+                    }
+                }
+            }
+        }
+    }
+}
