@@ -194,8 +194,9 @@ fn table(layers: &[Layer], batch: usize, winograd: bool) {
             let weight = values(shape.weight_len());
             let bias = Some(vec![0.1; shape.out_channels]);
             let algorithm = Algorithm::choose(&shape, (size, size), winograd);
-            let packed = ForwardWeights::pack(isa, &shape, algorithm, &weight, None, bias);
-            let transposed = BackwardWeights::pack(isa, &shape, algorithm, &weight, None);
+            let packed =
+                ForwardWeights::pack((isa, &arena), &shape, algorithm, &weight, None, bias);
+            let transposed = BackwardWeights::pack((isa, &arena), &shape, algorithm, &weight, None);
             [
                 seconds(|| {
                     conv::forward(isa, &shape, dims, &input, &packed, None, relu, &mut output)

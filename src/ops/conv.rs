@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use super::buffer::AlignedVec;
+use super::buffer::{AlignedVec, Arena};
 use super::correlate::{Addend, Epilogue, Panels, Scatter, correlate};
 use super::elementwise::Activation;
 use super::isa::Isa;
@@ -115,7 +115,7 @@ impl ForwardWeights {
     /// # Panics
     /// If a length does not fit the shape.
     pub fn pack(
-        isa: Isa,
+        (isa, arena): (Isa, &Arena),
         shape: &ConvShape,
         algorithm: Algorithm,
         weight: &[f32],
@@ -124,22 +124,33 @@ impl ForwardWeights {
     ) -> Self {
         assert_eq!(weight.len(), shape.weight_len());
         let packed = match algorithm {
-            Algorithm::Direct => Forward::Direct(Self::pack_direct(shape, weight, scale)),
+            Algorithm::Direct => Forward::Direct(Self::pack_direct(arena, shape, weight, scale)),
             Algorithm::Winograd => {
                 let size = (shape.in_channels, shape.out_channels);
-                Forward::Winograd(PointWeights::pack(isa, size, false, |out, channel| {
-                    let filter = &weight[(out * size.0 + channel) * 9..][..9];
-                    (filter, scale.map_or(1.0, |scale| scale[out]))
-                }))
+                Forward::Winograd(PointWeights::pack(
+                    isa,
+                    arena,
+                    size,
+                    false,
+                    |out, channel| {
+                        let filter = &weight[(out * size.0 + channel) * 9..][..9];
+                        (filter, scale.map_or(1.0, |scale| scale[out]))
+                    },
+                ))
             }
         };
         ForwardWeights { packed, bias }
     }
 
-    fn pack_direct(shape: &ConvShape, weight: &[f32], scale: Option<&[f32]>) -> Panels {
+    fn pack_direct(
+        arena: &Arena,
+        shape: &ConvShape,
+        weight: &[f32],
+        scale: Option<&[f32]>,
+    ) -> Panels {
         let (channels, area) = (shape.in_channels, shape.kernel * shape.kernel);
         let depth = shape.depth();
-        Panels::pack(depth, shape.out_channels, |outs, panel| {
+        Panels::pack(arena, depth, shape.out_channels, |outs, panel| {
             // The values of all filters at one place lie together in the panel: the filters are
             // read side by side.
             let scales = outs
@@ -311,7 +322,7 @@ impl BackwardWeights {
     /// # Panics
     /// If a length does not fit the shape.
     pub fn pack(
-        isa: Isa,
+        (isa, arena): (Isa, &Arena),
         shape: &ConvShape,
         algorithm: Algorithm,
         weight: &[f32],
@@ -319,18 +330,25 @@ impl BackwardWeights {
     ) -> Self {
         assert_eq!(weight.len(), shape.weight_len());
         BackwardWeights(match algorithm {
-            Algorithm::Direct => Backward::Direct(Self::pack_direct(shape, weight, scale)),
+            Algorithm::Direct => Backward::Direct(Self::pack_direct(arena, shape, weight, scale)),
             Algorithm::Winograd => {
                 let size = (shape.out_channels, shape.in_channels);
-                Backward::Winograd(PointWeights::pack(isa, size, true, |channel, out| {
-                    let filter = &weight[(out * size.1 + channel) * 9..][..9];
-                    (filter, scale.map_or(1.0, |scale| scale[out]))
-                }))
+                Backward::Winograd(PointWeights::pack(
+                    isa,
+                    arena,
+                    size,
+                    true,
+                    |channel, out| {
+                        let filter = &weight[(out * size.1 + channel) * 9..][..9];
+                        (filter, scale.map_or(1.0, |scale| scale[out]))
+                    },
+                ))
             }
         })
     }
 
     fn pack_direct(
+        arena: &Arena,
         shape: &ConvShape,
         weight: &[f32],
         scale: Option<&[f32]>,
@@ -340,7 +358,7 @@ impl BackwardWeights {
         for y in (0..shape.stride).map(|r| Class::new(shape, r)) {
             for x in (0..shape.stride).map(|r| Class::new(shape, r)) {
                 let depth = y.count * x.count * shape.out_channels;
-                let panels = Panels::pack(depth, shape.in_channels, |channels, panel| {
+                let panels = Panels::pack(arena, depth, shape.in_channels, |channels, panel| {
                     for out in 0..shape.out_channels {
                         let scale = scale.map_or(1.0, |scale| scale[out]);
                         let start = (out * shape.in_channels + channels.start) * area;

@@ -140,10 +140,11 @@ fn check_dense_by(
         })
         .collect();
 
+    let arena = Arena::new();
     for isa in Isa::available() {
         let name = isa.name();
         let packed = ForwardWeights::pack(
-            isa,
+            (isa, &arena),
             &shape,
             algorithm,
             &weight,
@@ -164,7 +165,7 @@ fn check_dense_by(
         );
         assert_close(&format!("{name} output"), &found, &output);
 
-        let packed = BackwardWeights::pack(isa, &shape, algorithm, &weight, Some(&scale));
+        let packed = BackwardWeights::pack((isa, &arena), &shape, algorithm, &weight, Some(&scale));
         let mut found = other.clone();
         let mask = Some((input.as_slice(), relu));
         input_gradient(
@@ -172,7 +173,6 @@ fn check_dense_by(
         );
         assert_close(&format!("{name} input gradient"), &found, &input_expected);
 
-        let arena = Arena::new();
         let parts = weight_gradient(isa, &shape, algorithm, dims, &input, &gradient, &arena)
             .unpack(isa, &weight, Some(&scale));
         assert_close(

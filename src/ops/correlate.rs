@@ -7,10 +7,11 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::slice::from_raw_parts;
 
 use rayon::prelude::*;
 
-use super::buffer::AlignedVec;
+use super::buffer::{AlignedVec, Arena, Buffer};
 use super::disjoint::Disjoint;
 use super::elementwise::Activation;
 use super::isa::Isa;
@@ -24,29 +25,37 @@ const GROUP_LEN: usize = 128 * 1024;
 const TASK_TILES: usize = 16;
 /// A problem is cut into at least so many tasks, if it is large enough.
 const TASKS: usize = 8;
+/// Values of a memory page.
+const PAGE: usize = 1024;
+/// Values of a cache line.
+const LINE: usize = 16;
 
 /// Weights packed as `[columns / PANEL][depth][PANEL]`, the last panel filled up with zeros.
 #[derive(Debug)]
 pub struct Panels {
-    data: AlignedVec,
+    data: Buffer,
     depth: usize,
     columns: usize,
 }
 
 impl Panels {
     /// Packs a `depth` x `columns` matrix; `fill(columns, panel)` writes the values of a range of
-    /// columns into a panel `[depth][PANEL]` of zeros.
+    /// columns into a panel `[depth][PANEL]`.
     pub fn pack(
+        arena: &Arena,
         depth: usize,
         columns: usize,
         fill: impl Fn(Range<usize>, &mut [f32]) + Sync,
     ) -> Self {
-        let mut data = AlignedVec::zeros(columns.div_ceil(PANEL) * depth * PANEL);
+        let mut data = arena.take(columns.div_ceil(PANEL) * depth * PANEL);
         if depth > 0 {
             data.par_chunks_mut(depth * PANEL)
                 .enumerate()
                 .for_each(|(panel, chunk)| {
                     let first = panel * PANEL;
+                    if columns - first < PANEL {
+                        chunk.fill(0.0);
+                    }
                     fill(first..(first + PANEL).min(columns), chunk);
                 });
         }
@@ -107,9 +116,19 @@ impl Epilogue<'_> {
     };
 }
 
+/// What a task writes for itself.
+#[derive(Default)]
+struct Scratch {
+    /// Pointers to what the pixels of the task see.
+    pointers: Vec<*const f32>,
+    /// First elements of their results.
+    offsets: Vec<usize>,
+    /// Copies of what the pixels of a tile see.
+    copies: AlignedVec,
+}
+
 thread_local! {
-    /// Pointers to what the pixels of a task see; first elements of their results.
-    static SCRATCH: RefCell<(Vec<*const f32>, Vec<usize>)> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Slides `window` over `source`, multiplies what it sees with `panels` and scatters the results
@@ -166,12 +185,11 @@ pub fn correlate(
         let (part, panel_part) = (index / panel_parts, index % panel_parts);
         let cut =
             |size: usize, part: usize, parts: usize| size * part / parts..size * (part + 1) / parts;
-        SCRATCH.with_borrow_mut(|(pointers, offsets)| {
+        SCRATCH.with_borrow_mut(|scratch| {
             task.run(
                 cut(positions, part, parts),
                 cut(panels.count(), panel_part, panel_parts),
-                pointers,
-                offsets,
+                scratch,
             );
         });
     });
@@ -196,8 +214,11 @@ impl Task<'_> {
         self,
         positions: Range<usize>,
         panels: Range<usize>,
-        pointers: &mut Vec<*const f32>,
-        offsets: &mut Vec<usize>,
+        Scratch {
+            pointers,
+            offsets,
+            copies,
+        }: &mut Scratch,
     ) {
         let tiles = positions.len().div_ceil(self.isa.rows());
         // Tiles of equal size, so that no last one is nearly empty.
@@ -247,13 +268,29 @@ impl Task<'_> {
         };
         let (mask, mask_activation) = epilogue.mask.unzip();
         let group = (GROUP_LEN / (self.panels.depth * PANEL).max(1)).max(1);
+        // Pixels that lie whole memory pages apart would drive each other out of the L1 cache,
+        // where all fall into the same set: they are copied, a cache line further apart.
+        let copied = taps == 1 && run >= PAGE && run.is_multiple_of(PAGE);
         for first in panels.clone().step_by(group) {
             for index in 0..tiles {
                 let rows = tile(index);
+                let mut table = pointers[index * taps * MAX_ROWS..].as_ptr();
+                let mut near = [null; MAX_ROWS];
+                if copied {
+                    copies.resize(MAX_ROWS * (run + LINE));
+                    let seen = &pointers[index * MAX_ROWS..][..rows.len()];
+                    let copies = copies.chunks_exact_mut(run + LINE);
+                    for ((place, &seen), copy) in near.iter_mut().zip(seen).zip(copies) {
+                        // SAFETY: the pointer comes from a slice of `run` values, see below.
+                        copy[..run].copy_from_slice(unsafe { from_raw_parts(seen, run) });
+                        *place = copy.as_ptr();
+                    }
+                    table = near.as_ptr();
+                }
                 let mut places = [0; MAX_ROWS];
                 places[..rows.len()].copy_from_slice(&offsets[rows.clone()]);
                 let product = Product {
-                    pointers: pointers[index * taps * MAX_ROWS..].as_ptr(),
+                    pointers: table,
                     rows: rows.len(),
                     taps,
                     run,

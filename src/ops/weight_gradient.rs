@@ -15,7 +15,7 @@ use super::conv::{Algorithm, ConvShape, PADDED, padded_window};
 use super::disjoint::Disjoint;
 use super::isa::{Arithmetic, Isa, Op};
 use super::tile::{Outer, PANEL};
-use super::window::Window;
+use super::window::{Position, Window};
 use super::winograd;
 
 /// Input and output gradient (in values) of a block of pixels, which stay in the L2 cache.
@@ -28,6 +28,8 @@ const TASK_LEN: usize = 160 * 1024;
 const TASKS: usize = 8;
 /// Channels of the input of one call of the kernel, at most: what keeps a piece in L1.
 const CHANNELS: usize = 56;
+/// From so many columns on it pays to copy what the pixels see.
+const COPIED_COLUMNS: usize = 128;
 
 /// The gradient with respect to the folded weights, in the kernels' own order.
 pub struct WeightGradient {
@@ -47,9 +49,19 @@ pub struct WeightGradientParts {
     pub bias: Vec<f32>,
 }
 
+/// What a task writes for itself.
+#[derive(Default)]
+struct Scratch {
+    /// Where the values are that the pixels of a block see.
+    pointers: Vec<*const f32>,
+    /// Copies of them.
+    copies: AlignedVec,
+    /// A panel of the pixels' output gradients.
+    panel: AlignedVec,
+}
+
 thread_local! {
-    /// What the pixels of a block see; a panel of their output gradients.
-    static SCRATCH: RefCell<(Vec<*const f32>, AlignedVec)> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Values of the gradient in the kernels' own order.
@@ -127,18 +139,16 @@ pub fn accumulate(
     let panels = columns.div_ceil(PANEL);
     let stride = panels * PANEL;
 
-    // Parts of the gradient: first by pieces of what a pixel sees, then by channels in a piece.
+    // Parts of the gradient: by rows (first by taps, then by channels) and by columns.
     let (taps, run) = (window.taps(), window.run());
     let wanted = tasks.div_ceil(chunks).max(len.div_ceil(TASK_LEN));
-    let (tap_parts, run_parts) = if chunks > 1 || taps == 0 {
+    let (down, column_parts) = if chunks > 1 {
         (1, 1)
     } else {
-        let tap_parts = wanted.min(taps);
-        (
-            tap_parts,
-            wanted.div_ceil(tap_parts).min(run.div_ceil(14)).max(1),
-        )
+        parts(taps * run, panels, wanted)
     };
+    let tap_parts = down.min(taps).max(1);
+    let run_parts = down.div_ceil(tap_parts).min(run.div_ceil(14)).max(1);
     let shared = Disjoint::new(partial);
     let task = Task {
         isa,
@@ -150,28 +160,27 @@ pub fn accumulate(
         zeros: &vec![0.0; run],
         gradient: &shared,
     };
-    (0..chunks * tap_parts * run_parts)
-        .into_par_iter()
-        .for_each(|index| {
-            let (chunk, part) = (
-                index / (tap_parts * run_parts),
-                index % (tap_parts * run_parts),
+    let parts = tap_parts * run_parts * column_parts;
+    (0..chunks * parts).into_par_iter().for_each(|index| {
+        let (chunk, part) = (index / parts, index % parts);
+        let (rows, across) = (part / column_parts, part % column_parts);
+        let cut =
+            |size: usize, part: usize, parts: usize| size * part / parts..size * (part + 1) / parts;
+        let wide = cut(panels, across, column_parts);
+        SCRATCH.with_borrow_mut(|scratch| {
+            task.run(
+                chunk * len,
+                cut(positions, chunk, chunks),
+                (
+                    cut(taps, rows / run_parts, tap_parts),
+                    cut(run, rows % run_parts, run_parts),
+                ),
+                wide.start * PANEL..(wide.end * PANEL).min(columns),
+                rows == 0,
+                scratch,
             );
-            let cut = |size: usize, part: usize, parts: usize| {
-                size * part / parts..size * (part + 1) / parts
-            };
-            SCRATCH.with_borrow_mut(|(pointers, panel)| {
-                task.run(
-                    chunk * len,
-                    cut(positions, chunk, chunks),
-                    cut(taps, part / run_parts, tap_parts),
-                    cut(run, part % run_parts, run_parts),
-                    part == 0,
-                    pointers,
-                    panel,
-                );
-            });
         });
+    });
     PADDED.set(padded);
 }
 
@@ -194,44 +203,23 @@ impl Task<'_> {
         self,
         start: usize,
         positions: Range<usize>,
-        taps: Range<usize>,
-        channels: Range<usize>,
+        (taps, channels): (Range<usize>, Range<usize>),
+        columns: Range<usize>,
         bias: bool,
-        pointers: &mut Vec<*const f32>,
-        panel: &mut AlignedVec,
+        scratch: &mut Scratch,
     ) {
-        let run = self.window.run();
-        let block = (BLOCK_LEN / (channels.len() + self.columns)).clamp(PIXELS.start, PIXELS.end);
+        let part = self.part(taps, channels, columns);
+        let seen = (part.taps.len() * part.channels.len()).max(1);
+        let block = (BLOCK_LEN / (seen + part.columns.len())).clamp(PIXELS.start, PIXELS.end);
         let mut position = self.window.position(positions.start);
         for first in positions.clone().step_by(block) {
             let pixels = (positions.end - first).min(block);
-            pointers.clear();
-            pointers.resize(taps.len() * pixels, std::ptr::null());
-            if self.window.is_identity() {
-                let channels = self.window.channels;
-                let seen = &self.input[first * channels..(first + pixels) * channels];
-                for (place, seen) in pointers.iter_mut().zip(seen.chunks_exact(channels)) {
-                    *place = seen.as_ptr();
-                }
-            }
-            for pixel in (0..pixels).take_while(|_| !self.window.is_identity()) {
-                self.window
-                    .taps_of(self.input, self.zeros, position, |tap, seen| {
-                        if taps.contains(&tap) {
-                            pointers[(tap - taps.start) * pixels + pixel] = seen.as_ptr();
-                        }
-                    });
-                position = self.window.next(position);
-            }
-            if self.window.is_identity() {
-                // The next block's inputs: later they are read channel by channel, in strides that
-                // no hardware prefetcher follows.
-                let channels = self.window.channels;
-                let next = (first + pixels) * channels;
-                prefetch(&self.input[next..(next + pixels * channels).min(self.input.len())]);
-            }
+            position = self.find(&part, position, first, pixels, scratch);
+            let Scratch {
+                pointers, panel, ..
+            } = scratch;
             panel.resize(pixels * PANEL);
-            for column in (0..self.columns).step_by(PANEL) {
+            for column in part.columns.clone().step_by(PANEL) {
                 let wanted = (self.columns - column).min(PANEL);
                 let bias_at = start + self.window.depth() * self.stride + column;
                 self.isa.run(Load {
@@ -240,51 +228,129 @@ impl Task<'_> {
                     columns: self.columns,
                     first: column,
                     panel,
-                    // SAFETY: the bias of a chunk belongs to its first task.
+                    // SAFETY: these columns of the bias of a chunk belong to one task.
                     bias: bias.then(|| unsafe { self.gradient.range(bias_at, PANEL) }),
                 });
-                for tap in taps.clone() {
-                    for from in channels.clone().step_by(CHANNELS) {
-                        let rows = (channels.end - from).min(CHANNELS);
-                        for row in 0..rows {
-                            let at = start + (tap * run + from + row) * self.stride + column;
-                            // SAFETY: a row of a chunk belongs to one task. The slice is used for
-                            // the check of its bounds alone.
-                            let _ = unsafe { self.gradient.range(at, PANEL) };
-                        }
-                        let at = start + (tap * run + from) * self.stride + column;
-                        let outer = Outer {
-                            pixels: &pointers[(tap - taps.start) * pixels..][..pixels],
-                            from,
-                            rows,
-                            columns: panel,
-                            // SAFETY: `range` checks the bounds.
-                            gradient: unsafe { self.gradient.range(at, PANEL) }.as_mut_ptr(),
-                            stride: self.stride,
-                            wanted,
-                        };
-                        // SAFETY: the pointers come from slices of `run` values, of which `from`
-                        // to `from + rows` lie in `channels`; the rows of the gradient were
-                        // checked above and belong to this task.
-                        unsafe { outer.run(self.isa) };
+                for (piece, pointers) in pointers.chunks_exact(pixels).enumerate() {
+                    let tap = part.taps.start + piece / part.pieces;
+                    let channels = part.piece(piece % part.pieces);
+                    let row = |channel| {
+                        let row = tap * self.window.run() + channel;
+                        let at = start + row * self.stride + column;
+                        // SAFETY: these columns of a row of a chunk belong to one task.
+                        unsafe { self.gradient.range(at, PANEL) }
+                    };
+                    // Checks the bounds of every row.
+                    for channel in channels.clone() {
+                        let _ = row(channel);
                     }
+                    let outer = Outer {
+                        pixels: pointers,
+                        from: 0,
+                        rows: channels.len(),
+                        columns: panel,
+                        gradient: row(channels.start).as_mut_ptr(),
+                        stride: self.stride,
+                        wanted,
+                    };
+                    // SAFETY: the pointers lead to slices of as many values as there are channels
+                    // in the piece; the rows of the gradient were checked above and belong to this
+                    // task.
+                    unsafe { outer.run(self.isa) };
                 }
             }
         }
     }
+
+    fn part(&self, taps: Range<usize>, channels: Range<usize>, columns: Range<usize>) -> Part {
+        Part {
+            pieces: channels.len().div_ceil(CHANNELS).max(1),
+            copied: columns.len() >= COPIED_COLUMNS,
+            taps,
+            channels,
+            columns,
+        }
+    }
+
+    /// For each tap, piece of channels and pixel: where its values are. Where they are used for
+    /// many columns they are copied first: whole rows of pixels lie at distances at which they
+    /// would drive each other out of the cache.
+    fn find(
+        &self,
+        part: &Part,
+        mut position: Position,
+        first: usize,
+        pixels: usize,
+        scratch: &mut Scratch,
+    ) -> Position {
+        let (pieces, taps) = (part.pieces, &part.taps);
+        let Scratch {
+            pointers, copies, ..
+        } = scratch;
+        pointers.clear();
+        pointers.resize(taps.len() * pieces * pixels, std::ptr::null());
+        if part.copied {
+            copies.resize(pointers.len() * CHANNELS);
+        }
+        let mut keep = |tap: usize, pixel: usize, seen: &[f32]| {
+            for piece in 0..pieces {
+                let values = &seen[part.piece(piece)];
+                let place = ((tap - taps.start) * pieces + piece) * pixels + pixel;
+                pointers[place] = if part.copied {
+                    let copy = &mut copies[place * CHANNELS..][..values.len()];
+                    copy.copy_from_slice(values);
+                    copy.as_ptr()
+                } else {
+                    values.as_ptr()
+                };
+            }
+        };
+        if self.window.is_identity() {
+            let channels = self.window.channels;
+            let seen = &self.input[first * channels..(first + pixels) * channels];
+            for (pixel, seen) in seen.chunks_exact(channels).enumerate() {
+                keep(0, pixel, seen);
+            }
+            return position;
+        }
+        for pixel in 0..pixels {
+            self.window
+                .taps_of(self.input, self.zeros, position, |tap, seen| {
+                    if taps.contains(&tap) {
+                        keep(tap, pixel, seen);
+                    }
+                });
+            position = self.window.next(position);
+        }
+        position
+    }
 }
 
-/// Asks for values to be brought to the L2 cache.
-fn prefetch(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(16) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a prefetch does not access memory as the language sees it, and every x86-64
-        // processor has the instruction.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+/// A part of the gradient.
+struct Part {
+    taps: Range<usize>,
+    channels: Range<usize>,
+    columns: Range<usize>,
+    /// Into how many pieces the channels are cut, each small enough for the L1 cache.
+    pieces: usize,
+    /// Whether what pixels see is copied.
+    copied: bool,
+}
+
+impl Part {
+    fn piece(&self, index: usize) -> Range<usize> {
+        let cut = |index: usize| self.channels.start + self.channels.len() * index / self.pieces;
+        cut(index)..cut(index + 1)
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+}
+
+/// How many parts a gradient of `rows` x `panels` panels is cut into, in both directions, if there
+/// are to be at least `wanted`: in such a way that least is read in all.
+fn parts(rows: usize, panels: usize, wanted: usize) -> (usize, usize) {
+    let candidates = (1..=panels.min(wanted)).map(|across| (wanted.div_ceil(across), across));
+    candidates
+        .min_by_key(|&(down, across)| rows.div_ceil(down) + panels.div_ceil(across) * PANEL)
+        .unwrap_or((1, 1))
 }
 
 /// Copies one panel of channels of the output gradient of a block of pixels, with zeros where it

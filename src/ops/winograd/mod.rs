@@ -14,7 +14,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::buffer::AlignedVec;
+use super::buffer::{AlignedVec, Arena, Buffer};
 use super::conv::ConvShape;
 use super::correlate::{Addend, Epilogue};
 use super::disjoint::Disjoint;
@@ -55,7 +55,7 @@ pub fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
 /// with zeros.
 #[derive(Debug)]
 pub struct PointWeights {
-    data: AlignedVec,
+    data: Buffer,
     depth: usize,
     columns: usize,
 }
@@ -65,11 +65,12 @@ impl PointWeights {
     /// input channel `row` to output channel `column`, whose taps run backwards if `turned`.
     pub fn pack<'a>(
         isa: Isa,
+        arena: &Arena,
         (depth, columns): (usize, usize),
         turned: bool,
         filter: impl Fn(usize, usize) -> (&'a [f32], f32) + Sync,
     ) -> Self {
-        let mut data = AlignedVec::zeros(columns.div_ceil(PANEL) * POINTS * depth * PANEL);
+        let mut data = arena.take(columns.div_ceil(PANEL) * POINTS * depth * PANEL);
         data.par_chunks_mut((POINTS * depth * PANEL).max(1))
             .enumerate()
             .for_each(|(panel, chunk)| {

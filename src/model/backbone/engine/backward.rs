@@ -322,7 +322,13 @@ impl Backward<'_> {
             let scale = folded.map(|f| f.scale);
             let weights = with_values(&parameters.weight, |weight| {
                 let algorithm = network.algorithm(node, (height, width));
-                BackwardWeights::pack(isa, &shape, algorithm, weight, scale.as_deref())
+                BackwardWeights::pack(
+                    (isa, &network.arena),
+                    &shape,
+                    algorithm,
+                    weight,
+                    scale.as_deref(),
+                )
             })?;
             self.contribute(input, |add, mask, out| {
                 conv::input_gradient(isa, &shape, dims, gradient, &weights, add, mask, out);

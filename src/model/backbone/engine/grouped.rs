@@ -325,7 +325,13 @@ impl<'a> Layer<'a> {
                     let algorithm = network.algorithm(node, size);
                     let shape = node.dense();
                     let scale = Some(folded.scale.as_slice());
-                    BackwardWeights::pack(network.isa, &shape, algorithm, weight, scale)
+                    BackwardWeights::pack(
+                        (network.isa, &network.arena),
+                        &shape,
+                        algorithm,
+                        weight,
+                        scale,
+                    )
                 })?)
             }),
             _ => None,

@@ -390,7 +390,14 @@ impl Network {
             } else {
                 let algorithm = self.algorithm(conv, size);
                 let shape = conv.dense();
-                let packed = ForwardWeights::pack(self.isa, &shape, algorithm, weight, scale, bias);
+                let packed = ForwardWeights::pack(
+                    (self.isa, &self.arena),
+                    &shape,
+                    algorithm,
+                    weight,
+                    scale,
+                    bias,
+                );
                 Packed::Dense(packed)
             }
         })
