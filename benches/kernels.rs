@@ -3,16 +3,16 @@
 //! `cargo bench --bench kernels -- [resnet50|resnet18|mobilenet_v2] [--batch N] [--threads N]
 //! [--winograd off]`
 //!
-//! The time is the processor time of all threads, which other programs on the machine disturb
-//! least.
+//! The time is the shortest of several calls.
 
 use std::time::{Duration, Instant};
 
 use dbloss::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use dbloss::ops::weight_gradient::weight_gradient;
 use dbloss::ops::{
-    Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, conv,
+    Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, conv, peak,
 };
+use rayon::prelude::*;
 
 /// Convolution, depthwise or not, size of the input, how often it occurs.
 type Layer = (ConvShape, bool, usize, usize);
@@ -145,7 +145,20 @@ fn main() {
 fn table(layers: &[Layer], batch: usize, winograd: bool) {
     let isa = Isa::best();
     let arena = Arena::new();
-    println!("{}, batch {batch}: GFLOP/s (ms a picture)", isa.name());
+    let threads = rayon::current_num_threads();
+    let mut flop = 0.0;
+    let time = seconds(|| {
+        let sums = (0..threads)
+            .into_par_iter()
+            .map(|_| peak::multiply_add(isa, 4_000_000));
+        flop = sums.sum::<f64>();
+    });
+    println!(
+        "{}, {threads} threads, batch {batch}: GFLOP/s (ms a picture); the machine's peak is {:.1}",
+        isa.name(),
+        flop / time / 1e9,
+    );
+    println!("Winograd's 3x3 of stride 1 are counted as if every product were computed.");
     println!(
         "{:>30} {:>16} {:>16} {:>16}",
         "", "forward", "input gradient", "weight gradient"

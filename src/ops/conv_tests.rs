@@ -330,6 +330,56 @@ fn depths_and_groups_beyond_one_block() {
     check_dense_by(many, Algorithm::Winograd, (20, 23, 25), WINOGRAD_TOLERANCE);
 }
 
+/// The kernels once more, under a program that watches every access to memory.
+#[test]
+#[ignore = "takes minutes, and valgrind (Debian's package of that name)"]
+fn kernels_stay_inside_their_memory() {
+    let tests = "ops::conv::tests::depths_and_groups_beyond_one_block";
+    let run = std::process::Command::new("valgrind")
+        .args(["--error-exitcode=9", "--quiet"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", tests, "ops::conv::tests::odd_shapes"])
+        .output();
+    match run {
+        Ok(run) => {
+            let errors = String::from_utf8_lossy(&run.stderr);
+            assert!(run.status.success(), "{errors}");
+            let said = String::from_utf8_lossy(&run.stdout);
+            assert!(said.contains("2 passed"), "{said}");
+        }
+        Err(error) => println!("skipped: valgrind does not start: {error}"),
+    }
+}
+
+#[test]
+fn odd_shapes() {
+    for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (1, 1, 0), (1, 2, 0), (7, 2, 3)] {
+        for (channels, size) in [((3, 17), (9, 5)), ((33, 70), (1, 1)), ((50, 40), (13, 6))] {
+            let shape = ConvShape {
+                in_channels: channels.0,
+                out_channels: channels.1,
+                kernel,
+                stride,
+                padding,
+            };
+            let dims = (2, size.0, size.1);
+            check_dense(shape, dims);
+            if (kernel, stride) == (3, 1) {
+                check_dense_by(shape, Algorithm::Winograd, dims, WINOGRAD_TOLERANCE);
+            }
+            let channels = channels.1;
+            if kernel == 3 {
+                let shape = DepthwiseShape {
+                    channels,
+                    stride,
+                    padding,
+                };
+                check_depthwise(shape, dims);
+            }
+        }
+    }
+}
+
 #[test]
 fn empty_batches_do_nothing() {
     let shape = ConvShape {

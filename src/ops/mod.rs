@@ -18,6 +18,7 @@
 //! | `depthwise` | depthwise 3x3 convolution and its gradients |
 //! | `pool` | max pooling, global average pooling and their gradients |
 //! | `batch_norm` | batch statistics, normalisation and their gradients |
+//! | `peak` | the machine's limit, to hold kernels against |
 //! | `elementwise` | activations and other passes over memory |
 //!
 //! Every result is bit for bit the same whatever the number of threads: work is divided by the
@@ -31,6 +32,7 @@ pub mod depthwise;
 mod disjoint;
 pub mod elementwise;
 pub mod isa;
+pub mod peak;
 pub mod pool;
 mod tile;
 mod vector;

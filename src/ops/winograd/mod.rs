@@ -78,11 +78,11 @@ impl PointWeights {
                 let wanted = (columns - first).min(PANEL);
                 for row in 0..depth {
                     let mut taps = [[0.0f32; PANEL]; 9];
-                    for column in 0..wanted {
-                        let (filter, scale) = filter(first + column, row);
+                    for column in first..first + wanted {
+                        let (filter, scale) = filter(column, row);
                         for (tap, value) in filter.iter().enumerate() {
                             let tap = if turned { 8 - tap } else { tap };
-                            taps[tap][column] = value * scale;
+                            taps[tap][column - first] = value * scale;
                         }
                     }
                     isa.run(PackRow {
