@@ -99,13 +99,6 @@ impl Arena {
         }
     }
 
-    /// A buffer of `len` zeros.
-    pub fn zeros(&self, len: usize) -> Buffer {
-        let mut buffer = self.take(len);
-        buffer.fill(0.0);
-        buffer
-    }
-
     /// Gives all unused memory back to the system.
     pub fn clear(&self) {
         self.0
@@ -160,8 +153,7 @@ mod tests {
         let second = arena.take(4990);
         assert_eq!(second.as_ptr(), address);
         assert_eq!(second.len(), 4990);
-        let third = arena.zeros(5000);
+        let third = arena.take(5000);
         assert_ne!(third.as_ptr(), address);
-        assert!(third.iter().all(|&v| v == 0.0));
     }
 }

@@ -97,8 +97,9 @@ pub fn weight_gradient(
     } else {
         1
     };
-    let mut partial = arena.zeros(chunks * len);
-    accumulate(
+    let mut partial = arena.take(chunks * len);
+    compute(
+        true,
         isa,
         shape,
         dims,
@@ -120,6 +121,30 @@ pub fn weight_gradient(
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
 pub fn accumulate(
+    isa: Isa,
+    shape: &ConvShape,
+    dims: (usize, usize, usize),
+    input: &[f32],
+    output_gradient: &[f32],
+    tasks: usize,
+    partial: &mut [f32],
+) {
+    compute(
+        false,
+        isa,
+        shape,
+        dims,
+        input,
+        output_gradient,
+        tasks,
+        partial,
+    );
+}
+
+/// As [`accumulate`]; if `fresh`, whatever the partial sums hold is forgotten.
+#[allow(clippy::too_many_arguments)]
+fn compute(
+    fresh: bool,
     isa: Isa,
     shape: &ConvShape,
     (batch, height, width): (usize, usize, usize),
@@ -151,6 +176,7 @@ pub fn accumulate(
     let run_parts = down.div_ceil(tap_parts).min(run.div_ceil(14)).max(1);
     let shared = Disjoint::new(partial);
     let task = Task {
+        fresh,
         isa,
         window: &window,
         input,
@@ -186,6 +212,7 @@ pub fn accumulate(
 
 #[derive(Clone, Copy)]
 struct Task<'a> {
+    fresh: bool,
     isa: Isa,
     window: &'a Window,
     input: &'a [f32],
@@ -209,6 +236,9 @@ impl Task<'_> {
         scratch: &mut Scratch,
     ) {
         let part = self.part(taps, channels, columns);
+        if self.fresh {
+            self.clear(start, &part, bias);
+        }
         let seen = (part.taps.len() * part.channels.len()).max(1);
         let block = (BLOCK_LEN / (seen + part.columns.len())).clamp(PIXELS.start, PIXELS.end);
         let mut position = self.window.position(positions.start);
@@ -259,6 +289,21 @@ impl Task<'_> {
                     unsafe { outer.run(self.isa) };
                 }
             }
+        }
+    }
+
+    /// Fills a part of the gradient with zeros.
+    fn clear(&self, start: usize, part: &Part, bias: bool) {
+        let rows = part.taps.clone().flat_map(|tap| {
+            let row = tap * self.window.run();
+            row + part.channels.start..row + part.channels.end
+        });
+        let width = part.columns.len().next_multiple_of(PANEL);
+        for row in rows.chain(bias.then_some(self.window.depth())) {
+            let at = start + row * self.stride + part.columns.start;
+            // SAFETY: these columns of a row of a chunk belong to one task, as do those of the
+            // bias to the first task of its columns.
+            unsafe { self.gradient.range(at, width) }.fill(0.0);
         }
     }
 

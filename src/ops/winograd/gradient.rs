@@ -44,7 +44,7 @@ pub fn weight_gradient(
     let (depth, columns) = (shape.in_channels, shape.out_channels);
     assert_eq!(gradient.len(), gradient_len(shape));
     let stride = columns.next_multiple_of(PANEL);
-    gradient.fill(0.0);
+    gradient[shape.depth() * stride..].fill(0.0);
     let tiles = tiling.count();
     let most = BLOCK_LEN / (POINTS * (depth.next_multiple_of(PANEL) + stride));
     let blocks = tiles.div_ceil(most.max(TASK_TILES)).max(1);
@@ -106,6 +106,7 @@ pub fn weight_gradient(
                 depth,
                 rows: task / across,
                 panel: task % across,
+                fresh: block == 0,
             };
             part.run((&seen, from), (&made, to), &shared, stride);
         });
@@ -122,6 +123,8 @@ struct Part {
     rows: usize,
     /// Which panel of output channels.
     panel: usize,
+    /// Whether this is the first block of tiles.
+    fresh: bool,
 }
 
 impl Part {
@@ -161,7 +164,11 @@ impl Part {
                 let at = (tap * self.depth + first + row) * stride + self.panel * PANEL;
                 // SAFETY: this panel of these rows belongs to this task, the taps' rows differ,
                 // and the range ends before the next panel begins.
-                unsafe { gradient.range(at, PANEL) }
+                let line = unsafe { gradient.range(at, PANEL) };
+                if self.fresh {
+                    line.fill(0.0);
+                }
+                line
             });
             self.isa.run(AddFilters {
                 points: &points,

@@ -260,13 +260,14 @@ impl Network {
             }
         }
         let groups = BACKWARD_GROUPS.min(batch).max(1);
-        let mut partial = self.arena.zeros(groups * len);
+        let mut partial = self.arena.take(groups * len);
         with_values(images, |images| {
             with_values(features_gradient, |features_gradient| {
                 partial
                     .par_chunks_mut(len.max(1))
                     .enumerate()
                     .for_each(|(group, sums)| {
+                        sums.fill(0.0);
                         let pictures = batch * group / groups..batch * (group + 1) / groups;
                         let pass = Group {
                             network: self,
