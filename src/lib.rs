@@ -31,5 +31,6 @@ pub mod report;
 
 pub mod config;
 pub mod job;
+pub mod sweep;
 
 pub use error::{Error, Result};

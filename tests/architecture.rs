@@ -40,6 +40,12 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "run_dir", "train",
             ]),
         ),
+        (
+            "sweep",
+            plus(&[
+                "config", "data", "job", "metrics", "report", "run_dir", "train",
+            ]),
+        ),
     ])
 }
 

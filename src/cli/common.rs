@@ -1,6 +1,7 @@
 //! Arguments that several subcommands share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dbloss::Result;
 use dbloss::device;
@@ -27,6 +28,7 @@ impl MachineArgs {
         Ok(Machine {
             device: device::parse(&self.device)?,
             workers: self.workers,
+            patience: Duration::ZERO,
         })
     }
 }

@@ -15,6 +15,8 @@ mod loss;
 mod run;
 mod split;
 mod stats;
+mod sweep;
+mod sweep_task;
 mod train;
 mod view;
 
@@ -41,6 +43,9 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Run(run::Args),
+    Sweep(Box<sweep::Args>),
+    #[command(hide = true)]
+    SweepTask(sweep_task::Args),
     Config(config::Args),
     Loss(loss::Args),
     View(view::Args),
@@ -56,6 +61,8 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Run(args) => run::run(args),
+            Command::Sweep(args) => sweep::run(*args),
+            Command::SweepTask(args) => sweep_task::run(args),
             Command::Config(args) => config::run(args),
             Command::Loss(args) => loss::run(args),
             Command::View(args) => view::run(args),

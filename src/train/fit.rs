@@ -32,6 +32,9 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Steps between two checkpoints, beside the one after each epoch.
     pub checkpoint_steps: usize,
+    /// Write TensorBoard event files too, into the run's `tensorboard/`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tensorboard: bool,
 }
 
 impl Default for TrainConfig {
@@ -40,6 +43,7 @@ impl Default for TrainConfig {
             batch_size: 32,
             epochs: 8,
             checkpoint_steps: 500,
+            tensorboard: false,
         }
     }
 }
@@ -146,7 +150,7 @@ impl Training<'_> {
                 let stop = interrupt::requested();
                 if stop || position.step.is_multiple_of(self.config.checkpoint_steps) {
                     // The rows first: a checkpoint must never know of steps that they lack.
-                    recorder.flush()?;
+                    recorder.sync()?;
                     self.save(run, "last", Some(&optimizer), position)?;
                 }
                 if stop {
@@ -274,7 +278,8 @@ impl Training<'_> {
             loss: position.loss_sum / position.step_in_epoch as f64,
             validation_map,
             seconds,
-            images_per_second: images / seconds,
+            // An epoch that was resumed after its last step saw no image in this process.
+            images_per_second: (images > 0.0).then(|| images / seconds),
         };
         recorder.epoch(&record)?;
         tracing::debug!("{}: {record:?}", self.label);

@@ -2,4 +2,5 @@
 
 pub mod checkpoint;
 pub mod fit;
+pub mod history;
 pub mod recorder;

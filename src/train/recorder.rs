@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::io::write_text;
@@ -32,8 +33,8 @@ pub struct EpochRecord {
     pub validation_map: Option<f64>,
     /// Training time of the epoch in this process, seconds.
     pub seconds: f64,
-    /// Training images a second in this process.
-    pub images_per_second: f64,
+    /// Training images a second in this process; `None` if it trained none of the epoch.
+    pub images_per_second: Option<f64>,
 }
 
 const STEP_HEADER: &str = "step,epoch,learning_rate,loss,gradient_norm";
@@ -43,7 +44,11 @@ const EPOCH_HEADER: &str = "epoch,loss,validation_map,seconds,images_per_second"
 pub struct Recorder {
     steps: BufWriter<fs_err::File>,
     epochs: BufWriter<fs_err::File>,
+    last_flush: Instant,
 }
+
+/// Whoever watches the files sees a step at most this much later.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Recorder {
     /// Opens the files, keeping the first `steps` and `epochs` rows of what is there.
@@ -56,6 +61,7 @@ impl Recorder {
         Ok(Recorder {
             steps: open_after(steps_path, STEP_HEADER, steps)?,
             epochs: open_after(epochs_path, EPOCH_HEADER, epochs)?,
+            last_flush: Instant::now(),
         })
     }
 
@@ -68,10 +74,14 @@ impl Recorder {
             loss,
             gradient_norm,
         } = record;
-        Ok(writeln!(
+        writeln!(
             self.steps,
             "{step},{epoch},{learning_rate},{loss},{gradient_norm}"
-        )?)
+        )?;
+        match self.last_flush.elapsed() >= FLUSH_INTERVAL {
+            true => self.flush(),
+            false => Ok(()),
+        }
     }
 
     /// Adds an epoch, and flushes both files.
@@ -79,18 +89,30 @@ impl Recorder {
         let validation = record
             .validation_map
             .map_or(String::new(), |v| v.to_string());
+        let speed = record
+            .images_per_second
+            .map_or(String::new(), |v| format!("{v:.2}"));
         writeln!(
             self.epochs,
-            "{},{},{validation},{:.3},{:.2}",
-            record.epoch, record.loss, record.seconds, record.images_per_second
+            "{},{},{validation},{:.3},{speed}",
+            record.epoch, record.loss, record.seconds
         )?;
-        self.flush()
+        self.sync()
     }
 
     /// Makes the rows so far visible to readers.
     pub fn flush(&mut self) -> Result<()> {
+        self.last_flush = Instant::now();
         self.steps.flush()?;
         Ok(self.epochs.flush()?)
+    }
+
+    /// Flushes, and waits for the disk: a checkpoint written after this never knows of rows that
+    /// a crash of the machine could take away.
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.steps.get_ref().file().sync_data()?;
+        Ok(self.epochs.get_ref().file().sync_data()?)
     }
 }
 
