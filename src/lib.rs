@@ -32,5 +32,6 @@ pub mod report;
 pub mod config;
 pub mod job;
 pub mod sweep;
+pub mod watch;
 
 pub use error::{Error, Result};

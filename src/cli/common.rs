@@ -65,6 +65,9 @@ pub struct OverrideArgs {
     /// stop, or warn and leave it out
     #[arg(long, value_name = "CHOICE", value_parser = ["error", "skip"])]
     on_bad_image: Option<String>,
+    /// Write TensorBoard event files too, into each run's `tensorboard/`
+    #[arg(long)]
+    tensorboard: bool,
 }
 
 impl OverrideArgs {
@@ -72,7 +75,9 @@ impl OverrideArgs {
     pub fn assignments(&self) -> Vec<String> {
         let choice = self.on_bad_image.iter();
         let choice = choice.map(|choice| format!("on_bad_image={choice}"));
-        self.assignments.iter().cloned().chain(choice).collect()
+        let events = (self.tensorboard).then(|| "train.tensorboard=true".to_owned());
+        let given = self.assignments.iter().cloned();
+        given.chain(choice).chain(events).collect()
     }
 }
 

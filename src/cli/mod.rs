@@ -19,6 +19,7 @@ mod sweep;
 mod sweep_task;
 mod train;
 mod view;
+mod watch;
 
 /// Train and compare classifiers for multi-label images with long-tailed classes.
 #[derive(Debug, Parser)]
@@ -49,6 +50,7 @@ enum Command {
     Config(config::Args),
     Loss(loss::Args),
     View(view::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
 }
 
@@ -66,6 +68,7 @@ impl Cli {
             Command::Config(args) => config::run(args),
             Command::Loss(args) => loss::run(args),
             Command::View(args) => view::run(args),
+            Command::Watch(args) => watch::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }

@@ -62,9 +62,6 @@ pub struct Args {
     /// Replace runs of another configuration that are in the way
     #[arg(long)]
     force: bool,
-    /// Write TensorBoard event files too
-    #[arg(long)]
-    tensorboard: bool,
     /// Say what would be run, and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -121,10 +118,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn start(args: &Args, path: &Path) -> Result<()> {
     let file = SweepFile::read(path)?;
-    let mut overrides = args.overrides.assignments();
-    if args.tensorboard {
-        overrides.push("train.tensorboard=true".to_owned());
-    }
+    let overrides = args.overrides.assignments();
     let mut plan = Plan::new(&file, &args.out.out, &overrides)?;
     let jobs = args.jobs.unwrap_or(file.config.jobs);
     if jobs == 0 {

@@ -4,3 +4,4 @@ pub mod checkpoint;
 pub mod fit;
 pub mod history;
 pub mod recorder;
+pub mod tensorboard;

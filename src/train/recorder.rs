@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::tensorboard::EventWriter;
 use crate::error::{Error, Result};
 use crate::io::write_text;
 
@@ -45,6 +46,7 @@ pub struct Recorder {
     steps: BufWriter<fs_err::File>,
     epochs: BufWriter<fs_err::File>,
     last_flush: Instant,
+    events: Option<EventWriter>,
 }
 
 /// Whoever watches the files sees a step at most this much later.
@@ -62,7 +64,14 @@ impl Recorder {
             steps: open_after(steps_path, STEP_HEADER, steps)?,
             epochs: open_after(epochs_path, EPOCH_HEADER, epochs)?,
             last_flush: Instant::now(),
+            events: None,
         })
+    }
+
+    /// Writes everything from now on into `events` too.
+    pub fn with_events(mut self, events: Option<EventWriter>) -> Self {
+        self.events = events;
+        self
     }
 
     /// Adds a step.
@@ -78,14 +87,17 @@ impl Recorder {
             self.steps,
             "{step},{epoch},{learning_rate},{loss},{gradient_norm}"
         )?;
+        if let Some(events) = &mut self.events {
+            events.step(record)?;
+        }
         match self.last_flush.elapsed() >= FLUSH_INTERVAL {
             true => self.flush(),
             false => Ok(()),
         }
     }
 
-    /// Adds an epoch, and flushes both files.
-    pub fn epoch(&mut self, record: &EpochRecord) -> Result<()> {
+    /// Adds an epoch, whose last step was `last_step`, and flushes the files.
+    pub fn epoch(&mut self, record: &EpochRecord, last_step: usize) -> Result<()> {
         let validation = record
             .validation_map
             .map_or(String::new(), |v| v.to_string());
@@ -97,6 +109,9 @@ impl Recorder {
             "{},{},{validation},{:.3},{speed}",
             record.epoch, record.loss, record.seconds
         )?;
+        if let Some(events) = &mut self.events {
+            events.epoch(record, last_step)?;
+        }
         self.sync()
     }
 
@@ -104,6 +119,9 @@ impl Recorder {
     pub fn flush(&mut self) -> Result<()> {
         self.last_flush = Instant::now();
         self.steps.flush()?;
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         Ok(self.epochs.flush()?)
     }
 

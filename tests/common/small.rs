@@ -10,13 +10,13 @@ name = "small"
 
 [split.source]
 kind = "shapes"
-pool_size = 200
+pool_size = 400
 test_size = 40
 side = 32
 
 [split.distribution]
 kind = "pareto"
-max = 30
+max = 60
 min = 1
 
 [model]
@@ -35,11 +35,11 @@ checkpoint_steps = 3
 
 [methods.erm]
 loss = { name = "bce" }
-sampler = { kind = "uniform" }
+sampler = { kind = "uniform", epoch_length = 100 }
 
 [methods.db-focal]
 loss = { name = "db-focal" }
-sampler = { kind = "class-aware" }
+sampler = { kind = "class-aware", epoch_length = 100 }
 "#;
 
 /// A folder with the experiment as `small.toml`.
