@@ -289,6 +289,14 @@ fn finish(plan: &Plan, split: &Split, failures: &[Failure]) -> Result<()> {
         tracing::error!("{run} failed: {reason} (log: {})", log.display());
     }
     let missing = collected.missing;
+    // Runs that failed elsewhere, or in an earlier call, say so in their own folders.
+    let told = |name: &str| failures.iter().any(|failure| failure.run == name);
+    for name in missing.iter().filter(|name| !told(name)) {
+        let state = RunState::read(plan, plan.find(name)?, split)?;
+        if let (State::Failed, Some(error)) = (state.state, state.error) {
+            tracing::error!("{name} failed: {error}");
+        }
+    }
     match missing.is_empty() {
         true => Ok(()),
         false => Err(Error::input(

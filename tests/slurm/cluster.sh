@@ -86,9 +86,9 @@ SchedulerParameters=sched_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
 JobRequeue=1
-KillWait=10
+KillWait=30
 MinJobAge=60
-NodeName=$host NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=4 RealMemory=8000 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
     export SLURM_CONF="$folder/slurm.conf"
@@ -103,6 +103,15 @@ CONF
 }
 
 stop() {
+    # Tasks outlive their daemons.
+    if [ -s "$1/slurmctld.pid" ]; then
+        export SLURM_CONF="$1/slurm.conf"
+        scancel --quiet --user="$(id -un)" || true
+        for _ in $(seq 200); do
+            [ -n "$(squeue --noheader 2> /dev/null)" ] || break
+            sleep 0.1
+        done
+    fi
     # Only what this folder's files name; each may be gone already.
     for file in slurmd.pid slurmctld.pid munge/pid; do
         [ -s "$1/$file" ] || continue
