@@ -1,10 +1,20 @@
-//! SIGINT and SIGTERM: the first asks long work to save and leave, the second ends it at once.
+//! SIGINT, SIGTERM and SIGUSR1: the first asks long work to save and leave, the second ends it at
+//! once. SIGUSR1 is what batch systems are usually told to send before the time is up.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+
+#[cfg(unix)]
+const SIGNALS: &[i32] = &[
+    signal_hook::consts::SIGINT,
+    signal_hook::consts::SIGTERM,
+    signal_hook::consts::SIGUSR1,
+];
+#[cfg(not(unix))]
+const SIGNALS: &[i32] = &[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -14,10 +24,10 @@ pub fn listen() -> Result<()> {
         return Ok(());
     }
     let flag = REQUESTED.get_or_init(Arc::default);
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in SIGNALS {
         // Order matters: the second signal finds the flag set and ends the process.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))?;
-        signal_hook::flag::register(signal, Arc::clone(flag))?;
+        signal_hook::flag::register_conditional_shutdown(*signal, 130, Arc::clone(flag))?;
+        signal_hook::flag::register(*signal, Arc::clone(flag))?;
     }
     Ok(())
 }
@@ -35,4 +45,38 @@ pub fn check(what: &str) -> Result<()> {
         true => Err(Error::Interrupted(what.to_owned())),
         false => Ok(()),
     }
+}
+
+/// Asks a child process to save and leave. On systems without signals it is ended at once, which
+/// costs it the work since its last checkpoint.
+pub fn ask_to_stop(child: &mut std::process::Child) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Pid, Signal, kill_process};
+        if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+            // It may have ended by itself in the meantime.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = child.kill();
+}
+
+/// Asks this process to save and leave as soon as its parent, the process `parent`, is gone, by
+/// whatever way: Linux sends a signal then. Other systems do not; there the work goes on alone.
+pub fn follow_parent(parent: u32) -> Result<()> {
+    listen()?;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+        set_parent_process_death_signal(Some(Signal::TERM)).map_err(std::io::Error::from)?;
+        // It may have gone before the system was asked.
+        if getppid().is_none_or(|pid| pid.as_raw_pid() != parent.cast_signed()) {
+            let problem = "the process that started this one is gone";
+            return Err(Error::Interrupted(problem.to_owned()));
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = parent;
+    Ok(())
 }

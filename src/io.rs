@@ -5,16 +5,30 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Writes a file through a temporary one beside it that is renamed at the end: a reader, or a
-/// crash, never sees half a file. Missing parent folders are made.
+/// Writes a file through a temporary one beside it that is renamed at the end: a reader, a crash,
+/// or a machine that loses power never leaves half a file. Missing parent folders are made.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    write_through(path, true, write)
+}
+
+/// Like [`write_atomic`], without waiting for the disk: for files that can be made again, such as
+/// a cache of pictures, of which there are many.
+pub fn write_cached(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    write_through(path, false, write)
+}
+
+fn write_through(
+    path: &Path,
+    durable: bool,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     fs_err::create_dir_all(folder)?;
     let mut temporary = tempfile::Builder::new()
-        .prefix(".writing-")
+        .prefix(TEMPORARY)
         .tempfile_in(folder)?;
     {
         let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
@@ -27,10 +41,40 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
         use std::os::unix::fs::PermissionsExt;
         fs_err::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o644))?;
     }
+    if durable {
+        // Before the rename: else the name may reach the disk before the bytes do.
+        temporary.as_file().sync_all()?;
+    }
     temporary
         .persist(path)
         .map_err(|e| Error::file(path, format_args!("cannot be written: {}", e.error)))?;
+    #[cfg(unix)]
+    if durable && let Ok(folder) = std::fs::File::open(folder) {
+        // The new name lies in the folder. File systems that cannot sync one say so; go on.
+        let _ = folder.sync_all();
+    }
     Ok(())
+}
+
+/// Beginning of the names of files that are being written.
+const TEMPORARY: &str = ".writing-";
+
+/// True for the name of a file that [`write_atomic`] had not finished when its process ended.
+pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with(TEMPORARY)
+}
+
+/// A folder to write into before it is renamed to its place; it vanishes unless that happens.
+pub fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempdir_in(parent)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(folder)
 }
 
 /// Writes a text file whole, see [`write_atomic`].

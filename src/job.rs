@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use candle_core::Device;
 
@@ -14,7 +14,7 @@ use crate::data::split::Split;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::io::{hash_file, write_text};
+use crate::io::{claim_folder, hash_file, is_temporary, write_text};
 use crate::model::Model;
 use crate::predict::{Predictions, predict};
 use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, best_thresholds};
@@ -29,6 +29,8 @@ pub struct Machine {
     pub device: Device,
     /// Loader threads beside the engine; 0 loads between the steps.
     pub workers: usize,
+    /// How long to wait for another process that is training into the same folder.
+    pub patience: Duration,
 }
 
 /// What to do with a run's folder that already holds something.
@@ -64,8 +66,24 @@ pub fn open_split(experiment: &Experiment, folder: &Path) -> Result<(Split, Path
         }
         return Ok((split, folder.to_owned()));
     }
+    claim_folder(folder, false)?;
     let split = Split::build(config)?;
-    split.write(folder, false)?;
+    // Beside its place first: a process that ends in the middle leaves no half a split there.
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs_err::create_dir_all(parent)?;
+    let building = crate::io::temporary_folder(parent)?;
+    split.write(building.path(), false)?;
+    // Not every system renames onto a folder, even an empty one.
+    let _ = std::fs::remove_dir(folder);
+    if let Err(error) = std::fs::rename(building.path(), folder) {
+        // Another process may have been faster; else the folder is in use for something else.
+        if !folder.join("split.toml").is_file() {
+            return Err(Error::file(folder, error).hint("name another folder with `--out`"));
+        }
+    }
     Ok((split, folder.to_owned()))
 }
 
@@ -90,7 +108,10 @@ pub fn check_folder(run: &RunDir, existing: Existing) -> Result<()> {
     if folder.is_dir() {
         for entry in fs_err::read_dir(folder)? {
             let entry = entry?;
-            if entry.file_name() != "split" {
+            // What is there before the manifest is, so what a kill in the first moment leaves.
+            let name = entry.file_name();
+            let early = name == "split" || name == RunDir::LOCK || is_temporary(&name);
+            if !early {
                 return Err(Error::file(
                     folder,
                     format_args!(
@@ -121,19 +142,9 @@ pub fn train(
 ) -> Result<()> {
     let config_hash = experiment.hash()?;
     let resume = matches!(existing, Existing::Resume | Existing::ResumeOrStart);
-    if resume && run.manifest().is_file() {
-        let manifest = Manifest::read(&run.manifest())?;
-        if manifest.config_hash != config_hash || manifest.split_hash != split.hash {
-            return Err(Error::file(
-                run.path(),
-                "holds a run with another configuration or split",
-            )
-            .hint("give another folder with `--out`, or `--force` to replace it"));
-        }
-        if manifest.status == Status::Finished {
-            tracing::info!("{}: finished already", run.path().display());
-            return Ok(());
-        }
+    if resume && earlier(run, &config_hash, split)?.is_some_and(finished) {
+        tracing::info!("{}: finished already", run.path().display());
+        return Ok(());
     }
     warn_about(experiment, split);
     interrupt::listen()?;
@@ -168,6 +179,7 @@ pub fn train(
         config_hash: config_hash.clone(),
         train_seconds: 0.0,
         images_seen: 0,
+        total_steps: None,
         error: None,
     };
     let labels = Arc::new(split.train.clone());
@@ -204,18 +216,30 @@ pub fn train(
         schedule: &experiment.schedule,
         config: &experiment.train,
         seed: experiment.seed,
-        config_hash,
+        config_hash: config_hash.clone(),
         validate: held_out.is_some().then_some(&validate),
         label: experiment.run_name(),
     };
-    training.steps_per_epoch()?;
-    fs_err::create_dir_all(run.path())?;
-    let _lock = lock(run)?;
+    manifest.total_steps = Some(training.steps_per_epoch()? * experiment.train.epochs);
+    let _lock = run.lock(machine.patience)?;
+    if resume && let Some(before) = earlier(run, &config_hash, split)? {
+        // Another process may have gone on with it until now.
+        if before.status == Status::Finished {
+            tracing::info!("{}: finished already", run.path().display());
+            return Ok(());
+        }
+        for change in before.machine_changes(&manifest) {
+            tracing::warn!("{}: {change}", run.path().display());
+        }
+        manifest.train_seconds = before.train_seconds;
+        manifest.images_seen = before.images_seen;
+    }
+    // The manifest first: from here on the folder is a run's, whenever the process ends.
+    manifest.write(&run.manifest())?;
     if existing == Existing::Overwrite {
         clear(run)?;
     }
     write_text(&run.config(), &experiment.to_toml()?)?;
-    manifest.write(&run.manifest())?;
 
     let mut position = Position::default();
     let outcome = training.fit(run, resume, &mut position);
@@ -395,30 +419,35 @@ fn warn_about(experiment: &Experiment, split: &Split) {
     }
 }
 
-/// Keeps a second process from training into the same folder; the lock falls with the process.
-fn lock(run: &RunDir) -> Result<std::fs::File> {
-    let path = run.path().join(".lock");
-    let file = fs_err::File::create(&path)?.into_parts().0;
-    match file.try_lock() {
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::file(
-            run.path(),
-            "another process is training into this folder",
-        )
-        .hint("wait for it, or give another folder with `--out`")),
-        // Where the file system knows no locks, training goes on without.
-        _ => Ok(file),
+/// The manifest of the run to go on with; `None` if there is none, an error if it is another run.
+fn earlier(run: &RunDir, config_hash: &str, split: &Split) -> Result<Option<Manifest>> {
+    if !run.manifest().is_file() {
+        return Ok(None);
     }
+    let manifest = Manifest::read(&run.manifest())?;
+    if manifest.config_hash != config_hash || manifest.split_hash != split.hash {
+        return Err(Error::file(
+            run.path(),
+            "holds a run with another configuration or split",
+        )
+        .hint("give another folder with `--out`, or `--force` to replace it"));
+    }
+    Ok(Some(manifest))
 }
 
-/// Removes the files of an earlier run, and nothing else.
+fn finished(manifest: Manifest) -> bool {
+    manifest.status == Status::Finished
+}
+
+/// Removes the files of an earlier run except for the manifest, and nothing else.
 fn clear(run: &RunDir) -> Result<()> {
-    for file in [run.config(), run.manifest(), run.steps(), run.epochs()] {
+    for file in [run.config(), run.steps(), run.epochs()] {
         if file.is_file() {
             fs_err::remove_file(file)?;
         }
     }
-    for folder in ["checkpoints", "eval"] {
-        let folder = run.path().join(folder);
+    let checkpoints = run.path().join("checkpoints");
+    for folder in [checkpoints, run.path().join("eval"), run.tensorboard()] {
         if folder.is_dir() {
             fs_err::remove_dir_all(folder)?;
         }

@@ -31,5 +31,7 @@ pub mod report;
 
 pub mod config;
 pub mod job;
+pub mod sweep;
+pub mod watch;
 
 pub use error::{Error, Result};

@@ -40,6 +40,13 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "run_dir", "train",
             ]),
         ),
+        ("watch", plus(&["config", "run_dir", "train"])),
+        (
+            "sweep",
+            plus(&[
+                "config", "data", "job", "metrics", "report", "run_dir", "train",
+            ]),
+        ),
     ])
 }
 

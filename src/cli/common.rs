@@ -1,6 +1,7 @@
 //! Arguments that several subcommands share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dbloss::Result;
 use dbloss::device;
@@ -27,6 +28,7 @@ impl MachineArgs {
         Ok(Machine {
             device: device::parse(&self.device)?,
             workers: self.workers,
+            patience: Duration::ZERO,
         })
     }
 }
@@ -63,6 +65,9 @@ pub struct OverrideArgs {
     /// stop, or warn and leave it out
     #[arg(long, value_name = "CHOICE", value_parser = ["error", "skip"])]
     on_bad_image: Option<String>,
+    /// Write TensorBoard event files too, into each run's `tensorboard/`
+    #[arg(long)]
+    tensorboard: bool,
 }
 
 impl OverrideArgs {
@@ -70,7 +75,9 @@ impl OverrideArgs {
     pub fn assignments(&self) -> Vec<String> {
         let choice = self.on_bad_image.iter();
         let choice = choice.map(|choice| format!("on_bad_image={choice}"));
-        self.assignments.iter().cloned().chain(choice).collect()
+        let events = (self.tensorboard).then(|| "train.tensorboard=true".to_owned());
+        let given = self.assignments.iter().cloned();
+        given.chain(choice).chain(events).collect()
     }
 }
 

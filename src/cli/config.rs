@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use dbloss::config::ExperimentFile;
+use dbloss::config::{ExperimentFile, Layers};
 use dbloss::data::sampler::SamplerConfig;
 use dbloss::model::backbone::BackboneKind;
+use dbloss::sweep::SweepFile;
 use dbloss::{Result, loss};
 
 use super::common::OverrideArgs;
@@ -62,6 +63,12 @@ pub fn run(args: Args) -> Result<()> {
         }
         Action::Check { files, overrides } => {
             for path in files {
+                if is_sweep(&path)? {
+                    let sweep = SweepFile::read(&path)?;
+                    let runs = sweep.experiments(&overrides.assignments())?.len();
+                    output::data(&format!("{}: good, a sweep of {runs} runs", path.display()));
+                    continue;
+                }
                 let file = ExperimentFile::read(&path, &overrides.assignments())?;
                 let methods = file.resolve_all(&[], &[])?.len();
                 output::data(&format!("{}: good, {methods} runs", path.display()));
@@ -72,9 +79,18 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// A sweep file names the experiment that it runs.
+fn is_sweep(path: &std::path::Path) -> Result<bool> {
+    Ok(Layers::read(path)?.table().contains_key("experiment"))
+}
+
 fn list(folder: &std::path::Path) -> Result<()> {
     let mut text = String::from("experiments:\n");
     for path in dbloss::config::experiment_files(folder)? {
+        if is_sweep(&path).unwrap_or(false) {
+            text.push_str(&format!("  {}: (a sweep)\n", path.display()));
+            continue;
+        }
         let line = match ExperimentFile::read(&path, &[]) {
             Ok(file) if file.methods().is_empty() => String::from("(a base, or one method)"),
             Ok(file) => file.methods().join(" "),

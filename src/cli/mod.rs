@@ -15,8 +15,11 @@ mod loss;
 mod run;
 mod split;
 mod stats;
+mod sweep;
+mod sweep_task;
 mod train;
 mod view;
+mod watch;
 
 /// Train and compare classifiers for multi-label images with long-tailed classes.
 #[derive(Debug, Parser)]
@@ -41,9 +44,13 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Run(run::Args),
+    Sweep(Box<sweep::Args>),
+    #[command(hide = true)]
+    SweepTask(sweep_task::Args),
     Config(config::Args),
     Loss(loss::Args),
     View(view::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
 }
 
@@ -56,9 +63,12 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Run(args) => run::run(args),
+            Command::Sweep(args) => sweep::run(*args),
+            Command::SweepTask(args) => sweep_task::run(args),
             Command::Config(args) => config::run(args),
             Command::Loss(args) => loss::run(args),
             Command::View(args) => view::run(args),
+            Command::Watch(args) => watch::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }

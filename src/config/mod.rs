@@ -106,9 +106,20 @@ impl Experiment {
         })
     }
 
-    /// Hash of the resolved configuration, in hexadecimal.
+    /// Hash, in hexadecimal, of everything in the resolved configuration that the trained weights
+    /// depend on. Two experiments with one hash end with the same weights, so a run may go on, or
+    /// count as finished, under either.
+    ///
+    /// Left out are the experiment's name, how often checkpoints are written, what is recorded on
+    /// the way, and what to do about a picture that cannot be decoded: it decides whether a run
+    /// ends there, not what it learns from the others.
     pub fn hash(&self) -> Result<String> {
-        Ok(blake3::hash(self.to_toml()?.as_bytes())
+        let mut shared = self.clone();
+        shared.name = String::new();
+        shared.on_bad_image = OnBadImage::default();
+        shared.train.checkpoint_steps = TrainConfig::default().checkpoint_steps;
+        shared.train.tensorboard = TrainConfig::default().tensorboard;
+        Ok(blake3::hash(shared.to_toml()?.as_bytes())
             .to_hex()
             .to_string())
     }
@@ -124,6 +135,7 @@ impl Experiment {
 pub struct ExperimentFile {
     layers: Layers,
     methods: Table,
+    own_methods: Vec<String>,
     seeds: Vec<u64>,
     path: PathBuf,
 }
@@ -131,15 +143,34 @@ pub struct ExperimentFile {
 impl ExperimentFile {
     /// Reads the file, what it extends, and the `--set` assignments.
     pub fn read(path: &Path, assignments: &[String]) -> Result<Self> {
+        Self::read_with_methods(path, &[], assignments)
+    }
+
+    /// Like [`ExperimentFile::read`]; the methods of the files `methods_from` can be chosen too. A
+    /// method that the experiment has itself lies over one of the same name, key by key.
+    pub fn read_with_methods(
+        path: &Path,
+        methods_from: &[PathBuf],
+        assignments: &[String],
+    ) -> Result<Self> {
         let mut layers = Layers::read(path)?;
         for assignment in assignments {
             layers.set(assignment)?;
         }
-        let methods = match layers.take("methods") {
+        let own = match layers.take("methods") {
             Some(Value::Table(methods)) => methods,
             None => Table::new(),
             Some(_) => return Err(Error::file(path, "`methods` is not a table")),
         };
+        let own_methods = own.iter().map(|(name, _)| name.clone()).collect();
+        let mut methods = Table::new();
+        for other in methods_from {
+            match Layers::read(other)?.take("methods") {
+                Some(Value::Table(found)) => layers::merge(&mut methods, found),
+                _ => return Err(Error::file(other, "has no table `methods`")),
+            }
+        }
+        layers::merge(&mut methods, own);
         if let Some((name, _)) = methods.iter().find(|(_, v)| !v.is_table()) {
             let place = layers.place(&format!("methods.{name}"));
             return Err(Error::input(
@@ -166,6 +197,7 @@ impl ExperimentFile {
         Ok(ExperimentFile {
             layers,
             methods,
+            own_methods,
             seeds,
             path: path.to_owned(),
         })
@@ -174,6 +206,11 @@ impl ExperimentFile {
     /// Names of the methods, in the file's order; empty if the file is one method itself.
     pub fn methods(&self) -> Vec<&str> {
         self.methods.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Like [`ExperimentFile::methods`], without those of other files.
+    pub fn own_methods(&self) -> &[String] {
+        &self.own_methods
     }
 
     /// The seeds the file asks for; empty if it does not say.

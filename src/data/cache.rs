@@ -130,7 +130,7 @@ impl DiskCache {
 
     /// Writes a cache file. What fails is only logged: the cache is a help, not a result.
     pub fn put(&self, path: &Path, picture: &Rgb8) {
-        let written = io::write_atomic(path, |writer| {
+        let written = io::write_cached(path, |writer| {
             writer.write_all(&MAGIC)?;
             writer.write_all(&picture.width().to_le_bytes())?;
             writer.write_all(&picture.height().to_le_bytes())?;

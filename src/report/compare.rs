@@ -50,26 +50,24 @@ impl Comparison {
         }
     }
 
-    /// Writes `comparison.csv` (a row a run, full precision), `comparison.md` and `comparison.svg`.
+    /// Writes `comparison.csv` (a row a run, full precision), `comparison.md` and `comparison.svg`,
+    /// none of which depends on the clock, and `timings.csv`, which does.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let mut csv =
-            String::from("method,seed,total,head,medium,tail,train_seconds,images_per_second\n");
+        let mut csv = String::from("method,seed,total,head,medium,tail\n");
+        let mut timings = String::from("method,seed,train_seconds,images_per_second\n");
         for run in self.methods.iter().flat_map(|(_, runs)| runs) {
+            let name = format!("{},{}", super::table::csv_field(&run.method), run.seed);
             let scores = run.groups.means().map(cell).join(",");
-            csv.push_str(&format!(
-                "{},{},{scores},{:.1},{}\n",
-                super::table::csv_field(&run.method),
-                run.seed,
-                run.train_seconds,
-                run.images_per_second
-                    .map_or(String::new(), |v| format!("{v:.2}")),
-            ));
+            let speed = (run.images_per_second).map_or(String::new(), |v| format!("{v:.2}"));
+            csv.push_str(&format!("{name},{scores}\n"));
+            timings.push_str(&format!("{name},{:.1},{speed}\n", run.train_seconds));
         }
         write_text(&folder.join("comparison.csv"), &csv)?;
+        write_text(&folder.join("timings.csv"), &timings)?;
         if let Some(picture) = self.picture()? {
             write_text(&folder.join("comparison.svg"), &picture)?;
         }
-        let markdown = format!("# {}\n\n{}", self.name, self.table().to_markdown());
+        let markdown = format!("# {}\n\n{}", self.name, self.table(false).to_markdown());
         write_text(&folder.join("comparison.md"), &markdown)
     }
 
@@ -95,11 +93,14 @@ impl Comparison {
         comparison_plot::draw(&title, &first.classes, &series).map(Some)
     }
 
-    /// mAP in percent, the mean over seeds with the sample standard deviation behind it.
-    fn table(&self) -> Table {
+    /// mAP in percent, the mean over seeds with the sample standard deviation behind it, and the
+    /// speed if `times` is set.
+    fn table(&self, times: bool) -> Table {
         let mut header = vec!["method".to_owned(), "seeds".to_owned()];
         header.extend(GroupScores::NAMES.map(|group| format!("{group} mAP")));
-        header.extend(["img/s".to_owned(), "train time".to_owned()]);
+        if times {
+            header.extend(["img/s".to_owned(), "train time".to_owned()]);
+        }
         let mut table = Table::new(header);
         for (method, runs) in &self.methods {
             let mut row = vec![method.clone(), runs.len().to_string()];
@@ -120,6 +121,7 @@ impl Comparison {
             });
             let seconds: f64 = runs.iter().map(|run| run.train_seconds).sum();
             row.push(crate::progress::human_seconds(seconds / runs.len() as f64));
+            // Cells beyond the header are cut off.
             table.push(row);
         }
         table
@@ -128,7 +130,7 @@ impl Comparison {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.table().to_terminal())
+        write!(f, "{}", self.table(true).to_terminal())
     }
 }
 

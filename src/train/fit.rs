@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Position};
 use super::recorder::{EpochRecord, Recorder, StepRecord};
+use super::tensorboard::EventWriter;
 use crate::data::labels::LabelTable;
 use crate::data::loader::{Batch, Loader};
 use crate::data::sampler::SamplerConfig;
@@ -32,6 +33,9 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Steps between two checkpoints, beside the one after each epoch.
     pub checkpoint_steps: usize,
+    /// Write TensorBoard event files too, into the run's `tensorboard/`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tensorboard: bool,
 }
 
 impl Default for TrainConfig {
@@ -40,6 +44,7 @@ impl Default for TrainConfig {
             batch_size: 32,
             epochs: 8,
             checkpoint_steps: 500,
+            tensorboard: false,
         }
     }
 }
@@ -102,8 +107,13 @@ impl Training<'_> {
         *position = self.start(run, resume, &mut optimizer)?;
         let steps_per_epoch = self.steps_per_epoch()?;
         let total = steps_per_epoch * self.config.epochs;
-        let mut recorder =
-            Recorder::open(&run.steps(), &run.epochs(), position.step, position.epoch)?;
+        let (steps, epochs) = (position.step, position.epoch);
+        let recorder = Recorder::open(&run.steps(), &run.epochs(), steps, epochs)?;
+        let events = match self.config.tensorboard {
+            true => Some(EventWriter::open(run, steps, epochs, steps_per_epoch)?),
+            false => None,
+        };
+        let mut recorder = recorder.with_events(events);
         let mut progress = Progress::new(self.label.clone(), total as u64);
         progress.skip(position.step as u64);
         let before = position.train_seconds;
@@ -146,7 +156,7 @@ impl Training<'_> {
                 let stop = interrupt::requested();
                 if stop || position.step.is_multiple_of(self.config.checkpoint_steps) {
                     // The rows first: a checkpoint must never know of steps that they lack.
-                    recorder.flush()?;
+                    recorder.sync()?;
                     self.save(run, "last", Some(&optimizer), position)?;
                 }
                 if stop {
@@ -274,9 +284,10 @@ impl Training<'_> {
             loss: position.loss_sum / position.step_in_epoch as f64,
             validation_map,
             seconds,
-            images_per_second: images / seconds,
+            // An epoch that was resumed after its last step saw no image in this process.
+            images_per_second: (images > 0.0).then(|| images / seconds),
         };
-        recorder.epoch(&record)?;
+        recorder.epoch(&record, position.step.saturating_sub(1))?;
         tracing::debug!("{}: {record:?}", self.label);
         position.epoch += 1;
         position.step_in_epoch = 0;

@@ -2,4 +2,6 @@
 
 pub mod checkpoint;
 pub mod fit;
+pub mod history;
 pub mod recorder;
+pub mod tensorboard;

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use super::tensorboard::EventWriter;
 use crate::error::{Error, Result};
 use crate::io::write_text;
 
@@ -32,8 +34,8 @@ pub struct EpochRecord {
     pub validation_map: Option<f64>,
     /// Training time of the epoch in this process, seconds.
     pub seconds: f64,
-    /// Training images a second in this process.
-    pub images_per_second: f64,
+    /// Training images a second in this process; `None` if it trained none of the epoch.
+    pub images_per_second: Option<f64>,
 }
 
 const STEP_HEADER: &str = "step,epoch,learning_rate,loss,gradient_norm";
@@ -43,7 +45,12 @@ const EPOCH_HEADER: &str = "epoch,loss,validation_map,seconds,images_per_second"
 pub struct Recorder {
     steps: BufWriter<fs_err::File>,
     epochs: BufWriter<fs_err::File>,
+    last_flush: Instant,
+    events: Option<EventWriter>,
 }
+
+/// Whoever watches the files sees a step at most this much later.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Recorder {
     /// Opens the files, keeping the first `steps` and `epochs` rows of what is there.
@@ -56,7 +63,15 @@ impl Recorder {
         Ok(Recorder {
             steps: open_after(steps_path, STEP_HEADER, steps)?,
             epochs: open_after(epochs_path, EPOCH_HEADER, epochs)?,
+            last_flush: Instant::now(),
+            events: None,
         })
+    }
+
+    /// Writes everything from now on into `events` too.
+    pub fn with_events(mut self, events: Option<EventWriter>) -> Self {
+        self.events = events;
+        self
     }
 
     /// Adds a step.
@@ -68,29 +83,54 @@ impl Recorder {
             loss,
             gradient_norm,
         } = record;
-        Ok(writeln!(
+        writeln!(
             self.steps,
             "{step},{epoch},{learning_rate},{loss},{gradient_norm}"
-        )?)
+        )?;
+        if let Some(events) = &mut self.events {
+            events.step(record)?;
+        }
+        match self.last_flush.elapsed() >= FLUSH_INTERVAL {
+            true => self.flush(),
+            false => Ok(()),
+        }
     }
 
-    /// Adds an epoch, and flushes both files.
-    pub fn epoch(&mut self, record: &EpochRecord) -> Result<()> {
+    /// Adds an epoch, whose last step was `last_step`, and flushes the files.
+    pub fn epoch(&mut self, record: &EpochRecord, last_step: usize) -> Result<()> {
         let validation = record
             .validation_map
             .map_or(String::new(), |v| v.to_string());
+        let speed = record
+            .images_per_second
+            .map_or(String::new(), |v| format!("{v:.2}"));
         writeln!(
             self.epochs,
-            "{},{},{validation},{:.3},{:.2}",
-            record.epoch, record.loss, record.seconds, record.images_per_second
+            "{},{},{validation},{:.3},{speed}",
+            record.epoch, record.loss, record.seconds
         )?;
-        self.flush()
+        if let Some(events) = &mut self.events {
+            events.epoch(record, last_step)?;
+        }
+        self.sync()
     }
 
     /// Makes the rows so far visible to readers.
     pub fn flush(&mut self) -> Result<()> {
+        self.last_flush = Instant::now();
         self.steps.flush()?;
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         Ok(self.epochs.flush()?)
+    }
+
+    /// Flushes, and waits for the disk: a checkpoint written after this never knows of rows that
+    /// a crash of the machine could take away.
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.steps.get_ref().file().sync_data()?;
+        Ok(self.epochs.get_ref().file().sync_data()?)
     }
 }
 

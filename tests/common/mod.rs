@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod formula;
+pub mod small;
 
 use std::path::PathBuf;
 

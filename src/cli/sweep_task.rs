@@ -1,0 +1,58 @@
+//! `dbloss sweep-task`: one run of a sweep, as an executor starts it.
+
+use std::path::PathBuf;
+
+use dbloss::interrupt;
+use dbloss::sweep::{Plan, requeue_or_leave, run_task};
+use dbloss::{Error, Result};
+
+use super::common::MachineArgs;
+
+/// Run one run of a sweep; `dbloss sweep` calls this
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The sweep's folder
+    home: PathBuf,
+    /// The run, by name
+    #[arg(long, value_name = "NAME", required_unless_present = "index")]
+    run: Option<String>,
+    /// The run, by its number in the sweep
+    #[arg(long, value_name = "N", conflicts_with = "run")]
+    index: Option<usize>,
+    /// Save and leave when this process, the parent, is gone
+    #[arg(long, value_name = "PID")]
+    parent: Option<u32>,
+    /// A task of Slurm's: go back into the queue after a signal
+    #[arg(long)]
+    slurm: bool,
+    /// Replace a run of another configuration
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> Result<()> {
+    interrupt::listen()?;
+    if let Some(parent) = args.parent {
+        interrupt::follow_parent(parent)?;
+    }
+    let plan = Plan::open(&args.home)?;
+    let run = match (&args.run, args.index) {
+        (Some(name), _) => plan.find(name)?,
+        (None, index) => (index.and_then(|index| plan.runs.get(index)))
+            .ok_or_else(|| Error::file(&args.home, "has no run of that number"))?,
+    };
+    let machine = args.machine.open()?;
+    match run_task(&plan, run, &machine, args.force) {
+        Err(error @ Error::Interrupted(_)) if args.slurm => {
+            tracing::info!("{}: {error}", run.name);
+            if requeue_or_leave()? {
+                tracing::info!("{}: back in the queue", run.name);
+            }
+            Err(error)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,100 @@
+//! How far the runs of a sweep are, from what lies in their folders.
+
+use super::plan::{Plan, PlannedRun};
+use crate::data::split::Split;
+use crate::error::Result;
+use crate::metrics::ApMethod;
+use crate::run_dir::{Manifest, RunDir, Status};
+use crate::train::history::History;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing of it is there.
+    Waiting,
+    /// A process holds its folder.
+    Running,
+    /// Not finished and nobody is at it: interrupted, or killed. It can go on.
+    Stopped,
+    /// It ended with an error.
+    Failed,
+    /// Trained and evaluated.
+    Finished,
+}
+
+impl State {
+    /// The state's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Running => "running",
+            State::Stopped => "stopped",
+            State::Failed => "failed",
+            State::Finished => "finished",
+        }
+    }
+}
+
+/// A run's state with the figures of a status table.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    /// Where it stands.
+    pub state: State,
+    /// Steps recorded.
+    pub steps: usize,
+    /// Steps in all.
+    pub total_steps: usize,
+    /// Training images a second.
+    pub images_per_second: Option<f64>,
+    /// What ended it, if it failed.
+    pub error: Option<String>,
+}
+
+impl RunState {
+    /// Looks at a run's folder.
+    pub fn read(plan: &Plan, run: &PlannedRun, split: &Split) -> Result<Self> {
+        let folder = plan.run_dir(run);
+        let manifest = manifest_of(&folder, run, split);
+        let finished = manifest.as_ref().is_some_and(|m| is_finished(&folder, m));
+        let state = match &manifest {
+            _ if finished => State::Finished,
+            _ if folder.is_locked() => State::Running,
+            None => State::Waiting,
+            Some(manifest) if manifest.status == Status::Failed => State::Failed,
+            Some(_) => State::Stopped,
+        };
+        let mut history = History::new(&folder);
+        if manifest.is_some() {
+            history.update()?;
+        }
+        Ok(RunState {
+            state,
+            steps: history.steps.len(),
+            total_steps: run.total_steps(split),
+            images_per_second: manifest.as_ref().and_then(Manifest::images_per_second),
+            error: manifest.and_then(|manifest| manifest.error),
+        })
+    }
+}
+
+/// The manifest of the planned run; `None` if there is none or the folder holds another run.
+pub(super) fn manifest_of(folder: &RunDir, run: &PlannedRun, split: &Split) -> Option<Manifest> {
+    let manifest = Manifest::read(&folder.manifest()).ok()?;
+    (manifest.config_hash == run.hash && manifest.split_hash == split.hash).then_some(manifest)
+}
+
+/// True for a run that is trained, and whose last checkpoint has been evaluated on the test set in
+/// the way that the tables need.
+pub(super) fn is_finished(folder: &RunDir, manifest: &Manifest) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Settings {
+        checkpoint: String,
+        average_precision: ApMethod,
+    }
+    let evaluation = folder.eval("test").join("settings.toml");
+    let settings = fs_err::read_to_string(evaluation).ok();
+    let settings = settings.and_then(|text| toml::from_str::<Settings>(&text).ok());
+    manifest.status == Status::Finished
+        && settings
+            .is_some_and(|s| s.checkpoint == "last" && s.average_precision == ApMethod::default())
+}

@@ -1,0 +1,190 @@
+//! Reads `steps.csv` and `epochs.csv` while a training writes them.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use super::recorder::{EpochRecord, StepRecord};
+use crate::error::Result;
+use crate::run_dir::RunDir;
+
+/// The rows of a run so far, kept up to date by [`History::update`].
+#[derive(Debug)]
+pub struct History {
+    steps_file: Follower,
+    epochs_file: Follower,
+    /// Steps, in order.
+    pub steps: Vec<StepRecord>,
+    /// Epochs, in order.
+    pub epochs: Vec<EpochRecord>,
+}
+
+impl History {
+    /// The history of a run that may not have begun. Nothing is read yet.
+    pub fn new(run: &RunDir) -> Self {
+        History {
+            steps_file: Follower::new(run.steps()),
+            epochs_file: Follower::new(run.epochs()),
+            steps: Vec::new(),
+            epochs: Vec::new(),
+        }
+    }
+
+    /// Reads what has been written since the last call. A line that is only half there is left
+    /// for the next call; a file that was cut back by resuming is read anew.
+    pub fn update(&mut self) -> Result<()> {
+        follow(&mut self.steps_file, &mut self.steps, parse_step)?;
+        follow(&mut self.epochs_file, &mut self.epochs, parse_epoch)
+    }
+}
+
+fn follow<T>(file: &mut Follower, rows: &mut Vec<T>, parse: fn(&str) -> Option<T>) -> Result<()> {
+    let news = file.read()?;
+    if news.anew {
+        rows.clear();
+    }
+    // The header, and whatever is no row, does not parse.
+    rows.extend(news.lines.iter().filter_map(|line| parse(line)));
+    Ok(())
+}
+
+fn parse_step(line: &str) -> Option<StepRecord> {
+    let mut cells = line.split(',');
+    Some(StepRecord {
+        step: cells.next()?.parse().ok()?,
+        epoch: cells.next()?.parse().ok()?,
+        learning_rate: cells.next()?.parse().ok()?,
+        loss: cells.next()?.parse().ok()?,
+        gradient_norm: cells.next()?.parse().ok()?,
+    })
+}
+
+fn parse_epoch(line: &str) -> Option<EpochRecord> {
+    let optional = |cell: &str| match cell {
+        "" => Some(None),
+        _ => cell.parse().ok().map(Some),
+    };
+    let mut cells = line.split(',');
+    Some(EpochRecord {
+        epoch: cells.next()?.parse().ok()?,
+        loss: cells.next()?.parse().ok()?,
+        validation_map: optional(cells.next()?)?,
+        seconds: cells.next()?.parse().ok()?,
+        images_per_second: optional(cells.next()?)?,
+    })
+}
+
+/// Follows a text file that grows, line by line.
+#[derive(Debug)]
+struct Follower {
+    path: PathBuf,
+    /// Which file it was: another one may have been put in its place.
+    identity: Option<(u64, u64)>,
+    offset: u64,
+    half: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    lines: Vec<String>,
+    /// The lines are the file's first ones, whatever was read before.
+    anew: bool,
+}
+
+impl Follower {
+    fn new(path: PathBuf) -> Self {
+        Follower {
+            path,
+            identity: None,
+            offset: 0,
+            half: Vec::new(),
+        }
+    }
+
+    fn read(&mut self) -> Result<News> {
+        let mut news = News::default();
+        let mut file = match std::fs::File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                news.anew = self.offset > 0;
+                *self = Follower::new(std::mem::take(&mut self.path));
+                return Ok(news);
+            }
+            Err(e) => return Err(crate::Error::file(&self.path, e)),
+        };
+        let found = file.metadata()?;
+        let identity = identity(&found);
+        if Some(identity) != self.identity || found.len() < self.offset {
+            news.anew = true;
+            (self.identity, self.offset) = (Some(identity), 0);
+            self.half.clear();
+        }
+        file.seek(SeekFrom::Start(self.offset))?;
+        self.offset += file.read_to_end(&mut self.half)? as u64;
+        if let Some(end) = self.half.iter().rposition(|&byte| byte == b'\n') {
+            let rest = self.half.split_off(end + 1);
+            let text = String::from_utf8_lossy(&self.half).into_owned();
+            news.lines.extend(text.lines().map(str::to_owned));
+            self.half = rest;
+        }
+        Ok(news)
+    }
+}
+
+#[cfg(unix)]
+fn identity(file: &std::fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (file.dev(), file.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &std::fs::Metadata) -> (u64, u64) {
+    // Only a file that became shorter is noticed there.
+    (0, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::write_text;
+    use std::io::Write;
+
+    #[test]
+    fn half_a_line_waits_and_a_file_that_was_cut_back_is_read_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::new(folder.path());
+        let mut history = History::new(&run);
+        history.update().unwrap();
+        assert!(history.steps.is_empty());
+
+        let header = "step,epoch,learning_rate,loss,gradient_norm\n";
+        fs_err::write(run.steps(), format!("{header}0,0,0.1,0.7,2.5\n1,0,0.1,0.6")).unwrap();
+        fs_err::write(run.epochs(), "epoch,loss,validation_map,se").unwrap();
+        history.update().unwrap();
+        assert_eq!(history.steps.len(), 1);
+        assert_eq!(history.steps[0].gradient_norm, 2.5);
+
+        let mut file = fs_err::OpenOptions::new()
+            .append(true)
+            .open(run.steps())
+            .unwrap();
+        file.write_all(b"5,2\n2,0,0.1,0.5,1\n").unwrap();
+        let mut file = fs_err::OpenOptions::new()
+            .append(true)
+            .open(run.epochs())
+            .unwrap();
+        file.write_all(b"conds,images_per_second\n0,0.65,,1.5,\n")
+            .unwrap();
+        history.update().unwrap();
+        let losses: Vec<f64> = history.steps.iter().map(|s| s.loss).collect();
+        assert_eq!(losses, [0.7, 0.65, 0.5]);
+        assert_eq!(history.epochs.len(), 1);
+        assert_eq!(history.epochs[0].validation_map, None);
+        assert_eq!(history.epochs[0].images_per_second, None);
+
+        // Resuming writes the file anew, here even a longer one.
+        let rows: String = (0..9).map(|i| format!("{i},0,0.1,9.0,1\n")).collect();
+        write_text(&run.steps(), &format!("{header}{rows}")).unwrap();
+        history.update().unwrap();
+        assert!(history.steps.len() == 9 && history.steps.iter().all(|s| s.loss == 9.0));
+    }
+}

@@ -1,0 +1,120 @@
+use super::*;
+
+/// (step, tag, value) of every scalar in a folder, in the order in which they are read, and the
+/// steps of session starts.
+fn scalars(run: &RunDir) -> (Vec<(u64, String, f32)>, Vec<u64>) {
+    let (mut scalars, mut starts) = (Vec::new(), Vec::new());
+    for path in event_files(&run.tensorboard()).unwrap() {
+        let all = fs_err::read(path).unwrap();
+        let mut rest = all.as_slice();
+        while let Some((_, mut event, after)) = next_record(rest) {
+            rest = after;
+            let mut step = 0;
+            while let Some((number, mut value, integer, next)) = field(event) {
+                event = next;
+                match number {
+                    STEP => step = integer,
+                    SESSION_LOG => starts.push(step),
+                    SUMMARY => {
+                        while let Some((_, scalar, _, more)) = field(value) {
+                            value = more;
+                            let (_, tag, _, scalar) = field(scalar).unwrap();
+                            let (_, number, _, _) = field(scalar).unwrap();
+                            let tag = String::from_utf8(tag.to_vec()).unwrap();
+                            let number = f32::from_le_bytes(number.try_into().unwrap());
+                            scalars.push((step, tag, number));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!(rest.is_empty(), "half a record is left");
+    }
+    (scalars, starts)
+}
+
+fn step(step: usize) -> StepRecord {
+    StepRecord {
+        step,
+        epoch: step / 3,
+        learning_rate: 0.1,
+        loss: step as f64,
+        gradient_norm: 2.0,
+    }
+}
+
+fn epoch(epoch: usize) -> EpochRecord {
+    EpochRecord {
+        epoch,
+        loss: 0.5,
+        validation_map: None,
+        seconds: 1.0,
+        images_per_second: None,
+    }
+}
+
+#[test]
+fn checksums_are_the_published_ones() {
+    // RFC 3720, appendix B.4, and the check value of the CRC catalogue.
+    assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+    assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+    let ascending: Vec<u8> = (0..32).collect();
+    assert_eq!(crc32c(&ascending), 0x46dd_794e);
+}
+
+#[test]
+fn resuming_leaves_every_step_and_epoch_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::new(folder.path());
+    let mut writer = EventWriter::open(&run, 0, 0, 3).unwrap();
+    for i in 0..5 {
+        writer.step(&step(i)).unwrap();
+        if i == 2 {
+            writer.epoch(&epoch(0), i).unwrap();
+        }
+    }
+    writer.flush().unwrap();
+    // The process ended in the middle of a record.
+    let path = event_files(&run.tensorboard()).unwrap().remove(0);
+    let whole = fs_err::read(&path).unwrap();
+    fs_err::write(&path, &whole[..whole.len() - 3]).unwrap();
+
+    // The checkpoint is from after step 2, but from before the end of its epoch.
+    let mut resumed = EventWriter::open(&run, 3, 0, 3).unwrap();
+    resumed.epoch(&epoch(0), 2).unwrap();
+    for i in 3..6 {
+        resumed.step(&step(i)).unwrap();
+    }
+    resumed.flush().unwrap();
+    let (found, starts) = scalars(&run);
+    let steps = |tag: &str| -> Vec<u64> {
+        let of_tag = found.iter().filter(|(_, t, _)| t == tag);
+        of_tag.map(|(step, _, _)| *step).collect()
+    };
+    assert_eq!(steps("train/loss"), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(steps("epoch/loss"), [2]);
+    assert_eq!(starts, [3]);
+    assert!(
+        found
+            .iter()
+            .all(|(s, tag, v)| tag != "train/loss" || *v == *s as f32)
+    );
+}
+
+#[test]
+fn an_option_that_is_new_finds_the_rows_that_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::new(folder.path());
+    let header = "step,epoch,learning_rate,loss,gradient_norm";
+    fs_err::write(
+        run.steps(),
+        format!("{header}\n0,0,0.1,0.5,1\n1,0,0.1,0.25,1\n2,0,"),
+    )
+    .unwrap();
+    EventWriter::open(&run, 2, 0, 3).unwrap();
+    let (found, _) = scalars(&run);
+    let losses = found.iter().filter(|(_, tag, _)| tag == "train/loss");
+    assert_eq!(losses.map(|(_, _, v)| *v).collect::<Vec<_>>(), [0.5, 0.25]);
+}

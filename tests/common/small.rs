@@ -1,0 +1,94 @@
+//! The program on a network and a set small enough for a test, with everything in them that
+//! large ones have.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Two methods on the embedded pictures.
+pub const EXPERIMENT: &str = r#"
+name = "small"
+
+[split.source]
+kind = "shapes"
+pool_size = 400
+test_size = 40
+side = 32
+
+[split.distribution]
+kind = "pareto"
+max = 60
+min = 1
+
+[model]
+backbone = "mobilenet_v2"
+frozen_stages = -1
+norm_eval = false
+neck = { out_channels = 16 }
+
+[input]
+size = 32
+
+[train]
+batch_size = 8
+epochs = 2
+checkpoint_steps = 3
+
+[methods.erm]
+loss = { name = "bce" }
+sampler = { kind = "uniform", epoch_length = 100 }
+
+[methods.db-focal]
+loss = { name = "db-focal" }
+sampler = { kind = "class-aware", epoch_length = 100 }
+"#;
+
+/// A folder with the experiment as `small.toml`.
+pub fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("small.toml"), EXPERIMENT).unwrap();
+    folder
+}
+
+/// The text of a file that has to be there.
+pub fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    assert_cmd::cargo::cargo_bin("dbloss")
+}
+
+/// Starts the program in the background, silent.
+pub fn start(folder: &Path, arguments: &[&str]) -> Child {
+    Command::new(program())
+        .current_dir(folder)
+        .env_remove("DBLOSS_LOG")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until `there` holds while `child` runs; false if the child ended first.
+pub fn wait_for(child: &mut Child, there: impl Fn() -> bool) -> bool {
+    loop {
+        if there() {
+            return true;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return there();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// Sends a signal by its name, for example `TERM`.
+pub fn signal(process: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}

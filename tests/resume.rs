@@ -1,0 +1,123 @@
+//! Runs that are stopped go on where they were, and what may change in between may.
+
+mod common;
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use common::small::{folder, read, signal, start, wait_for};
+use predicates::prelude::*;
+
+fn dbloss(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("dbloss").unwrap();
+    command.current_dir(folder).env_remove("DBLOSS_LOG");
+    command
+}
+
+fn train(out: &str) -> [&str; 7] {
+    [
+        "train",
+        "--config",
+        "small.toml",
+        "--method",
+        "db-focal",
+        "--out",
+        out,
+    ]
+}
+
+/// Starts a training and sends it `name` once it has a checkpoint; its exit code.
+#[cfg(unix)]
+fn stop(folder: &Path, out: &str, name: &str) -> Option<i32> {
+    let checkpoint = folder.join(out).join("checkpoints/last.safetensors");
+    let mut child = start(folder, &train(out));
+    assert!(wait_for(&mut child, || checkpoint.is_file()));
+    signal(child.id(), name);
+    child.wait().unwrap().code()
+}
+
+#[test]
+#[cfg(unix)]
+fn signals_save_and_a_resumed_run_ends_like_an_uninterrupted_one() {
+    let folder = folder();
+    dbloss(folder.path())
+        .args(train("whole"))
+        .assert()
+        .success();
+    let result = |out: &str| {
+        let out = folder.path().join(out);
+        // The model alone is in the last checkpoint, and the position, with its seconds.
+        let model = std::fs::read(out.join("checkpoints/last.safetensors")).unwrap();
+        let header = u64::from_le_bytes(model[..8].try_into().unwrap()) as usize;
+        (read(&out.join("steps.csv")), model[8 + header..].to_vec())
+    };
+    let whole = result("whole");
+    for (name, code) in [("TERM", Some(130)), ("USR1", Some(130)), ("KILL", None)] {
+        assert_eq!(stop(folder.path(), name, name), code, "{name}");
+        let manifest = read(&folder.path().join(name).join("manifest.json"));
+        let status = if name == "KILL" {
+            "running"
+        } else {
+            "interrupted"
+        };
+        assert!(manifest.contains(&format!("\"{status}\"")), "{manifest}");
+        let steps = read(&folder.path().join(name).join("steps.csv"));
+        assert!(steps.lines().count() < whole.0.lines().count());
+        dbloss(folder.path())
+            .args(train(name))
+            .arg("--resume")
+            .assert()
+            .success();
+        assert!(result(name) == whole, "{name}: steps or weights differ");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn what_changes_no_weight_may_change_before_resuming() {
+    let folder = folder();
+    assert_eq!(stop(folder.path(), "run", "TERM"), Some(130));
+    // A learning rate may not.
+    dbloss(folder.path())
+        .args(train("run"))
+        .args(["--resume", "--set", "optimizer.learning_rate=0.3"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("another configuration"));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    dbloss(folder.path())
+        .args(train("run"))
+        .args(["--resume", "--threads", &threads.to_string()])
+        .args(["--set", "train.checkpoint_steps=7", "--set", "name=other"])
+        .args(["--on-bad-image", "skip", "--set", "train.tensorboard=true"])
+        .assert()
+        .success()
+        .stderr(
+            predicate::str::contains(format!("resumed on threads {threads}, was "))
+                .and(predicate::str::contains("speed and time")),
+        );
+    let config = read(&folder.path().join("run/config.toml"));
+    assert!(config.contains("checkpoint_steps = 7"), "{config}");
+}
+
+#[test]
+fn a_folder_in_use_is_not_entered_a_second_time() {
+    let folder = folder();
+    let run = dbloss::run_dir::RunDir::new(folder.path().join("run"));
+    let lock = run.lock(std::time::Duration::ZERO).unwrap();
+    assert!(run.is_locked());
+    dbloss(folder.path())
+        .args(train("run"))
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("another process is training"));
+    drop(lock);
+    assert!(!run.is_locked());
+    // What the refused process left is no obstacle, nor is a file that a killed one was writing.
+    std::fs::write(run.path().join(".writing-x"), "half").unwrap();
+    dbloss(folder.path())
+        .args(train("run"))
+        .args(["--set", "train.epochs=1"])
+        .assert()
+        .success();
+}

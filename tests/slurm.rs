@@ -1,0 +1,174 @@
+//! A sweep through a real Slurm, see tests/slurm/cluster.sh, ends with the tables of a local one.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use common::small::{folder, program, read};
+
+const SWEEP: &str = "experiment = 'small.toml'\nseeds = [0, 1]\n\
+    [set]\ntrain.epochs = 4\n[slurm]\ntime = '00:10:00'\npartition = 'main'\nmemory = '1G'\nmax_running = 2\n\
+    setup = ['export DBLOSS_TEST=1']\n";
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slurm/cluster.sh")
+}
+
+/// The cluster, which ends with the test however that ends.
+struct Cluster(PathBuf);
+
+impl Cluster {
+    fn start(folder: PathBuf) -> Self {
+        let cluster = Cluster(folder);
+        let status = Command::new(script()).arg("start").arg(&cluster.0).status();
+        assert!(status.unwrap().success(), "Slurm did not start");
+        cluster
+    }
+
+    fn call(&self, program: &str, arguments: &[&str]) -> String {
+        let output = Command::new(program)
+            .args(arguments)
+            .env("SLURM_CONF", self.0.join("slurm.conf"))
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = Command::new(script()).arg("stop").arg(&self.0).status();
+    }
+}
+
+fn wait_until(what: &str, there: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !there() {
+        assert!(
+            start.elapsed() < Duration::from_secs(600),
+            "waited in vain for {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
+    if !Command::new(script())
+        .arg("check")
+        .status()
+        .unwrap()
+        .success()
+    {
+        eprintln!("skipped: no Slurm here; tests/slurm/cluster.sh install");
+        return;
+    }
+    let folder = folder();
+    std::fs::write(folder.path().join("s.toml"), SWEEP).unwrap();
+    let cluster = Cluster::start(folder.path().join("slurm-daemons"));
+    let sweep = |arguments: &[&str]| -> Output {
+        Command::new(program())
+            .current_dir(folder.path())
+            .env("SLURM_CONF", cluster.0.join("slurm.conf"))
+            .env_remove("DBLOSS_LOG")
+            .arg("sweep")
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let text = |output: &Output| {
+        let both = [&output.stdout[..], &output.stderr[..]].concat();
+        String::from_utf8(both).unwrap()
+    };
+    let local = sweep(&["s.toml", "--out", "local", "--jobs", "2"]);
+    assert!(local.status.success(), "{}", text(&local));
+
+    let submit = ["s.toml", "--out", "slurm", "--executor", "slurm"];
+    let submitted = sweep(&submit);
+    assert!(submitted.status.success(), "{}", text(&submitted));
+    let job = String::from_utf8(submitted.stdout)
+        .unwrap()
+        .trim()
+        .to_owned();
+    let home = folder.path().join("slurm/s");
+    let started = |run: &str| {
+        home.join(run)
+            .join("checkpoints/last.safetensors")
+            .is_file()
+    };
+    let manifest = |run: &str| {
+        std::fs::read_to_string(home.join(run).join("manifest.json")).unwrap_or_default()
+    };
+    let log = |index: usize| {
+        let path = home.join(format!("logs/slurm-{job}_{index}.log"));
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    wait_until("the first run", || started("erm-s0"));
+    // What Slurm sends before the time limit: the run saves and goes back into the queue.
+    // scancel may complain all the same: it asks again, and finds the task gone from its node.
+    let _ = Command::new("scancel")
+        .args(["--signal=USR1", "--batch", &format!("{job}_0")])
+        .env("SLURM_CONF", cluster.0.join("slurm.conf"))
+        .output();
+    wait_until("the interrupted run", || {
+        log(0).contains("interrupted: saved at step")
+    });
+    wait_until("its way back into the queue", || {
+        cluster
+            .call("scontrol", &["show", "job", &format!("{job}_0")])
+            .contains("Restarts=1")
+    });
+    // No second job for the same sweep.
+    let again = sweep(&submit);
+    assert!(text(&again).contains("still has"), "{}", text(&again));
+
+    // A requeue by the administrator, of another task in the middle of its work.
+    wait_until("the third run", || started("db-focal-s0"));
+    cluster.call("scontrol", &["requeue", &format!("{job}_2")]);
+    wait_until("the requeued run", || {
+        log(2).contains("interrupted: saved at step")
+    });
+    let status = sweep(&["status", "slurm/s"]);
+    assert!(text(&status).contains("pending"), "{}", text(&status));
+    // Slurm lets two minutes pass before a task begins again, unless it is told.
+    wait_until("leave to begin at once", || {
+        Command::new("scontrol")
+            .args(["update", &format!("JobId={job}_0"), "StartTime=now"])
+            .env("SLURM_CONF", cluster.0.join("slurm.conf"))
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    wait_until("the end of the interrupted run", || {
+        manifest("erm-s0").contains("\"finished\"")
+    });
+    assert!(read(&home.join("slurm/job.sh")).contains("--signal=B:USR1@120"));
+
+    // Cancelled for good: what runs saves, nothing is put back, and a new submission goes on.
+    let cancelled = sweep(&["cancel", "slurm/s"]);
+    assert!(cancelled.status.success(), "{}", text(&cancelled));
+    wait_until("the end of the job", || {
+        cluster.call("squeue", &["--noheader"]).trim().is_empty()
+    });
+    let partial = sweep(&["collect", "slurm/s"]);
+    assert_eq!(partial.status.code(), Some(2), "{}", text(&partial));
+    let finished = sweep(&[&submit[..], &["--wait"]].concat());
+    assert!(finished.status.success(), "{}", text(&finished));
+
+    let mut files: Vec<String> = ["csv", "md", "svg"]
+        .map(|e| format!("comparison.{e}"))
+        .to_vec();
+    for run in ["erm-s0", "erm-s1", "db-focal-s0", "db-focal-s1"] {
+        files.push(format!("{run}/steps.csv"));
+        files.push(format!("{run}/eval/test/predictions.csv"));
+    }
+    for file in files {
+        let [a, b] =
+            ["local", "slurm"].map(|out| read(&folder.path().join(out).join("s").join(&file)));
+        assert!(a == b, "{file} differs");
+    }
+}
