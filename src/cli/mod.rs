@@ -12,6 +12,7 @@ mod bench;
 mod config;
 mod eval;
 mod loss;
+mod report;
 mod run;
 mod split;
 mod stats;
@@ -41,6 +42,7 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Run(run::Args),
+    Report(report::Args),
     Config(config::Args),
     Loss(loss::Args),
     View(view::Args),
@@ -56,6 +58,7 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Run(args) => run::run(args),
+            Command::Report(args) => report::run(args),
             Command::Config(args) => config::run(args),
             Command::Loss(args) => loss::run(args),
             Command::View(args) => view::run(args),
