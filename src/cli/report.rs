@@ -14,18 +14,20 @@ use super::output;
 /// over their seeds. Printed are mAP (mean and standard deviation over seeds) and the gain of each
 /// method over a baseline with its tests: a paired bootstrap over the test images, where
 /// predictions and split are there, and paired t and Wilcoxon tests over classes and over seeds, all
-/// corrected after Holm. Written are:
-///
-/// - index.html: everything on one page that needs no other file
-/// - table.csv, table.md, table.tex: a row a method, the best bold, the second underlined
-/// - per_class.csv, per_class.tex: a row a class; report.tex: a document with both tables
-/// - tests.csv, runs.csv, settings.csv: every test, every run, the settings that differ
-/// - methods.svg, per_class.svg, gain.svg, training_count.svg, learning.svg, precision_recall.svg
+/// corrected after Holm.
 ///
 /// For the benchmarks of the paper its figures stand beside ours, in columns of their own.
 /// Unfinished runs, and those without an evaluation, are listed and left out.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Files in DIR:
+  index.html                     everything on one page that needs no other file
+  table.csv, .md, .tex           a row a method; the best bold, the second underlined
+  per_class.csv, .tex            a row a class; report.tex is a document with both tables
+  tests.csv, runs.csv            every test, every run
+  settings.csv                   the settings that differ between methods
+  methods.svg, per_class.svg, gain.svg, training_count.svg, learning.svg, precision_recall.svg
+
+Examples:
   dbloss report runs/voc07 --out voc07-report
   dbloss report runs/voc-mlt runs/voc-mlt-ablation-mu --baseline db-focal --out mu-report
   dbloss report results/voc07 --out quick --bootstrap 0")]
