@@ -146,9 +146,13 @@ pub struct Manifest {
     pub threads: usize,
     /// Loader workers.
     pub workers: usize,
-    /// The processor and the instruction set that the engine chose.
+    /// The processor and the instruction set that the engine chose; empty where an earlier version
+    /// did not write it.
+    #[serde(default)]
     pub processor: String,
-    /// When this process started the training, seconds since 1970.
+    /// When this process started the training, seconds since 1970; 0 where an earlier
+    /// version did not write it.
+    #[serde(default)]
     pub started_unix: u64,
     /// Folder of the split.
     pub split_folder: PathBuf,

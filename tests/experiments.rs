@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use dbloss::config::{ExperimentFile, experiment_files};
+use dbloss::config::{Experiment, ExperimentFile, experiment_files};
+use dbloss::data::split::Split;
 
 #[test]
 fn every_experiment_resolves_with_every_method() {
@@ -41,6 +42,98 @@ fn every_experiment_resolves_with_every_method() {
             path.display()
         );
     }
-    println!("{experiments} experiments, {bases} bases, {runs} runs");
-    assert!(experiments >= 6 && bases >= 3 && runs >= 30);
+    // Six experiments and a set of one's own; for each of five data sets twelve rows of the table
+    // and five ablations (5, 4, 5, 4 and 5 settings). A new file changes these numbers.
+    assert_eq!(experiments, 7 + 5 * (12 + 5));
+    assert_eq!(bases, 4);
+    assert_eq!(runs, 2 * 12 + 4 * 2 + 3 + 5 * (12 + 23));
+}
+
+/// The file of a row chooses it and changes nothing: rows run one by one make the same table.
+#[test]
+fn a_rows_file_is_the_row_of_the_whole_experiment() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let mut rows = 0;
+    for name in ["voc-mlt", "coco-mlt", "voc07", "coco18", "shapes"] {
+        let whole = ExperimentFile::read(&folder.join(format!("{name}.toml")), &[]).unwrap();
+        assert_eq!(whole.defined().len(), 12);
+        for method in whole.defined() {
+            let path = folder.join(name).join(format!("{method}.toml"));
+            let row = ExperimentFile::read(&path, &[]).unwrap();
+            assert_eq!(row.methods(), [method]);
+            let row = row.resolve(None, Some(1)).unwrap();
+            assert_eq!(row, whole.resolve(Some(method), Some(1)).unwrap());
+            let header = std::fs::read_to_string(&path).unwrap();
+            assert!(header.contains(&format!("experiments/{name}/{method}.toml")));
+            assert!(header.contains("# measured"), "{}", path.display());
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, 60);
+}
+
+/// An ablation varies the key that it is named after, and holds the published setting too.
+#[test]
+fn an_ablation_varies_one_setting() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    for name in ["voc-mlt", "coco-mlt", "voc07", "coco18", "shapes"] {
+        let whole = ExperimentFile::read(&folder.join(format!("{name}.toml")), &[]).unwrap();
+        let published = whole.resolve(Some("db-focal"), None).unwrap();
+        for key in ["alpha", "beta", "mu", "lambda", "kappa"] {
+            let path = folder.join(name).join(format!("ablation-{key}.toml"));
+            let file = ExperimentFile::read(&path, &[]).unwrap();
+            let mut as_published = 0;
+            for mut varied in file.resolve_all(&[], &[]).unwrap() {
+                assert!(varied.method.starts_with(key), "{}", varied.method);
+                assert_eq!(varied.split, published.split);
+                let table = |e: &Experiment| toml::Table::try_from(&e.loss).unwrap();
+                let (mut ours, theirs) = (table(&varied), table(&published));
+                let value = ours[key].as_float().unwrap();
+                assert_eq!(varied.method, format!("{key}-{value}"));
+                as_published += usize::from(ours == theirs);
+                ours.insert(key.into(), theirs[key].clone());
+                assert_eq!(ours, theirs, "{}", varied.method);
+                varied.loss = published.loss.clone();
+                varied.name.clone_from(&published.name);
+                varied.method.clone_from(&published.method);
+                assert_eq!(varied, published);
+            }
+            assert_eq!(as_published, 1, "{}", path.display());
+        }
+    }
+}
+
+/// The tables that show a user how to write their own.
+#[test]
+fn the_example_of_own_data_becomes_a_split() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("experiments/own-data");
+    let set = |key: &str| format!("split.source.{key}={}", folder.join(key).display());
+    let assignments = [set("train") + ".csv", set("test") + ".csv"];
+    let file = ExperimentFile::read(&folder.join("garden.toml"), &assignments).unwrap();
+    assert_eq!(file.methods(), ["erm", "db-focal", "rs-focal"]);
+    let experiment = file.resolve(Some("erm"), None).unwrap();
+    let split = Split::build(&experiment.split.unwrap()).unwrap();
+    let classes = ["blackbird", "great tit", "robin", "sparrow", "squirrel"];
+    assert_eq!(split.classes(), classes);
+    assert_eq!(split.train.class_counts(), [4, 2, 4, 7, 1]);
+    assert_eq!((split.train.len(), split.test.len()), (12, 6));
+}
+
+#[test]
+fn only_names_methods_that_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.toml");
+    for (only, expected) in [
+        (r#"["erm", "fokal"]"#, "names `fokal`"),
+        (r#""erm""#, "not a list of methods"),
+    ] {
+        let text = format!(
+            "name = 'a'\nonly = {only}\n[methods.erm]\nloss = {{ name = 'bce' }}\n[methods.focal]\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let error = ExperimentFile::read(&path, &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains("a.toml:2"), "{error}");
+    }
 }

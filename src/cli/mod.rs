@@ -12,6 +12,7 @@ mod bench;
 mod config;
 mod eval;
 mod loss;
+mod report;
 mod run;
 mod split;
 mod stats;
@@ -47,6 +48,7 @@ enum Command {
     Sweep(Box<sweep::Args>),
     #[command(hide = true)]
     SweepTask(sweep_task::Args),
+    Report(report::Args),
     Config(config::Args),
     Loss(loss::Args),
     View(view::Args),
@@ -65,6 +67,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Sweep(args) => sweep::run(*args),
             Command::SweepTask(args) => sweep_task::run(args),
+            Command::Report(args) => report::run(args),
             Command::Config(args) => config::run(args),
             Command::Loss(args) => loss::run(args),
             Command::View(args) => view::run(args),

@@ -136,6 +136,7 @@ pub struct ExperimentFile {
     layers: Layers,
     methods: Table,
     own_methods: Vec<String>,
+    only: Vec<String>,
     seeds: Vec<u64>,
     path: PathBuf,
 }
@@ -162,7 +163,7 @@ impl ExperimentFile {
             None => Table::new(),
             Some(_) => return Err(Error::file(path, "`methods` is not a table")),
         };
-        let own_methods = own.iter().map(|(name, _)| name.clone()).collect();
+        let mut own_methods: Vec<String> = own.iter().map(|(name, _)| name.clone()).collect();
         let mut methods = Table::new();
         for other in methods_from {
             match Layers::read(other)?.take("methods") {
@@ -188,6 +189,25 @@ impl ExperimentFile {
                 }
             }
         }
+        let only: Vec<String> = match layers.take("only") {
+            None => Vec::new(),
+            Some(value) => value.try_into().map_err(|_| {
+                Error::input(
+                    layers.place("only"),
+                    "`only` is not a list of methods such as [\"erm\", \"db-focal\"]",
+                )
+            })?,
+        };
+        let known = || methods.iter().map(|(name, _)| name.as_str());
+        if let Some(name) = only.iter().find(|name| !methods.contains_key(*name)) {
+            let problem = format!("`only` names `{name}`, which is no method of this file");
+            let error = Error::input(layers.place("only"), problem);
+            return Err(match closest(name, known()) {
+                Some(near) => error.hint(format_args!("did you mean `{near}`?")),
+                None => error.hint("methods are the tables `[methods.NAME]`"),
+            });
+        }
+        own_methods.retain(|name| only.is_empty() || only.contains(name));
         let seeds = match layers.take("seeds") {
             None => Vec::new(),
             Some(value) => value.try_into().map_err(|_| {
@@ -198,13 +218,22 @@ impl ExperimentFile {
             layers,
             methods,
             own_methods,
+            only,
             seeds,
             path: path.to_owned(),
         })
     }
 
-    /// Names of the methods, in the file's order; empty if the file is one method itself.
+    /// Names of the methods that the file compares, in its order; empty if the file is one method
+    /// itself. `only = ["erm", "db-focal"]` chooses among those that it or its bases define.
     pub fn methods(&self) -> Vec<&str> {
+        (self.defined().into_iter())
+            .filter(|name| self.only.is_empty() || self.only.iter().any(|o| o == name))
+            .collect()
+    }
+
+    /// Names of all methods that are defined: those that may be asked for by name.
+    pub fn defined(&self) -> Vec<&str> {
         self.methods.iter().map(|(name, _)| name.as_str()).collect()
     }
 
@@ -220,7 +249,7 @@ impl ExperimentFile {
 
     /// The resolved experiment of `method`, which may be left out if there is but one, checked.
     pub fn resolve(&self, method: Option<&str>, seed: Option<u64>) -> Result<Experiment> {
-        let names = self.methods();
+        let (names, defined) = (self.methods(), self.defined());
         let own = self.layers.table().get("method").and_then(Value::as_str);
         let method = match (method, names.as_slice()) {
             (Some(name), []) if own == Some(name) => Some(name),
@@ -231,11 +260,11 @@ impl ExperimentFile {
                 };
                 return Err(Error::file(&self.path, problem).hint("leave `--method` out"));
             }
-            (Some(name), _) if names.contains(&name) => Some(name),
+            (Some(name), _) if defined.contains(&name) => Some(name),
             (Some(name), _) => {
-                let problem = format!("has no method `{name}`, only {}", names.join(", "));
+                let problem = format!("has no method `{name}`, only {}", defined.join(", "));
                 let error = Error::file(&self.path, problem);
-                return Err(match closest(name, names.iter().copied()) {
+                return Err(match closest(name, defined.iter().copied()) {
                     Some(near) => error.hint(format_args!("did you mean `{near}`?")),
                     None => error,
                 });
@@ -282,7 +311,11 @@ impl ExperimentFile {
             ([], own) => own.iter().copied().map(Some).collect(),
             (given, _) => given.iter().copied().map(Some).collect(),
         };
-        let mut methods: Vec<Option<&str>> = self.methods().into_iter().map(Some).collect();
+        let listed = match only {
+            [] => self.methods(),
+            _ => self.defined(),
+        };
+        let mut methods: Vec<Option<&str>> = listed.into_iter().map(Some).collect();
         methods
             .retain(|method| only.is_empty() || only.iter().any(|o| method == &Some(o.as_str())));
         if methods.is_empty() {

@@ -1,9 +1,11 @@
 //! Confidence by resampling the test images.
 
+use std::ops::{AddAssign, Sub};
+
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::groups::GroupScores;
+use super::groups::slot;
 use super::order::{self, Entry};
 use super::table::{Score, ScoreTable};
 use crate::data::labels::Group;
@@ -11,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::rng::Stream;
 
 /// Resamples that are worked through together, one a lane.
-const LANES: usize = 16;
+const LANES: usize = 32;
 
 /// How a bootstrap is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,12 +65,10 @@ pub fn bootstrap_map<S: Score>(
     bootstrap: &Bootstrap,
 ) -> Result<[Option<Interval>; 4]> {
     check(table, groups, bootstrap)?;
-    let order = Order::new(table);
-    let estimate = order.estimate(groups);
-    let samples = resample(table.num_images(), bootstrap, |weights| {
-        order.means(weights, groups)
-    });
-    Ok(intervals(estimate, &samples, bootstrap.level))
+    let ranked = Ranked::new(table)?;
+    let resamples = Resamples::draw(table.num_images(), bootstrap)?;
+    let samples = resamples.means(&ranked, groups);
+    Ok(intervals(ranked.means(groups), &samples, bootstrap.level))
 }
 
 /// Intervals of the difference in mAP, second minus first, over the same resamples of the images
@@ -89,15 +89,16 @@ pub fn paired_bootstrap_map<S: Score, T: Score>(
         )
         .hint("compare runs on the same test set, with the images in the same order"));
     }
-    let (a, b) = (Order::new(first), Order::new(second));
+    let (a, b) = (Ranked::new(first)?, Ranked::new(second)?);
     let minus = |b: [Option<f64>; 4], a: [Option<f64>; 4]| {
         std::array::from_fn(|slot| Some(b[slot]? - a[slot]?))
     };
-    let estimate = minus(b.estimate(groups), a.estimate(groups));
-    let samples = resample(first.num_images(), bootstrap, |weights| {
-        let (a, b) = (a.means(weights, groups), b.means(weights, groups));
-        std::array::from_fn(|lane| minus(b[lane], a[lane]))
-    });
+    let resamples = Resamples::draw(first.num_images(), bootstrap)?;
+    let samples: Vec<[Option<f64>; 4]> = (resamples.means(&a, groups).into_iter())
+        .zip(resamples.means(&b, groups))
+        .map(|(a, b)| minus(b, a))
+        .collect();
+    let estimate = minus(b.means(groups), a.means(groups));
     Ok(intervals(estimate, &samples, bootstrap.level))
 }
 
@@ -112,12 +113,6 @@ fn check<S: Score>(table: &ScoreTable<S>, groups: &[Group], bootstrap: &Bootstra
             ),
         ));
     }
-    if table.num_images() >= 1 << 31 {
-        return Err(Error::input("bootstrap", "more than 2,147,483,647 images"));
-    }
-    if bootstrap.resamples == 0 {
-        return Err(Error::input("resamples", "is 0, expected at least 1"));
-    }
     if !(bootstrap.level > 0.0 && bootstrap.level < 1.0) {
         return Err(Error::input(
             "level",
@@ -127,115 +122,254 @@ fn check<S: Score>(table: &ScoreTable<S>, groups: &[Group], bootstrap: &Bootstra
     Ok(())
 }
 
-/// The test images of every class by descending score: sorted once, resampled many times.
-struct Order {
+/// The images of a set of predictions by descending score, class by class: sorted once, resampled
+/// many times.
+#[derive(Debug, Clone)]
+pub struct Ranked {
     classes: Vec<Vec<Step>>,
+    num_images: usize,
 }
 
 /// An image of a class's ranking, packed: the image's index, whether it is a positive, and whether
 /// the next image has another score.
-#[derive(Clone, Copy)]
-struct Step {
-    image: u32,
-    positive: bool,
-    ends_tie: bool,
+#[derive(Debug, Clone, Copy)]
+struct Step(u32);
+
+impl Step {
+    fn image(self) -> usize {
+        (self.0 >> 2) as usize
+    }
+
+    fn positive(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    fn ends_tie(self) -> bool {
+        self.0 & 1 != 0
+    }
 }
 
-/// Multiplicities of the images in LANES resamples, images x LANES.
-type Multiplicities = [[u32; LANES]];
-
-impl Order {
-    fn new<S: Score>(table: &ScoreTable<S>) -> Self {
-        let num_classes = table.num_classes();
+impl Ranked {
+    /// Sorts the scores of every class.
+    pub fn new<S: Score>(table: &ScoreTable<S>) -> Result<Self> {
+        if table.num_images() >= 1 << 30 {
+            return Err(Error::input("bootstrap", "more than 1,073,741,823 images"));
+        }
         let classes = order::for_each_class(
             table,
             |image, target| (image as u32) << 1 | u32::from(target),
             |entries| {
                 (0..entries.len())
-                    .map(|k| Step {
-                        image: entries[k].payload() >> 1,
-                        positive: entries[k].payload() & 1 == 1,
-                        ends_tie: (entries.get(k + 1)).is_none_or(|e| e.key() != entries[k].key()),
+                    .map(|k| {
+                        let next = entries.get(k + 1);
+                        let ends_tie = next.is_none_or(|next| next.key() != entries[k].key());
+                        Step(entries[k].payload() << 1 | u32::from(ends_tie))
                     })
                     .collect()
             },
         );
-        debug_assert_eq!(classes.len(), num_classes);
-        Order { classes }
+        Ok(Ranked {
+            classes,
+            num_images: table.num_images(),
+        })
     }
 
-    /// The means on the images as they are.
-    fn estimate(&self, groups: &[Group]) -> [Option<f64>; 4] {
-        let images = self.classes.first().map_or(0, Vec::len);
-        self.means(&vec![[1; LANES]; images], groups)[0]
+    /// AP of every class on the images as they are; `None` where a class has no positive.
+    pub fn average_precisions(&self) -> Vec<Option<f64>> {
+        let once = vec![[1u32; LANES]; self.num_images];
+        (self.classes.iter())
+            .map(|steps| average_precisions(steps, &once)[0])
+            .collect()
     }
 
-    /// Total, head, medium and tail mAP of each lane's resample.
-    fn means(&self, weights: &Multiplicities, groups: &[Group]) -> [[Option<f64>; 4]; LANES] {
-        let per_class: Vec<[Option<f64>; LANES]> = (self.classes.iter())
-            .map(|steps| average_precisions(steps, weights))
-            .collect();
+    /// Total, head, medium and tail mAP on the images as they are.
+    pub fn means(&self, groups: &[Group]) -> [Option<f64>; 4] {
+        super::GroupScores::new(&self.average_precisions(), groups).means()
+    }
+
+    /// For every class the precision at each of `recalls` (ascending, in [0, 1]): that of the
+    /// highest threshold that reaches the recall. The mean over evenly spaced recalls comes near
+    /// the AP. `None` where a class has no positive.
+    pub fn precision_at(&self, recalls: &[f64]) -> Vec<Option<Vec<f64>>> {
+        (self.classes.iter())
+            .map(|steps| {
+                let positives = steps.iter().filter(|step| step.positive()).count();
+                if positives == 0 {
+                    return None;
+                }
+                let mut precisions = Vec::with_capacity(recalls.len());
+                let mut found = 0;
+                for (k, step) in steps.iter().enumerate() {
+                    found += usize::from(step.positive());
+                    if !step.ends_tie() || found == 0 {
+                        continue;
+                    }
+                    let recall = found as f64 / positives as f64;
+                    while precisions.len() < recalls.len() && recalls[precisions.len()] <= recall {
+                        precisions.push(found as f64 / (k + 1) as f64);
+                    }
+                }
+                Some(precisions)
+            })
+            .collect()
+    }
+}
+
+/// How often each image was drawn, LANES resamples side by side: images x LANES.
+type Multiplicities<W> = Vec<[W; LANES]>;
+
+/// A count of images, as narrow as their number allows: the narrower, the more fit in a register.
+trait Count: Copy + Ord + AddAssign + Sub<Output = Self> + From<u8> + Into<f64> + Send + Sync {}
+impl Count for u16 {}
+impl Count for u32 {}
+
+/// Resamples of the images of a test set, drawn once for all that is to be compared on it.
+#[derive(Debug, Clone)]
+pub struct Resamples {
+    count: usize,
+    num_images: usize,
+    blocks: Blocks,
+}
+
+#[derive(Debug, Clone)]
+enum Blocks {
+    Narrow(Vec<Multiplicities<u16>>),
+    Wide(Vec<Multiplicities<u32>>),
+}
+
+impl Resamples {
+    /// Draws as many images with replacement as there are, `bootstrap.resamples` times. The draws
+    /// depend on the seed and not on the number of threads.
+    pub fn draw(num_images: usize, bootstrap: &Bootstrap) -> Result<Self> {
+        if bootstrap.resamples == 0 {
+            return Err(Error::input("resamples", "is 0, expected at least 1"));
+        }
+        Ok(Resamples {
+            count: bootstrap.resamples,
+            num_images,
+            blocks: match num_images <= usize::from(u16::MAX) {
+                true => Blocks::Narrow(draw(num_images, bootstrap)),
+                false => Blocks::Wide(draw(num_images, bootstrap)),
+            },
+        })
+    }
+
+    /// Total, head, medium and tail mAP of `ranked` on every resample, in order. A class that has
+    /// no positive in a resample is left out of that resample's mean; a mean over none is `None`.
+    /// `ranked` must have the number of images that was drawn from, and `groups` its classes.
+    pub fn means(&self, ranked: &Ranked, groups: &[Group]) -> Vec<[Option<f64>; 4]> {
+        assert_eq!(ranked.num_images, self.num_images, "images drawn from");
+        let mut means: Vec<_> = match &self.blocks {
+            Blocks::Narrow(blocks) => of_blocks(blocks, ranked, groups),
+            Blocks::Wide(blocks) => of_blocks(blocks, ranked, groups),
+        };
+        means.truncate(self.count);
+        means
+    }
+}
+
+fn draw<W: Count>(num_images: usize, bootstrap: &Bootstrap) -> Vec<Multiplicities<W>> {
+    let blocks: Vec<usize> = (0..bootstrap.resamples).step_by(LANES).collect();
+    (blocks.into_par_iter())
+        .map(|start| {
+            let mut weights = vec![[W::from(0); LANES]; num_images];
+            for (lane, index) in (start..start + LANES).enumerate() {
+                let mut stream = Stream::new(bootstrap.seed, "bootstrap", 0, index as u64);
+                for _ in 0..num_images {
+                    weights[stream.below(num_images)][lane] += W::from(1);
+                }
+            }
+            weights
+        })
+        .collect()
+}
+
+fn of_blocks<W: Count>(
+    blocks: &[Multiplicities<W>],
+    ranked: &Ranked,
+    groups: &[Group],
+) -> Vec<[Option<f64>; 4]> {
+    let arch = pulp::Arch::new();
+    let means: Vec<[[Option<f64>; 4]; LANES]> = (blocks.par_iter())
+        .map(|weights| {
+            arch.dispatch(Means {
+                classes: &ranked.classes,
+                weights,
+                groups,
+            })
+        })
+        .collect();
+    means.into_iter().flatten().collect()
+}
+
+/// The means of one block, compiled for the widest registers that the processor has.
+struct Means<'a, W> {
+    classes: &'a [Vec<Step>],
+    weights: &'a [[W; LANES]],
+    groups: &'a [Group],
+}
+
+impl<W: Count> pulp::NullaryFnOnce for Means<'_, W> {
+    type Output = [[Option<f64>; 4]; LANES];
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let mut sums = [[0.0f64; 4]; LANES];
+        let mut defined = [[0u32; 4]; LANES];
+        for (steps, group) in self.classes.iter().zip(self.groups) {
+            let values = average_precisions(steps, self.weights);
+            for (lane, value) in values.into_iter().enumerate() {
+                if let Some(value) = value {
+                    for slot in [0, slot(*group)] {
+                        sums[lane][slot] += value;
+                        defined[lane][slot] += 1;
+                    }
+                }
+            }
+        }
         std::array::from_fn(|lane| {
-            let values: Vec<Option<f64>> = per_class.iter().map(|class| class[lane]).collect();
-            GroupScores::new(&values, groups).means()
+            std::array::from_fn(|slot| {
+                let defined = defined[lane][slot];
+                (defined > 0).then(|| sums[lane][slot] / f64::from(defined))
+            })
         })
     }
 }
 
 /// AP of one class in every lane: images count as often as the lane has drawn them.
-fn average_precisions(steps: &[Step], weights: &Multiplicities) -> [Option<f64>; LANES] {
-    let mut drawn = [0u32; LANES];
-    let mut found = [0u32; LANES];
-    let mut counted = [0u32; LANES];
+#[inline(always)]
+fn average_precisions<W: Count>(steps: &[Step], weights: &[[W; LANES]]) -> [Option<f64>; LANES] {
+    let mut drawn = [W::from(0); LANES];
+    let mut found = [W::from(0); LANES];
+    let mut counted = [W::from(0); LANES];
     let mut sum = [0.0f64; LANES];
     let mut new = false;
     for step in steps {
-        let weights = &weights[step.image as usize];
+        let weights = &weights[step.image()];
         for lane in 0..LANES {
             drawn[lane] += weights[lane];
         }
-        if step.positive {
+        if step.positive() {
             for lane in 0..LANES {
                 found[lane] += weights[lane];
             }
             new = true;
         }
-        if new && step.ends_tie {
+        if new && step.ends_tie() {
             for lane in 0..LANES {
                 // With nothing drawn yet nothing is found either, and the term is 0.
-                let precision = f64::from(found[lane]) / f64::from(drawn[lane].max(1));
-                sum[lane] += f64::from(found[lane] - counted[lane]) * precision;
+                let drawn: f64 = drawn[lane].max(W::from(1)).into();
+                let precision = Into::<f64>::into(found[lane]) / drawn;
+                sum[lane] += Into::<f64>::into(found[lane] - counted[lane]) * precision;
             }
             counted = found;
             new = false;
         }
     }
-    std::array::from_fn(|lane| (found[lane] > 0).then(|| sum[lane] / f64::from(found[lane])))
-}
-
-/// The value of every resample, in order.
-fn resample(
-    num_images: usize,
-    bootstrap: &Bootstrap,
-    value: impl Fn(&Multiplicities) -> [[Option<f64>; 4]; LANES] + Sync,
-) -> Vec<[Option<f64>; 4]> {
-    let blocks: Vec<usize> = (0..bootstrap.resamples).step_by(LANES).collect();
-    let values: Vec<_> = blocks
-        .into_par_iter()
-        .map(|start| {
-            let mut weights = vec![[0u32; LANES]; num_images];
-            for (lane, index) in (start..start + LANES).enumerate() {
-                let mut stream = Stream::new(bootstrap.seed, "bootstrap", 0, index as u64);
-                for _ in 0..num_images {
-                    weights[stream.below(num_images)][lane] += 1;
-                }
-            }
-            value(&weights)
-        })
-        .collect();
-    let mut values: Vec<_> = values.into_iter().flatten().collect();
-    values.truncate(bootstrap.resamples);
-    values
+    std::array::from_fn(|lane| {
+        let found: f64 = found[lane].into();
+        (found > 0.0).then(|| sum[lane] / found)
+    })
 }
 
 fn intervals(
@@ -244,8 +378,15 @@ fn intervals(
     level: f64,
 ) -> [Option<Interval>; 4] {
     std::array::from_fn(|slot| {
-        let estimate = estimate[slot]?;
-        let mut values: Vec<f64> = samples.iter().filter_map(|sample| sample[slot]).collect();
+        let values = samples.iter().filter_map(|sample| sample[slot]).collect();
+        Interval::new(estimate[slot]?, values, level)
+    })
+}
+
+impl Interval {
+    /// The interval of `estimate` from its values on the resamples where it was defined; `None`
+    /// where there is none. `level` is its coverage, in (0, 1).
+    pub fn new(estimate: f64, mut values: Vec<f64>, level: f64) -> Option<Self> {
         if values.is_empty() {
             return None;
         }
@@ -267,7 +408,7 @@ fn intervals(
             resamples: values.len(),
             p_value: (2.0 * one_sided).min(1.0),
         })
-    })
+    }
 }
 
 /// The quantile of ascending values, linear between neighbours.

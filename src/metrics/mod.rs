@@ -9,12 +9,13 @@ pub mod bootstrap;
 pub mod groups;
 mod order;
 pub mod ranking;
+pub mod significance;
 pub mod table;
 pub mod threshold;
 
 pub use auc::{area_under_roc, area_under_roc_per_class};
 pub use average_precision::{ApMethod, average_precision, average_precision_per_class};
-pub use bootstrap::{Bootstrap, Interval, bootstrap_map, paired_bootstrap_map};
+pub use bootstrap::{Bootstrap, Interval, Ranked, Resamples, bootstrap_map, paired_bootstrap_map};
 pub use groups::GroupScores;
 pub use ranking::{RankingScores, ranking_scores, top_k_scores};
 pub use table::{Score, ScoreTable};

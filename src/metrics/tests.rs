@@ -220,6 +220,45 @@ fn the_paired_bootstrap_sees_a_difference_and_none() {
     assert!(paired_bootstrap_map(&first, &other, &groups, &settings).is_err());
 }
 
+/// The precision at a recall is that of the first threshold that reaches it, by the definition.
+#[test]
+fn precision_at_a_recall_is_that_of_the_definition() {
+    let (scores, targets) = random(9, 80, 3);
+    let table = ScoreTable::new(&scores, &targets, 3).unwrap();
+    let recalls: Vec<f64> = (0..=20).map(|k| f64::from(k) / 20.0).collect();
+    let curves = Ranked::new(&table).unwrap().precision_at(&recalls);
+    for (class, curve) in curves.iter().enumerate() {
+        let (scores, targets): (Vec<f32>, Vec<u8>) = table.class(class).unzip();
+        let positives = targets.iter().filter(|&&t| t == 1).count() as f64;
+        assert_eq!(curve.is_some(), positives > 0.0);
+        for (&recall, own) in recalls.iter().zip(curve.iter().flatten()) {
+            let mut thresholds = scores.clone();
+            thresholds.sort_by(|a, b| b.total_cmp(a));
+            let expected = thresholds.iter().find_map(|&threshold| {
+                let taken = |i: &usize| scores[*i] >= threshold;
+                let taken: Vec<usize> = (0..80).filter(taken).collect();
+                let found = taken.iter().filter(|&&i| targets[i] == 1).count() as f64;
+                let reached = found > 0.0 && found / positives >= recall;
+                reached.then(|| found / taken.len() as f64)
+            });
+            assert_eq!(Some(*own), expected, "class {class}, recall {recall}");
+        }
+    }
+    // More images than fit in the narrow counts give the same numbers by the wide ones.
+    let images = 70_000;
+    let scores: Vec<f32> = (0..images).map(|i| -(i as f32)).collect();
+    let targets: Vec<u8> = (0..images).map(|i| u8::from(i % 2 == 0)).collect();
+    let table = ScoreTable::new(&scores, &targets, 1).unwrap();
+    let own = Ranked::new(&table).unwrap().average_precisions()[0];
+    assert_eq!(own, average_precision(&scores, &targets, ApMethod::Area));
+    let settings = Bootstrap {
+        resamples: 3,
+        ..Bootstrap::default()
+    };
+    let total = bootstrap_map(&table, &[Group::Head], &settings).unwrap()[0].unwrap();
+    assert!((total.low - 0.5).abs() < 0.02 && (total.high - 0.5).abs() < 0.02);
+}
+
 /// The interval covers the truth about as often as it says.
 #[test]
 fn the_interval_covers() {

@@ -104,7 +104,9 @@ pub(super) fn draw(title: &str, classes: &[ClassScore], series: &[Series]) -> Re
             for (number, series) in series.iter().enumerate() {
                 if let Some(score) = series.average_precision[class] {
                     let colour = SERIES[number % SERIES.len()];
-                    let dot = Circle::new((middle, y(score)), 5, colour.filled());
+                    // Where the classes stand close, large dots would hide one another.
+                    let radius = if classes.len() <= 40 { 5 } else { 3 };
+                    let dot = Circle::new((middle, y(score)), radius, colour.filled());
                     area.draw(&dot).map_err(failed)?;
                 }
             }

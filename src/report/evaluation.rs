@@ -304,7 +304,7 @@ pub fn best_thresholds(
 }
 
 /// Labels as 0 and 1, images x classes.
-fn targets(table: &LabelTable) -> Vec<u8> {
+pub(super) fn targets(table: &LabelTable) -> Vec<u8> {
     let classes = table.num_classes();
     let mut targets = vec![0u8; table.len() * classes];
     for (image, row) in targets.chunks_mut(classes).enumerate() {

@@ -6,4 +6,5 @@ mod drawing;
 pub mod evaluation;
 pub mod loss_curves;
 pub mod stats;
+pub mod study;
 pub mod table;

@@ -1,0 +1,161 @@
+//! Every method against the baseline: is the difference more than noise?
+
+use serde::Serialize;
+
+use super::method::Method;
+use crate::data::labels::Group;
+use crate::metrics::significance::{holm, mean_and_deviation, paired_t_test, wilcoxon_signed_rank};
+use crate::metrics::{GroupScores, Interval};
+
+/// The tests, by what they resample or pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Paired bootstrap over the test images; mAP averaged over seeds.
+    BootstrapImages,
+    /// Paired t-test over the AP of the classes, averaged over seeds.
+    TClasses,
+    /// Wilcoxon's signed-rank test over the same pairs.
+    WilcoxonClasses,
+    /// Paired t-test over the mAP of the seeds that both methods have.
+    TSeeds,
+    /// Wilcoxon's signed-rank test over the same pairs.
+    WilcoxonSeeds,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 5] = [
+        Kind::BootstrapImages,
+        Kind::TClasses,
+        Kind::WilcoxonClasses,
+        Kind::TSeeds,
+        Kind::WilcoxonSeeds,
+    ];
+
+    /// The test's name for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Kind::BootstrapImages => "bootstrap, images",
+            Kind::TClasses => "t, classes",
+            Kind::WilcoxonClasses => "Wilcoxon, classes",
+            Kind::TSeeds => "t, seeds",
+            Kind::WilcoxonSeeds => "Wilcoxon, seeds",
+        }
+    }
+}
+
+/// One method against the baseline, by one test, over all classes or a group's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Test {
+    /// The method.
+    pub method: String,
+    /// What it is compared with.
+    pub baseline: String,
+    /// total, head, medium or tail.
+    pub classes: &'static str,
+    /// The test.
+    pub test: Kind,
+    /// Pairs, or resamples.
+    pub pairs: usize,
+    /// Mean difference of the pairs, method minus baseline, in [-1, 1].
+    pub difference: f64,
+    /// Lower end of the 95 % interval; a bootstrap's only.
+    pub low: Option<f64>,
+    /// Its upper end.
+    pub high: Option<f64>,
+    /// t, or the sum of the positive ranks; none for a bootstrap.
+    pub statistic: Option<f64>,
+    /// Two-sided p-value; `None` where the test is undefined.
+    pub p_value: Option<f64>,
+    /// The same after Holm, over all methods that this test was made for.
+    pub p_holm: Option<f64>,
+}
+
+/// All tests of all methods but the baseline, in the order of the methods.
+pub(super) fn tests(methods: &[Method], baseline: usize, groups: &[Group]) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for kind in Kind::ALL {
+        for (slot, classes) in GroupScores::NAMES.into_iter().enumerate() {
+            let mut family: Vec<Test> = (methods.iter().enumerate())
+                .filter(|(place, _)| *place != baseline)
+                .filter_map(|(_, method)| test(method, &methods[baseline], kind, slot, groups))
+                .map(|test| Test { classes, ..test })
+                .collect();
+            let p_values: Vec<Option<f64>> = family.iter().map(|test| test.p_value).collect();
+            for (test, corrected) in family.iter_mut().zip(holm(&p_values)) {
+                test.p_holm = corrected;
+            }
+            tests.extend(family);
+        }
+    }
+    let place = |test: &Test| methods.iter().position(|m| m.name == test.method);
+    tests.sort_by_key(place);
+    tests
+}
+
+fn test(
+    method: &Method,
+    baseline: &Method,
+    kind: Kind,
+    slot: usize,
+    groups: &[Group],
+) -> Option<Test> {
+    let blank = Test {
+        method: method.name.clone(),
+        baseline: baseline.name.clone(),
+        classes: "",
+        test: kind,
+        pairs: 0,
+        difference: 0.0,
+        low: None,
+        high: None,
+        statistic: None,
+        p_value: None,
+        p_holm: None,
+    };
+    let differences: Vec<f64> = match kind {
+        Kind::BootstrapImages => return bootstrap(method, baseline, slot, blank),
+        Kind::TClasses | Kind::WilcoxonClasses => {
+            (method.class_scores.iter().zip(&baseline.class_scores))
+                .zip(groups)
+                .filter(|(_, group)| slot == 0 || Group::ALL[slot - 1] == **group)
+                .filter_map(|((own, other), _)| Some((*own)? - (*other)?))
+                .collect()
+        }
+        Kind::TSeeds | Kind::WilcoxonSeeds => (method.seeds.iter())
+            .filter_map(|&seed| Some(method.of_seed(seed, slot)? - baseline.of_seed(seed, slot)?))
+            .collect(),
+    };
+    // A single pair has no spread to compare its difference with.
+    if differences.len() < 2 {
+        return None;
+    }
+    let found = match kind {
+        Kind::TClasses | Kind::TSeeds => paired_t_test(&differences),
+        _ => wilcoxon_signed_rank(&differences),
+    };
+    Some(Test {
+        pairs: differences.len(),
+        difference: mean_and_deviation(&differences).0?,
+        statistic: found.map(|test| test.statistic),
+        p_value: found.map(|test| test.p_value),
+        ..blank
+    })
+}
+
+fn bootstrap(method: &Method, baseline: &Method, slot: usize, blank: Test) -> Option<Test> {
+    let estimate = method.estimate?[slot]? - baseline.estimate?[slot]?;
+    let values: Vec<f64> = (method.resampled.iter().zip(&baseline.resampled))
+        .filter_map(|(own, other)| Some(own[slot]? - other[slot]?))
+        .collect();
+    let interval = Interval::new(estimate, values, super::LEVEL)?;
+    Some(Test {
+        pairs: interval.resamples,
+        difference: estimate,
+        low: Some(interval.low),
+        high: Some(interval.high),
+        p_value: Some(interval.p_value),
+        ..blank
+    })
+}

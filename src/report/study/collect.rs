@@ -1,0 +1,299 @@
+//! Finding run folders, and reading what lies in one.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::curve::{self, Curve};
+use crate::data::labels::Group;
+use crate::error::{Error, Result};
+use crate::metrics::GroupScores;
+use crate::report::evaluation::ClassScore;
+use crate::run_dir::{Manifest, RunDir, Status};
+
+/// A finished run with an evaluation.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The row of the tables that it belongs to.
+    pub method: String,
+    /// What its manifest says.
+    pub manifest: Manifest,
+    /// Its configuration as dotted keys and values, without name, method and seed.
+    pub settings: BTreeMap<String, String>,
+    /// Every class, in index order.
+    pub classes: Vec<ClassScore>,
+    /// mAP over all classes and each group.
+    pub groups: GroupScores,
+    /// Training loss by step.
+    pub loss: Curve,
+    /// mAP on the validation part by epoch, the first epoch's end at 1; empty without such a part.
+    pub validation: Curve,
+}
+
+/// A run that is not in the report.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct LeftOut {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The method's name.
+    pub method: String,
+    /// The seed.
+    pub seed: u64,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+/// A folder with a manifest.
+pub(super) struct Found {
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+/// Every run in `paths` and the folders below them, each once, in the order of their paths.
+pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    for path in paths {
+        if !path.is_dir() {
+            return Err(Error::file(path, "is not a folder")
+                .hint("give the folders of runs, or a folder that holds them"));
+        }
+        let before = found.len();
+        let mut folders = vec![path.clone()];
+        while let Some(folder) = folders.pop() {
+            let file = RunDir::new(&folder).manifest();
+            if file.is_file() {
+                match Manifest::read(&file) {
+                    Ok(manifest) => {
+                        if seen.insert(fs_err::canonicalize(&folder)?) {
+                            found.push(Found { folder, manifest });
+                        }
+                        continue;
+                    }
+                    Err(error) if folder == *path => return Err(error),
+                    // Other programs write files of that name too.
+                    Err(error) => tracing::warn!("left out: {error}"),
+                }
+            }
+            for entry in fs_err::read_dir(&folder)? {
+                let entry = entry?;
+                // Links are not followed: they could lead in a circle.
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        if found.len() == before && !seen.contains(&fs_err::canonicalize(path)?) {
+            tracing::warn!("{}: holds no run that is not counted yet", path.display());
+        }
+    }
+    found.sort_by(|a, b| a.folder.cmp(&b.folder));
+    Ok(found)
+}
+
+/// Whether the splits differ, which is refused unless it is allowed: figures of different classes
+/// and images are no comparison.
+pub(super) fn check_splits(runs: &[Run], allowed: bool) -> Result<bool> {
+    let mut runs = runs.iter();
+    let Some(first) = runs.next() else {
+        return Ok(false);
+    };
+    let Some(other) = runs.find(|run| run.manifest.split_hash != first.manifest.split_hash) else {
+        return Ok(false);
+    };
+    if allowed {
+        tracing::warn!("the runs have different splits: no test over images, and gains mix both");
+        return Ok(true);
+    }
+    let problem = format!(
+        "has another split than {} ({} and {})",
+        first.folder.display(),
+        short(&other.manifest.split_hash),
+        short(&first.manifest.split_hash),
+    );
+    Err(Error::file(&other.folder, problem).hint(
+        "report them apart, or pass `--allow-different-splits` if their classes are the same",
+    ))
+}
+
+/// The first characters of a hash.
+pub(super) fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+/// Reads every run; those that are unfinished or not evaluated on `set` are the second part.
+pub(super) fn read(found: Vec<Found>, set: &str) -> Result<(Vec<Run>, Vec<LeftOut>)> {
+    // The same name in two experiments is two rows.
+    let mut experiments: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+    for Found { manifest, .. } in &found {
+        let names = experiments.entry(manifest.method.clone()).or_default();
+        names.insert(manifest.experiment.clone());
+    }
+    let read: Vec<Result<Result<Run, LeftOut>>> = (found.into_par_iter())
+        .map(|found| {
+            let method = match experiments[&found.manifest.method].len() {
+                1 => found.manifest.method.clone(),
+                _ => format!("{}/{}", found.manifest.experiment, found.manifest.method),
+            };
+            read_run(found, method, set)
+        })
+        .collect();
+    let (mut runs, mut left_out) = (Vec::new(), Vec::new());
+    for run in read {
+        match run? {
+            Ok(run) => runs.push(run),
+            Err(out) => left_out.push(out),
+        }
+    }
+    Ok((runs, left_out))
+}
+
+fn read_run(found: Found, method: String, set: &str) -> Result<Result<Run, LeftOut>> {
+    let Found { folder, manifest } = found;
+    let run = RunDir::new(&folder);
+    let left_out = |reason: String| LeftOut {
+        folder: folder.clone(),
+        method: method.clone(),
+        seed: manifest.seed,
+        reason,
+    };
+    match manifest.status {
+        Status::Finished => {}
+        Status::Running => return Ok(Err(left_out("not finished: it runs, or was killed".into()))),
+        Status::Interrupted => return Ok(Err(left_out("interrupted".into()))),
+        Status::Failed => {
+            let error = manifest.error.as_deref().unwrap_or("for an unknown reason");
+            return Ok(Err(left_out(format!("failed: {error}"))));
+        }
+    }
+    let Some(scores) = evaluation(&run, set) else {
+        let reason = format!("not evaluated on {set}: `dbloss eval {}`", folder.display());
+        return Ok(Err(left_out(reason)));
+    };
+    let classes = read_classes(&scores)?;
+    let values: Vec<Option<f64>> = classes.iter().map(|c| c.average_precision).collect();
+    let groups: Vec<Group> = classes.iter().map(|c| c.group).collect();
+    Ok(Ok(Run {
+        settings: read_settings(&run.config())?,
+        groups: GroupScores::new(&values, &groups),
+        classes,
+        loss: curve::loss(&run),
+        validation: curve::validation(&run),
+        method,
+        manifest,
+        folder,
+    }))
+}
+
+/// The table of the classes: in the run's folder, or beside the manifest where only the small
+/// files were kept.
+fn evaluation(run: &RunDir, set: &str) -> Option<PathBuf> {
+    let beside = (set == "test").then(|| run.path().join("per_class.csv"));
+    [Some(run.eval(set).join("per_class.csv")), beside]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
+}
+
+/// A row of `per_class.csv`, as far as it is needed.
+#[derive(Deserialize)]
+struct ClassRow {
+    class: String,
+    group: Group,
+    train_count: usize,
+    test_positives: usize,
+    average_precision: Option<f64>,
+}
+
+/// Reads the class table of an evaluation.
+fn read_classes(path: &Path) -> Result<Vec<ClassScore>> {
+    let mut reader = csv::Reader::from_reader(fs_err::File::open(path)?);
+    let mut classes = Vec::new();
+    for row in reader.deserialize::<ClassRow>() {
+        let row = row.map_err(|e| match e.position() {
+            Some(position) => Error::line(path, position.line(), &e),
+            None => Error::file(path, &e),
+        })?;
+        if let Some(value) = row.average_precision
+            && !(0.0..=1.0).contains(&value)
+        {
+            let problem = format!("AP of `{}` is {value}, expected 0 to 1", row.class);
+            return Err(Error::file(path, problem));
+        }
+        classes.push(ClassScore {
+            name: row.class,
+            group: row.group,
+            train_count: row.train_count,
+            positives: row.test_positives,
+            average_precision: row.average_precision,
+        });
+    }
+    if classes.is_empty() {
+        return Err(Error::file(path, "holds no class").hint("evaluate the run again"));
+    }
+    Ok(classes)
+}
+
+/// The configuration as dotted keys.
+fn read_settings(path: &Path) -> Result<BTreeMap<String, String>> {
+    let mut settings = BTreeMap::new();
+    if !path.is_file() {
+        return Ok(settings);
+    }
+    let text = fs_err::read_to_string(path)?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e| Error::file(path, format_args!("is not TOML: {e}")))?;
+    flatten("", &table, &mut settings);
+    for key in ["name", "method", "seed"] {
+        settings.remove(key);
+    }
+    Ok(settings)
+}
+
+fn flatten(prefix: &str, table: &toml::Table, settings: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = match prefix {
+            "" => key.clone(),
+            _ => format!("{prefix}.{key}"),
+        };
+        match value {
+            toml::Value::Table(table) => flatten(&key, table, settings),
+            toml::Value::String(text) => {
+                settings.insert(key, text.clone());
+            }
+            other => {
+                settings.insert(key, other.to_string());
+            }
+        }
+    }
+}
+
+/// Refuses two runs of one method with one seed, and runs with different classes.
+pub(super) fn check_pairs(runs: &[Run]) -> Result<()> {
+    let mut seen: BTreeMap<(&str, u64), &Path> = BTreeMap::new();
+    for run in runs {
+        let key = (run.method.as_str(), run.manifest.seed);
+        if let Some(other) = seen.insert(key, &run.folder) {
+            let problem = format!(
+                "is `{}` with seed {}, and so is {}",
+                run.method,
+                run.manifest.seed,
+                other.display()
+            );
+            return Err(Error::file(&run.folder, problem)
+                .hint("a method and a seed make one run: leave one of the folders out"));
+        }
+        let names = |run: &Run| -> Vec<String> {
+            run.classes.iter().map(|class| class.name.clone()).collect()
+        };
+        if names(run) != names(&runs[0]) {
+            let problem = format!("has other classes than {}", runs[0].folder.display());
+            return Err(Error::file(&run.folder, problem).hint("report them apart"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What needs the scores of every image: resampled mAP, precision against recall.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::collect::Run;
+use crate::data::labels::{Group, LabelTable};
+use crate::data::split::Split;
+use crate::error::Result;
+use crate::metrics::{Bootstrap, Ranked, Resamples, ScoreTable};
+use crate::predict::Predictions;
+use crate::report::evaluation::targets;
+use crate::run_dir::RunDir;
+
+/// Recalls of a drawn precision-recall curve.
+pub(super) const RECALLS: usize = 41;
+
+/// Evenly spaced recalls from 0 to 1.
+pub(super) fn recalls() -> Vec<f64> {
+    let last = (RECALLS - 1) as f64;
+    (0..RECALLS).map(|k| k as f64 / last).collect()
+}
+
+/// A run's scores, in what the report needs of them.
+#[derive(Debug, Clone)]
+pub(super) struct Scored {
+    /// mAP (total, head, medium, tail) on the images as they are.
+    pub estimate: [Option<f64>; 4],
+    /// The same on every resample; empty without a bootstrap.
+    pub resampled: Vec<[Option<f64>; 4]>,
+    /// Precision at [`recalls`] for each class; `None` where a class has no positive.
+    pub precision: Vec<Option<Vec<f64>>>,
+}
+
+/// Reads the predictions of every run, as far as there are any. Without the split there are no
+/// labels, and nothing can be said; a file that does not fit is a warning, since the tables do not
+/// need it.
+pub(super) fn score(runs: &[Run], set: &str, bootstrap: &Bootstrap) -> Result<Vec<Option<Scored>>> {
+    let none = || vec![None; runs.len()];
+    let file = |run: &Run| RunDir::new(&run.folder).eval(set).join("predictions.csv");
+    let with: Vec<&Run> = runs.iter().filter(|run| file(run).is_file()).collect();
+    let Some(first) = with.first() else {
+        tracing::info!("no run has predictions: there is no test over images");
+        return Ok(none());
+    };
+    let Some((table, groups)) = labels(&with, set)? else {
+        tracing::warn!(
+            "{}: the split of the runs is not there, so there is no test over images",
+            first.manifest.split_folder.display()
+        );
+        return Ok(none());
+    };
+    // Pictures that were skipped as bad have no row, in any of the runs.
+    let predictions = Predictions::read(&file(first))?;
+    let scored: HashSet<&str> = predictions.images.iter().map(String::as_str).collect();
+    let rows: Vec<usize> = (0..table.len())
+        .filter(|&i| scored.contains(table.image(i)))
+        .collect();
+    let table = table.subset(&rows);
+    let targets = targets(&table);
+    let resamples = match (bootstrap.resamples, table.len()) {
+        (0, _) | (_, 0) => None,
+        _ => Some(Resamples::draw(table.len(), bootstrap)?),
+    };
+    let one = |run: &Run| -> Result<Option<Scored>> {
+        let path = file(run);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let scores = Predictions::read(&path)?.align(&table, &path)?;
+        let ranked = Ranked::new(&ScoreTable::new(&scores, &targets, table.num_classes())?)?;
+        Ok(Some(Scored {
+            estimate: ranked.means(&groups),
+            resampled: (resamples.as_ref()).map_or(Vec::new(), |r| r.means(&ranked, &groups)),
+            precision: ranked.precision_at(&recalls()),
+        }))
+    };
+    let scored = runs.par_iter().map(|run| {
+        one(run).unwrap_or_else(|error| {
+            tracing::warn!("no test over the images of this run: {error}");
+            None
+        })
+    });
+    Ok(scored.collect())
+}
+
+/// The labels of the evaluated images and the groups of the classes, from the first split folder
+/// that is there: where the manifest says, or beside the run, where `dbloss run` leaves it.
+fn labels(runs: &[&Run], set: &str) -> Result<Option<(LabelTable, Vec<Group>)>> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for run in runs {
+        let beside = run.folder.parent().unwrap_or(Path::new(".")).join("split");
+        for folder in [run.manifest.split_folder.clone(), beside] {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+    }
+    for folder in folders.iter().filter(|f| f.join("split.toml").is_file()) {
+        let split = Split::read(folder)?;
+        if split.hash != runs[0].manifest.split_hash {
+            tracing::warn!("{}: not the split of the runs", folder.display());
+            continue;
+        }
+        let table = match set {
+            "train" => Some(split.train),
+            "validation" => split.validation,
+            _ => Some(split.test),
+        };
+        return Ok(table.map(|table| (table, split.groups)));
+    }
+    Ok(None)
+}

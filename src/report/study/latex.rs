@@ -1,0 +1,224 @@
+//! The tables as LaTeX: fragments for a paper, and a document that shows them.
+
+use super::Study;
+use super::published::SOURCE;
+use super::tables::{Mark, marks, spread};
+use crate::metrics::GroupScores;
+use crate::report::table::percent;
+
+/// Methods side by side in the table of the classes; more go into a further table.
+const METHODS_A_TABLE: usize = 7;
+
+/// Text with every character that LaTeX would take for a command written as itself.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => escaped.extend(['\\', character]),
+            '\\' => escaped.push_str("\\textbackslash{}"),
+            '~' => escaped.push_str("\\textasciitilde{}"),
+            '^' => escaped.push_str("\\textasciicircum{}"),
+            '<' => escaped.push_str("\\textless{}"),
+            '>' => escaped.push_str("\\textgreater{}"),
+            '|' => escaped.push_str("\\textbar{}"),
+            '"' => escaped.push_str("\\char34{}"),
+            '±' => escaped.push_str("$\\pm$"),
+            '\n' | '\r' | '\t' => escaped.push(' '),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+fn marked(cell: String, mark: Mark) -> String {
+    match mark {
+        Mark::Best => format!("\\textbf{{{cell}}}"),
+        Mark::Second => format!("\\underline{{{cell}}}"),
+        Mark::Plain => cell,
+    }
+}
+
+fn header(study: &Study, packages: &str) -> String {
+    let title: String = study.title.replace(['\n', '\r'], " ");
+    format!(
+        "% {title}. Written by dbloss {}. Needs {packages}.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// A label of letters, digits and hyphens.
+fn label(study: &Study) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    study.title.chars().map(plain).collect()
+}
+
+/// `table.tex`: rows methods, columns total, head, medium, tail.
+pub(super) fn table(study: &Study) -> String {
+    let quoted = study.has_published();
+    let ranked = study.has_ranks();
+    let mut text = header(study, "\\usepackage{booktabs}");
+    text.push_str("\\begin{table}\n\\centering\n\\small\n\\setlength{\\tabcolsep}{4pt}\n");
+    text.push_str(&format!(
+        "\\caption{{mAP (\\%) on {} ({} set), mean $\\pm$ sample standard deviation over seeds. \
+         Best bold, second underlined.{}}}\n\\label{{tab:{}}}\n",
+        escape(&study.title),
+        escape(&study.set),
+        match quoted {
+            true => format!(" Columns on the right: {}.", escape(SOURCE)),
+            false => String::new(),
+        },
+        label(study)
+    ));
+    let columns = 6 + usize::from(ranked);
+    text.push_str(&format!(
+        "\\smallskip\n\\begin{{tabular}}{{lr{}{}}}\n\\toprule\n",
+        "r".repeat(columns - 2),
+        if quoted { "rrrr" } else { "" }
+    ));
+    if quoted {
+        text.push_str(&format!(
+            " & & \\multicolumn{{{}}}{{c}}{{measured}} & \\multicolumn{{4}}{{c}}{{quoted}} \\\\\n\
+             \\cmidrule(lr){{3-{columns}}}\\cmidrule(lr){{{}-{}}}\n",
+            columns - 2,
+            columns + 1,
+            columns + 4
+        ));
+    }
+    let groups = GroupScores::NAMES.join(" & ");
+    text.push_str(&format!("method & seeds & {groups}"));
+    if ranked {
+        text.push_str(" & rank");
+    }
+    if quoted {
+        text.push_str(&format!(" & {groups}"));
+    }
+    text.push_str(" \\\\\n\\midrule\n");
+    let columns: Vec<Vec<Mark>> = (0..4).map(|slot| study.marks(slot)).collect();
+    for (place, method) in study.methods.iter().enumerate() {
+        text.push_str(&format!(
+            "{} & {}",
+            escape(&method.title),
+            method.seeds.len()
+        ));
+        for (slot, marks) in columns.iter().enumerate() {
+            let (mean, deviation) = method.mean_and_deviation(slot);
+            let mean = marked(percent(mean), marks[place]);
+            let deviation = deviation.map_or(String::new(), |d| {
+                format!(" {{\\scriptsize$\\pm$ {:.2}}}", d * 100.0)
+            });
+            text.push_str(&format!(" & {mean}{deviation}"));
+        }
+        if ranked {
+            let rank = method
+                .rank
+                .map_or(String::new(), |rank| format!("{rank:.2}"));
+            text.push_str(&format!(" & {rank}"));
+        }
+        match &method.published {
+            Some(published) => text.push_str(&format!(" & {}", published.percent().join(" & "))),
+            None if quoted => text.push_str(" & & & &"),
+            None => {}
+        }
+        text.push_str(" \\\\\n");
+    }
+    text.push_str("\\bottomrule\n\\end{tabular}\n\\end{table}\n");
+    text
+}
+
+/// `per_class.tex`: a row a class, by falling training count, a rule between the groups.
+pub(super) fn per_class(study: &Study) -> String {
+    let mut text = header(study, "\\usepackage{booktabs} and \\usepackage{longtable}");
+    let order = study.class_order();
+    let places: Vec<usize> = (0..study.methods.len()).collect();
+    for (part, methods) in places.chunks(METHODS_A_TABLE).enumerate() {
+        text.push_str("{\\small\n\\setlength{\\tabcolsep}{4pt}\n");
+        text.push_str(&format!(
+            "\\begin{{longtable}}{{lr{}}}\n\\caption{{AP (\\%) of every class on {} ({} set), mean \
+             over seeds; $n$: training images. Best bold, second underlined{}.}}\n",
+            "r".repeat(methods.len()),
+            escape(&study.title),
+            escape(&study.set),
+            match places.len() > METHODS_A_TABLE {
+                true => ", over all methods",
+                false => "",
+            },
+        ));
+        text.push_str(&format!(
+            "\\label{{tab:{}-classes-{part}}} \\\\\n",
+            label(study)
+        ));
+        let names: Vec<String> = (methods.iter())
+            .map(|&m| format!(" & {}", escape(&study.methods[m].title)))
+            .collect();
+        let head = format!("\\toprule\nclass & $n${} \\\\\n\\midrule\n", names.concat());
+        text.push_str(&format!(
+            "{head}\\endfirsthead\n{head}\\endhead\n\\bottomrule\n\\endfoot\n"
+        ));
+        let mut group = None;
+        for &class in &order {
+            let row = &study.classes()[class];
+            if group
+                .replace(row.group)
+                .is_some_and(|before| before != row.group)
+            {
+                text.push_str("\\midrule\n");
+            }
+            let scores: Vec<Option<f64>> = (study.methods.iter())
+                .map(|m| m.class_scores[class])
+                .collect();
+            let marks = marks(&scores);
+            text.push_str(&format!("{} & {}", escape(&row.name), row.train_count));
+            for &m in methods {
+                let score = match scores[m] {
+                    Some(_) => marked(spread(scores[m], None, ""), marks[m]),
+                    None => String::new(),
+                };
+                text.push_str(&format!(" & {score}"));
+            }
+            text.push_str(" \\\\\n");
+        }
+        text.push_str("\\end{longtable}\n}\n");
+    }
+    text
+}
+
+/// `report.tex`: a document of both.
+pub(super) fn document(study: &Study) -> String {
+    format!(
+        "{}\\documentclass[a4paper]{{article}}\n\
+         \\usepackage[margin=2cm]{{geometry}}\n\
+         \\usepackage{{iftex}}\n\
+         \\ifPDFTeX\\usepackage[utf8]{{inputenc}}\\else\\usepackage{{fontspec}}\\fi\n\
+         \\usepackage{{booktabs}}\n\
+         \\usepackage{{longtable}}\n\
+         \\begin{{document}}\n\
+         \\input{{table}}\n\
+         \\input{{per_class}}\n\
+         \\end{{document}}\n",
+        header(
+            study,
+            "table.tex and per_class.tex beside it; names in other scripts want lualatex"
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn special_characters_are_text() {
+        assert_eq!(
+            escape("hair_drier & 50 % {x}"),
+            "hair\\_drier \\& 50 \\% \\{x\\}"
+        );
+        assert_eq!(
+            escape("a\\b~c^d#$"),
+            "a\\textbackslash{}b\\textasciitilde{}c\\textasciicircum{}d\\#\\$"
+        );
+        assert_eq!(
+            escape("<é|\">"),
+            "\\textless{}é\\textbar{}\\char34{}\\textgreater{}"
+        );
+    }
+}

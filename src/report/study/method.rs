@@ -1,0 +1,210 @@
+//! The runs of one method, over its seeds.
+
+use super::collect::Run;
+use super::curve::{self, Curve};
+use super::images::{RECALLS, Scored};
+use super::published::{self, Published};
+use crate::metrics::significance::{mean_and_deviation, ranks};
+
+/// A row of the tables.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Its name, as in the configuration.
+    pub name: String,
+    /// Its name as papers write it.
+    pub title: String,
+    /// The seeds, ascending.
+    pub seeds: Vec<u64>,
+    /// mAP (total, head, medium, tail) of each seed.
+    pub scores: Vec<[Option<f64>; 4]>,
+    /// AP of each class, the mean over seeds; `None` where one of them has none.
+    pub class_scores: Vec<Option<f64>>,
+    /// Its sample standard deviation over seeds; `None` below two.
+    pub class_deviations: Vec<Option<f64>>,
+    /// Mean rank by total mAP over the seeds that all methods have, 1 for the best.
+    pub rank: Option<f64>,
+    /// The published figures, where there are any for this benchmark and method.
+    pub published: Option<Published>,
+    /// Training loss of each seed, by step.
+    pub losses: Vec<Curve>,
+    /// Validation mAP by epoch, the mean over seeds.
+    pub validation: Curve,
+    /// Training time of a run, seconds, mean over seeds.
+    pub train_seconds: f64,
+    /// mAP on the images as they are, mean over seeds, from predictions that all seeds have.
+    pub estimate: Option<[Option<f64>; 4]>,
+    /// mAP on every resample of the images, mean over seeds; empty where a seed has none.
+    pub resampled: Vec<[Option<f64>; 4]>,
+    /// Precision at evenly spaced recalls for each class, mean over seeds.
+    pub precision: Vec<Option<Vec<f64>>>,
+}
+
+impl Method {
+    /// Mean and sample standard deviation over seeds of total, head, medium or tail mAP.
+    pub fn mean_and_deviation(&self, slot: usize) -> (Option<f64>, Option<f64>) {
+        let values: Vec<f64> = self.scores.iter().filter_map(|s| s[slot]).collect();
+        mean_and_deviation(&values)
+    }
+
+    /// Mean mAP over seeds: total, head, medium, tail.
+    pub fn means(&self) -> [Option<f64>; 4] {
+        std::array::from_fn(|slot| self.mean_and_deviation(slot).0)
+    }
+
+    /// The mAP of a seed.
+    pub fn of_seed(&self, seed: u64, slot: usize) -> Option<f64> {
+        let place = self.seeds.iter().position(|s| *s == seed)?;
+        self.scores[place][slot]
+    }
+}
+
+/// Groups runs (with what their predictions gave) into methods, in the order of the paper's table,
+/// others behind it by name.
+pub(super) fn group(
+    runs: &[Run],
+    scored: &[Option<Scored>],
+    benchmark: Option<&str>,
+) -> Vec<Method> {
+    let mut names: Vec<&str> = runs.iter().map(|run| run.method.as_str()).collect();
+    names.sort_by_key(|name| order(name));
+    names.dedup();
+    let mut methods: Vec<Method> = (names.into_iter())
+        .map(|name| method(name, runs, scored, benchmark))
+        .collect();
+    let common: Vec<u64> = (methods
+        .first()
+        .map_or(&[][..], |m| &m.seeds)
+        .iter()
+        .copied())
+    .filter(|seed| (methods.iter()).all(|m| m.of_seed(*seed, 0).is_some()))
+    .collect();
+    let by_seed: Vec<Vec<f64>> = (common.iter())
+        .map(|seed| {
+            let scores: Vec<f64> = (methods.iter())
+                .filter_map(|m| m.of_seed(*seed, 0))
+                .collect();
+            ranks(&scores)
+        })
+        .collect();
+    for (place, method) in methods.iter_mut().enumerate() {
+        let ranks: Vec<f64> = by_seed.iter().map(|ranks| ranks[place]).collect();
+        method.rank = mean_and_deviation(&ranks).0;
+    }
+    methods
+}
+
+/// The place in the tables: known methods first, numbers in names by their value.
+fn order(name: &str) -> (usize, String, Vec<Piece>) {
+    let (experiment, method) = name.rsplit_once('/').unwrap_or(("", name));
+    (
+        published::place(method),
+        experiment.to_owned(),
+        pieces(method),
+    )
+}
+
+/// A piece of a name: letters, or a number.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Piece {
+    /// The bits of a number that is not negative order as it does.
+    Number(u64),
+    Text(String),
+}
+
+fn pieces(name: &str) -> Vec<Piece> {
+    let numeric = |c: char| c.is_ascii_digit() || c == '.';
+    let mut pieces = Vec::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c: char| numeric(c) != numeric(first));
+        let (piece, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        pieces.push(match piece.parse::<f64>() {
+            Ok(number) if numeric(first) => Piece::Number(number.to_bits()),
+            _ => Piece::Text(piece.to_owned()),
+        });
+        rest = behind;
+    }
+    pieces
+}
+
+fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option<&str>) -> Method {
+    let mut own: Vec<(&Run, &Option<Scored>)> = (runs.iter().zip(scored))
+        .filter(|(run, _)| run.method == name)
+        .collect();
+    own.sort_by_key(|(run, _)| run.manifest.seed);
+    let classes = own.first().map_or(0, |(run, _)| run.classes.len());
+    let of_class = |class: usize| -> (Option<f64>, Option<f64>) {
+        let scores: Option<Vec<f64>> = (own.iter())
+            .map(|(run, _)| run.classes[class].average_precision)
+            .collect();
+        scores.map_or((None, None), |scores| mean_and_deviation(&scores))
+    };
+    let (class_scores, class_deviations) = (0..classes).map(of_class).unzip();
+    let validations: Vec<&Curve> = own.iter().map(|(run, _)| &run.validation).collect();
+    // Only where every seed has predictions do they say something about the method.
+    let scored: Option<Vec<&Scored>> = own.iter().map(|(_, scored)| scored.as_ref()).collect();
+    let scored = scored.unwrap_or_default();
+    let resamples = scored.first().map_or(0, |s| s.resampled.len());
+    let seconds: Vec<f64> = own
+        .iter()
+        .map(|(run, _)| run.manifest.train_seconds)
+        .collect();
+    Method {
+        name: name.to_owned(),
+        title: published::title(name),
+        seeds: own.iter().map(|(run, _)| run.manifest.seed).collect(),
+        scores: own.iter().map(|(run, _)| run.groups.means()).collect(),
+        class_scores,
+        class_deviations,
+        rank: None,
+        published: benchmark.and_then(|benchmark| published::find(benchmark, name)),
+        losses: own.iter().map(|(run, _)| run.loss.clone()).collect(),
+        validation: curve::mean(&validations),
+        train_seconds: mean_and_deviation(&seconds).0.unwrap_or(0.0),
+        estimate: (!scored.is_empty())
+            .then(|| mean_of_four(&scored, |scored| Some(scored.estimate))),
+        resampled: (0..resamples)
+            .map(|at| mean_of_four(&scored, |scored| scored.resampled.get(at).copied()))
+            .collect(),
+        precision: (0..if scored.is_empty() { 0 } else { classes })
+            .map(|class| mean_precision(&scored, class))
+            .collect(),
+    }
+}
+
+/// The mean over runs of four mAPs, each `None` where one of the runs has none.
+fn mean_of_four(
+    scored: &[&Scored],
+    of: impl Fn(&Scored) -> Option<[Option<f64>; 4]>,
+) -> [Option<f64>; 4] {
+    std::array::from_fn(|slot| {
+        let values: Option<Vec<f64>> = scored.iter().map(|s| of(s)?[slot]).collect();
+        mean_and_deviation(&values?).0
+    })
+}
+
+fn mean_precision(scored: &[&Scored], class: usize) -> Option<Vec<f64>> {
+    let curves: Option<Vec<&Vec<f64>>> = (scored.iter())
+        .map(|scored| scored.precision.get(class)?.as_ref())
+        .collect();
+    let curves = curves?;
+    let mean = |k: usize| curves.iter().map(|c| c[k]).sum::<f64>() / curves.len() as f64;
+    Some((0..RECALLS).map(mean).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_come_in_the_order_of_the_paper_and_numbers_by_value() {
+        let mut names = [
+            "zlpr", "db-focal", "mu-0.5", "asl", "erm", "mu-0.05", "rs", "mu-10",
+        ];
+        names.sort_by_key(|name| order(name));
+        let expected = [
+            "erm", "rs", "db-focal", "asl", "mu-0.05", "mu-0.5", "mu-10", "zlpr",
+        ];
+        assert_eq!(names, expected);
+    }
+}

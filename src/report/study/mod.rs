@@ -1,0 +1,194 @@
+//! Many runs in one report: methods over seeds, tests against a baseline, tables for a paper,
+//! pictures, and one page with all of it.
+
+mod against;
+mod collect;
+mod curve;
+mod files;
+mod images;
+mod latex;
+mod method;
+mod page;
+mod plots;
+mod published;
+mod settings;
+mod tables;
+
+use std::path::{Path, PathBuf};
+
+use crate::data::labels::Group;
+use crate::error::{Error, Result, closest};
+use crate::metrics::Bootstrap;
+use crate::report::evaluation::ClassScore;
+
+pub use against::{Kind, Test};
+pub use collect::{LeftOut, Run};
+pub use curve::Curve;
+pub use method::Method;
+pub use published::{Checked, Published};
+pub use settings::Setting;
+
+/// Coverage of every interval in the report.
+const LEVEL: f64 = 0.95;
+
+/// What a report is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The method that the others are compared with; without a name `erm`, if it is there, else
+    /// the first in the order of the tables.
+    pub baseline: Option<String>,
+    /// Resamples of the test images for the paired bootstrap; 0 for none.
+    pub resamples: usize,
+    /// Which evaluation: `test`, `validation`, `train`.
+    pub set: String,
+    /// The title; without one the names of the experiments.
+    pub title: Option<String>,
+    /// Take runs with different splits together.
+    pub allow_different_splits: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            baseline: None,
+            resamples: 1000,
+            set: "test".into(),
+            title: None,
+            allow_different_splits: false,
+        }
+    }
+}
+
+/// Runs taken together.
+#[derive(Debug, Clone)]
+pub struct Study {
+    title: String,
+    set: String,
+    resamples: usize,
+    runs: Vec<Run>,
+    left_out: Vec<LeftOut>,
+    methods: Vec<Method>,
+    baseline: usize,
+    tests: Vec<Test>,
+    settings: Vec<Setting>,
+    different_splits: bool,
+}
+
+impl Study {
+    /// Reads the runs in `paths` and below, and compares them. Unfinished runs and those without
+    /// an evaluation are left out with a warning; it is an error if no run is left, if two are of
+    /// different splits (unless that is allowed) or have different classes, and if two are of the
+    /// same method and seed.
+    pub fn read(paths: &[PathBuf], options: &Options) -> Result<Self> {
+        let found = collect::find(paths)?;
+        let (runs, left_out) = collect::read(found, &options.set)?;
+        for out in &left_out {
+            tracing::warn!("{}: left out: {}", out.folder.display(), out.reason);
+        }
+        if runs.is_empty() {
+            let places: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+            let problem = format!("no finished run with an evaluation on {}", options.set);
+            return Err(Error::input(places.join(", "), problem).hint(
+                "give folders that `dbloss run` wrote, or that `dbloss train` and `dbloss eval` did",
+            ));
+        }
+        let different_splits = collect::check_splits(&runs, options.allow_different_splits)?;
+        collect::check_pairs(&runs)?;
+        let bootstrap = Bootstrap {
+            resamples: options.resamples,
+            level: LEVEL,
+            ..Bootstrap::default()
+        };
+        let scored = match different_splits {
+            true => vec![None; runs.len()],
+            false => images::score(&runs, &options.set, &bootstrap)?,
+        };
+        let methods = method::group(&runs, &scored, published::benchmark(&runs));
+        let baseline = baseline(&methods, options.baseline.as_deref())?;
+        let groups: Vec<Group> = runs[0].classes.iter().map(|class| class.group).collect();
+        Ok(Study {
+            title: (options.title.clone()).unwrap_or_else(|| experiments(&runs).join(", ")),
+            set: options.set.clone(),
+            resamples: options.resamples,
+            tests: against::tests(&methods, baseline, &groups),
+            settings: settings::differing(&runs, &methods),
+            methods,
+            baseline,
+            runs,
+            left_out,
+            different_splits,
+        })
+    }
+
+    /// The methods, in the order of the tables.
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// The method that the others are compared with.
+    pub fn baseline(&self) -> &Method {
+        &self.methods[self.baseline]
+    }
+
+    /// The tests of every other method against the baseline.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// Runs that were found and are not in the report.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// The classes as the first run has them: names, groups, counts.
+    fn classes(&self) -> &[ClassScore] {
+        &self.runs[0].classes
+    }
+
+    /// Places of the classes by falling training count.
+    fn class_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.classes().len()).collect();
+        order.sort_by_key(|&class| std::cmp::Reverse(self.classes()[class].train_count));
+        order
+    }
+
+    /// A test's result for a method.
+    fn test(&self, method: &Method, kind: Kind, classes: &str) -> Option<&Test> {
+        (self.tests.iter())
+            .find(|t| t.method == method.name && t.test == kind && t.classes == classes)
+    }
+
+    /// Writes everything into `folder`, which exists.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        files::write(self, folder)
+    }
+}
+
+/// The experiments' names, each once, in order.
+fn experiments(runs: &[Run]) -> Vec<String> {
+    let mut names: Vec<String> = (runs.iter())
+        .map(|run| run.manifest.experiment.clone())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn baseline(methods: &[Method], wanted: Option<&str>) -> Result<usize> {
+    let place = |name: &str| methods.iter().position(|method| method.name == name);
+    let Some(wanted) = wanted else {
+        return Ok(place("erm").unwrap_or(0));
+    };
+    place(wanted).ok_or_else(|| {
+        let names: Vec<&str> = methods.iter().map(|m| m.name.as_str()).collect();
+        let problem = format!("no run is of `{wanted}`, only of {}", names.join(", "));
+        let error = Error::input("--baseline", problem);
+        match closest(wanted, names) {
+            Some(near) => error.hint(format_args!("did you mean `{near}`?")),
+            None => error,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! The report as one HTML page that needs no other file.
+
+use std::collections::BTreeSet;
+
+use minijinja::{Environment, Value, context};
+use serde::Serialize;
+
+use super::against::Kind;
+use super::collect::short;
+use super::images::RECALLS;
+use super::published::{Checked, SOURCE};
+use super::tables::{Mark, marks, p_text, signed, spread};
+use super::{Study, experiments};
+use crate::error::{Error, Result};
+use crate::metrics::GroupScores;
+use crate::progress::human_seconds;
+use crate::report::table::percent;
+
+/// A cell of a table that can be sorted.
+#[derive(Serialize)]
+struct Cell {
+    text: String,
+    /// What it is sorted by; text where there is none.
+    value: Option<f64>,
+    /// The class of the cell: `best`, `second`, or nothing.
+    mark: &'static str,
+}
+
+fn number(value: Option<f64>, text: String) -> Cell {
+    Cell {
+        text,
+        value,
+        mark: "",
+    }
+}
+
+fn marked(value: Option<f64>, text: String, mark: Mark) -> Cell {
+    let mark = match mark {
+        Mark::Best => "best",
+        Mark::Second => "second",
+        Mark::Plain => "",
+    };
+    Cell { text, value, mark }
+}
+
+/// A row: its name, a group for its colour, its cells.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    group: String,
+    cells: Vec<Cell>,
+}
+
+/// Fills the page's template.
+pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Result<String> {
+    let failed = |e: minijinja::Error| Error::input("index.html", e);
+    let mut environment = Environment::new();
+    // The ending turns on escaping: names come from the user's files.
+    environment
+        .add_template("page.html", include_str!("page.html"))
+        .map_err(failed)?;
+    let template = environment.get_template("page.html").map_err(failed)?;
+    let picture = |name: &str| {
+        let found = pictures.iter().find(|(other, _)| *other == name);
+        found.map(|(_, svg)| svg.as_str())
+    };
+    let kinds: Vec<Kind> = (Kind::ALL.into_iter())
+        .filter(|kind| study.tests.iter().any(|test| test.test == *kind))
+        .collect();
+    let facts = facts(study);
+    template
+        .render(context! {
+            title => study.title,
+            set => study.set,
+            facts,
+            baseline => study.baseline().title,
+            comparing => study.methods.len() > 1,
+            groups => GroupScores::NAMES,
+            ranked => study.has_ranks(),
+            quoted => study.has_published(),
+            source => SOURCE,
+            scores => scores(study),
+            kinds => kinds.iter().map(|kind| kind.title()).collect::<Vec<_>>(),
+            interval => kinds.contains(&Kind::BootstrapImages),
+            gains => (0..4).map(|slot| gains(study, &kinds, slot)).collect::<Vec<_>>(),
+            resamples => study.resamples,
+            methods => study.methods.iter().map(|m| m.title.as_str()).collect::<Vec<_>>(),
+            classes => classes(study),
+            settings => study.settings,
+            runs => runs(study),
+            left_out => left_out(study),
+            different_splits => study.different_splits,
+            bars => picture("methods.svg"),
+            per_class => picture("per_class.svg"),
+            gain => picture("gain.svg"),
+            counts => picture("training_count.svg"),
+            learning => picture("learning.svg"),
+            curves => curves(study)?.map(Value::from_safe_string),
+        })
+        .map_err(failed)
+}
+
+/// What the figures come from: name and value.
+fn facts(study: &Study) -> Vec<(&'static str, String)> {
+    let manifests = || study.runs.iter().map(|run| &run.manifest);
+    let each = |of: &dyn Fn(&crate::run_dir::Manifest) -> String| -> String {
+        let values: BTreeSet<String> = manifests().map(of).filter(|v| !v.is_empty()).collect();
+        Vec::from_iter(values).join(", ")
+    };
+    let seconds: f64 = manifests().map(|m| m.train_seconds).sum();
+    let seeds: BTreeSet<u64> = manifests().map(|m| m.seed).collect();
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    let classes = study.classes();
+    let groups = crate::data::labels::Group::ALL.map(|group| {
+        let size = classes.iter().filter(|class| class.group == group).count();
+        format!("{size} {group}")
+    });
+    let facts = [
+        ("experiment", experiments(&study.runs).join(", ")),
+        ("runs", study.runs.len().to_string()),
+        ("methods", study.methods.len().to_string()),
+        ("seeds", seeds.join(", ")),
+        (
+            "classes",
+            format!("{}: {}", classes.len(), groups.join(", ")),
+        ),
+        ("training time in all", human_seconds(seconds)),
+        ("trained by dbloss", each(&|m| m.version.clone())),
+        ("reported by dbloss", env!("CARGO_PKG_VERSION").to_owned()),
+        ("processor", each(&|m| m.processor.clone())),
+        (
+            "device",
+            each(&|m| format!("{}, {} threads", m.device, m.threads)),
+        ),
+        ("split", each(&|m| short(&m.split_hash))),
+    ];
+    facts
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+/// The main table.
+fn scores(study: &Study) -> Vec<Row> {
+    let columns: Vec<Vec<Mark>> = (0..4).map(|slot| study.marks(slot)).collect();
+    let row = |(place, method): (usize, &super::Method)| {
+        let mut cells = vec![number(
+            Some(method.seeds.len() as f64),
+            method.seeds.len().to_string(),
+        )];
+        for (slot, marks) in columns.iter().enumerate() {
+            let (mean, deviation) = method.mean_and_deviation(slot);
+            cells.push(marked(mean, spread(mean, deviation, " ± "), marks[place]));
+        }
+        if study.has_ranks() {
+            let text = method
+                .rank
+                .map_or(String::new(), |rank| format!("{rank:.2}"));
+            cells.push(number(method.rank, text));
+        }
+        let seconds = method.train_seconds;
+        cells.push(number(Some(seconds), human_seconds(seconds)));
+        if study.has_published() {
+            for slot in 0..4 {
+                let text = method
+                    .published
+                    .as_ref()
+                    .map_or(String::new(), |published| {
+                        let seen = match published.checked {
+                            Checked::Row => true,
+                            Checked::Total => slot == 0,
+                            Checked::None => false,
+                        };
+                        format!(
+                            "{}{}",
+                            published.percent()[slot],
+                            if seen { "*" } else { "" }
+                        )
+                    });
+                cells.push(number(text.trim_end_matches('*').parse().ok(), text));
+            }
+        }
+        Row {
+            name: method.title.clone(),
+            group: String::new(),
+            cells,
+        }
+    };
+    study.methods.iter().enumerate().map(row).collect()
+}
+
+/// The gains over the baseline in total, head, medium or tail mAP, with their tests.
+fn gains(study: &Study, kinds: &[Kind], slot: usize) -> Vec<Row> {
+    let classes = GroupScores::NAMES[slot];
+    let row = |method: &super::Method| {
+        let gain = study.gain(method, slot);
+        let mut cells = vec![number(gain, gain.map_or(String::new(), signed))];
+        for kind in kinds {
+            let test = study.test(method, *kind, classes);
+            if *kind == Kind::BootstrapImages {
+                let ends = test.and_then(|test| Some((test.low?, test.high?)));
+                let text = ends.map_or(String::new(), |(low, high)| {
+                    format!("{} to {}", signed(low), signed(high))
+                });
+                cells.push(number(ends.map(|(low, _)| low), text));
+            }
+            let p = test.and_then(|test| test.p_holm);
+            cells.push(marked(
+                p,
+                p_text(p),
+                match p {
+                    Some(p) if p < 0.05 => Mark::Best,
+                    _ => Mark::Plain,
+                },
+            ));
+        }
+        Row {
+            name: method.title.clone(),
+            group: String::new(),
+            cells,
+        }
+    };
+    study.others().map(row).collect()
+}
+
+/// AP of every class, by falling training count.
+fn classes(study: &Study) -> Vec<Row> {
+    let row = |place: usize| {
+        let class = &study.classes()[place];
+        let scores: Vec<Option<f64>> = (study.methods.iter())
+            .map(|m| m.class_scores[place])
+            .collect();
+        let mut cells = vec![
+            number(
+                Some(class.train_count as f64),
+                class.train_count.to_string(),
+            ),
+            number(Some(class.positives as f64), class.positives.to_string()),
+        ];
+        let marks = marks(&scores);
+        for ((method, score), mark) in study.methods.iter().zip(scores).zip(marks) {
+            let deviation = method.class_deviations[place].map_or(String::new(), |deviation| {
+                format!("±{:.1}", deviation * 100.0)
+            });
+            cells.push(marked(
+                score,
+                format!("{} {deviation}", percent(score)),
+                mark,
+            ));
+        }
+        Row {
+            name: class.name.clone(),
+            group: class.group.to_string(),
+            cells,
+        }
+    };
+    study.class_order().into_iter().map(row).collect()
+}
+
+fn runs(study: &Study) -> Vec<Row> {
+    let row = |run: &super::Run| {
+        let manifest = &run.manifest;
+        let mut cells = vec![number(
+            Some(manifest.seed as f64),
+            manifest.seed.to_string(),
+        )];
+        for score in run.groups.means() {
+            cells.push(number(score, percent(score)));
+        }
+        let speed = manifest.images_per_second();
+        let speed_text = speed.map_or(String::new(), |speed| format!("{speed:.1}"));
+        cells.push(number(
+            Some(manifest.train_seconds),
+            human_seconds(manifest.train_seconds),
+        ));
+        cells.push(number(speed, speed_text));
+        cells.push(number(None, run.folder.display().to_string()));
+        Row {
+            name: run.method.clone(),
+            group: String::new(),
+            cells,
+        }
+    };
+    study.runs.iter().map(row).collect()
+}
+
+fn left_out(study: &Study) -> Vec<(String, &str)> {
+    (study.left_out.iter())
+        .map(|out| (out.folder.display().to_string(), out.reason.as_str()))
+        .collect()
+}
+
+/// Precision by recall of every method and class, in thousandths, as JSON that can stand in a page.
+fn curves(study: &Study) -> Result<Option<String>> {
+    if study.methods.iter().all(|m| m.precision.is_empty()) {
+        return Ok(None);
+    }
+    let order = study.class_order();
+    let shown: Vec<&str> = (super::plots::shown(study).iter())
+        .map(|(method, _)| method.name.as_str())
+        .collect();
+    let thousandths = |precision: &Vec<f64>| -> Vec<u32> {
+        precision
+            .iter()
+            .map(|p| (p * 1000.0).round() as u32)
+            .collect()
+    };
+    let methods: Vec<serde_json::Value> = (study.methods.iter())
+        .map(|method| {
+            let curves: Vec<Option<Vec<u32>>> = (order.iter())
+                .map(|&class| method.precision.get(class)?.as_ref().map(thousandths))
+                .collect();
+            let scores: Vec<Option<f64>> = (order.iter())
+                .map(|&class| method.class_scores[class].map(|s| (s * 1e4).round() / 100.0))
+                .collect();
+            serde_json::json!({
+                "name": method.title,
+                "shown": shown.contains(&method.name.as_str()),
+                "precision": curves,
+                "ap": scores,
+            })
+        })
+        .collect();
+    let classes: Vec<String> = (order.iter())
+        .map(|&class| {
+            let class = &study.classes()[class];
+            format!(
+                "{} ({} training images, {})",
+                class.name, class.train_count, class.group
+            )
+        })
+        .collect();
+    let data = serde_json::json!({ "recalls": RECALLS, "classes": classes, "methods": methods });
+    let text = serde_json::to_string(&data).map_err(|e| Error::input("index.html", e))?;
+    // Names come from the user's files: none of them may end the script.
+    Ok(Some(text.replace('<', "\\u003c")))
+}

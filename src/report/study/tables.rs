@@ -1,0 +1,265 @@
+//! The tables of a study: for people with two decimals, as CSV in full precision.
+
+use super::Study;
+use super::against::Kind;
+use super::method::Method;
+use super::published::SOURCE;
+use crate::metrics::GroupScores;
+use crate::report::table::{Table, cell, csv_field, percent};
+
+/// How a cell stands out in its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Neither of the two.
+    Plain,
+    /// The highest score.
+    Best,
+    /// The next.
+    Second,
+}
+
+/// Marks the highest and the second highest score as they are shown, with two decimals in per
+/// cent: what looks equal is marked alike. Nothing stands out in a column where all are equal.
+pub(super) fn marks(scores: &[Option<f64>]) -> Vec<Mark> {
+    let shown = |score: &Option<f64>| score.map(|score| (score * 1e4).round() as i64);
+    let mut values: Vec<i64> = scores.iter().filter_map(shown).collect();
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    values.dedup();
+    (scores.iter().map(shown))
+        .map(|score| match (score, values.as_slice()) {
+            (Some(score), [best, _, ..]) if score == *best => Mark::Best,
+            (Some(score), [_, second, ..]) if score == *second => Mark::Second,
+            _ => Mark::Plain,
+        })
+        .collect()
+}
+
+/// Mean and deviation as `70.86 ± 0.31`, the mean alone for one seed, empty where undefined.
+pub(super) fn spread(mean: Option<f64>, deviation: Option<f64>, plus_minus: &str) -> String {
+    match deviation {
+        Some(deviation) => format!("{}{plus_minus}{:.2}", percent(mean), deviation * 100.0),
+        None => percent(mean),
+    }
+}
+
+/// A p-value with two digits that tell something.
+pub(super) fn p_text(p: Option<f64>) -> String {
+    match p {
+        None => String::new(),
+        Some(p) if p < 0.001 => "< 0.001".into(),
+        Some(p) => format!("{p:.3}"),
+    }
+}
+
+impl Study {
+    /// Whether figures were published for any of the rows.
+    pub(super) fn has_published(&self) -> bool {
+        self.methods.iter().any(|method| method.published.is_some())
+    }
+
+    /// Whether there is more than one method to be ranked.
+    pub(super) fn has_ranks(&self) -> bool {
+        self.methods.len() > 1 && self.methods.iter().any(|method| method.rank.is_some())
+    }
+
+    /// The marks of a column: total, head, medium, tail.
+    pub(super) fn marks(&self, slot: usize) -> Vec<Mark> {
+        let means: Vec<Option<f64>> = self.methods.iter().map(|m| m.means()[slot]).collect();
+        marks(&means)
+    }
+
+    /// The main table; `mark` writes a cell that stands out.
+    fn main_table(&self, mark: impl Fn(&str, Mark) -> String) -> Table {
+        let mut header = vec!["method".to_owned(), "seeds".to_owned()];
+        header.extend(GroupScores::NAMES.map(|name| format!("{name} mAP")));
+        if self.has_ranks() {
+            header.push("rank".into());
+        }
+        if self.has_published() {
+            header.extend(GroupScores::NAMES.map(|name| format!("{name}, quoted")));
+        }
+        let marks: Vec<Vec<Mark>> = (0..4).map(|slot| self.marks(slot)).collect();
+        let mut table = Table::new(header);
+        for (place, method) in self.methods.iter().enumerate() {
+            let mut row = vec![method.title.clone(), method.seeds.len().to_string()];
+            for (slot, marks) in marks.iter().enumerate() {
+                let (mean, deviation) = method.mean_and_deviation(slot);
+                row.push(mark(&spread(mean, deviation, " ± "), marks[place]));
+            }
+            if self.has_ranks() {
+                row.push(
+                    method
+                        .rank
+                        .map_or(String::new(), |rank| format!("{rank:.2}")),
+                );
+            }
+            if let Some(published) = &method.published {
+                row.extend(published.percent().map(str::to_owned));
+            }
+            table.push(row);
+        }
+        table
+    }
+
+    /// The gains over the baseline with their tests, over all classes.
+    fn gain_table(&self) -> Table {
+        let mut header = vec!["method".to_owned(), "gain in total mAP".to_owned()];
+        let (interval, images) = ("95 % interval, images", Kind::BootstrapImages);
+        let kinds: Vec<Kind> = (Kind::ALL.into_iter())
+            .filter(|kind| self.tests.iter().any(|test| test.test == *kind))
+            .collect();
+        if kinds.contains(&images) {
+            header.push(interval.into());
+        }
+        header.extend(kinds.iter().map(|kind| format!("p, {}", kind.title())));
+        let mut table = Table::new(header);
+        for method in self.others() {
+            let mut row = vec![
+                method.title.clone(),
+                self.gain(method, 0).map_or(String::new(), signed),
+            ];
+            if kinds.contains(&images) {
+                let test = self.test(method, images, "total");
+                row.push(match test.and_then(|test| Some((test.low?, test.high?))) {
+                    Some((low, high)) => format!("{} to {}", signed(low), signed(high)),
+                    None => String::new(),
+                });
+            }
+            row.extend(kinds.iter().map(|kind| {
+                p_text(
+                    self.test(method, *kind, "total")
+                        .and_then(|test| test.p_holm),
+                )
+            }));
+            table.push(row);
+        }
+        table
+    }
+
+    /// The methods that are compared with the baseline.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Method> {
+        let baseline = self.baseline;
+        (self.methods.iter().enumerate())
+            .filter_map(move |(place, method)| (place != baseline).then_some(method))
+    }
+
+    /// The difference of the means, method minus baseline.
+    pub(super) fn gain(&self, method: &Method, slot: usize) -> Option<f64> {
+        Some(method.means()[slot]? - self.baseline().means()[slot]?)
+    }
+
+    /// For a terminal.
+    pub fn to_terminal(&self) -> String {
+        let mut text = self.main_table(|cell, _| cell.to_owned()).to_terminal();
+        if self.methods.len() > 1 {
+            text.push_str(&format!(
+                "\nagainst {}, p after Holm\n{}",
+                self.baseline().title,
+                self.gain_table().to_terminal()
+            ));
+        }
+        text
+    }
+
+    pub(super) fn markdown(&self) -> String {
+        let table = self.main_table(|cell, mark| match mark {
+            _ if cell.is_empty() => String::new(),
+            Mark::Plain => cell.to_owned(),
+            Mark::Best => format!("**{cell}**"),
+            Mark::Second => format!("<ins>{cell}</ins>"),
+        });
+        let title = self.title.replace('<', "&lt;");
+        let mut text = format!("# {title}\n\n{}\n", table.to_markdown());
+        text.push_str("mAP in per cent on the ");
+        text.push_str(&self.set);
+        text.push_str(
+            " set, mean ± sample standard deviation over seeds; best bold, second underlined.\n",
+        );
+        if self.has_published() {
+            text.push_str(&format!("Columns marked as quoted: {SOURCE}.\n"));
+        }
+        if self.methods.len() > 1 {
+            text.push_str(&format!(
+                "\n## Against {}\n\n{}\np-values are two-sided, after Holm over the methods.\n",
+                self.baseline().title,
+                self.gain_table().to_markdown()
+            ));
+        }
+        text
+    }
+
+    /// `table.csv`.
+    pub(super) fn csv(&self) -> String {
+        let mut text = String::from("method,seeds");
+        for name in GroupScores::NAMES {
+            text.push_str(&format!(",{name},{name}_deviation"));
+        }
+        text.push_str(",mean_rank,train_seconds");
+        for name in GroupScores::NAMES {
+            text.push_str(&format!(",{name}_quoted"));
+        }
+        text.push('\n');
+        for method in &self.methods {
+            text.push_str(&format!(
+                "{},{}",
+                csv_field(&method.name),
+                method.seeds.len()
+            ));
+            for slot in 0..4 {
+                let (mean, deviation) = method.mean_and_deviation(slot);
+                text.push_str(&format!(",{},{}", cell(mean), cell(deviation)));
+            }
+            text.push_str(&format!(
+                ",{},{:.1}",
+                cell(method.rank),
+                method.train_seconds
+            ));
+            let quoted = |slot: usize| -> Option<f64> {
+                let figure = method.published.as_ref()?.percent()[slot];
+                // Without the point it is a whole number of hundredths of a per cent.
+                figure.replace('.', "").parse::<f64>().ok().map(|v| v / 1e4)
+            };
+            for slot in 0..4 {
+                text.push_str(&format!(",{}", cell(quoted(slot))));
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// `per_class.csv`, the classes by falling training count.
+    pub(super) fn per_class_csv(&self) -> String {
+        let mut text = String::from("class,group,train_count,positives");
+        for method in &self.methods {
+            let name = &method.name;
+            text.push_str(&format!(
+                ",{},{}",
+                csv_field(name),
+                csv_field(&format!("{name}_deviation"))
+            ));
+        }
+        text.push('\n');
+        for place in self.class_order() {
+            let class = &self.classes()[place];
+            text.push_str(&format!(
+                "{},{},{},{}",
+                csv_field(&class.name),
+                class.group,
+                class.train_count,
+                class.positives
+            ));
+            for method in &self.methods {
+                let (mean, deviation) =
+                    (method.class_scores[place], method.class_deviations[place]);
+                text.push_str(&format!(",{},{}", cell(mean), cell(deviation)));
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A difference in per cent, with its sign.
+pub(super) fn signed(difference: f64) -> String {
+    format!("{:+.2}", difference * 100.0)
+}
