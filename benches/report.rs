@@ -250,6 +250,7 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         config_hash: String::new(),
         train_seconds: 400.0 + 10.0 * stream.uniform(),
         images_seen: 18_944,
+        total_steps: None,
         error: None,
     };
     Ok(manifest.write(&run.manifest())?)
