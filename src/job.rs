@@ -29,6 +29,10 @@ pub struct Machine {
     pub device: Device,
     /// Loader threads beside the engine; 0 loads between the steps.
     pub workers: usize,
+    /// Most bytes of decoded pictures that are kept in memory.
+    pub cache_bytes: u64,
+    /// Folder that keeps decoded pictures from run to run.
+    pub cache_folder: Option<PathBuf>,
     /// How long to wait for another process that is training into the same folder.
     pub patience: Duration,
 }
@@ -392,6 +396,8 @@ fn loader(
         batch_size: experiment.train.batch_size,
         workers: machine.workers,
         on_bad_image: experiment.on_bad_image,
+        cache_bytes: machine.cache_bytes,
+        cache_folder: machine.cache_folder.clone(),
         ..LoaderOptions::default()
     };
     Loader::new(

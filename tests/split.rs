@@ -298,3 +298,24 @@ fn wrong_splits_are_refused() {
     let kept = std::fs::read_to_string(folder.path().join("mine/train.csv")).unwrap();
     assert_eq!(kept, "precious");
 }
+
+#[test]
+fn an_option_of_another_source_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("train.csv");
+    std::fs::write(&table, "image,labels\na.jpg,cat\n").unwrap();
+    for (option, value) in [
+        ("--year", "2007"),
+        ("--test-year", "2007"),
+        ("--voc-difficult", "ignore"),
+        ("--min-confidence", "0.1"),
+        ("--pool-size", "10"),
+        ("--side", "64"),
+    ] {
+        let arguments = ["split", "--table", "train.csv", "--out", "s", option, value];
+        let (code, _, errors) = run(folder.path(), &arguments);
+        assert_eq!(code, Some(2), "{option}: {errors}");
+        assert!(errors.contains(option), "{option}: {errors}");
+        assert!(!folder.path().join("s").exists());
+    }
+}

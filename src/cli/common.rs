@@ -19,6 +19,13 @@ pub struct MachineArgs {
     /// Threads that load pictures beside the engine; 0 loads between the steps
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
+    /// Mebibytes of decoded pictures to keep in memory from epoch to epoch; 0 keeps none
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    cache_memory: u64,
+    /// Folder that keeps decoded pictures from run to run: worth its room (about ten times that of
+    /// the files) where they are large or do not fit into memory
+    #[arg(long, value_name = "DIR")]
+    cache_folder: Option<PathBuf>,
 }
 
 impl MachineArgs {
@@ -28,6 +35,8 @@ impl MachineArgs {
         Ok(Machine {
             device: device::parse(&self.device)?,
             workers: self.workers,
+            cache_bytes: self.cache_memory.saturating_mul(1 << 20),
+            cache_folder: self.cache_folder.clone(),
             patience: Duration::ZERO,
         })
     }

@@ -104,6 +104,27 @@ impl From<SetName> for EvaluatedSet {
     }
 }
 
+impl Args {
+    /// The predictions of the run that this one is compared with. What is missing is told before
+    /// the work, not after it.
+    fn baseline(&self) -> Result<Option<PathBuf>> {
+        let Some(other) = &self.against else {
+            return Ok(None);
+        };
+        if self.bootstrap == 0 {
+            let problem = "`--against` compares by resampling, and there are to be 0 resamples";
+            return Err(Error::input("--bootstrap", problem).hint("leave `--bootstrap` out"));
+        }
+        let set = EvaluatedSet::from(self.on);
+        let file = RunDir::new(other).eval(set.name()).join("predictions.csv");
+        if !file.is_file() {
+            return Err(Error::file(&file, "does not exist")
+                .hint("evaluate that run first: `dbloss eval RUN_DIR`"));
+        }
+        Ok(Some(file))
+    }
+}
+
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
     let logits = args.predictions.is_none();
@@ -112,6 +133,7 @@ pub fn run(args: Args) -> Result<()> {
         resamples: args.bootstrap,
         average_precision: args.average_precision.into(),
     };
+    let baseline = args.baseline()?;
     let (evaluation, scored) = match (&args.run, &args.predictions) {
         (_, Some(file)) => score_file(&args, file, &options)?,
         (Some(folder), None) => {
@@ -137,21 +159,14 @@ pub fn run(args: Args) -> Result<()> {
         (None, None) => return Err(Error::input("eval", "expected a run's folder")),
     };
     output::data(&evaluation.to_string());
-    if let Some(other) = &args.against {
-        let set = EvaluatedSet::from(args.on);
-        let file = RunDir::new(other).eval(set.name()).join("predictions.csv");
-        if !file.is_file() {
-            return Err(Error::file(&file, "does not exist")
-                .hint("evaluate that run first: `dbloss eval RUN_DIR`"));
-        }
+    if let Some(file) = baseline {
         let baseline = scored.read(&file)?;
-        let resamples = args.bootstrap.max(1);
         let Scored {
             predictions,
             table,
             split,
         } = &scored;
-        let gain = difference(&baseline, predictions, table, split, resamples)?;
+        let gain = difference(&baseline, predictions, table, split, args.bootstrap)?;
         output::data(&gain.to_string());
     }
     Ok(())

@@ -27,6 +27,32 @@ Examples:
   A table of one's own, grouped and reported as it is:
     dbloss split --table train.csv --test test.csv --distribution as-is --report --out splits/mine";
 
+// What one source alone understands is refused beside another: clap lets a `requires` pass that a
+// conflict makes impossible.
+const NOT_VOC: [&str; 8] = [
+    "coco",
+    "lvis",
+    "table",
+    "folder",
+    "open_images",
+    "labelme",
+    "shapes",
+    "config",
+];
+const NOT_OPEN_IMAGES: [&str; 8] = [
+    "voc", "coco", "lvis", "table", "folder", "labelme", "shapes", "config",
+];
+const NOT_SHAPES: [&str; 8] = [
+    "voc",
+    "coco",
+    "lvis",
+    "table",
+    "folder",
+    "open_images",
+    "labelme",
+    "config",
+];
+
 /// Build a long-tailed training subset and its test set.
 ///
 /// Reads annotations, draws the training images by the published construction (or takes a
@@ -91,7 +117,8 @@ pub struct Args {
         long,
         default_value_t = 2012,
         help_heading = "Source",
-        requires = "voc"
+        requires = "voc",
+        conflicts_with_all = NOT_VOC
     )]
     year: u32,
     /// VOC: list of the pool's images in ImageSets/Main
@@ -100,18 +127,21 @@ pub struct Args {
         value_name = "NAME",
         default_value = "trainval",
         help_heading = "Source",
-        requires = "voc"
+        requires = "voc",
+        conflicts_with_all = NOT_VOC
     )]
     train_list: String,
     /// VOC: list of the test images in ImageSets/Main
-    #[arg(long, value_name = "NAME", help_heading = "Source", requires = "voc")]
+    #[arg(long, value_name = "NAME", help_heading = "Source", requires = "voc",
+        conflicts_with_all = NOT_VOC)]
     test_list: Option<String>,
     /// VOC: year of the test set [default: that of the pool]
     #[arg(
         long,
         value_name = "YEAR",
         help_heading = "Source",
-        requires = "test_list"
+        requires = "test_list",
+        conflicts_with_all = NOT_VOC
     )]
     test_year: Option<u32>,
     /// VOC: devkit of the test set [default: that of the pool]
@@ -119,18 +149,21 @@ pub struct Args {
         long,
         value_name = "DIR",
         help_heading = "Source",
-        requires = "test_list"
+        requires = "test_list",
+        conflicts_with_all = NOT_VOC
     )]
     test_voc: Option<PathBuf>,
     /// VOC: whether objects flagged as difficult count
-    #[arg(long, value_enum, default_value_t = DifficultArg::Count, help_heading = "Source", requires = "voc")]
+    #[arg(long, value_enum, default_value_t = DifficultArg::Count, help_heading = "Source", requires = "voc",
+        conflicts_with_all = NOT_VOC)]
     voc_difficult: DifficultArg,
     /// Open Images: CSV that names the label codes
     #[arg(
         long,
         value_name = "FILE",
         help_heading = "Source",
-        requires = "open_images"
+        requires = "open_images",
+        conflicts_with_all = NOT_OPEN_IMAGES
     )]
     descriptions: Option<PathBuf>,
     /// Open Images: labels with less confidence are absent
@@ -139,7 +172,8 @@ pub struct Args {
         value_name = "P",
         default_value_t = 0.5,
         help_heading = "Source",
-        requires = "open_images"
+        requires = "open_images",
+        conflicts_with_all = NOT_OPEN_IMAGES
     )]
     min_confidence: f64,
     /// Shapes: seed of the pictures
@@ -147,7 +181,8 @@ pub struct Args {
         long,
         default_value_t = 0,
         help_heading = "Source",
-        requires = "shapes"
+        requires = "shapes",
+        conflicts_with_all = NOT_SHAPES
     )]
     shapes_seed: u64,
     /// Shapes: pictures in the pool
@@ -155,7 +190,8 @@ pub struct Args {
         long,
         default_value_t = 4000,
         help_heading = "Source",
-        requires = "shapes"
+        requires = "shapes",
+        conflicts_with_all = NOT_SHAPES
     )]
     pool_size: usize,
     /// Shapes: pictures in the test set
@@ -163,7 +199,8 @@ pub struct Args {
         long,
         default_value_t = 1500,
         help_heading = "Source",
-        requires = "shapes"
+        requires = "shapes",
+        conflicts_with_all = NOT_SHAPES
     )]
     test_size: usize,
     /// Shapes: side of the pictures, in pixels
@@ -171,7 +208,8 @@ pub struct Args {
         long,
         default_value_t = 80,
         help_heading = "Source",
-        requires = "shapes"
+        requires = "shapes",
+        conflicts_with_all = NOT_SHAPES
     )]
     side: u32,
 

@@ -1,6 +1,7 @@
 //! The classifier: one linear layer from the embedding to a logit a class.
 
 use candle_core::{Device, Tensor, Var};
+use candle_nn::{Linear, Module};
 
 use super::neck::normal;
 use super::parameters::{Parameters, Role};
@@ -11,10 +12,7 @@ const INIT_STD: f64 = 0.01;
 
 /// The head. Parameters: `head.weight` [C, width], `head.bias` [C].
 #[derive(Debug)]
-pub struct Head {
-    weight: Var,
-    bias: Var,
-}
+pub struct Head(Linear);
 
 impl Head {
     /// Defines the parameters: weights normal(0, 0.01), bias 0.
@@ -30,11 +28,13 @@ impl Head {
         let bias = Var::from_tensor(&Tensor::full(0f32, num_classes, device)?)?;
         parameters.insert("head.weight", weight.clone(), Role::Trainable)?;
         parameters.insert("head.bias", bias.clone(), Role::Trainable)?;
-        Ok(Head { weight, bias })
+        // The layer shares the variables' storage: it sees what the optimiser does.
+        let (weight, bias) = (weight.into_inner(), bias.into_inner());
+        Ok(Head(Linear::new(weight, Some(bias))))
     }
 
     /// [N, width] -> logits [N, C].
     pub fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
-        Ok((embedding.matmul(&self.weight.t()?)?).broadcast_add(&self.bias)?)
+        Ok(self.0.forward(embedding)?)
     }
 }
