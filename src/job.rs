@@ -276,7 +276,18 @@ pub struct Evaluate<'a> {
     pub split_folder: Option<&'a Path>,
 }
 
-/// Evaluates a trained run on one of its split's sets and writes `eval/<set>/`.
+impl Evaluate<'_> {
+    /// Where the results go: `eval/<set>/`, or `eval/<set>-best/` for the best checkpoint, whose
+    /// tables must not take the place of those that comparisons read.
+    pub fn folder(&self) -> PathBuf {
+        match (self.checkpoint, self.set.name()) {
+            ("last", set) => self.run.eval(set),
+            (checkpoint, set) => self.run.eval(&format!("{set}-{checkpoint}")),
+        }
+    }
+}
+
+/// Evaluates a trained run on one of its split's sets and writes [`Evaluate::folder`].
 pub fn evaluate(
     job: &Evaluate,
     machine: &Machine,
@@ -329,7 +340,7 @@ pub fn evaluate(
     }
     let (predictions, table) = predict_set(job.set)?;
     let evaluation = Evaluation::new(&predictions, &table, &split, &options)?;
-    let folder = run.eval(job.set.name());
+    let folder = job.folder();
     predictions.write(&folder.join("predictions.csv"))?;
     evaluation.write(&folder)?;
     let settings = toml::to_string(&EvaluationSettings {

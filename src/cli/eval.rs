@@ -151,10 +151,7 @@ pub fn run(args: Args) -> Result<()> {
                 split_folder: args.split.as_deref(),
             };
             let evaluation = job::evaluate(&job, &machine, options)?;
-            (
-                evaluation,
-                Scored::of_run(&run, args.split.as_deref(), args.on.into())?,
-            )
+            (evaluation, Scored::of_run(&job)?)
         }
         (None, None) => return Err(Error::input("eval", "expected a run's folder")),
     };
@@ -180,14 +177,13 @@ struct Scored {
 }
 
 impl Scored {
-    /// What an evaluation of `run` has just written.
-    fn of_run(run: &RunDir, split: Option<&Path>, set: EvaluatedSet) -> Result<Self> {
-        let recorded = Manifest::read(&run.manifest())?.split_folder;
-        let folder = split.map_or(recorded, Path::to_owned);
+    /// What an evaluation has just written.
+    fn of_run(job: &Evaluate) -> Result<Self> {
+        let recorded = Manifest::read(&job.run.manifest())?.split_folder;
+        let folder = job.split_folder.map_or(recorded, Path::to_owned);
         let split = Split::read(&folder)?;
-        let (table, _) = set.of(&split, &folder)?;
-        let path = run.eval(set.name()).join("predictions.csv");
-        let predictions = Predictions::read(&path)?;
+        let (table, _) = job.set.of(&split, &folder)?;
+        let predictions = Predictions::read(&job.folder().join("predictions.csv"))?;
         // Pictures that were skipped as bad have no row.
         let scored: HashSet<&str> = predictions.images.iter().map(String::as_str).collect();
         let rows: Vec<usize> = (0..table.len())
