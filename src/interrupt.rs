@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM and SIGUSR1: the first asks long work to save and leave, the second ends it at
-//! once. SIGUSR1 is what batch systems are usually told to send before the time is up.
+//! SIGINT, SIGTERM and SIGUSR1 ask long work to save and leave; a second SIGINT or SIGTERM ends it
+//! at once. SIGUSR1 is what batch systems are usually told to send before the time is up.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -7,28 +7,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-#[cfg(unix)]
-const SIGNALS: &[i32] = &[
-    signal_hook::consts::SIGINT,
-    signal_hook::consts::SIGTERM,
-    signal_hook::consts::SIGUSR1,
-];
-#[cfg(not(unix))]
-const SIGNALS: &[i32] = &[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+const ENDING: &[i32] = &[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Starts listening. Calling it again changes nothing.
 pub fn listen() -> Result<()> {
+    install(true)
+}
+
+/// Like [`listen`], for a process that a batch system signals: no signal ends it, because Slurm
+/// repeats them while the work is being saved. Has to come before any [`listen`].
+pub fn listen_patiently() -> Result<()> {
+    install(false)
+}
+
+fn install(second_ends: bool) -> Result<()> {
     if REQUESTED.get().is_some() {
         return Ok(());
     }
     let flag = REQUESTED.get_or_init(Arc::default);
-    for signal in SIGNALS {
+    for signal in ENDING {
         // Order matters: the second signal finds the flag set and ends the process.
-        signal_hook::flag::register_conditional_shutdown(*signal, 130, Arc::clone(flag))?;
+        if second_ends {
+            signal_hook::flag::register_conditional_shutdown(*signal, 130, Arc::clone(flag))?;
+        }
         signal_hook::flag::register(*signal, Arc::clone(flag))?;
     }
+    // A warning, however often it comes.
+    #[cfg(unix)]
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(flag))?;
     Ok(())
 }
 

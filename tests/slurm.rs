@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::small::{folder, program, read};
 
 const SWEEP: &str = "experiment = 'small.toml'\nseeds = [0, 1]\n\
-    [set]\ntrain.epochs = 4\n[slurm]\ntime = '00:10:00'\npartition = 'main'\nmemory = '1G'\nmax_running = 2\n\
+    [set]\ntrain.epochs = 6\n[slurm]\ntime = '00:10:00'\npartition = 'main'\nmemory = '1G'\nmax_running = 2\n\
     setup = ['export DBLOSS_TEST=1']\n";
 
 fn script() -> PathBuf {
@@ -110,14 +110,18 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
     };
     wait_until("the first run", || started("erm-s0"));
     // What Slurm sends before the time limit: the run saves and goes back into the queue.
-    // scancel may complain all the same: it asks again, and finds the task gone from its node.
-    let _ = Command::new("scancel")
+    // Not waited for: scancel asks again until it finds the task gone, which takes it minutes.
+    let mut asked = Command::new("scancel")
         .args(["--signal=USR1", "--batch", &format!("{job}_0")])
         .env("SLURM_CONF", cluster.0.join("slurm.conf"))
-        .output();
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     wait_until("the interrupted run", || {
         log(0).contains("interrupted: saved at step")
     });
+    let _ = asked.kill();
+    asked.wait().unwrap();
     wait_until("its way back into the queue", || {
         cluster
             .call("scontrol", &["show", "job", &format!("{job}_0")])
@@ -135,7 +139,9 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
     });
     let status = sweep(&["status", "slurm/s"]);
     assert!(text(&status).contains("pending"), "{}", text(&status));
-    // Slurm lets two minutes pass before a task begins again, unless it is told.
+    // Slurm lets two minutes pass before a task begins again, unless it is told; in the very second
+    // of the requeue its node would still refuse it.
+    std::thread::sleep(Duration::from_secs(3));
     wait_until("leave to begin at once", || {
         Command::new("scontrol")
             .args(["update", &format!("JobId={job}_0"), "StartTime=now"])

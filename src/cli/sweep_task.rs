@@ -34,7 +34,10 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
-    interrupt::listen()?;
+    match args.slurm {
+        true => interrupt::listen_patiently()?,
+        false => interrupt::listen()?,
+    }
     if let Some(parent) = args.parent {
         interrupt::follow_parent(parent)?;
     }

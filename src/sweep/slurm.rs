@@ -291,6 +291,8 @@ impl<'a> Slurm<'a> {
         script.push_str(
             "\n# Written by `dbloss sweep --executor slurm`; a later call writes it anew.\n",
         );
+        // Until dbloss listens, a signal that asks to save has nothing to ask for.
+        script.push_str("trap '' USR1\n");
         config
             .setup
             .iter()
