@@ -96,15 +96,15 @@ impl SweepFile {
         shared.extend(overrides.iter().cloned());
         let points = self.points(&shared)?;
         let mut by_method: Vec<(String, Vec<Experiment>)> = Vec::new();
+        let mut chosen = config.methods.clone();
         for point in &points {
             let mut all = shared.clone();
             all.extend(point.assignments.iter().cloned());
             all.push(format!("name={}", Value::String(self.name.clone())));
             let file = ExperimentFile::read_with_methods(&experiment, &methods_from, &all)?;
-            let chosen = match config.methods.is_empty() {
-                true => file.own_methods().to_vec(),
-                false => config.methods.clone(),
-            };
+            if chosen.is_empty() {
+                chosen = file.own_methods().to_vec();
+            }
             for mut run in file.resolve_all(&chosen, &config.seeds)? {
                 let method = run.method.clone();
                 run.method.push_str(&point.label);
@@ -115,7 +115,7 @@ impl SweepFile {
                 }
             }
         }
-        let order = |name: &String| config.methods.iter().position(|other| other == name);
+        let order = |name: &String| chosen.iter().position(|other| other == name);
         by_method.sort_by_key(|(name, _)| order(name));
         let runs: Vec<Experiment> = by_method.into_iter().flat_map(|(_, runs)| runs).collect();
         self.check_runs(&runs)?;
@@ -254,7 +254,7 @@ mod tests {
     fn methods_seeds_and_grid_multiply() {
         let runs = sweep(
             "methods = ['focal', 'asl', 'erm']\nmethods_from = ['more.toml']\nseeds = [1, 2]\n\
-             [set]\ntrain.batch_size = 4\n\
+             [set]\ntrain.batch_size = 4\nschedule.kind = 'step'\n\
              [grid]\n'optimizer.learning_rate' = [0.01, 0.02]\nschedule.milestones = [[1, 2], [2]]",
         )
         .unwrap();
