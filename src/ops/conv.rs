@@ -126,17 +126,8 @@ impl ForwardWeights {
         let packed = match algorithm {
             Algorithm::Direct => Forward::Direct(Self::pack_direct(arena, shape, weight, scale)),
             Algorithm::Winograd => {
-                let size = (shape.in_channels, shape.out_channels);
-                Forward::Winograd(PointWeights::pack(
-                    isa,
-                    arena,
-                    size,
-                    false,
-                    |out, channel| {
-                        let filter = &weight[(out * size.0 + channel) * 9..][..9];
-                        (filter, scale.map_or(1.0, |scale| scale[out]))
-                    },
-                ))
+                let arena = (isa, arena);
+                Forward::Winograd(PointWeights::pack(arena, shape, false, weight, scale))
             }
         };
         ForwardWeights { packed, bias }
@@ -332,17 +323,8 @@ impl BackwardWeights {
         BackwardWeights(match algorithm {
             Algorithm::Direct => Backward::Direct(Self::pack_direct(arena, shape, weight, scale)),
             Algorithm::Winograd => {
-                let size = (shape.out_channels, shape.in_channels);
-                Backward::Winograd(PointWeights::pack(
-                    isa,
-                    arena,
-                    size,
-                    true,
-                    |channel, out| {
-                        let filter = &weight[(out * size.1 + channel) * 9..][..9];
-                        (filter, scale.map_or(1.0, |scale| scale[out]))
-                    },
-                ))
+                let arena = (isa, arena);
+                Backward::Winograd(PointWeights::pack(arena, shape, true, weight, scale))
             }
         })
     }

@@ -12,8 +12,8 @@ use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::tile::{Outer, PANEL};
 use super::super::vector::Vector;
 use super::super::weight_gradient::gradient_len;
-use super::tiles::{Gather, GatherGradient, Layout, Tiling};
-use super::transform::{FilterGradient, IN, Map, POINTS};
+use super::tiles::{Gather, Layout, Tiling};
+use super::transform::{FilterGradient, IN, Input, Map, OutputGradient, POINTS};
 
 /// Values of the points of input and output gradient of the tiles that are summed in one go; they
 /// are meant to stay in the L3 cache.
@@ -65,17 +65,20 @@ pub fn weight_gradient(
                     let end = range.len() * (task + 1) / tasks;
                     let tiles = range.start + first..range.start + end;
                     let gather = Gather {
+                        map: Input,
                         tiling: &tiling,
-                        source: input,
+                        values: input,
                         channels: depth,
                         tiles: tiles.clone(),
                         layout: from,
                         first,
                         points: seen.start(),
+                        sums: &mut [],
                     };
-                    let gather_gradient = GatherGradient {
+                    let gather_gradient = Gather {
+                        map: OutputGradient,
                         tiling: &tiling,
-                        gradient: output_gradient,
+                        values: output_gradient,
                         channels: columns,
                         tiles,
                         layout: to,

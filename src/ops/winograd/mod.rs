@@ -22,7 +22,7 @@ use super::isa::{Arithmetic, Isa, Op};
 use super::tile::{MAX_ROWS, PANEL, Product};
 use super::vector::Vector;
 use tiles::{Finish, Gather, Layout};
-use transform::{Filter, IN, Map, POINTS};
+use transform::{Filter, IN, Input, Map, POINTS};
 
 pub use gradient::weight_gradient;
 pub use tiles::Tiling;
@@ -38,6 +38,9 @@ const DEEP: usize = 512;
 const DEEP_TILES: usize = 64;
 /// Weights (in values) of a group of panels, which stay in L2 while rows of tiles pass over them.
 const GROUP_LEN: usize = 64 * 1024;
+
+/// Weights of a 3x3 filter.
+const TAPS: usize = 9;
 
 /// Whether the points save enough work for an input of `height` x `width`: tiles that hang over the
 /// border compute outputs that nobody wants.
@@ -61,15 +64,21 @@ pub struct PointWeights {
 }
 
 impl PointWeights {
-    /// Transforms the filters of a convolution; `filter(column, row)` is the 3x3 filter from
-    /// input channel `row` to output channel `column`, whose taps run backwards if `turned`.
-    pub fn pack<'a>(
-        isa: Isa,
-        arena: &Arena,
-        (depth, columns): (usize, usize),
-        turned: bool,
-        filter: impl Fn(usize, usize) -> (&'a [f32], f32) + Sync,
+    /// Transforms `weight`, multiplied by `scale` (one value an output channel): for the forward
+    /// pass, or `transposed`, for the gradient of the input, where the channels change places and
+    /// the taps run backwards.
+    pub fn pack(
+        (isa, arena): (Isa, &Arena),
+        shape: &ConvShape,
+        transposed: bool,
+        weight: &[f32],
+        scale: Option<&[f32]>,
     ) -> Self {
+        let (depth, columns) = if transposed {
+            (shape.out_channels, shape.in_channels)
+        } else {
+            (shape.in_channels, shape.out_channels)
+        };
         let mut data = arena.take(columns.div_ceil(PANEL) * POINTS * depth * PANEL);
         data.par_chunks_mut((POINTS * depth * PANEL).max(1))
             .enumerate()
@@ -77,11 +86,17 @@ impl PointWeights {
                 let first = panel * PANEL;
                 let wanted = (columns - first).min(PANEL);
                 for row in 0..depth {
-                    let mut taps = [[0.0f32; PANEL]; 9];
+                    let mut taps = [[0.0f32; PANEL]; TAPS];
                     for column in first..first + wanted {
-                        let (filter, scale) = filter(column, row);
+                        let (out, channel) = if transposed {
+                            (row, column)
+                        } else {
+                            (column, row)
+                        };
+                        let filter = &weight[(out * shape.in_channels + channel) * TAPS..][..TAPS];
+                        let scale = scale.map_or(1.0, |scale| scale[out]);
                         for (tap, value) in filter.iter().enumerate() {
-                            let tap = if turned { 8 - tap } else { tap };
+                            let tap = if transposed { TAPS - 1 - tap } else { tap };
                             taps[tap][column - first] = value * scale;
                         }
                     }
@@ -103,7 +118,7 @@ impl PointWeights {
 
 /// Transforms the filters of one input channel to a panel of output channels: G g G^T.
 struct PackRow<'a> {
-    taps: &'a [[f32; PANEL]; 9],
+    taps: &'a [[f32; PANEL]; TAPS],
     row: usize,
     depth: usize,
     panel: &'a mut [f32],
@@ -185,13 +200,15 @@ pub fn correlate(
         seen.resize(from.len());
         products.resize(to.len());
         let gather = Gather {
+            map: Input,
             tiling,
-            source,
+            values: source,
             channels: depth,
             tiles: range.clone(),
             layout: from,
             first: 0,
             points: seen.as_mut_ptr(),
+            sums: &mut [],
         };
         // SAFETY: the buffer has the layout's length and belongs to this task.
         unsafe { gather.run(isa) };

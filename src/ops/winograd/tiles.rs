@@ -27,7 +27,7 @@ pub struct Tiling {
 }
 
 /// Where a tile lies: picture, first output row, first output column.
-type Place = (usize, usize, usize);
+pub type Place = (usize, usize, usize);
 
 impl Tiling {
     /// The tiles of a forward pass.
@@ -130,10 +130,46 @@ impl Layout {
     }
 }
 
-/// Brings what a range of tiles sees to the points: B^T d B.
-pub struct Gather<'a> {
+/// A map from `I` x `I` pixels of a tile to the points, which knows where those pixels lie.
+pub trait Source<const I: usize>: Map<I, IN> {
+    /// Pixels of the tensor that is read.
+    fn pixels(&self, tiling: &Tiling) -> usize;
+
+    /// The pixel in row `i` and column `j` of a tile, unless it lies outside.
+    fn pixel(&self, tiling: &Tiling, place: Place, i: usize, j: usize) -> Option<usize>;
+}
+
+/// What a tile sees.
+impl Source<IN> for Input {
+    fn pixels(&self, tiling: &Tiling) -> usize {
+        tiling.source_pixels()
+    }
+
+    #[inline(always)]
+    fn pixel(&self, tiling: &Tiling, place: Place, i: usize, j: usize) -> Option<usize> {
+        tiling.seen(place, i, j)
+    }
+}
+
+/// The gradient of what a tile makes.
+impl Source<OUT> for OutputGradient {
+    fn pixels(&self, tiling: &Tiling) -> usize {
+        tiling.result_pixels()
+    }
+
+    #[inline(always)]
+    fn pixel(&self, tiling: &Tiling, place: Place, i: usize, j: usize) -> Option<usize> {
+        tiling.made(place, i, j)
+    }
+}
+
+/// Brings a range of tiles to the points: B^T d B of the input, A dY A^T of the output's gradient.
+pub struct Gather<'a, const I: usize, S: Source<I>> {
+    /// Which of the two.
+    pub map: S,
     pub tiling: &'a Tiling,
-    pub source: &'a [f32],
+    /// `[batch, rows, columns, channels]`.
+    pub values: &'a [f32],
     pub channels: usize,
     pub tiles: Range<usize>,
     pub layout: Layout,
@@ -142,68 +178,11 @@ pub struct Gather<'a> {
     /// `layout.len()` values, of which those of the tiles are written. Channels are filled up with
     /// zeros to whole registers.
     pub points: *mut f32,
-}
-
-impl Gather<'_> {
-    /// See [`Op::run`].
-    ///
-    /// # Safety
-    /// `points` must be valid for `layout.len()` values, the layout be made for at least
-    /// `first + tiles.len()` tiles of `channels`, and no other thread may access theirs.
-    pub unsafe fn run(self, isa: Isa) {
-        isa.run(self);
-    }
-}
-
-impl Op for Gather<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<R: Arithmetic>(self) {
-        let zeros = vec![0.0; self.channels];
-        assert_eq!(
-            self.source.len(),
-            self.tiling.source_pixels() * self.channels
-        );
-        for (index, tile) in self.tiles.clone().enumerate() {
-            let place = self.tiling.place(tile);
-            let mut seen = [[zeros.as_ptr(); IN]; IN];
-            for (i, row) in seen.iter_mut().enumerate() {
-                for (j, pixel) in row.iter_mut().enumerate() {
-                    if let Some(at) = self.tiling.seen(place, i, j) {
-                        *pixel = self.source[at * self.channels..][..self.channels].as_ptr();
-                    }
-                }
-            }
-            let start = (self.first + index) * self.layout.tile;
-            // SAFETY: every pointer is that of a slice of `channels` values.
-            unsafe {
-                to_points::<R::Vector, IN, Input>(
-                    &seen,
-                    self.channels,
-                    self.layout,
-                    self.points.wrapping_add(start),
-                );
-            }
-        }
-    }
-}
-
-/// Brings the gradient of the results of a range of tiles to the points: A dY A^T.
-pub struct GatherGradient<'a> {
-    pub tiling: &'a Tiling,
-    pub gradient: &'a [f32],
-    pub channels: usize,
-    pub tiles: Range<usize>,
-    pub layout: Layout,
-    /// Number of the first of the tiles in `points`.
-    pub first: usize,
-    /// As in [`Gather`].
-    pub points: *mut f32,
-    /// `channels` sums over the pixels.
+    /// The sums over the pixels are added to these: `channels` values, or none.
     pub sums: &'a mut [f32],
 }
 
-impl GatherGradient<'_> {
+impl<const I: usize, S: Source<I>> Gather<'_, I, S> {
     /// See [`Op::run`].
     ///
     /// # Safety
@@ -214,22 +193,20 @@ impl GatherGradient<'_> {
     }
 }
 
-impl Op for GatherGradient<'_> {
+impl<const I: usize, S: Source<I>> Op for Gather<'_, I, S> {
     type Output = ();
     #[inline(always)]
     fn run<R: Arithmetic>(self) {
-        let zeros = vec![0.0; self.channels];
-        assert_eq!(
-            self.gradient.len(),
-            self.tiling.result_pixels() * self.channels
-        );
+        let (tiling, channels) = (self.tiling, self.channels);
+        let zeros = vec![0.0; channels];
+        assert_eq!(self.values.len(), self.map.pixels(tiling) * channels);
         for (index, tile) in self.tiles.clone().enumerate() {
-            let place = self.tiling.place(tile);
-            let mut made = [[zeros.as_ptr(); OUT]; OUT];
-            for (i, row) in made.iter_mut().enumerate() {
+            let place = tiling.place(tile);
+            let mut pixels = [[zeros.as_ptr(); I]; I];
+            for (i, row) in pixels.iter_mut().enumerate() {
                 for (j, pixel) in row.iter_mut().enumerate() {
-                    if let Some(at) = self.tiling.made(place, i, j) {
-                        let values = &self.gradient[at * self.channels..][..self.channels];
+                    if let Some(at) = self.map.pixel(tiling, place, i, j) {
+                        let values = &self.values[at * channels..][..channels];
                         for (sum, value) in self.sums.iter_mut().zip(values) {
                             *sum += value;
                         }
@@ -238,15 +215,10 @@ impl Op for GatherGradient<'_> {
                 }
             }
             let start = (self.first + index) * self.layout.tile;
-            // SAFETY: every pointer is that of a slice of `channels` values.
-            unsafe {
-                to_points::<R::Vector, OUT, OutputGradient>(
-                    &made,
-                    self.channels,
-                    self.layout,
-                    self.points.wrapping_add(start),
-                );
-            }
+            let points = self.points.wrapping_add(start);
+            // SAFETY: every pointer is that of a slice of `channels` values; the points are valid
+            // by the promise of the caller of `Gather::run`.
+            unsafe { to_points::<R::Vector, I, S>(&pixels, channels, self.layout, points) };
         }
     }
 }
