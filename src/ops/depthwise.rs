@@ -588,17 +588,17 @@ pub fn weight_gradient(
     let len = gradient_len(shape);
     let chunks = (dims.0 * shape.output_size(dims.1)).clamp(1, CHUNKS);
     let mut partial = vec![0.0; chunks * len];
-    accumulate(isa, shape, dims, input, output_gradient, &mut partial);
+    partial_sums(isa, shape, dims, input, output_gradient, &mut partial);
     sum_partial(&mut partial, len);
     DepthwiseGradient::new(shape, &partial)
 }
 
-/// Adds the gradient to partial sums (`gradient_len` values each: the taps, then the bias): the
-/// rows are cut into as many chunks as there are partial sums.
+/// Writes the gradient as partial sums (`gradient_len` values each, the taps, then the bias,
+/// whatever they hold): the rows are cut into as many chunks as there are partial sums.
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
-pub fn accumulate(
+pub fn partial_sums(
     isa: Isa,
     shape: &DepthwiseShape,
     (batch, height, width): (usize, usize, usize),
@@ -625,6 +625,7 @@ pub fn accumulate(
         .par_chunks_mut(len)
         .enumerate()
         .for_each(|(chunk, sums)| {
+            sums.fill(0.0);
             for index in lines * chunk / chunks..lines * (chunk + 1) / chunks {
                 isa.run(WeightGradientRow {
                     places,

@@ -98,8 +98,7 @@ pub fn weight_gradient(
         1
     };
     let mut partial = arena.take(chunks * len);
-    compute(
-        true,
+    partial_sums(
         isa,
         shape,
         dims,
@@ -115,36 +114,14 @@ pub fn weight_gradient(
     }
 }
 
-/// Adds the gradient to partial sums (`gradient_len` values each): the pixels are cut into as many
-/// chunks as there are partial sums. The work is cut into about `tasks` pieces, if possible.
+/// Writes the gradient as partial sums (`gradient_len` values each, whatever they hold): the pixels
+/// are cut into as many chunks as there are partial sums. The work is cut into about `tasks`
+/// pieces, if possible.
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
-pub fn accumulate(
-    isa: Isa,
-    shape: &ConvShape,
-    dims: (usize, usize, usize),
-    input: &[f32],
-    output_gradient: &[f32],
-    tasks: usize,
-    partial: &mut [f32],
-) {
-    compute(
-        false,
-        isa,
-        shape,
-        dims,
-        input,
-        output_gradient,
-        tasks,
-        partial,
-    );
-}
-
-/// As [`accumulate`]; if `fresh`, whatever the partial sums hold is forgotten.
 #[allow(clippy::too_many_arguments)]
-fn compute(
-    fresh: bool,
+pub fn partial_sums(
     isa: Isa,
     shape: &ConvShape,
     (batch, height, width): (usize, usize, usize),
@@ -176,7 +153,6 @@ fn compute(
     let run_parts = down.div_ceil(tap_parts).min(run.div_ceil(14)).max(1);
     let shared = Disjoint::new(partial);
     let task = Task {
-        fresh,
         isa,
         window: &window,
         input,
@@ -212,7 +188,6 @@ fn compute(
 
 #[derive(Clone, Copy)]
 struct Task<'a> {
-    fresh: bool,
     isa: Isa,
     window: &'a Window,
     input: &'a [f32],
@@ -224,7 +199,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Adds the sum over `positions` to the rows of `taps` times `channels`, and to the bias.
+    /// Writes the sum over `positions` to the rows of `taps` times `channels`, and to the bias.
     #[allow(clippy::too_many_arguments)]
     fn run(
         self,
@@ -236,9 +211,7 @@ impl Task<'_> {
         scratch: &mut Scratch,
     ) {
         let part = self.part(taps, channels, columns);
-        if self.fresh {
-            self.clear(start, &part, bias);
-        }
+        self.clear(start, &part, bias);
         let seen = (part.taps.len() * part.channels.len()).max(1);
         let block = (BLOCK_LEN / (seen + part.columns.len())).clamp(PIXELS.start, PIXELS.end);
         let mut position = self.window.position(positions.start);

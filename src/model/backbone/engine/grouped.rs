@@ -267,7 +267,6 @@ impl Network {
                     .par_chunks_mut(len.max(1))
                     .enumerate()
                     .for_each(|(group, sums)| {
-                        sums.fill(0.0);
                         let pictures = batch * group / groups..batch * (group + 1) / groups;
                         let pass = Group {
                             network: self,
@@ -393,7 +392,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// Adds to the sums of all weight gradients.
+    /// Writes the sums of all weight gradients over these pictures.
     fn run(&self, features_gradient: &[f32], sums: &mut [f32]) {
         let network = self.network;
         let nodes = &network.architecture.nodes;
@@ -411,7 +410,9 @@ impl Group<'_> {
             gradients[last] = Some(gradient);
         }
         for layer in self.layers.iter().rev() {
+            let sums = &mut sums[layer.start..][..layer.gradient_len()];
             let Some(gradient) = gradients[layer.index].take() else {
+                sums.fill(0.0);
                 continue;
             };
             let node = layer.node;
@@ -424,15 +425,14 @@ impl Group<'_> {
                 Source::Node(input) => (self.output(input).unwrap_or(&[]), self.sizes[input]),
             };
             let dims = (self.pictures.len(), height, width);
-            let sums = &mut sums[layer.start..][..layer.gradient_len()];
             let clock = &network.clock;
             clock.time(layer.index, Phase::WeightGradient, || {
                 if node.depthwise {
                     let shape = node.per_channel();
-                    depthwise::accumulate(isa, &shape, dims, input, &gradient, sums);
+                    depthwise::partial_sums(isa, &shape, dims, input, &gradient, sums);
                 } else {
                     let shape = node.dense();
-                    weight_gradient::accumulate(isa, &shape, dims, input, &gradient, 1, sums);
+                    weight_gradient::partial_sums(isa, &shape, dims, input, &gradient, 1, sums);
                 }
             });
             if let (Source::Node(input), Some(weights)) = (node.input, &layer.weights) {
