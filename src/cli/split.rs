@@ -27,9 +27,9 @@ Examples:
   A table of one's own, grouped and reported as it is:
     dbloss split --table train.csv --test test.csv --distribution as-is --report --out splits/mine";
 
-// What one source alone understands is refused beside another: clap lets a `requires` pass that a
-// conflict makes impossible.
-const NOT_VOC: [&str; 8] = [
+/// The options that say where the annotations come from.
+const SOURCES: [&str; 9] = [
+    "voc",
     "coco",
     "lvis",
     "table",
@@ -39,19 +39,12 @@ const NOT_VOC: [&str; 8] = [
     "shapes",
     "config",
 ];
-const NOT_OPEN_IMAGES: [&str; 8] = [
-    "voc", "coco", "lvis", "table", "folder", "labelme", "shapes", "config",
-];
-const NOT_SHAPES: [&str; 8] = [
-    "voc",
-    "coco",
-    "lvis",
-    "table",
-    "folder",
-    "open_images",
-    "labelme",
-    "config",
-];
+
+/// What an option of `source` alone is refused beside: clap lets a `requires` pass that a conflict
+/// makes impossible.
+fn all_but(source: &str) -> impl Iterator<Item = &'static str> {
+    SOURCES.into_iter().filter(move |other| *other != source)
+}
 
 /// Build a long-tailed training subset and its test set.
 ///
@@ -60,7 +53,7 @@ const NOT_SHAPES: [&str; 8] = [
 /// test.csv, classes.csv, split.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group(ArgGroup::new("from").required(true).args(["voc", "coco", "lvis", "table", "folder", "open_images", "labelme", "shapes", "config"])))]
+#[command(group(ArgGroup::new("from").required(true).args(SOURCES)))]
 pub struct Args {
     /// Folder to write
     #[arg(short, long, value_name = "DIR")]
@@ -118,7 +111,7 @@ pub struct Args {
         default_value_t = 2012,
         help_heading = "Source",
         requires = "voc",
-        conflicts_with_all = NOT_VOC
+        conflicts_with_all = all_but("voc")
     )]
     year: u32,
     /// VOC: list of the pool's images in ImageSets/Main
@@ -128,12 +121,12 @@ pub struct Args {
         default_value = "trainval",
         help_heading = "Source",
         requires = "voc",
-        conflicts_with_all = NOT_VOC
+        conflicts_with_all = all_but("voc")
     )]
     train_list: String,
     /// VOC: list of the test images in ImageSets/Main
     #[arg(long, value_name = "NAME", help_heading = "Source", requires = "voc",
-        conflicts_with_all = NOT_VOC)]
+        conflicts_with_all = all_but("voc"))]
     test_list: Option<String>,
     /// VOC: year of the test set [default: that of the pool]
     #[arg(
@@ -141,7 +134,7 @@ pub struct Args {
         value_name = "YEAR",
         help_heading = "Source",
         requires = "test_list",
-        conflicts_with_all = NOT_VOC
+        conflicts_with_all = all_but("voc")
     )]
     test_year: Option<u32>,
     /// VOC: devkit of the test set [default: that of the pool]
@@ -150,12 +143,12 @@ pub struct Args {
         value_name = "DIR",
         help_heading = "Source",
         requires = "test_list",
-        conflicts_with_all = NOT_VOC
+        conflicts_with_all = all_but("voc")
     )]
     test_voc: Option<PathBuf>,
     /// VOC: whether objects flagged as difficult count
     #[arg(long, value_enum, default_value_t = DifficultArg::Count, help_heading = "Source", requires = "voc",
-        conflicts_with_all = NOT_VOC)]
+        conflicts_with_all = all_but("voc"))]
     voc_difficult: DifficultArg,
     /// Open Images: CSV that names the label codes
     #[arg(
@@ -163,7 +156,7 @@ pub struct Args {
         value_name = "FILE",
         help_heading = "Source",
         requires = "open_images",
-        conflicts_with_all = NOT_OPEN_IMAGES
+        conflicts_with_all = all_but("open_images")
     )]
     descriptions: Option<PathBuf>,
     /// Open Images: labels with less confidence are absent
@@ -173,7 +166,7 @@ pub struct Args {
         default_value_t = 0.5,
         help_heading = "Source",
         requires = "open_images",
-        conflicts_with_all = NOT_OPEN_IMAGES
+        conflicts_with_all = all_but("open_images")
     )]
     min_confidence: f64,
     /// Shapes: seed of the pictures
@@ -182,7 +175,7 @@ pub struct Args {
         default_value_t = 0,
         help_heading = "Source",
         requires = "shapes",
-        conflicts_with_all = NOT_SHAPES
+        conflicts_with_all = all_but("shapes")
     )]
     shapes_seed: u64,
     /// Shapes: pictures in the pool
@@ -191,7 +184,7 @@ pub struct Args {
         default_value_t = 4000,
         help_heading = "Source",
         requires = "shapes",
-        conflicts_with_all = NOT_SHAPES
+        conflicts_with_all = all_but("shapes")
     )]
     pool_size: usize,
     /// Shapes: pictures in the test set
@@ -200,7 +193,7 @@ pub struct Args {
         default_value_t = 1500,
         help_heading = "Source",
         requires = "shapes",
-        conflicts_with_all = NOT_SHAPES
+        conflicts_with_all = all_but("shapes")
     )]
     test_size: usize,
     /// Shapes: side of the pictures, in pixels
@@ -209,7 +202,7 @@ pub struct Args {
         default_value_t = 80,
         help_heading = "Source",
         requires = "shapes",
-        conflicts_with_all = NOT_SHAPES
+        conflicts_with_all = all_but("shapes")
     )]
     side: u32,
 
