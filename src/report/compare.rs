@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use super::class_scores::ClassScore;
 use super::comparison_plot::{self, Series};
-use super::evaluation::ClassScore;
 use super::table::{Table, cell, spread};
 use crate::error::Result;
 use crate::io::write_text;
@@ -111,17 +111,13 @@ impl Comparison {
                     .collect();
                 row.push(spread(&scores));
             }
-            let speeds: Vec<f64> = runs
-                .iter()
-                .filter_map(|run| run.images_per_second)
-                .collect();
-            row.push(match mean(&speeds) {
-                Some(speed) => format!("{speed:.1}"),
-                None => String::new(),
-            });
-            let seconds: f64 = runs.iter().map(|run| run.train_seconds).sum();
-            row.push(crate::progress::human_seconds(seconds / runs.len() as f64));
-            // Cells beyond the header are cut off.
+            if times {
+                let speeds = runs.iter().filter_map(|run| run.images_per_second);
+                let speed = mean(&speeds.collect::<Vec<f64>>());
+                row.push(speed.map_or(String::new(), |speed| format!("{speed:.1}")));
+                let seconds: f64 = runs.iter().map(|run| run.train_seconds).sum();
+                row.push(crate::progress::human_seconds(seconds / runs.len() as f64));
+            }
             table.push(row);
         }
         table
