@@ -1,8 +1,8 @@
 //! The program from end to end, as a user runs it, on the embedded pictures.
 
-use std::path::Path;
+mod common;
 
-use assert_cmd::Command;
+use common::small::{dbloss, folder_with, read};
 use predicates::prelude::*;
 
 /// A network and a set small enough for a test, with everything in it that a large one has.
@@ -43,20 +43,8 @@ loss = { name = "db-focal" }
 sampler = { kind = "class-aware" }
 "#;
 
-fn dbloss(folder: &Path) -> Command {
-    let mut command = Command::cargo_bin("dbloss").unwrap();
-    command.current_dir(folder).env_remove("DBLOSS_LOG");
-    command
-}
-
 fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("small.toml"), EXPERIMENT).unwrap();
-    folder
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    folder_with(EXPERIMENT)
 }
 
 #[test]

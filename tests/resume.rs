@@ -4,15 +4,8 @@ mod common;
 
 use std::path::Path;
 
-use assert_cmd::Command;
-use common::small::{folder, read, signal, start, wait_for};
+use common::small::{dbloss, folder, read, signal, start, wait_for};
 use predicates::prelude::*;
-
-fn dbloss(folder: &Path) -> Command {
-    let mut command = Command::cargo_bin("dbloss").unwrap();
-    command.current_dir(folder).env_remove("DBLOSS_LOG");
-    command
-}
 
 fn train(out: &str) -> [&str; 7] {
     [

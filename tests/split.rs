@@ -1,15 +1,11 @@
 //! `dbloss split` and `dbloss stats` as a user runs them.
 
+mod common;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
-
-fn dbloss(folder: &Path) -> Command {
-    let mut command = Command::cargo_bin("dbloss").unwrap();
-    command.current_dir(folder).env_remove("DBLOSS_LOG");
-    command
-}
+use common::small::dbloss;
 
 /// Runs and gives exit code, stdout and stderr.
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {

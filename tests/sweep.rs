@@ -4,19 +4,12 @@ mod common;
 
 use std::path::Path;
 
-use assert_cmd::Command;
-use common::small::{folder, read, signal, start, wait_for};
+use common::small::{dbloss, folder, read, signal, start, wait_for};
 use dbloss::config::experiment_files;
 use dbloss::sweep::SweepFile;
 use predicates::prelude::*;
 
 const SWEEP: &str = "experiment = 'small.toml'\nseeds = [0, 1]\njobs = 2\n";
-
-fn dbloss(folder: &Path) -> Command {
-    let mut command = Command::cargo_bin("dbloss").unwrap();
-    command.current_dir(folder).env_remove("DBLOSS_LOG");
-    command
-}
 
 /// What has to be the same whatever happened on the way: tables, steps, predictions.
 fn results(home: &Path) -> Vec<(String, String)> {

@@ -44,9 +44,21 @@ sampler = { kind = "class-aware", epoch_length = 100 }
 
 /// A folder with the experiment as `small.toml`.
 pub fn folder() -> tempfile::TempDir {
+    folder_with(EXPERIMENT)
+}
+
+/// A folder with another experiment as `small.toml`.
+pub fn folder_with(experiment: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("small.toml"), EXPERIMENT).unwrap();
+    std::fs::write(folder.path().join("small.toml"), experiment).unwrap();
     folder
+}
+
+/// The program, to be run in a folder.
+pub fn dbloss(folder: &Path) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::cargo_bin("dbloss").unwrap();
+    command.current_dir(folder).env_remove("DBLOSS_LOG");
+    command
 }
 
 /// The text of a file that has to be there.
