@@ -30,7 +30,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ),
         (
             "report",
-            plus(&["data", "loss", "metrics", "predict", "run_dir"]),
+            plus(&["config", "data", "loss", "metrics", "predict", "run_dir"]),
         ),
         ("config", plus(&["data", "loss", "model", "optim", "train"])),
         (

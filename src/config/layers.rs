@@ -265,6 +265,21 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     }
 }
 
+/// The values of a nested table with their dotted keys: `"a.b" = 1` and `a.b = 1` are the same.
+pub fn leaves(table: &Table) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => {
+                let inner = leaves(inner).into_iter();
+                found.extend(inner.map(|(rest, value)| (format!("{key}.{rest}"), value)));
+            }
+            _ => found.push((key.clone(), value.clone())),
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use crate::model::ModelConfig;
 use crate::optim::{Schedule, SgdConfig};
 use crate::train::fit::TrainConfig;
 
-pub use layers::Layers;
+pub use layers::{Layers, leaves};
 
 /// One training, fully resolved: what changes numbers, and nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

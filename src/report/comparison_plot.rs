@@ -3,10 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::class_scores::ClassScore;
 use super::drawing::{
     CHARACTER, FAINT, GREY, INK, SERIES, failed, group_colour, sheet, shown, text, upwards,
 };
-use super::evaluation::ClassScore;
 use crate::data::labels::Group;
 use crate::error::Result;
 

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::class_scores::ClassScore;
 use super::table::{Table, cell, csv_field, percent};
-use crate::data::labels::{Group, LabelTable};
+use crate::data::labels::LabelTable;
 use crate::data::split::Split;
 use crate::error::Result;
 use crate::io::write_text;
@@ -38,21 +39,6 @@ impl Default for Options {
             average_precision: ApMethod::default(),
         }
     }
-}
-
-/// One class of an evaluation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClassScore {
-    /// The class's name.
-    pub name: String,
-    /// Its group by training images.
-    pub group: Group,
-    /// Its training images.
-    pub train_count: usize,
-    /// Its images in the evaluated set.
-    pub positives: usize,
-    /// AP in [0, 1]; `None` where the evaluated set has no such image.
-    pub average_precision: Option<f64>,
 }
 
 /// What predictions are worth on a labelled set.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::slurm::SlurmConfig;
-use crate::config::{Experiment, ExperimentFile, Layers};
+use crate::config::{Experiment, ExperimentFile, Layers, leaves};
 use crate::error::{Error, Result};
 
 /// What a sweep file says, as it says it.
@@ -203,21 +203,6 @@ fn file_name(value: &Value) -> String {
 fn assignments(table: &Table) -> Vec<String> {
     let pairs = leaves(table).into_iter();
     pairs.map(|(key, value)| format!("{key}={value}")).collect()
-}
-
-/// The values of a nested table with their dotted keys: `"a.b" = 1` and `a.b = 1` are the same.
-fn leaves(table: &Table) -> Vec<(String, Value)> {
-    let mut found = Vec::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) => {
-                let inner = leaves(inner).into_iter();
-                found.extend(inner.map(|(rest, value)| (format!("{key}.{rest}"), value)));
-            }
-            _ => found.push((key.clone(), value.clone())),
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::Deserialize;
 
 use super::curve::{self, Curve};
+use crate::config::leaves;
 use crate::data::labels::Group;
 use crate::error::{Error, Result};
 use crate::metrics::GroupScores;
-use crate::report::evaluation::ClassScore;
+use crate::report::class_scores::{self, ClassScore};
 use crate::run_dir::{Manifest, RunDir, Status};
 
 /// A finished run with an evaluation.
@@ -173,7 +173,7 @@ fn read_run(found: Found, method: String, set: &str) -> Result<Result<Run, LeftO
         let reason = format!("not evaluated on {set}: `dbloss eval {}`", folder.display());
         return Ok(Err(left_out(reason)));
     };
-    let classes = read_classes(&scores)?;
+    let classes = class_scores::read(&scores)?;
     let values: Vec<Option<f64>> = classes.iter().map(|c| c.average_precision).collect();
     let groups: Vec<Group> = classes.iter().map(|c| c.group).collect();
     Ok(Ok(Run {
@@ -198,45 +198,6 @@ fn evaluation(run: &RunDir, set: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// A row of `per_class.csv`, as far as it is needed.
-#[derive(Deserialize)]
-struct ClassRow {
-    class: String,
-    group: Group,
-    train_count: usize,
-    test_positives: usize,
-    average_precision: Option<f64>,
-}
-
-/// Reads the class table of an evaluation.
-fn read_classes(path: &Path) -> Result<Vec<ClassScore>> {
-    let mut reader = csv::Reader::from_reader(fs_err::File::open(path)?);
-    let mut classes = Vec::new();
-    for row in reader.deserialize::<ClassRow>() {
-        let row = row.map_err(|e| match e.position() {
-            Some(position) => Error::line(path, position.line(), &e),
-            None => Error::file(path, &e),
-        })?;
-        if let Some(value) = row.average_precision
-            && !(0.0..=1.0).contains(&value)
-        {
-            let problem = format!("AP of `{}` is {value}, expected 0 to 1", row.class);
-            return Err(Error::file(path, problem));
-        }
-        classes.push(ClassScore {
-            name: row.class,
-            group: row.group,
-            train_count: row.train_count,
-            positives: row.test_positives,
-            average_precision: row.average_precision,
-        });
-    }
-    if classes.is_empty() {
-        return Err(Error::file(path, "holds no class").hint("evaluate the run again"));
-    }
-    Ok(classes)
-}
-
 /// The configuration as dotted keys.
 fn read_settings(path: &Path) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
@@ -247,29 +208,17 @@ fn read_settings(path: &Path) -> Result<BTreeMap<String, String>> {
     let table: toml::Table = text
         .parse()
         .map_err(|e| Error::file(path, format_args!("is not TOML: {e}")))?;
-    flatten("", &table, &mut settings);
+    for (key, value) in leaves(&table) {
+        let text = match value {
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        settings.insert(key, text);
+    }
     for key in ["name", "method", "seed"] {
         settings.remove(key);
     }
     Ok(settings)
-}
-
-fn flatten(prefix: &str, table: &toml::Table, settings: &mut BTreeMap<String, String>) {
-    for (key, value) in table {
-        let key = match prefix {
-            "" => key.clone(),
-            _ => format!("{prefix}.{key}"),
-        };
-        match value {
-            toml::Value::Table(table) => flatten(&key, table, settings),
-            toml::Value::String(text) => {
-                settings.insert(key, text.clone());
-            }
-            other => {
-                settings.insert(key, other.to_string());
-            }
-        }
-    }
 }
 
 /// Refuses two runs of one method with one seed, and runs with different classes.

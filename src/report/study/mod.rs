@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::data::labels::Group;
 use crate::error::{Error, Result, closest};
 use crate::metrics::Bootstrap;
-use crate::report::evaluation::ClassScore;
+use crate::report::class_scores::ClassScore;
 
 pub use against::{Kind, Test};
 pub use collect::{LeftOut, Run};
