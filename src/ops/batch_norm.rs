@@ -2,9 +2,8 @@
 //!
 //! Tensors are `[pixels, channels]`. Statistics are taken in fixed chunks of pixels, whose means
 //! and squared deviations are combined in double precision and in order (Chan, Golub and LeVeque,
-//! 1979): exact enough for any mean, and the same for any number of threads.
-
-use rayon::prelude::*;
+//! 1979): exact enough for any mean. All functions work on a part of the batch and on one thread:
+//! who calls them shares the batch out, while the part lies in cache.
 
 use super::elementwise::Activation;
 use super::isa::{Arithmetic, Isa, Op};
@@ -39,39 +38,47 @@ impl Statistics {
     }
 }
 
-/// Statistics of `input` `[pixels, channels]`.
-pub fn statistics(isa: Isa, input: &[f32], channels: usize) -> Statistics {
-    let parts: Vec<ChunkSums> = input
-        .par_chunks(PIXELS * channels)
-        .map(|chunk| isa.run(ChunkStatistics { chunk, channels }))
-        .collect();
-    let mut mean = vec![0.0f64; channels];
-    let mut square = vec![0.0f64; channels];
-    let mut seen = 0.0;
-    for (part, chunk) in parts.iter().zip(input.chunks(PIXELS * channels)) {
-        let count = (chunk.len() / channels) as f64;
-        let total = seen + count;
-        for c in 0..channels {
-            let rest = f64::from(part.deviation[c]) / count;
-            let delta = f64::from(part.mean[c]) + rest - mean[c];
-            mean[c] += delta * count / total;
-            square[c] += f64::from(part.square[c]) - count * rest * rest;
-            square[c] += delta * delta * seen * count / total;
+impl Statistics {
+    /// Puts the moments of a batch's parts together, in the order given.
+    pub fn combine<'a>(channels: usize, parts: impl IntoIterator<Item = &'a Moments>) -> Self {
+        let mut mean = vec![0.0f64; channels];
+        let mut square = vec![0.0f64; channels];
+        let mut seen = 0.0;
+        for part in parts {
+            let count = part.pixels as f64;
+            let total = seen + count;
+            for c in 0..channels {
+                let rest = f64::from(part.deviation[c]) / count;
+                let delta = f64::from(part.mean[c]) + rest - mean[c];
+                mean[c] += delta * count / total;
+                square[c] += f64::from(part.square[c]) - count * rest * rest;
+                square[c] += delta * delta * seen * count / total;
+            }
+            seen = total;
         }
-        seen = total;
-    }
-    Statistics {
-        mean: mean.iter().map(|&m| m as f32).collect(),
-        variance: square
-            .iter()
-            .map(|&s| if s < 0.0 { 0.0 } else { (s / seen) as f32 })
-            .collect(),
-        pixels: input.len() / channels,
+        Statistics {
+            mean: mean.iter().map(|&m| m as f32).collect(),
+            variance: square
+                .iter()
+                .map(|&s| if s < 0.0 { 0.0 } else { (s / seen) as f32 })
+                .collect(),
+            pixels: seen as usize,
+        }
     }
 }
 
-/// Sums of one chunk, by channel.
-struct ChunkSums {
+/// The moments of `input` `[pixels, channels]`, one of each few pixels: see [`Statistics::combine`].
+pub fn moments(isa: Isa, input: &[f32], channels: usize) -> Vec<Moments> {
+    input
+        .chunks(PIXELS * channels)
+        .map(|chunk| isa.run(ChunkMoments { chunk, channels }))
+        .collect()
+}
+
+/// Moments of a few pixels, by channel.
+#[derive(Debug)]
+pub struct Moments {
+    pixels: usize,
     /// The mean, as far as single precision goes.
     mean: Vec<f32>,
     /// Sum of the deviations from it: what rounding kept from being 0.
@@ -80,15 +87,15 @@ struct ChunkSums {
     square: Vec<f32>,
 }
 
-struct ChunkStatistics<'a> {
+struct ChunkMoments<'a> {
     chunk: &'a [f32],
     channels: usize,
 }
 
-impl Op for ChunkStatistics<'_> {
-    type Output = ChunkSums;
+impl Op for ChunkMoments<'_> {
+    type Output = Moments;
     #[inline(always)]
-    fn run<A: Arithmetic>(self) -> ChunkSums {
+    fn run<A: Arithmetic>(self) -> Moments {
         let mut mean = vec![0.0f32; self.channels];
         let mut square = vec![0.0f32; self.channels];
         for pixel in self.chunk.chunks_exact(self.channels) {
@@ -96,9 +103,9 @@ impl Op for ChunkStatistics<'_> {
                 *m += v;
             }
         }
-        let count = (self.chunk.len() / self.channels) as f32;
+        let pixels = self.chunk.len() / self.channels;
         for m in &mut mean {
-            *m /= count;
+            *m /= pixels as f32;
         }
         let mut deviation = vec![0.0f32; self.channels];
         for pixel in self.chunk.chunks_exact(self.channels) {
@@ -108,7 +115,8 @@ impl Op for ChunkStatistics<'_> {
                 *s = A::mul_add(v - m, v - m, *s);
             }
         }
-        ChunkSums {
+        Moments {
+            pixels,
             mean,
             deviation,
             square,
@@ -116,42 +124,165 @@ impl Op for ChunkStatistics<'_> {
     }
 }
 
-/// `output = activation((input - mean) * inverse * gamma + beta + residual)`.
-///
-/// # Panics
-/// If the lengths differ.
-#[allow(clippy::too_many_arguments)]
-pub fn normalise(
-    isa: Isa,
-    input: &[f32],
-    mean: &[f32],
-    inverse: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    residual: Option<&[f32]>,
-    activation: Activation,
-    output: &mut [f32],
-) {
-    let channels = mean.len();
-    assert_eq!(input.len(), output.len());
-    assert!(residual.is_none_or(|r| r.len() == output.len()));
-    let scale: Vec<f32> = inverse.iter().zip(gamma).map(|(i, g)| i * g).collect();
-    let size = PIXELS * channels;
-    output
-        .par_chunks_mut(size)
-        .enumerate()
-        .for_each(|(index, output)| {
-            let range = index * size..index * size + output.len();
-            isa.run(Normalise {
-                input: &input[range.clone()],
-                mean,
-                scale: &scale,
-                beta,
-                residual: residual.map(|r| &r[range]),
-                activation,
-                output,
-            });
+/// A batch norm with everything that goes with a channel worked out.
+#[derive(Debug)]
+pub struct Normalisation {
+    mean: Vec<f32>,
+    inverse: Vec<f32>,
+    gamma: Vec<f32>,
+    scale: Vec<f32>,
+    beta: Vec<f32>,
+    pixels: usize,
+}
+
+impl Normalisation {
+    /// A norm with the statistics of a batch.
+    pub fn new(statistics: Statistics, epsilon: f32, gamma: Vec<f32>, beta: Vec<f32>) -> Self {
+        let inverse = statistics.inverse_deviation(epsilon);
+        Normalisation {
+            scale: inverse.iter().zip(&gamma).map(|(i, g)| i * g).collect(),
+            mean: statistics.mean,
+            pixels: statistics.pixels,
+            inverse,
+            gamma,
+            beta,
+        }
+    }
+
+    /// `output = activation((input - mean) * inverse * gamma + beta + residual)`, on a part of the
+    /// batch.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn apply(
+        &self,
+        isa: Isa,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        activation: Activation,
+        output: &mut [f32],
+    ) {
+        assert_eq!(input.len(), output.len());
+        assert!(residual.is_none_or(|r| r.len() == output.len()));
+        isa.run(Normalise {
+            input,
+            mean: &self.mean,
+            scale: &self.scale,
+            beta: &self.beta,
+            residual,
+            activation,
+            output,
         });
+    }
+
+    /// What a part of the batch contributes to the gradients, from the input and the gradient
+    /// before the activation.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn sums(&self, isa: Isa, input: &[f32], gradient: &[f32]) -> GradientSums {
+        assert_eq!(input.len(), gradient.len());
+        let mut total = GradientSums::zeros(self.mean.len());
+        let size = PIXELS * self.mean.len();
+        for (input, gradient) in input.chunks(size).zip(gradient.chunks(size)) {
+            let (sum, moment) = isa.run(ChunkSums {
+                input,
+                gradient,
+                mean: &self.mean,
+            });
+            let values = sum.iter().zip(&moment);
+            let totals = total.sum.iter_mut().zip(&mut total.moment);
+            for ((sum, moment), (s, m)) in totals.zip(values) {
+                *sum += f64::from(*s);
+                *moment += f64::from(*m);
+            }
+        }
+        total
+    }
+
+    /// The gradients, given the sums over the whole batch.
+    pub fn gradient(&self, sums: &GradientSums) -> NormalisationGradient<'_> {
+        // With x = (v - mean) * inverse: dv = gamma * inverse * (g - mean(g) - x * mean(g * x)).
+        let pixels = self.pixels as f64;
+        let mut slope = Vec::with_capacity(self.mean.len());
+        let mut shift = Vec::with_capacity(self.mean.len());
+        for c in 0..self.mean.len() {
+            let inverse = f64::from(self.inverse[c]);
+            let scale = f64::from(self.gamma[c]) * inverse;
+            slope.push((-scale * inverse * inverse * sums.moment[c] / pixels) as f32);
+            shift.push((-scale * sums.sum[c] / pixels) as f32);
+        }
+        let moments = sums.moment.iter().zip(&self.inverse);
+        NormalisationGradient {
+            gamma: moments.map(|(m, &i)| (m * f64::from(i)) as f32).collect(),
+            beta: sums.sum.iter().map(|&s| s as f32).collect(),
+            norm: self,
+            slope,
+            shift,
+        }
+    }
+}
+
+/// Sums of g and of g * (v - mean), by channel.
+#[derive(Debug)]
+pub struct GradientSums {
+    sum: Vec<f64>,
+    moment: Vec<f64>,
+}
+
+impl GradientSums {
+    fn zeros(channels: usize) -> Self {
+        GradientSums {
+            sum: vec![0.0; channels],
+            moment: vec![0.0; channels],
+        }
+    }
+
+    /// Adds the sums of a batch's parts, in the order given.
+    pub fn combine<'a>(channels: usize, parts: impl IntoIterator<Item = &'a GradientSums>) -> Self {
+        let mut total = Self::zeros(channels);
+        for part in parts {
+            for (total, part) in [
+                (&mut total.sum, &part.sum),
+                (&mut total.moment, &part.moment),
+            ] {
+                total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+            }
+        }
+        total
+    }
+}
+
+/// Gradients of a [`Normalisation`] by the batch's own statistics.
+#[derive(Debug)]
+pub struct NormalisationGradient<'a> {
+    /// With respect to gamma.
+    pub gamma: Vec<f32>,
+    /// With respect to beta.
+    pub beta: Vec<f32>,
+    norm: &'a Normalisation,
+    slope: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl NormalisationGradient<'_> {
+    /// The gradient of a part of the input, from that before the activation.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn apply(&self, isa: Isa, input: &[f32], gradient: &[f32], out: &mut [f32]) {
+        assert_eq!(input.len(), gradient.len());
+        assert_eq!(input.len(), out.len());
+        isa.run(InputGradient {
+            input,
+            gradient,
+            mean: &self.norm.mean,
+            scale: &self.norm.scale,
+            slope: &self.slope,
+            shift: &self.shift,
+            out,
+        });
+    }
 }
 
 struct Normalise<'a> {
@@ -186,101 +317,17 @@ impl Op for Normalise<'_> {
     }
 }
 
-/// Gradients of [`normalise`] with the batch's own statistics.
-pub struct BatchNormGradient {
-    /// With respect to gamma.
-    pub gamma: Vec<f32>,
-    /// With respect to beta.
-    pub beta: Vec<f32>,
-}
-
-/// Gradients from that before the activation; `input_gradient` takes the one of the input.
-///
-/// # Panics
-/// If the lengths differ.
-#[allow(clippy::too_many_arguments)]
-pub fn normalise_gradient(
-    isa: Isa,
-    input: &[f32],
-    mean: &[f32],
-    inverse: &[f32],
-    gamma: &[f32],
-    output_gradient: &[f32],
-    input_gradient: &mut [f32],
-) -> BatchNormGradient {
-    let channels = mean.len();
-    assert_eq!(input.len(), output_gradient.len());
-    assert_eq!(input.len(), input_gradient.len());
-    let size = PIXELS * channels;
-    let parts: Vec<TwoSums> = input
-        .par_chunks(size)
-        .zip(output_gradient.par_chunks(size))
-        .map(|(input, gradient)| {
-            isa.run(GradientSums {
-                input,
-                gradient,
-                mean,
-            })
-        })
-        .collect();
-    let total = |part: fn(&TwoSums) -> &Vec<f32>| -> Vec<f64> {
-        let sum = |c: usize| parts.iter().map(|p| f64::from(part(p)[c])).sum();
-        (0..channels).map(sum).collect()
-    };
-    let (sum, moment) = (total(|p| &p.0), total(|p| &p.1));
-
-    // With x = (v - mean) * inverse: dv = gamma * inverse * (g - mean(g) - x * mean(g * x)).
-    let pixels = (input.len() / channels) as f64;
-    let coefficient = |c: usize| {
-        let (inverse, gamma) = (f64::from(inverse[c]), f64::from(gamma[c]));
-        let scale = gamma * inverse;
-        let slope = -scale * inverse * inverse * moment[c] / pixels;
-        (
-            scale as f32,
-            slope as f32,
-            (-scale * sum[c] / pixels) as f32,
-        )
-    };
-    let coefficients: Vec<(f32, f32, f32)> = (0..channels).map(coefficient).collect();
-    let scale: Vec<f32> = coefficients.iter().map(|c| c.0).collect();
-    let slope: Vec<f32> = coefficients.iter().map(|c| c.1).collect();
-    let shift: Vec<f32> = coefficients.iter().map(|c| c.2).collect();
-    input_gradient
-        .par_chunks_mut(size)
-        .enumerate()
-        .for_each(|(index, out)| {
-            let range = index * size..index * size + out.len();
-            isa.run(InputGradient {
-                input: &input[range.clone()],
-                gradient: &output_gradient[range],
-                mean,
-                scale: &scale,
-                slope: &slope,
-                shift: &shift,
-                out,
-            });
-        });
-    BatchNormGradient {
-        gamma: moment
-            .iter()
-            .zip(inverse)
-            .map(|(m, &i)| (m * f64::from(i)) as f32)
-            .collect(),
-        beta: sum.iter().map(|&s| s as f32).collect(),
-    }
-}
-
 /// Two sums over a chunk, by channel.
 type TwoSums = (Vec<f32>, Vec<f32>);
 
 /// Sums of g and of g * (v - mean) over a chunk.
-struct GradientSums<'a> {
+struct ChunkSums<'a> {
     input: &'a [f32],
     gradient: &'a [f32],
     mean: &'a [f32],
 }
 
-impl Op for GradientSums<'_> {
+impl Op for ChunkSums<'_> {
     type Output = TwoSums;
     #[inline(always)]
     fn run<A: Arithmetic>(self) -> TwoSums {

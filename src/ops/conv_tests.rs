@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ops::Arena;
+use crate::ops::batch_norm::{self, GradientSums, Moments, Normalisation, Statistics};
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use crate::ops::pool::{self, MaxPoolShape};
 use crate::ops::weight_gradient::weight_gradient;
-use crate::ops::{Arena, batch_norm};
 use crate::rng::Stream;
 
 /// Largest deviation accepted, relative to the largest value of the tensor.
@@ -424,19 +425,23 @@ fn batch_norm_matches_its_definition() {
         }
     }
     for isa in Isa::available() {
-        let statistics = batch_norm::statistics(isa, &input, channels);
-        let inverse = statistics.inverse_deviation(1e-5);
-        let mean = &statistics.mean;
+        // In two parts, as the engine does it.
+        let cut = 300 * channels;
+        let halves = |values: &[f32]| [values[..cut].to_vec(), values[cut..].to_vec()];
+        let moments: Vec<Moments> = (halves(&input).iter())
+            .flat_map(|part| batch_norm::moments(isa, part, channels))
+            .collect();
+        let statistics = Statistics::combine(channels, &moments);
+        let norm = Normalisation::new(statistics, 1e-5, gamma.clone(), beta.clone());
         let mut found = vec![0.0; input.len()];
-        let none = Activation::None;
-        batch_norm::normalise(
-            isa, &input, mean, &inverse, &gamma, &beta, None, none, &mut found,
-        );
+        norm.apply(isa, &input, None, Activation::None, &mut found);
         assert_close("output", &found, &output);
+        let sums: Vec<GradientSums> = (halves(&input).iter().zip(&halves(&gradient)))
+            .map(|(input, gradient)| norm.sums(isa, input, gradient))
+            .collect();
+        let parts = norm.gradient(&GradientSums::combine(channels, &sums));
         let mut found = vec![0.0; input.len()];
-        let parts = batch_norm::normalise_gradient(
-            isa, &input, mean, &inverse, &gamma, &gradient, &mut found,
-        );
+        parts.apply(isa, &input, &gradient, &mut found);
         assert_close("input gradient", &found, &expected);
         assert_close("gamma", &parts.gamma, &gamma_expected);
     }

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
+use super::super::ConvParameters;
 use super::super::architecture::{ConvNode, MaxPoolNode, Operation, Source};
-use super::super::{ConvParameters, EPSILON};
-use super::{Folded, Network, Packed, Phase, Record, values, with_values};
+use super::transposed::Transposed;
+use super::{Folded, Network, Phase, Record, with_values};
 use crate::error::Result;
 use crate::model::Gradients;
-use crate::ops::{
-    Activation, BackwardWeights, Buffer, batch_norm, conv, depthwise, elementwise, pool,
-    weight_gradient,
-};
+use crate::ops::batch_norm::GradientSums;
+use crate::ops::weight_gradient::{self, WeightGradientParts};
+use crate::ops::{Activation, Buffer, depthwise, elementwise, pool};
 
 /// What a training pass keeps for its backward pass.
 #[derive(Debug)]
@@ -29,15 +29,18 @@ pub struct EngineTape {
 }
 
 /// The state of a backward pass.
-struct Backward<'a> {
-    network: &'a Network,
-    images: &'a Tensor,
-    records: Vec<Record>,
-    sizes: Vec<(usize, usize)>,
-    batch: usize,
-    image_size: (usize, usize),
+pub(super) struct Backward<'a> {
+    pub network: &'a Network,
+    pub images: &'a Tensor,
+    pub records: Vec<Record>,
+    pub sizes: Vec<(usize, usize)>,
+    pub batch: usize,
+    pub image_size: (usize, usize),
     /// By node: the gradient as far as it is known.
-    gradients: Vec<Option<Buffer>>,
+    pub gradients: Vec<Option<Buffer>>,
+    /// By node: what a norm with the batch's statistics needs to know of its whole gradient, if
+    /// that was found in passing.
+    pub sums: Vec<Option<GradientSums>>,
     /// By node: how many of its readers have yet to contribute.
     awaited: Vec<usize>,
     result: Gradients,
@@ -86,6 +89,7 @@ impl EngineTape {
             batch,
             image_size: (height, width),
             gradients: nodes.iter().map(|_| None).collect(),
+            sums: nodes.iter().map(|_| None).collect(),
             awaited,
             result: Gradients::new(),
         };
@@ -112,7 +116,7 @@ impl EngineTape {
 }
 
 impl Backward<'_> {
-    fn len(&self, index: usize) -> usize {
+    pub fn len(&self, index: usize) -> usize {
         let (height, width) = self.sizes[index];
         self.batch * height * width * self.network.architecture.nodes[index].channels()
     }
@@ -130,10 +134,20 @@ impl Backward<'_> {
     }
 
     /// Output and activation of a node, if it has one.
-    fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
+    pub fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
         let activation = self.network.architecture.nodes[index].activation();
         let output = self.records[index].output.as_deref()?;
         (activation != Activation::None).then_some((output, activation))
+    }
+
+    /// The gradient of node `index`, for one more contribution: whether it is to be added to what is
+    /// there, and whether it is the last one, which applies the mask.
+    pub fn contribution(&mut self, index: usize) -> (bool, bool, Buffer) {
+        let known = self.gradients[index].take();
+        let accumulate = known.is_some();
+        let gradient = known.unwrap_or_else(|| self.network.arena.take(self.len(index)));
+        self.awaited[index] -= 1;
+        (accumulate, self.awaited[index] == 0, gradient)
     }
 
     /// Lets `write(accumulate, mask, gradient)` contribute to the gradient of node `index`.
@@ -142,15 +156,8 @@ impl Backward<'_> {
         index: usize,
         write: impl FnOnce(bool, Option<(&[f32], Activation)>, &mut [f32]),
     ) {
-        let known = self.gradients[index].take();
-        let accumulate = known.is_some();
-        let mut gradient = known.unwrap_or_else(|| self.network.arena.take(self.len(index)));
-        self.awaited[index] -= 1;
-        let mask = if self.awaited[index] == 0 {
-            self.mask_of(index)
-        } else {
-            None
-        };
+        let (accumulate, last, mut gradient) = self.contribution(index);
+        let mask = if last { self.mask_of(index) } else { None };
         write(accumulate, mask, &mut gradient);
         self.gradients[index] = Some(gradient);
     }
@@ -164,42 +171,19 @@ impl Backward<'_> {
         gradient: Buffer,
     ) -> Result<()> {
         let network = self.network;
-        match record.normalised {
-            Some((raw, statistics)) => {
-                drop(record.output);
-                let inverse = statistics.inverse_deviation(EPSILON as f32);
-                let mut raw_gradient = network.arena.take(raw.len());
-                let norm = batch_norm::normalise_gradient(
-                    network.isa,
-                    &raw,
-                    &statistics.mean,
-                    &inverse,
-                    &values(&parameters.gamma)?,
-                    &gradient,
-                    &mut raw_gradient,
-                );
-                drop(raw);
-                let (weight, _, _) = network.clock.time(index, Phase::WeightGradient, || {
-                    self.weight_gradient(node, parameters, &raw_gradient, None)
-                })?;
-                self.keep(node, parameters, weight, norm.gamma, norm.beta)?;
-                network.clock.time(index, Phase::InputGradient, || {
-                    self.input_gradient(node, parameters, &raw_gradient, None)
-                })?;
-            }
-            None => {
-                drop(record.output);
-                let folded = Folded::new(parameters)?;
-                let (weight, dot, bias) =
-                    network.clock.time(index, Phase::WeightGradient, || {
-                        self.weight_gradient(node, parameters, &gradient, Some(&folded.scale))
-                    })?;
-                let gamma = folded.gamma_gradient(&dot, &bias);
-                self.keep(node, parameters, weight, gamma, bias)?;
-                network.clock.time(index, Phase::InputGradient, || {
-                    self.input_gradient(node, parameters, &gradient, Some(folded))
-                })?;
-            }
+        drop(record.output);
+        if let Some(normalised) = record.normalised {
+            self.convolution_with_statistics(index, node, parameters, normalised, &gradient)?;
+        } else {
+            let folded = Folded::new(parameters)?;
+            let parts = network.clock.time(index, Phase::WeightGradient, || {
+                self.weight_gradient(node, parameters, &gradient, Some(&folded.scale))
+            })?;
+            let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
+            self.keep(node, parameters, parts.weight, gamma, parts.bias)?;
+            network.clock.time(index, Phase::InputGradient, || {
+                self.input_gradient(node, parameters, &gradient, &folded.scale)
+            })?;
         }
         if let Some(residual) = node.residual
             && network.learns(residual)
@@ -210,13 +194,13 @@ impl Backward<'_> {
     }
 
     /// Gradients of the weights (times `scale`), of the scale (before it), and of the bias.
-    fn weight_gradient(
+    pub fn weight_gradient(
         &self,
         node: &ConvNode,
         parameters: &ConvParameters,
         gradient: &[f32],
         scale: Option<&[f32]>,
-    ) -> Result<(Vec<f32>, Vec<f32>, Vec<f32>)> {
+    ) -> Result<WeightGradientParts> {
         match node.input {
             Source::Image => with_values(self.images, |images| {
                 self.weight_gradient_from(
@@ -244,7 +228,7 @@ impl Backward<'_> {
         input: &[f32],
         gradient: &[f32],
         scale: Option<&[f32]>,
-    ) -> Result<(Vec<f32>, Vec<f32>, Vec<f32>)> {
+    ) -> Result<WeightGradientParts> {
         let network = self.network;
         let dims = (self.batch, height, width);
         with_values(&parameters.weight, |weight| {
@@ -268,10 +252,9 @@ impl Backward<'_> {
                 .unpack(network.isa, weight, scale)
             }
         })
-        .map(|parts| (parts.weight, parts.dot, parts.bias))
     }
 
-    fn keep(
+    pub fn keep(
         &mut self,
         node: &ConvNode,
         parameters: &ConvParameters,
@@ -298,42 +281,20 @@ impl Backward<'_> {
         node: &ConvNode,
         parameters: &ConvParameters,
         gradient: &[f32],
-        folded: Option<Folded>,
+        scale: &[f32],
     ) -> Result<()> {
-        let (network, batch) = (self.network, self.batch);
+        let network = self.network;
         let input = match node.input {
             Source::Node(input) if network.learns(input) => input,
             _ => return Ok(()),
         };
         let (height, width) = self.sizes[input];
-        let dims = (batch, height, width);
-        let isa = network.isa;
-        if node.depthwise {
-            let packed = network.pack(node, (height, width), parameters, folded)?;
-            let Packed::Depthwise(weights) = packed else {
-                return Ok(());
-            };
-            let shape = node.per_channel();
-            self.contribute(input, |add, mask, out| {
-                depthwise::input_gradient(isa, &shape, dims, gradient, &weights, add, mask, out);
-            });
-        } else {
-            let shape = node.dense();
-            let scale = folded.map(|f| f.scale);
-            let weights = with_values(&parameters.weight, |weight| {
-                let algorithm = network.algorithm(node, (height, width));
-                BackwardWeights::pack(
-                    (isa, &network.arena),
-                    &shape,
-                    algorithm,
-                    weight,
-                    scale.as_deref(),
-                )
-            })?;
-            self.contribute(input, |add, mask, out| {
-                conv::input_gradient(isa, &shape, dims, gradient, &weights, add, mask, out);
-            });
-        }
+        let dims = (self.batch, height, width);
+        let size = (height, width);
+        let weights = Transposed::pack(network, node, size, parameters, Some(scale))?;
+        self.contribute(input, |add, mask, out| {
+            weights.apply(network.isa, dims, gradient, add, mask, out);
+        });
         Ok(())
     }
 

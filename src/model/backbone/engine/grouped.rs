@@ -12,12 +12,11 @@ use rayon::prelude::*;
 
 use super::super::ConvParameters;
 use super::super::architecture::{ConvNode, Operation, Source};
-use super::{Folded, Network, Packed, Phase, Record, with_values};
+use super::transposed::Transposed;
+use super::{Folded, Network, Packed, Phase, Record, weight_sums, with_values};
 use crate::error::Result;
 use crate::model::Gradients;
-use crate::ops::{
-    Activation, BackwardWeights, Buffer, conv, depthwise, elementwise, pool, weight_gradient,
-};
+use crate::ops::{Activation, Buffer, elementwise, pool, weight_gradient};
 
 /// Pixels of a layer that a group of pictures should have, so that the weights are worth loading.
 const PIXELS: usize = 392;
@@ -51,7 +50,7 @@ impl Place<'_> {
 
 impl Network {
     /// Pictures that go together through a node with an output of this size.
-    fn group_size(batch: usize, (height, width): (usize, usize)) -> usize {
+    pub(super) fn group_size(batch: usize, (height, width): (usize, usize)) -> usize {
         let pictures = PIXELS
             .div_ceil((height * width).max(1))
             .clamp(1, batch.max(1));
@@ -59,7 +58,7 @@ impl Network {
         batch.div_ceil(batch.div_ceil(pictures).max(1)).max(1)
     }
 
-    /// Runs all nodes, unless pictures depend on each other: then none.
+    /// Runs all nodes; batch norms use their running statistics.
     pub(super) fn forward_grouped(
         &self,
         images: &[f32],
@@ -69,9 +68,6 @@ impl Network {
         train: bool,
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        if train && !self.config.norm_eval {
-            return Ok(());
-        }
         let end = sizes.len();
         let mut first = 0;
         while first < end {
@@ -255,7 +251,7 @@ impl Network {
             ) {
                 let size = self.input_size(index, (height, width), &sizes);
                 let layer = Layer::new(self, index, (conv, size), parameters, len)?;
-                len += layer.gradient_len();
+                len += weight_sums::len(layer.node);
                 layers.push(layer);
             }
         }
@@ -302,11 +298,6 @@ struct Layer<'a> {
     weights: Option<Transposed>,
 }
 
-enum Transposed {
-    Dense(BackwardWeights),
-    Depthwise(Packed),
-}
-
 impl<'a> Layer<'a> {
     fn new(
         network: &Network,
@@ -317,23 +308,10 @@ impl<'a> Layer<'a> {
     ) -> Result<Self> {
         let folded = Folded::new(parameters)?;
         let weights = match node.input {
-            Source::Node(input) if network.learns(input) => Some(if node.depthwise {
-                let folded = Folded::new(parameters)?;
-                Transposed::Depthwise(network.pack(node, size, parameters, Some(folded))?)
-            } else {
-                Transposed::Dense(with_values(&parameters.weight, |weight| {
-                    let algorithm = network.algorithm(node, size);
-                    let shape = node.dense();
-                    let scale = Some(folded.scale.as_slice());
-                    BackwardWeights::pack(
-                        (network.isa, &network.arena),
-                        &shape,
-                        algorithm,
-                        weight,
-                        scale,
-                    )
-                })?)
-            }),
+            Source::Node(input) if network.learns(input) => {
+                let scale = Some(folded.scale.as_slice());
+                Some(Transposed::pack(network, node, size, parameters, scale)?)
+            }
             _ => None,
         };
         Ok(Layer {
@@ -346,24 +324,12 @@ impl<'a> Layer<'a> {
         })
     }
 
-    fn gradient_len(&self) -> usize {
-        if self.node.depthwise {
-            depthwise::gradient_len(&self.node.per_channel())
-        } else {
-            weight_gradient::gradient_len(&self.node.dense())
-        }
-    }
-
     /// Puts the gradients of weights and batch norm into `result`.
     fn keep(&self, network: &Network, sums: &[f32], result: &mut Gradients) -> Result<()> {
         let (node, folded, parameters) = (self.node, &self.folded, self.parameters);
         let scale = Some(folded.scale.as_slice());
         let parts = with_values(&parameters.weight, |weight| {
-            if node.depthwise {
-                depthwise::DepthwiseGradient::new(&node.per_channel(), sums).unpack(weight, scale)
-            } else {
-                weight_gradient::unpack(network.isa, &node.dense(), sums, weight, scale)
-            }
+            weight_sums::unpack(network.isa, node, sums, weight, scale)
         })?;
         let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
         let device = parameters.weight.device();
@@ -410,7 +376,7 @@ impl Group<'_> {
             gradients[last] = Some(gradient);
         }
         for layer in self.layers.iter().rev() {
-            let sums = &mut sums[layer.start..][..layer.gradient_len()];
+            let sums = &mut sums[layer.start..][..weight_sums::len(layer.node)];
             let Some(gradient) = gradients[layer.index].take() else {
                 sums.fill(0.0);
                 continue;
@@ -427,13 +393,7 @@ impl Group<'_> {
             let dims = (self.pictures.len(), height, width);
             let clock = &network.clock;
             clock.time(layer.index, Phase::WeightGradient, || {
-                if node.depthwise {
-                    let shape = node.per_channel();
-                    depthwise::partial_sums(isa, &shape, dims, input, &gradient, sums);
-                } else {
-                    let shape = node.dense();
-                    weight_gradient::partial_sums(isa, &shape, dims, input, &gradient, 1, sums);
-                }
+                weight_sums::write(isa, node, dims, input, &gradient, sums);
             });
             if let (Source::Node(input), Some(weights)) = (node.input, &layer.weights) {
                 let known = gradients[input].take();
@@ -441,20 +401,8 @@ impl Group<'_> {
                 let mut out = known.unwrap_or_else(|| network.arena.take(self.len(input)));
                 awaited[input] -= 1;
                 let mask = self.mask_of(input).filter(|_| awaited[input] == 0);
-                clock.time(layer.index, Phase::InputGradient, || match weights {
-                    Transposed::Dense(weights) => {
-                        let shape = node.dense();
-                        conv::input_gradient(
-                            isa, &shape, dims, &gradient, weights, add, mask, &mut out,
-                        );
-                    }
-                    Transposed::Depthwise(Packed::Depthwise(weights)) => {
-                        let shape = node.per_channel();
-                        depthwise::input_gradient(
-                            isa, &shape, dims, &gradient, weights, add, mask, &mut out,
-                        );
-                    }
-                    Transposed::Depthwise(Packed::Dense(_)) => {}
+                clock.time(layer.index, Phase::InputGradient, || {
+                    weights.apply(isa, dims, &gradient, add, mask, &mut out);
                 });
                 gradients[input] = Some(out);
             }

@@ -6,8 +6,11 @@
 //! that no activation-sized work is left of it.
 
 mod backward;
+mod batch_statistics;
 mod clock;
 mod grouped;
+mod transposed;
+mod weight_sums;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,9 +19,10 @@ use candle_core::{Storage, Tensor, Var};
 use super::architecture::{Architecture, ConvNode, Operation, Source};
 use super::{BackboneConfig, ConvParameters, EPSILON, Winograd};
 use crate::error::Result;
-use crate::ops::batch_norm::{self, Statistics};
 use crate::ops::depthwise::{self, DepthwiseWeights};
 use crate::ops::{Activation, Algorithm, Arena, Buffer, ForwardWeights, Isa, conv, pool};
+
+use batch_statistics::{Normalised, Pictures};
 
 pub use backward::EngineTape;
 pub use clock::{NodeTime, Phase};
@@ -65,8 +69,8 @@ struct Folded {
 struct Record {
     /// Output, `[batch, height, width, channels]`.
     output: Option<Buffer>,
-    /// Output of the convolution, and its statistics, where the batch norm uses them.
-    normalised: Option<(Buffer, Statistics)>,
+    /// What a batch norm with the batch's statistics needs.
+    normalised: Option<Normalised>,
     /// Index of the maximum in each window of a pooling.
     winners: Option<Vec<u8>>,
 }
@@ -216,20 +220,17 @@ impl Network {
         let mut records: Vec<Record> = Vec::with_capacity(sizes.len());
         with_values(images, |images| -> Result<()> {
             let size = (height, width);
-            self.forward_grouped(images, batch, size, &sizes, train, &mut records)?;
-            for index in records.len()..sizes.len() {
-                let record = self.clock.time(index, Phase::Forward, || {
-                    let size = (height, width);
-                    self.run_node(index, batch, size, &sizes, images, &records, train)
-                })?;
-                records.push(record);
-                for (earlier, record) in records.iter_mut().enumerate() {
-                    if self.last_use[earlier] == index && !(train && self.kept[earlier]) {
-                        record.output = None;
-                    }
-                }
+            if train && !self.config.norm_eval {
+                let pictures = Pictures {
+                    values: images,
+                    batch,
+                    size,
+                    sizes: &sizes,
+                };
+                self.forward_with_statistics(pictures, &mut records)
+            } else {
+                self.forward_grouped(images, batch, size, &sizes, train, &mut records)
             }
-            Ok(())
         })??;
         let channels = self.architecture.num_features();
         let pixels = sizes.last().map_or(0, |(height, width)| height * width);
@@ -239,83 +240,6 @@ impl Network {
         }
         let features = Tensor::from_vec(features, (batch, channels), images.device())?;
         Ok((features, records))
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn run_node(
-        &self,
-        index: usize,
-        batch: usize,
-        image_size: (usize, usize),
-        sizes: &[(usize, usize)],
-        images: &[f32],
-        records: &[Record],
-        train: bool,
-    ) -> Result<Record> {
-        let node = &self.architecture.nodes[index];
-        let output_of = |index: usize| records[index].output.as_deref().unwrap_or(&[]);
-        let (input, (height, width)) = match node.input() {
-            Source::Image => (images, image_size),
-            Source::Node(input) => (output_of(input), sizes[input]),
-        };
-        let dims = (batch, height, width);
-        let (rows, columns) = sizes[index];
-        let mut output = self.arena.take(batch * rows * columns * node.channels());
-        let mut record = Record::default();
-        let learns = train && self.learns(index);
-        match (&node.operation, &self.convolutions[index]) {
-            (Operation::Conv(conv), Some(parameters)) => {
-                let residual = conv.residual.map(output_of);
-                if train && !self.config.norm_eval {
-                    let weights = self.pack(conv, (height, width), parameters, None)?;
-                    let mut raw = self.arena.take(output.len());
-                    let none = Activation::None;
-                    self.convolve(conv, dims, input, &weights, None, none, &mut raw);
-                    let statistics = batch_norm::statistics(self.isa, &raw, conv.out_channels);
-                    let inverse = statistics.inverse_deviation(EPSILON as f32);
-                    batch_norm::normalise(
-                        self.isa,
-                        &raw,
-                        &statistics.mean,
-                        &inverse,
-                        &values(&parameters.gamma)?,
-                        &values(&parameters.beta)?,
-                        residual,
-                        conv.activation,
-                        &mut output,
-                    );
-                    let device = parameters.mean.device();
-                    let vector = |v: &[f32]| Tensor::from_slice(v, v.len(), device);
-                    parameters.update_running(
-                        &vector(&statistics.mean)?,
-                        &vector(&statistics.unbiased_variance())?,
-                    )?;
-                    record.normalised = learns.then_some((raw, statistics));
-                } else {
-                    let size = (height, width);
-                    let weights = self.folded_weights(index, conv, size, parameters)?;
-                    let activation = conv.activation;
-                    self.convolve(
-                        conv,
-                        dims,
-                        input,
-                        &weights,
-                        residual,
-                        activation,
-                        &mut output,
-                    );
-                }
-            }
-            (Operation::MaxPool(node), _) => {
-                let mut winners = learns.then(|| vec![0; output.len()]);
-                let places = winners.as_deref_mut();
-                pool::max_pool(self.isa, &node.shape, dims, input, &mut output, places);
-                record.winners = winners;
-            }
-            (Operation::Conv(_), None) => {}
-        }
-        record.output = Some(output);
-        Ok(record)
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -1,0 +1,60 @@
+//! The gradient of a convolution's input: weights packed for it, and the call of the kernel.
+
+use super::super::ConvParameters;
+use super::super::architecture::ConvNode;
+use super::{Network, with_values};
+use crate::error::Result;
+use crate::ops::conv::{self, ConvShape};
+use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
+use crate::ops::{Activation, BackwardWeights, Isa};
+
+/// Weights of one convolution, packed for the gradient of its input.
+pub(super) enum Transposed {
+    Dense(ConvShape, BackwardWeights),
+    Depthwise(DepthwiseShape, DepthwiseWeights),
+}
+
+impl Transposed {
+    /// Packs the weights of `node`, whose input has this height and width, multiplied by `scale`
+    /// (one value an output channel).
+    pub fn pack(
+        network: &Network,
+        node: &ConvNode,
+        size: (usize, usize),
+        parameters: &ConvParameters,
+        scale: Option<&[f32]>,
+    ) -> Result<Self> {
+        with_values(&parameters.weight, |weight| {
+            if node.depthwise {
+                let shape = node.per_channel();
+                let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
+                return Transposed::Depthwise(shape, weights);
+            }
+            let (shape, algorithm) = (node.dense(), network.algorithm(node, size));
+            let arena = (network.isa, &network.arena);
+            let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
+            Transposed::Dense(shape, weights)
+        })
+    }
+
+    /// Writes the gradient of an input of `dims` (batch, height, width) to `out`, or adds it; see
+    /// [`conv::input_gradient`].
+    pub fn apply(
+        &self,
+        isa: Isa,
+        dims: (usize, usize, usize),
+        gradient: &[f32],
+        add: bool,
+        mask: Option<(&[f32], Activation)>,
+        out: &mut [f32],
+    ) {
+        match self {
+            Transposed::Dense(shape, weights) => {
+                conv::input_gradient(isa, shape, dims, gradient, weights, add, mask, out);
+            }
+            Transposed::Depthwise(shape, weights) => {
+                depthwise::input_gradient(isa, shape, dims, gradient, weights, add, mask, out);
+            }
+        }
+    }
+}
