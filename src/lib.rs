@@ -23,6 +23,7 @@ pub mod loss;
 pub mod model;
 pub mod optim;
 
+pub mod feeding;
 pub mod predict;
 pub mod run_dir;
 pub mod train;

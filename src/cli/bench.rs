@@ -1,18 +1,20 @@
 //! `dbloss bench`.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dbloss::data::loader::LoaderOptions;
+use dbloss::data::loader::{Loader, LoaderOptions};
 use dbloss::data::throughput;
+use dbloss::feeding::{Amount, feeding};
+use dbloss::job::Machine;
 use dbloss::model::backbone::profile::profile;
 use dbloss::model::backbone::{BackboneConfig, BackboneKind, Winograd};
 use dbloss::report::table::Table;
 use dbloss::rng::Stream;
 use dbloss::{Error, Result};
 
-use super::common::MachineArgs;
+use super::common::{LoaderArgs, MachineArgs};
 use super::output;
 use super::view::{Set, input_config, load_split};
 
@@ -38,10 +40,12 @@ enum Command {
 }
 
 const STEP_EXAMPLES: &str = "\
-Example:
-  dbloss bench step --backbone resnet50 --batch 32";
+Examples:
+  dbloss bench step --backbone resnet50 --batch 32
+  Does the input pipeline keep the network fed?
+    dbloss bench step --backbone mobilenet_v2 --split splits/voc-mlt";
 
-/// Time training steps and inference of a backbone on random pictures.
+/// Time training steps and inference of a backbone on random pictures, and on real ones.
 #[derive(Debug, clap::Args)]
 #[command(after_help = STEP_EXAMPLES)]
 struct StepArgs {
@@ -71,6 +75,13 @@ struct StepArgs {
     /// Timed rounds, after one to warm up
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: usize,
+    /// Split folder: train on its training pictures too, as the loader gives them, beside a batch
+    /// that stays in memory (the options about loading matter only here)
+    #[arg(long, value_name = "DIR")]
+    split: Option<PathBuf>,
+    /// With --split: timed steps of each kind in a round
+    #[arg(long, default_value_t = 8, value_name = "N", requires = "split")]
+    steps: usize,
     #[command(flatten)]
     machine: MachineArgs,
 }
@@ -88,12 +99,8 @@ struct InputArgs {
     /// Pictures to time, drawn at random
     #[arg(long, default_value_t = 500, value_name = "N")]
     count: usize,
-    /// Loader threads
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    workers: usize,
-    /// Most megabytes of decoded pictures that the loader keeps
-    #[arg(long, default_value_t = 1024, value_name = "MB")]
-    cache: u64,
+    #[command(flatten)]
+    loader: LoaderArgs,
     /// Side of the pictures in pixels; overrides the configuration's
     #[arg(long, value_name = "PIXELS")]
     size: Option<u32>,
@@ -162,6 +169,38 @@ fn run_step(args: StepArgs) -> Result<()> {
         profile.training,
         profile.inference,
     ));
+    match &args.split {
+        Some(split) => run_feeding(&args, split, &config, &machine),
+        None => Ok(()),
+    }
+}
+
+fn run_feeding(
+    args: &StepArgs,
+    split: &Path,
+    config: &BackboneConfig,
+    machine: &Machine,
+) -> Result<()> {
+    let (table, root) = load_split(split, Set::Train)?;
+    let input = input_config(None, Some(args.size as u32))?;
+    let options = LoaderOptions {
+        batch_size: args.batch,
+        workers: machine.workers,
+        cache_bytes: machine.cache_bytes,
+        cache_folder: machine.cache_folder.clone(),
+        ..LoaderOptions::default()
+    };
+    let loader = Loader::new(Arc::new(table), root, input, options)?;
+    let amount = Amount {
+        batch: args.batch,
+        steps: args.steps,
+        rounds: args.rounds,
+    };
+    let feeding = feeding(config, &machine.device, &loader, amount)?;
+    let [fixed, fed, ratio] = feeding.medians();
+    output::data(&format!(
+        "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it",
+    ));
     Ok(())
 }
 
@@ -177,8 +216,9 @@ fn run_input(args: InputArgs) -> Result<()> {
     }
     let stages = throughput::stages(&table, &root, &config, &indices)?;
     let options = LoaderOptions {
-        workers: args.workers,
-        cache_bytes: args.cache.saturating_mul(1 << 20),
+        workers: args.loader.workers,
+        cache_bytes: args.loader.cache_bytes(),
+        cache_folder: args.loader.cache_folder.clone(),
         ..LoaderOptions::default()
     };
     let loader = throughput::loader(&table, &root, &config, &options, &indices, 3)?;
@@ -243,7 +283,7 @@ fn run_input(args: InputArgs) -> Result<()> {
     }
     output::data(&format!(
         "loader, {} threads: {first:.0} pictures/s in the first epoch, {later:.0} with the cache filled",
-        args.workers
+        args.loader.workers
     ));
     Ok(())
 }

@@ -7,6 +7,43 @@ use dbloss::Result;
 use dbloss::device;
 use dbloss::job::{Existing, Machine};
 
+/// How pictures are loaded; none of it changes a number.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LoaderArgs {
+    /// Threads of a run that load pictures beside its engine; 0 loads between the steps
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub workers: usize,
+    /// Mebibytes of decoded pictures that a run keeps in memory from epoch to epoch; 0 keeps none
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    cache_memory: u64,
+    /// Folder that keeps decoded pictures from run to run: worth its room (about ten times that of
+    /// the files) where they are large or do not fit into memory
+    #[arg(long, value_name = "DIR")]
+    pub cache_folder: Option<PathBuf>,
+}
+
+impl LoaderArgs {
+    /// Most bytes of decoded pictures in memory.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache_memory.saturating_mul(1 << 20)
+    }
+
+    /// The same arguments for another process, wherever it starts.
+    pub fn arguments(&self) -> Result<Vec<String>> {
+        let mut arguments = vec![
+            "--workers".to_owned(),
+            self.workers.to_string(),
+            "--cache-memory".to_owned(),
+            self.cache_memory.to_string(),
+        ];
+        if let Some(folder) = &self.cache_folder {
+            let folder = std::path::absolute(folder)?;
+            arguments.extend(["--cache-folder".to_owned(), folder.display().to_string()]);
+        }
+        Ok(arguments)
+    }
+}
+
 /// Where and with how many threads; none of it changes a number.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MachineArgs {
@@ -16,16 +53,8 @@ pub struct MachineArgs {
     /// Threads of the engine; 0 takes all cores
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
-    /// Threads that load pictures beside the engine; 0 loads between the steps
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    workers: usize,
-    /// Mebibytes of decoded pictures to keep in memory from epoch to epoch; 0 keeps none
-    #[arg(long, default_value_t = 1024, value_name = "MIB")]
-    cache_memory: u64,
-    /// Folder that keeps decoded pictures from run to run: worth its room (about ten times that of
-    /// the files) where they are large or do not fit into memory
-    #[arg(long, value_name = "DIR")]
-    cache_folder: Option<PathBuf>,
+    #[command(flatten)]
+    loader: LoaderArgs,
 }
 
 impl MachineArgs {
@@ -34,9 +63,9 @@ impl MachineArgs {
         device::set_threads(self.threads)?;
         Ok(Machine {
             device: device::parse(&self.device)?,
-            workers: self.workers,
-            cache_bytes: self.cache_memory.saturating_mul(1 << 20),
-            cache_folder: self.cache_folder.clone(),
+            workers: self.loader.workers,
+            cache_bytes: self.loader.cache_bytes(),
+            cache_folder: self.loader.cache_folder.clone(),
             patience: Duration::ZERO,
         })
     }

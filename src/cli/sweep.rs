@@ -13,7 +13,7 @@ use dbloss::sweep::{
 };
 use dbloss::{Error, Result};
 
-use super::common::{OutArgs, OverrideArgs};
+use super::common::{LoaderArgs, OutArgs, OverrideArgs};
 use super::output;
 
 /// Run methods x seeds x a grid of settings, here or through Slurm, and compare
@@ -47,9 +47,8 @@ pub struct Args {
     /// Threads of all engines together, divided between the runs; 0 takes all cores
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
-    /// Threads of each run that load pictures beside its engine
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    workers: usize,
+    #[command(flatten)]
+    loader: LoaderArgs,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
@@ -145,12 +144,20 @@ fn start(args: &Args, path: &Path) -> Result<()> {
         program,
         jobs,
         threads: args.threads,
-        workers: args.workers,
-        device: args.device.clone(),
-        force: args.force,
+        task: task_options(args)?,
     };
     let failures = run_local(&plan, &split, &options)?;
     finish(&plan, &split, &failures)
+}
+
+/// What every run is told, whoever starts it.
+fn task_options(args: &Args) -> Result<Vec<String>> {
+    let mut options = args.loader.arguments()?;
+    options.extend(["--device".to_owned(), args.device.clone()]);
+    if args.force {
+        options.push("--force".to_owned());
+    }
+    Ok(options)
 }
 
 /// What would be run: the runs and what is there of each. Nothing is written.
@@ -200,11 +207,7 @@ fn submit(
         tracing::info!("all {} runs are finished already", plan.runs.len());
         return finish(plan, split, &[]);
     }
-    let mut options = vec!["--workers".to_owned(), args.workers.to_string()];
-    options.extend(["--device".to_owned(), args.device.clone()]);
-    if args.force {
-        options.push("--force".to_owned());
-    }
+    let options = task_options(args)?;
     let slurm = Slurm::new(plan);
     let job = slurm.submit(&file.config.slurm, &indices, program, &options)?;
     tracing::info!(

@@ -22,12 +22,8 @@ pub struct LocalOptions {
     pub jobs: usize,
     /// Threads of all engines together; 0 takes all cores.
     pub threads: usize,
-    /// Loader threads of a run.
-    pub workers: usize,
-    /// The device, as `--device` takes it.
-    pub device: String,
-    /// Replace runs of another configuration.
-    pub force: bool,
+    /// Further options of `sweep-task`, the same for every run.
+    pub task: Vec<String>,
 }
 
 impl LocalOptions {
@@ -178,13 +174,9 @@ impl<'a> Active<'a> {
             .arg("sweep-task")
             .arg(&plan.home)
             .args(["--run", &run.name]);
-        command.args(["--device", &options.device]);
         command.args(["--threads", &options.threads_per_run().to_string()]);
-        command.args(["--workers", &options.workers.to_string()]);
         command.args(["--parent", &std::process::id().to_string()]);
-        if options.force {
-            command.arg("--force");
-        }
+        command.args(&options.task);
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -54,8 +54,7 @@ pub fn profile(
         let inferred = start.elapsed();
         take_times();
         let start = Instant::now();
-        let (features, tape) = backbone.forward_train(&images)?;
-        tape.backward(&features.sqr()?.mean_all()?.backward()?)?;
+        training_step(&backbone, &images)?;
         let trained = start.elapsed();
         let times = take_times();
         if round == 0 {
@@ -92,6 +91,16 @@ pub fn profile(
         nodes,
         peak_memory: peak_memory(),
     })
+}
+
+/// Forward and backward pass of a loss that stands for any: the mean square of the features.
+///
+/// # Errors
+/// If a tensor operation fails.
+pub fn training_step(backbone: &Backbone, images: &Tensor) -> Result<()> {
+    let (features, tape) = backbone.forward_train(images)?;
+    tape.backward(&features.sqr()?.mean_all()?.backward()?)?;
+    Ok(())
 }
 
 /// Largest resident memory of this process in bytes, where the system tells.

@@ -1,0 +1,129 @@
+//! Whether the input pipeline keeps a network fed: training on the loader's batches beside training
+//! on one batch that stays in memory.
+
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+
+use crate::data::loader::Loader;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::model::Parameters;
+use crate::model::backbone::profile::training_step;
+use crate::model::backbone::{Backbone, BackboneConfig};
+use crate::predict::tensors;
+use crate::progress::Progress;
+use crate::rng::Stream;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Amount {
+    /// Pictures a step; the loader's batch size.
+    pub batch: usize,
+    /// Timed steps of each kind in a round, at least 1.
+    pub steps: usize,
+    /// Rounds, at least 1, each of both kinds.
+    pub rounds: usize,
+}
+
+/// Pictures a second by round.
+#[derive(Debug, Clone, Default)]
+pub struct Feeding {
+    /// On one batch that stays in memory.
+    pub fixed: Vec<f64>,
+    /// On the loader's batches, once its cache is filled.
+    pub fed: Vec<f64>,
+}
+
+impl Feeding {
+    /// The medians over the rounds: pictures a second on the fixed batch and on the loader's, and
+    /// the second over the first in the same round, 1 where the pipeline costs nothing.
+    pub fn medians(&self) -> [f64; 3] {
+        let ratios = self
+            .fed
+            .iter()
+            .zip(&self.fixed)
+            .map(|(fed, fixed)| fed / fixed);
+        [self.fixed.clone(), self.fed.clone(), ratios.collect()].map(|mut values| {
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        })
+    }
+}
+
+/// Trains a freshly made backbone (forward and backward pass) on what `loader` gives.
+///
+/// Every round takes the loader's batches and then the fixed one, while no loader is at work. The
+/// first step of either is not timed: the pipeline has to fill.
+///
+/// # Errors
+/// If the loader has fewer pictures than a batch, cannot read one, or the backbone's settings are
+/// wrong.
+pub fn feeding(
+    config: &BackboneConfig,
+    device: &Device,
+    loader: &Loader,
+    amount: Amount,
+) -> Result<Feeding> {
+    let table = loader.table();
+    if table.len() < amount.batch {
+        let problem = format!(
+            "has {} pictures, a batch needs {}",
+            table.len(),
+            amount.batch
+        );
+        return Err(Error::input("split", problem));
+    }
+    let mut parameters = Parameters::new();
+    let backbone = Backbone::new(config, &mut parameters, device, 0)?;
+    let mut indices: Vec<u32> = (0..table.len() as u32).collect();
+    let steps = amount.steps.max(1);
+    let images = (steps * amount.batch) as f64;
+
+    // One epoch over all pictures fills the cache.
+    let mut progress = Progress::new("filling the cache", indices.len() as u64);
+    let mut fixed = None;
+    for batch in loader.epoch(&indices, Some((0, 0)), 0) {
+        interrupt::check("nothing was measured")?;
+        let batch = batch?;
+        progress.advance(batch.num_images as u64);
+        fixed = fixed.or(Some(tensors(&batch, table.num_classes(), device)?.0));
+    }
+    drop(progress);
+    let Some(fixed) = fixed else {
+        return Ok(Feeding::default());
+    };
+
+    let mut feeding = Feeding::default();
+    for round in 1..=amount.rounds.max(1) as u64 {
+        Stream::new(0, "bench", round, 0).shuffle(&mut indices);
+        let order: Vec<u32> = (indices.iter().cycle().copied())
+            .take((steps + 1) * amount.batch)
+            .collect();
+        let mut batches = loader.epoch(&order, Some((round, 0)), 0);
+        let mut next = || -> Result<Option<Tensor>> {
+            interrupt::check("nothing was measured")?;
+            let Some(batch) = batches.next() else {
+                return Ok(None);
+            };
+            Ok(Some(tensors(&batch?, table.num_classes(), device)?.0))
+        };
+        if let Some(images) = next()? {
+            training_step(&backbone, &images)?;
+        }
+        let start = Instant::now();
+        while let Some(images) = next()? {
+            training_step(&backbone, &images)?;
+        }
+        feeding.fed.push(images / start.elapsed().as_secs_f64());
+
+        training_step(&backbone, &fixed)?;
+        let start = Instant::now();
+        for _ in 0..steps {
+            interrupt::check("nothing was measured")?;
+            training_step(&backbone, &fixed)?;
+        }
+        feeding.fixed.push(images / start.elapsed().as_secs_f64());
+    }
+    Ok(feeding)
+}
