@@ -32,7 +32,14 @@ fn assert_shows(picture: &Rgb8, expected: impl Fn(u32, u32) -> [u8; 3], toleranc
 
 #[test]
 fn every_format_is_decoded() {
-    let lossless = ["picture.png", "alpha.png", "picture.bmp", "lossless.webp"];
+    let lossless = [
+        "picture.png",
+        "alpha.png",
+        "deep.png",
+        "picture.bmp",
+        "alpha.bmp",
+        "lossless.webp",
+    ];
     for name in lossless {
         assert_shows(&image::read(&folder().join(name)).unwrap(), truth, 0, name);
     }
@@ -50,15 +57,22 @@ fn every_format_is_decoded() {
             name,
         );
     }
-    for (name, tolerance) in [("grey.png", 1), ("grey.jpg", 4)] {
+    let grey = [
+        ("grey.png", 1),
+        ("palette.png", 1),
+        ("deep-grey.png", 1),
+        ("palette.bmp", 1),
+        ("grey.jpg", 4),
+    ];
+    for (name, tolerance) in grey {
         // ITU-R 601.
-        let grey = |x, y| {
+        let expected = |x, y| {
             let [r, g, b] = truth(x, y).map(f64::from);
             [(0.299 * r + 0.587 * g + 0.114 * b) as u8; 3]
         };
         assert_shows(
             &image::read(&folder().join(name)).unwrap(),
-            grey,
+            expected,
             tolerance,
             name,
         );

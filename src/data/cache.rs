@@ -80,13 +80,18 @@ impl Cache {
 
 /// Decoded pictures in a folder, one file each. A picture file that changes (its path, length or
 /// time of change) gets another cache file; several processes may share the folder.
+///
+/// Files are read, not mapped into memory. Both go through the system's page cache; but under a
+/// mapping a file that someone shortens ends the program, where a reader finds the picture broken
+/// and decodes it again.
 #[derive(Debug, Clone)]
 pub struct DiskCache {
     folder: PathBuf,
 }
 
-/// What a cache file begins with; changes with the layout.
-const MAGIC: [u8; 8] = *b"dblossP1";
+/// What a cache file ends with, so that a part of one is never taken for the whole; changes with
+/// the layout.
+const MAGIC: [u8; 8] = *b"dblossP2";
 
 impl DiskCache {
     /// A cache in `folder`, which is made with the first picture.
@@ -119,22 +124,23 @@ impl DiskCache {
     /// The picture of a cache file; `None` if there is none, or not a whole one.
     pub fn get(&self, path: &Path) -> Option<Rgb8> {
         let mut bytes = fs_err::read(path).ok()?;
-        let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-        let (width, height) = (number(8)?, number(12)?);
-        if bytes.get(..8)? != MAGIC {
+        let (_, trailer) = bytes.split_last_chunk::<16>()?;
+        let number = |at: usize| Some(u32::from_le_bytes(*trailer.get(at..)?.first_chunk()?));
+        let (width, height) = (number(0)?, number(4)?);
+        if trailer.get(8..)? != MAGIC {
             return None;
         }
-        bytes.drain(..16);
+        bytes.truncate(bytes.len() - 16);
         Rgb8::new(width, height, bytes)
     }
 
     /// Writes a cache file. What fails is only logged: the cache is a help, not a result.
     pub fn put(&self, path: &Path, picture: &Rgb8) {
         let written = io::write_cached(path, |writer| {
-            writer.write_all(&MAGIC)?;
+            writer.write_all(picture.pixels())?;
             writer.write_all(&picture.width().to_le_bytes())?;
             writer.write_all(&picture.height().to_le_bytes())?;
-            Ok(writer.write_all(picture.pixels())?)
+            Ok(writer.write_all(&MAGIC)?)
         });
         if let Err(error) = written {
             tracing::debug!("picture cache: {error}");

@@ -6,7 +6,9 @@ Pixel (x, y) of the upright picture is (10 x, 15 y, 255 - 6 x), 24 x 16 pixels.
 """
 
 import os
+import struct
 import sys
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -29,7 +31,10 @@ save(upright.convert("CMYK"), "cmyk.jpg", **quality)
 save(upright, "picture.png")
 save(upright.convert("RGBA"), "alpha.png")
 save(upright.convert("L"), "grey.png")
+save(upright.convert("L").convert("P"), "palette.png")
 save(upright, "picture.bmp")
+save(upright.convert("RGBA"), "alpha.bmp")
+save(upright.convert("L"), "palette.bmp")
 save(upright, "lossless.webp", lossless=True)
 save(upright, "lossy.webp", quality=97)
 # What a viewer does for each orientation, undone.
@@ -46,3 +51,21 @@ for orientation, operation in stored.items():
     exif = Image.Exif()
     exif[0x0112] = orientation
     save(upright.transpose(operation), f"orientation-{orientation}.jpg", exif=exif, **quality)
+
+
+def save_deep(values, name):
+    """A PNG of 16 bits a channel, which Pillow does not write in colour."""
+    height, width, channels = values.shape
+    rows = (values.astype(np.uint16) * 257).astype(">u2").reshape(height, -1)
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    colour = {1: 0, 3: 2}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, body in [(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]:
+            checksum = zlib.crc32(kind + body)
+            file.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum))
+
+
+save_deep(np.asarray(upright), "deep.png")
+save_deep(np.asarray(upright.convert("L"))[..., None], "deep-grey.png")
