@@ -150,7 +150,7 @@ impl Watch {
             ("loss", text(step.map(|s| s.loss), 4)),
             (
                 "learning rate",
-                step.map_or(String::new(), |s| s.learning_rate.to_string()),
+                step.map_or(String::new(), |s| three_digits(s.learning_rate)),
             ),
             ("gradient norm", text(step.map(|s| s.gradient_norm), 3)),
             (
@@ -274,6 +274,12 @@ impl Watch {
     }
 }
 
+/// A number without the digits that rounding left at its end.
+fn three_digits(value: f64) -> String {
+    let rounded = format!("{value:.2e}").parse::<f64>();
+    rounded.map_or(String::new(), |value| value.to_string())
+}
+
 /// A moving mean over a fiftieth of the points: the course of a noisy curve.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let window = (points.len() / 50).max(1);
@@ -379,7 +385,7 @@ mod tests {
         let mut steps = String::from("step,epoch,learning_rate,loss,gradient_norm\n");
         for i in 0..200 {
             let loss = 0.7 * (-f64::from(i) / 80.0).exp();
-            steps.push_str(&format!("{i},{},0.02,{loss},1.5\n", i / 60));
+            steps.push_str(&format!("{i},{},0.00020000000000000004,{loss},1.5\n", i / 60));
         }
         fs_err::write(run.steps(), steps + "200,3,0.0").unwrap();
         let epochs = "epoch,loss,validation_map,seconds,images_per_second\n\
@@ -405,7 +411,7 @@ mod tests {
             ("step", "200/240"),
             ("epoch", "4"),
             ("loss", "0.0582"),
-            ("learning rate", "0.02"),
+            ("learning rate", "0.0002"),
             ("validation mAP", "50.00"),
             ("images per second", "40.0"),
             ("eta", ""),
