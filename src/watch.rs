@@ -385,7 +385,10 @@ mod tests {
         let mut steps = String::from("step,epoch,learning_rate,loss,gradient_norm\n");
         for i in 0..200 {
             let loss = 0.7 * (-f64::from(i) / 80.0).exp();
-            steps.push_str(&format!("{i},{},0.00020000000000000004,{loss},1.5\n", i / 60));
+            steps.push_str(&format!(
+                "{i},{},0.00020000000000000004,{loss},1.5\n",
+                i / 60
+            ));
         }
         fs_err::write(run.steps(), steps + "200,3,0.0").unwrap();
         let epochs = "epoch,loss,validation_map,seconds,images_per_second\n\

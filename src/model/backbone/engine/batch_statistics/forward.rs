@@ -1,11 +1,13 @@
 //! Forward: the norms of the layers before, one layer, and its moments.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::super::super::architecture::{Operation, Source};
+use super::super::super::architecture::{Node, Operation, Source};
 use super::super::super::{ConvParameters, EPSILON};
-use super::super::{Network, Phase, Record, values};
+use super::super::{Network, Packed, Phase, Record, values};
 use super::{Groups, Normalised, Pictures, of};
 use crate::error::Result;
 use crate::ops::batch_norm::{self, Moments, Normalisation, Statistics};
@@ -58,142 +60,70 @@ impl Network {
         pending: &mut [bool],
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        let nodes = &self.architecture.nodes;
         let Pictures { batch, sizes, .. } = pictures;
-        let node = nodes.get(index);
-        let source = match node.map(|node| node.input()) {
+        let Some(&size) = sizes.get(index).or(sizes.last()) else {
+            return Ok(());
+        };
+        let node = self.architecture.nodes.get(index);
+        let parameters = self.convolutions.get(index).and_then(Option::as_ref);
+        let source = match node.map(Node::input) {
             Some(Source::Image) => None,
             Some(Source::Node(input)) => Some(input),
-            None => nodes.len().checked_sub(1),
+            None => sizes.len().checked_sub(1),
         };
         let mut due = Vec::new();
         if let Some(source) = source {
             self.norms_due(source, pending, &mut due);
         }
-        let Some(&size) = sizes.get(index).or(sizes.last()) else {
-            return Ok(());
-        };
-        let groups = Groups {
-            batch,
-            size: Self::group_size(batch, size),
-        };
-        let picture = |index: usize| sizes[index].0 * sizes[index].1 * nodes[index].channels();
-        let weights = match (
-            node.map(|node| &node.operation),
-            self.convolutions.get(index),
-        ) {
-            (Some(Operation::Conv(conv)), Some(Some(parameters))) => {
+        let weights = match (node.map(|node| &node.operation), parameters) {
+            (Some(Operation::Conv(conv)), Some(parameters)) => {
                 let size = self.input_size(index, pictures.size, sizes);
                 Some(self.pack(conv, size, parameters, None)?)
             }
             _ => None,
         };
-
-        let made_len = node.map_or(0, |_| picture(index));
-        let mut output = self.arena.take(batch * made_len);
+        let pass = Pass {
+            network: self,
+            index,
+            node,
+            source,
+            pictures,
+            groups: Groups {
+                batch,
+                size: Self::group_size(batch, size),
+            },
+            due,
+            weights,
+            records,
+        };
+        let mut output = self
+            .arena
+            .take(node.map_or(0, |_| batch * pass.picture(index)));
         let pools = matches!(node.map(|n| &n.operation), Some(Operation::MaxPool(_)));
         let mut winners = (pools && self.learns(index)).then(|| vec![0; output.len()]);
-        let mut normalised: Vec<Buffer> = due
-            .iter()
-            .map(|&node| self.arena.take(batch * picture(node)))
-            .collect();
-        let mut made: Vec<Made> = (0..groups.count()).map(|_| Made::default()).collect();
-        for (buffer, &node) in normalised.iter_mut().zip(&due) {
-            let parts = buffer.chunks_mut((groups.size * picture(node)).max(1));
-            made.iter_mut()
-                .zip(parts)
-                .for_each(|(made, part)| made.normalised.push(part));
-        }
-        let size = (groups.size * made_len).max(1);
-        for (made, part) in made.iter_mut().zip(output.chunks_mut(size)) {
-            made.output = part;
-        }
-        for (made, part) in made
-            .iter_mut()
-            .zip(winners.iter_mut().flat_map(|w| w.chunks_mut(size)))
-        {
-            made.winners = Some(part);
-        }
+        let wanted = pass.due.iter().map(|&node| batch * pass.picture(node));
+        let mut normalised: Vec<Buffer> = wanted.map(|len| self.arena.take(len)).collect();
+        let moments = pass.run(&mut normalised, &mut output, winners.as_deref_mut());
 
-        let earlier = &*records;
-        let output_of = |index: usize| earlier[index].output.as_deref().unwrap_or(&[]);
-        let clock_index = index.min(nodes.len().saturating_sub(1));
-        made.par_iter_mut().enumerate().for_each(|(group, made)| {
-            let range = groups.pictures(group);
-            self.clock.time(clock_index, Phase::Forward, || {
-                for (place, &index) in due.iter().enumerate() {
-                    let (before, rest) = made.normalised.split_at_mut(place);
-                    let (Some(out), Some(Normalised { raw, norm })) =
-                        (rest.first_mut(), &earlier[index].normalised)
-                    else {
-                        continue;
-                    };
-                    let residual = nodes[index].residual().map(|residual| {
-                        match due[..place].iter().position(|&node| node == residual) {
-                            Some(place) => &*before[place],
-                            None => of(output_of(residual), &range, picture(residual)),
-                        }
-                    });
-                    let raw = of(raw, &range, picture(index));
-                    norm.apply(self.isa, raw, residual, nodes[index].activation(), out);
-                }
-                let Some(node) = node else { return };
-                let (input, (height, width)) = match source {
-                    None => {
-                        let (height, width) = pictures.size;
-                        let values = of(pictures.values, &range, height * width * 3);
-                        (values, pictures.size)
-                    }
-                    Some(source) => {
-                        let values = match due.iter().position(|&node| node == source) {
-                            Some(place) => &*made.normalised[place],
-                            None => of(output_of(source), &range, picture(source)),
-                        };
-                        (values, sizes[source])
-                    }
-                };
-                let dims = (range.len(), height, width);
-                match (&node.operation, &weights) {
-                    (Operation::Conv(conv), Some(weights)) => {
-                        let none = Activation::None;
-                        self.convolve(conv, dims, input, weights, None, none, made.output);
-                        made.moments =
-                            batch_norm::moments(self.isa, made.output, conv.out_channels);
-                    }
-                    (Operation::MaxPool(node), _) => {
-                        let winners = made.winners.as_deref_mut();
-                        pool::max_pool(self.isa, &node.shape, dims, input, made.output, winners);
-                    }
-                    (Operation::Conv(_), None) => {}
-                }
-            });
-        });
-        let moments: Vec<Moments> = made.into_iter().flat_map(|made| made.moments).collect();
-
-        for (node, output) in due.into_iter().zip(normalised) {
+        for (node, output) in pass.due.into_iter().zip(normalised) {
             records[node].output = Some(output);
             if !self.learns(node) {
                 records[node].normalised = None;
             }
         }
-        match (
-            node.map(|node| &node.operation),
-            self.convolutions.get(index),
-        ) {
-            (Some(Operation::Conv(_)), Some(Some(parameters))) => {
-                let norm = follow(parameters, &moments)?;
-                pending[index] = true;
-                records.push(Record {
-                    normalised: Some(Normalised { raw: output, norm }),
-                    ..Record::default()
-                });
-            }
-            (Some(_), _) => records.push(Record {
+        if let (Some(_), Some(parameters)) = (node, parameters) {
+            let norm = follow(parameters, &moments)?;
+            pending[index] = true;
+            records.push(Record {
+                normalised: Some(Normalised { raw: output, norm }),
+                ..Record::default()
+            });
+        } else if node.is_some() {
+            records.push(Record {
                 output: Some(output),
                 winners,
                 normalised: None,
-            }),
-            (None, _) => {}
+            });
         }
         Ok(())
     }
@@ -205,6 +135,132 @@ impl Network {
                 self.norms_due(residual, pending, due);
             }
             due.push(node);
+        }
+    }
+}
+
+/// The pass of one layer.
+struct Pass<'a> {
+    network: &'a Network,
+    index: usize,
+    /// Node `index`, if there is one.
+    node: Option<&'a Node>,
+    /// The node that it reads; `None` for the pictures.
+    source: Option<usize>,
+    pictures: Pictures<'a>,
+    groups: Groups,
+    /// The nodes whose norms are to be applied before.
+    due: Vec<usize>,
+    weights: Option<Packed>,
+    records: &'a [Record],
+}
+
+impl<'a> Pass<'a> {
+    /// Values of a picture that a node makes.
+    fn picture(&self, index: usize) -> usize {
+        let (height, width) = self.pictures.sizes[index];
+        height * width * self.network.architecture.nodes[index].channels()
+    }
+
+    /// Writes the outputs of the norms that are due and that of the node; the moments of the latter.
+    fn run(
+        &self,
+        normalised: &mut [Buffer],
+        output: &mut [f32],
+        mut winners: Option<&mut [u8]>,
+    ) -> Vec<Moments> {
+        let size = self.groups.size;
+        let mut made: Vec<Made> = (0..self.groups.count()).map(|_| Made::default()).collect();
+        for (buffer, &node) in normalised.iter_mut().zip(&self.due) {
+            let parts = buffer.chunks_mut((size * self.picture(node)).max(1));
+            for (made, part) in made.iter_mut().zip(parts) {
+                made.normalised.push(part);
+            }
+        }
+        let len = (self.node.map_or(0, |_| size * self.picture(self.index))).max(1);
+        for (made, part) in made.iter_mut().zip(output.chunks_mut(len)) {
+            made.output = part;
+        }
+        let winners = winners
+            .iter_mut()
+            .flat_map(|winners| winners.chunks_mut(len));
+        for (made, part) in made.iter_mut().zip(winners) {
+            made.winners = Some(part);
+        }
+        let (clock, last) = (&self.network.clock, self.records.len().saturating_sub(1));
+        // What is left at the end belongs to the last node.
+        let index = self.node.map_or(last, |_| self.index);
+        made.par_iter_mut().enumerate().for_each(|(group, made)| {
+            let pictures = self.groups.pictures(group);
+            clock.time(index, Phase::Forward, || {
+                self.normalise(&pictures, &mut made.normalised);
+                self.apply(&pictures, made);
+            });
+        });
+        made.into_iter().flat_map(|made| made.moments).collect()
+    }
+
+    /// The output of a node for some pictures: made in this pass, or before.
+    fn output<'b>(&self, node: usize, pictures: &Range<usize>, made: &'b [&mut [f32]]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        match self.due[..made.len()].iter().position(|&due| due == node) {
+            Some(place) => &*made[place],
+            None => {
+                let output = self.records[node].output.as_deref().unwrap_or(&[]);
+                of(output, pictures, self.picture(node))
+            }
+        }
+    }
+
+    /// Applies the norms that are due.
+    fn normalise(&self, pictures: &Range<usize>, made: &mut [&mut [f32]]) {
+        let nodes = &self.network.architecture.nodes;
+        for (place, &index) in self.due.iter().enumerate() {
+            let (before, rest) = made.split_at_mut(place);
+            let (Some(out), Some(Normalised { raw, norm })) =
+                (rest.first_mut(), &self.records[index].normalised)
+            else {
+                continue;
+            };
+            let residual = nodes[index].residual();
+            let residual = residual.map(|residual| self.output(residual, pictures, before));
+            let raw = of(raw, pictures, self.picture(index));
+            let activation = nodes[index].activation();
+            norm.apply(self.network.isa, raw, residual, activation, out);
+        }
+    }
+
+    /// Runs the node itself.
+    fn apply(&self, pictures: &Range<usize>, made: &mut Made) {
+        let (Some(node), isa) = (self.node, self.network.isa) else {
+            return;
+        };
+        let (input, (height, width)) = match self.source {
+            None => {
+                let (height, width) = self.pictures.size;
+                let values = of(self.pictures.values, pictures, height * width * 3);
+                (values, self.pictures.size)
+            }
+            Some(source) => (
+                self.output(source, pictures, &made.normalised),
+                self.pictures.sizes[source],
+            ),
+        };
+        let dims = (pictures.len(), height, width);
+        match (&node.operation, &self.weights) {
+            (Operation::Conv(conv), Some(weights)) => {
+                let none = Activation::None;
+                let network = self.network;
+                network.convolve(conv, dims, input, weights, None, none, made.output);
+                made.moments = batch_norm::moments(isa, made.output, conv.out_channels);
+            }
+            (Operation::MaxPool(node), _) => {
+                let winners = made.winners.as_deref_mut();
+                pool::max_pool(isa, &node.shape, dims, input, made.output, winners);
+            }
+            (Operation::Conv(_), None) => {}
         }
     }
 }
