@@ -199,7 +199,7 @@ fn table(layers: &[Layer], batch: usize, winograd: bool) {
                 }),
                 seconds(|| {
                     drop(depthwise::weight_gradient(
-                        isa, &shape, dims, &input, &gradient,
+                        isa, &shape, dims, &input, &gradient, &arena,
                     ))
                 }),
             ]

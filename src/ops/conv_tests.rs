@@ -7,7 +7,7 @@ use crate::ops::Arena;
 use crate::ops::batch_norm::{self, GradientSums, Moments, Normalisation, Statistics};
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use crate::ops::pool::{self, MaxPoolShape};
-use crate::ops::weight_gradient::weight_gradient;
+use crate::ops::weight_gradient::{unpack, weight_gradient};
 use crate::rng::Stream;
 
 /// Largest deviation accepted, relative to the largest value of the tensor.
@@ -174,8 +174,8 @@ fn check_dense_by(
         );
         assert_close(&format!("{name} input gradient"), &found, &input_expected);
 
-        let parts = weight_gradient(isa, &shape, algorithm, dims, &input, &gradient, &arena)
-            .unpack(isa, &weight, Some(&scale));
+        let sums = weight_gradient(isa, &shape, algorithm, dims, &input, &gradient, &arena);
+        let parts = unpack(isa, &shape, &sums, &weight, Some(&scale));
         assert_close(
             &format!("{name} weight gradient"),
             &parts.weight,
@@ -228,8 +228,8 @@ fn check_depthwise(shape: DepthwiseShape, dims: (usize, usize, usize)) {
             isa, &shape, dims, &gradient, &packed, false, None, &mut found,
         );
         assert_close(&format!("{name} input gradient"), &found, &input_expected);
-        let parts =
-            depthwise::weight_gradient(isa, &shape, dims, &input, &gradient).unpack(&weight, None);
+        let sums = depthwise::weight_gradient(isa, &shape, dims, &input, &gradient, &Arena::new());
+        let parts = depthwise::unpack(&shape, &sums, &weight, None);
         assert_close(
             &format!("{name} weight gradient"),
             &parts.weight,

@@ -12,7 +12,7 @@ use candle_core::backprop::GradStore;
 use super::super::ConvParameters;
 use super::super::architecture::{ConvNode, MaxPoolNode, Operation, Source};
 use super::transposed::Transposed;
-use super::{Folded, Network, Phase, Record, with_values};
+use super::{Folded, Network, Phase, Record, weight_sums, with_values};
 use crate::error::Result;
 use crate::model::Gradients;
 use crate::ops::batch_norm::GradientSums;
@@ -231,26 +231,17 @@ impl Backward<'_> {
     ) -> Result<WeightGradientParts> {
         let network = self.network;
         let dims = (self.batch, height, width);
+        let (isa, arena) = (network.isa, &network.arena);
+        let sums = if node.depthwise {
+            let shape = node.per_channel();
+            depthwise::weight_gradient(isa, &shape, dims, input, gradient, arena)
+        } else {
+            let shape = node.dense();
+            let algorithm = network.algorithm(node, (height, width));
+            weight_gradient::weight_gradient(isa, &shape, algorithm, dims, input, gradient, arena)
+        };
         with_values(&parameters.weight, |weight| {
-            if node.depthwise {
-                let shape = node.per_channel();
-                depthwise::weight_gradient(network.isa, &shape, dims, input, gradient)
-                    .unpack(weight, scale)
-            } else {
-                let arena = &network.arena;
-                let shape = node.dense();
-                let algorithm = network.algorithm(node, (height, width));
-                weight_gradient::weight_gradient(
-                    network.isa,
-                    &shape,
-                    algorithm,
-                    dims,
-                    input,
-                    gradient,
-                    arena,
-                )
-                .unpack(network.isa, weight, scale)
-            }
+            weight_sums::unpack(isa, node, &sums, weight, scale)
         })
     }
 

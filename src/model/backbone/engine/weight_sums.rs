@@ -2,7 +2,7 @@
 
 use super::super::architecture::ConvNode;
 use crate::ops::Isa;
-use crate::ops::depthwise::{self, DepthwiseGradient};
+use crate::ops::depthwise;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
 
 /// Values of one partial sum.
@@ -40,7 +40,7 @@ pub(super) fn unpack(
     scale: Option<&[f32]>,
 ) -> WeightGradientParts {
     if node.depthwise {
-        DepthwiseGradient::new(&node.per_channel(), sums).unpack(weight, scale)
+        depthwise::unpack(&node.per_channel(), sums, weight, scale)
     } else {
         weight_gradient::unpack(isa, &node.dense(), sums, weight, scale)
     }

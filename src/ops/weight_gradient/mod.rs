@@ -5,6 +5,8 @@
 //! where it is large the gradient itself is divided. No two threads add to the same place and the
 //! order of summation never changes.
 
+mod unpack;
+
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -18,6 +20,8 @@ use super::tile::{Outer, PANEL};
 use super::window::{Position, Window};
 use super::winograd;
 
+pub use unpack::{WeightGradientParts, unpack};
+
 /// Input and output gradient (in values) of a block of pixels, which stay in the L2 cache.
 const BLOCK_LEN: usize = 160 * 1024;
 /// Pixels of a block.
@@ -30,24 +34,6 @@ const TASKS: usize = 8;
 const CHANNELS: usize = 56;
 /// From so many columns on it pays to copy what the pixels see.
 const COPIED_COLUMNS: usize = 128;
-
-/// The gradient with respect to the folded weights, in the kernels' own order.
-pub struct WeightGradient {
-    shape: ConvShape,
-    /// `[depth + 1][out]`, rows filled up to whole panels; the last row is the bias.
-    data: Buffer,
-}
-
-/// The gradient in PyTorch's order.
-pub struct WeightGradientParts {
-    /// `[out, in, kernel, kernel]`.
-    pub weight: Vec<f32>,
-    /// Sum over each filter of its gradient times its weight, before the scale is applied: what the
-    /// scale of a folded batch norm needs. Zeros without a scale.
-    pub dot: Vec<f32>,
-    /// `[out]`.
-    pub bias: Vec<f32>,
-}
 
 /// What a task writes for itself.
 #[derive(Default)]
@@ -64,12 +50,14 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Values of the gradient in the kernels' own order.
+/// Values of the gradient in the kernels' own order, `[depth + 1][out]`, rows filled up to whole
+/// panels; the last row is the bias.
 pub fn gradient_len(shape: &ConvShape) -> usize {
     (shape.depth() + 1) * shape.out_channels.next_multiple_of(PANEL)
 }
 
-/// Computes the gradient from the input and the output's gradient.
+/// The gradient from the input and the output's gradient, in the kernels' own order: the first
+/// `gradient_len` values of what is returned, see [`unpack`].
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
@@ -81,15 +69,12 @@ pub fn weight_gradient(
     input: &[f32],
     output_gradient: &[f32],
     arena: &Arena,
-) -> WeightGradient {
+) -> Buffer {
     let len = gradient_len(shape);
     if algorithm == Algorithm::Winograd {
         let mut data = arena.take(len);
         winograd::weight_gradient(isa, shape, dims, input, output_gradient, arena, &mut data);
-        return WeightGradient {
-            shape: *shape,
-            data,
-        };
+        return data;
     }
     let window = shape.window(dims.0, dims.1, dims.2);
     let chunks = if len <= TASK_LEN {
@@ -108,10 +93,7 @@ pub fn weight_gradient(
         &mut partial,
     );
     sum_partial(&mut partial, len);
-    WeightGradient {
-        shape: *shape,
-        data: partial,
-    }
+    partial
 }
 
 /// Writes the gradient as partial sums (`gradient_len` values each, whatever they hold): the pixels
@@ -422,110 +404,4 @@ pub fn sum_partial(partial: &mut [f32], len: usize) {
             }
         }
     });
-}
-
-impl WeightGradient {
-    /// See [`unpack`].
-    ///
-    /// # Panics
-    /// If a length does not fit the shape.
-    pub fn unpack(&self, isa: Isa, weight: &[f32], scale: Option<&[f32]>) -> WeightGradientParts {
-        unpack(isa, &self.shape, &self.data, weight, scale)
-    }
-}
-
-/// Reorders a gradient, the first `gradient_len` values of `data`; that of the weights is
-/// multiplied by `scale` (one value an output channel), `weight` are the weights before the scale.
-///
-/// # Panics
-/// If a length does not fit the shape.
-pub fn unpack(
-    isa: Isa,
-    shape: &ConvShape,
-    data: &[f32],
-    weight: &[f32],
-    scale: Option<&[f32]>,
-) -> WeightGradientParts {
-    let depth = shape.depth();
-    assert_eq!(weight.len(), shape.weight_len());
-    let data = &data[..gradient_len(shape)];
-    let stride = shape.out_channels.next_multiple_of(PANEL);
-    let bias = &data[depth * stride..][..shape.out_channels];
-    let mut parts = WeightGradientParts {
-        weight: vec![0.0; shape.weight_len()],
-        dot: vec![0.0; shape.out_channels],
-        bias: bias.to_vec(),
-    };
-    if depth == 0 {
-        return parts;
-    }
-    parts
-        .weight
-        .par_chunks_mut(depth * UNPACK)
-        .zip(parts.dot.par_chunks_mut(UNPACK))
-        .zip(weight.par_chunks(depth * UNPACK))
-        .enumerate()
-        .for_each(|(index, ((filters, dots), weight))| {
-            isa.run(Unpack {
-                shape: *shape,
-                data,
-                stride,
-                first: index * UNPACK,
-                filters,
-                dots,
-                weight,
-                scale: scale.map(|scale| &scale[index * UNPACK..]),
-            });
-        });
-    parts
-}
-
-/// Filters that are unpacked side by side.
-const UNPACK: usize = 16;
-
-struct Unpack<'a> {
-    shape: ConvShape,
-    data: &'a [f32],
-    stride: usize,
-    first: usize,
-    filters: &'a mut [f32],
-    dots: &'a mut [f32],
-    weight: &'a [f32],
-    scale: Option<&'a [f32]>,
-}
-
-impl Op for Unpack<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let (shape, data, stride) = (&self.shape, self.data, self.stride);
-        let (channels, area) = (shape.in_channels, shape.kernel * shape.kernel);
-        let depth = shape.depth();
-        for channel in 0..channels {
-            for tap in 0..area {
-                let row = &data[(tap * channels + channel) * stride + self.first..];
-                let places = self.filters[channel * area + tap..]
-                    .iter_mut()
-                    .step_by(depth);
-                for (place, &value) in places.zip(row) {
-                    *place = value;
-                }
-            }
-        }
-        let Some(scale) = self.scale else {
-            return;
-        };
-        let filters = self.filters.chunks_exact_mut(depth).zip(scale);
-        let rows = self.weight.chunks_exact(depth).zip(self.dots);
-        for ((filter, &scale), (weight, dot)) in filters.zip(rows) {
-            let mut sums = [0.0f64; 16];
-            for (filter, weight) in filter.chunks_mut(16).zip(weight.chunks(16)) {
-                for ((sum, gradient), &w) in sums.iter_mut().zip(filter).zip(weight) {
-                    *sum += f64::from(*gradient) * f64::from(w);
-                    *gradient *= scale;
-                }
-            }
-            *dot = sums.iter().sum::<f64>() as f32;
-        }
-    }
 }

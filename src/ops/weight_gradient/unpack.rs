@@ -1,0 +1,115 @@
+//! From the kernels' order of a gradient to PyTorch's.
+
+use rayon::prelude::*;
+
+use super::super::conv::ConvShape;
+use super::super::isa::{Arithmetic, Isa, Op};
+use super::super::tile::PANEL;
+use super::gradient_len;
+
+/// The gradient in PyTorch's order.
+pub struct WeightGradientParts {
+    /// `[out, in, kernel, kernel]`.
+    pub weight: Vec<f32>,
+    /// Sum over each filter of its gradient times its weight, before the scale is applied: what the
+    /// scale of a folded batch norm needs. Zeros without a scale.
+    pub dot: Vec<f32>,
+    /// `[out]`.
+    pub bias: Vec<f32>,
+}
+
+/// Reorders a gradient, the first `gradient_len` values of `data`; that of the weights is
+/// multiplied by `scale` (one value an output channel), `weight` are the weights before the scale.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn unpack(
+    isa: Isa,
+    shape: &ConvShape,
+    data: &[f32],
+    weight: &[f32],
+    scale: Option<&[f32]>,
+) -> WeightGradientParts {
+    let depth = shape.depth();
+    assert_eq!(weight.len(), shape.weight_len());
+    let data = &data[..gradient_len(shape)];
+    let stride = shape.out_channels.next_multiple_of(PANEL);
+    let bias = &data[depth * stride..][..shape.out_channels];
+    let mut parts = WeightGradientParts {
+        weight: vec![0.0; shape.weight_len()],
+        dot: vec![0.0; shape.out_channels],
+        bias: bias.to_vec(),
+    };
+    if depth == 0 {
+        return parts;
+    }
+    parts
+        .weight
+        .par_chunks_mut(depth * UNPACK)
+        .zip(parts.dot.par_chunks_mut(UNPACK))
+        .zip(weight.par_chunks(depth * UNPACK))
+        .enumerate()
+        .for_each(|(index, ((filters, dots), weight))| {
+            isa.run(Unpack {
+                shape: *shape,
+                data,
+                stride,
+                first: index * UNPACK,
+                filters,
+                dots,
+                weight,
+                scale: scale.map(|scale| &scale[index * UNPACK..]),
+            });
+        });
+    parts
+}
+
+/// Filters that are unpacked side by side.
+const UNPACK: usize = 16;
+
+struct Unpack<'a> {
+    shape: ConvShape,
+    data: &'a [f32],
+    stride: usize,
+    first: usize,
+    filters: &'a mut [f32],
+    dots: &'a mut [f32],
+    weight: &'a [f32],
+    scale: Option<&'a [f32]>,
+}
+
+impl Op for Unpack<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let (shape, data, stride) = (&self.shape, self.data, self.stride);
+        let (channels, area) = (shape.in_channels, shape.kernel * shape.kernel);
+        let depth = shape.depth();
+        for channel in 0..channels {
+            for tap in 0..area {
+                let row = &data[(tap * channels + channel) * stride + self.first..];
+                let places = self.filters[channel * area + tap..]
+                    .iter_mut()
+                    .step_by(depth);
+                for (place, &value) in places.zip(row) {
+                    *place = value;
+                }
+            }
+        }
+        let Some(scale) = self.scale else {
+            return;
+        };
+        let filters = self.filters.chunks_exact_mut(depth).zip(scale);
+        let rows = self.weight.chunks_exact(depth).zip(self.dots);
+        for ((filter, &scale), (weight, dot)) in filters.zip(rows) {
+            let mut sums = [0.0f64; 16];
+            for (filter, weight) in filter.chunks_mut(16).zip(weight.chunks(16)) {
+                for ((sum, gradient), &w) in sums.iter_mut().zip(filter).zip(weight) {
+                    *sum += f64::from(*gradient) * f64::from(w);
+                    *gradient *= scale;
+                }
+            }
+            *dot = sums.iter().sum::<f64>() as f32;
+        }
+    }
+}
