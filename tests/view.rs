@@ -89,3 +89,30 @@ fn bench_input_names_the_slowest_stage() {
     too_small.args(["bench", "input", "--split", "split", "--size", "2"]);
     (too_small.assert().code(2)).stderr(contains("input.size"));
 }
+
+#[test]
+fn steps_on_the_loaders_pictures_are_held_against_a_fixed_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    make_split(folder.path());
+    let bench = |batch: &str| {
+        let mut command = dbloss();
+        command.current_dir(folder.path());
+        command.args(["bench", "step", "--backbone", "resnet18", "--size", "32"]);
+        command.args(["--rounds", "1", "--steps", "2", "--split", "split"]);
+        command.args(["--batch", batch]);
+        command
+    };
+    let output = bench("4").assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let line = text.lines().last().unwrap();
+    let numbers: Vec<f64> = line
+        .split([' ', ':'])
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [fed, fixed, ratio] = numbers[..] else {
+        panic!("{line}")
+    };
+    // Three and one digits are printed.
+    assert!((fed / fixed - ratio).abs() < 0.01 + 0.1 / fixed, "{line}");
+    (bench("100000").assert().code(2)).stderr(contains("a batch needs 100000"));
+}
