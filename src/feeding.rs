@@ -26,6 +26,21 @@ pub struct Amount {
     pub rounds: usize,
 }
 
+impl Amount {
+    /// Whether the loader has enough pictures for a batch.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub fn check(&self, loader: &Loader) -> Result<()> {
+        let (pictures, batch) = (loader.table().len(), self.batch);
+        if pictures < batch {
+            let problem = format!("has {pictures} pictures, a batch needs {batch}");
+            return Err(Error::input("split", problem));
+        }
+        Ok(())
+    }
+}
+
 /// Pictures a second by round.
 #[derive(Debug, Clone, Default)]
 pub struct Feeding {
@@ -65,15 +80,8 @@ pub fn feeding(
     loader: &Loader,
     amount: Amount,
 ) -> Result<Feeding> {
+    amount.check(loader)?;
     let table = loader.table();
-    if table.len() < amount.batch {
-        let problem = format!(
-            "has {} pictures, a batch needs {}",
-            table.len(),
-            amount.batch
-        );
-        return Err(Error::input("split", problem));
-    }
     let mut parameters = Parameters::new();
     let backbone = Backbone::new(config, &mut parameters, device, 0)?;
     let mut indices: Vec<u32> = (0..table.len() as u32).collect();

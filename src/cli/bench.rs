@@ -142,6 +142,19 @@ fn run_step(args: StepArgs) -> Result<()> {
             Winograd::On
         },
     };
+    let amount = Amount {
+        batch: args.batch,
+        steps: args.steps,
+        rounds: args.rounds,
+    };
+    let loader = match &args.split {
+        Some(split) => {
+            let loader = loader_of(&args, split, &machine)?;
+            amount.check(&loader)?;
+            Some(loader)
+        }
+        None => None,
+    };
     let profile = profile(&config, &machine.device, args.batch, args.size, args.rounds)?;
     let mut table = Table::new(
         [
@@ -169,18 +182,16 @@ fn run_step(args: StepArgs) -> Result<()> {
         profile.training,
         profile.inference,
     ));
-    match &args.split {
-        Some(split) => run_feeding(&args, split, &config, &machine),
-        None => Ok(()),
+    if let Some(loader) = loader {
+        let [fixed, fed, ratio] = feeding(&config, &machine.device, &loader, amount)?.medians();
+        output::data(&format!(
+            "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it",
+        ));
     }
+    Ok(())
 }
 
-fn run_feeding(
-    args: &StepArgs,
-    split: &Path,
-    config: &BackboneConfig,
-    machine: &Machine,
-) -> Result<()> {
+fn loader_of(args: &StepArgs, split: &Path, machine: &Machine) -> Result<Loader> {
     let (table, root) = load_split(split, Set::Train)?;
     let input = input_config(None, Some(args.size as u32))?;
     let options = LoaderOptions {
@@ -190,18 +201,7 @@ fn run_feeding(
         cache_folder: machine.cache_folder.clone(),
         ..LoaderOptions::default()
     };
-    let loader = Loader::new(Arc::new(table), root, input, options)?;
-    let amount = Amount {
-        batch: args.batch,
-        steps: args.steps,
-        rounds: args.rounds,
-    };
-    let feeding = feeding(config, &machine.device, &loader, amount)?;
-    let [fixed, fed, ratio] = feeding.medians();
-    output::data(&format!(
-        "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it",
-    ));
-    Ok(())
+    Loader::new(Arc::new(table), root, input, options)
 }
 
 fn run_input(args: InputArgs) -> Result<()> {
