@@ -61,6 +61,7 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
+    dbloss::ops::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let text = |name: &str| {
         let place = arguments.iter().position(|a| a == name)?;

@@ -7,6 +7,7 @@ use clap::Parser;
 mod cli;
 
 fn main() -> ExitCode {
+    dbloss::ops::keep_freed_memory();
     let cli = cli::Cli::parse();
     cli::output::start_logging(&cli.verbosity);
     match cli.run() {

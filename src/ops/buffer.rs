@@ -139,6 +139,25 @@ impl Drop for Buffer {
     }
 }
 
+/// Asks the C library to keep what is freed for the next one who allocates, for the whole process.
+///
+/// A training step allocates and frees tensors as large as the weights; glibc gives those back to
+/// the system, which fills every page with zeros before it lends it again. Elsewhere this does
+/// nothing.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const MIB: libc::c_int = 1 << 20;
+        // SAFETY: these calls change limits of the allocator and may come at any time.
+        unsafe {
+            // The largest value that glibc accepts.
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 32 * MIB);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 1024 * MIB);
+            libc::mallopt(libc::M_TOP_PAD, 64 * MIB);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,12 +21,17 @@ fn random(name: &str, len: usize) -> Vec<f32> {
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
-    assert_within(what, found, expected, TOLERANCE);
+    assert_within(what, found, expected, 0, TOLERANCE);
 }
 
-fn assert_within(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
+/// Every value is a sum of `terms` products of numbers between -1 and 1. Where a few such sums
+/// happen to be near 0, errors are held against what they typically are.
+fn assert_within(what: &str, found: &[f32], expected: &[f64], terms: usize, tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
+    let typical = (terms as f64).sqrt() / 3.0;
+    let largest = expected
+        .iter()
+        .fold(typical.max(1e-3), |m, v| m.max(v.abs()));
     for (index, (&f, &e)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(f) - e).abs() / largest;
         assert!(error < tolerance, "{what}[{index}]: {f} for {e}");
@@ -94,8 +99,8 @@ fn check_dense_by(
     dims: (usize, usize, usize),
     tolerance: f64,
 ) {
-    let assert_close = |what: &str, found: &[f32], expected: &[f64]| {
-        assert_within(what, found, expected, tolerance);
+    let assert_close = |what: &str, found: &[f32], expected: &[f64], terms: usize| {
+        assert_within(what, found, expected, terms, tolerance);
     };
     let (batch, height, width) = dims;
     let pixels = batch * shape.output_size(height) * shape.output_size(width);
@@ -164,7 +169,8 @@ fn check_dense_by(
             relu,
             &mut found,
         );
-        assert_close(&format!("{name} output"), &found, &output);
+        let terms = shape.depth();
+        assert_close(&format!("{name} output"), &found, &output, terms);
 
         let packed = BackwardWeights::pack((isa, &arena), &shape, algorithm, &weight, Some(&scale));
         let mut found = other.clone();
@@ -172,7 +178,9 @@ fn check_dense_by(
         input_gradient(
             isa, &shape, dims, &gradient, &packed, true, mask, &mut found,
         );
-        assert_close(&format!("{name} input gradient"), &found, &input_expected);
+        let terms = shape.kernel * shape.kernel * shape.out_channels;
+        let what = format!("{name} input gradient");
+        assert_close(&what, &found, &input_expected, terms);
 
         let sums = weight_gradient(isa, &shape, algorithm, dims, &input, &gradient, &arena);
         let parts = unpack(isa, &shape, &sums, &weight, Some(&scale));
@@ -180,11 +188,13 @@ fn check_dense_by(
             &format!("{name} weight gradient"),
             &parts.weight,
             &weight_expected,
+            pixels,
         );
         assert_close(
             &format!("{name} bias gradient"),
             &parts.bias,
             &bias_expected,
+            pixels,
         );
     }
 }
@@ -222,19 +232,17 @@ fn check_depthwise(shape: DepthwiseShape, dims: (usize, usize, usize)) {
         let packed = DepthwiseWeights::pack(&shape, &weight, None, None);
         let mut found = vec![f32::NAN; gradient.len()];
         depthwise::forward(isa, &shape, dims, &input, &packed, None, none, &mut found);
-        assert_close(&format!("{name} output"), &found, &output);
+        assert_within(&format!("{name} output"), &found, &output, 9, TOLERANCE);
         let mut found = vec![f32::NAN; input.len()];
         depthwise::input_gradient(
             isa, &shape, dims, &gradient, &packed, false, None, &mut found,
         );
-        assert_close(&format!("{name} input gradient"), &found, &input_expected);
+        let what = format!("{name} input gradient");
+        assert_within(&what, &found, &input_expected, 9, TOLERANCE);
         let sums = depthwise::weight_gradient(isa, &shape, dims, &input, &gradient, &Arena::new());
         let parts = depthwise::unpack(&shape, &sums, &weight, None);
-        assert_close(
-            &format!("{name} weight gradient"),
-            &parts.weight,
-            &weight_expected,
-        );
+        let what = format!("{name} weight gradient");
+        assert_within(&what, &parts.weight, &weight_expected, pixels, TOLERANCE);
     }
 }
 

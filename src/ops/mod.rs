@@ -40,7 +40,7 @@ pub mod weight_gradient;
 mod window;
 mod winograd;
 
-pub use buffer::{AlignedVec, Arena, Buffer};
+pub use buffer::{AlignedVec, Arena, Buffer, keep_freed_memory};
 pub use conv::{Algorithm, BackwardWeights, ConvShape, ForwardWeights};
 pub use correlate::{Addend, Epilogue};
 pub use elementwise::Activation;
