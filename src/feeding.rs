@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 
-use crate::data::loader::Loader;
+use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::model::Parameters;
@@ -68,8 +68,8 @@ impl Feeding {
 
 /// Trains a freshly made backbone (forward and backward pass) on what `loader` gives.
 ///
-/// Every round takes the loader's batches and then the fixed one, while no loader is at work. The
-/// first step of either is not timed: the pipeline has to fill.
+/// Every round takes the loader's batches and then the fixed one, while no loader is at work. Not
+/// timed are as many of the loader's batches as it may have made ahead, and one more.
 ///
 /// # Errors
 /// If the loader has fewer pictures than a batch, cannot read one, or the backbone's settings are
@@ -84,53 +84,57 @@ pub fn feeding(
     let table = loader.table();
     let mut parameters = Parameters::new();
     let backbone = Backbone::new(config, &mut parameters, device, 0)?;
-    let mut indices: Vec<u32> = (0..table.len() as u32).collect();
     let steps = amount.steps.max(1);
     let images = (steps * amount.batch) as f64;
+    let tensor = |batch: Result<Batch>| -> Result<Tensor> {
+        interrupt::check("nothing was measured")?;
+        Ok(tensors(&batch?, table.num_classes(), device)?.0)
+    };
+    let mut indices: Vec<u32> = (0..table.len() as u32).collect();
+    // Whole batches: a training epoch leaves out what does not fill one.
+    let order = |indices: &[u32], batches: usize| -> Vec<u32> {
+        let order = indices.iter().cycle().copied();
+        order.take(batches * amount.batch).collect()
+    };
 
     // One epoch over all pictures fills the cache.
-    let mut progress = Progress::new("filling the cache", indices.len() as u64);
+    let all = order(&indices, table.len().div_ceil(amount.batch));
+    let mut progress = Progress::new("filling the cache", all.len() as u64);
     let mut fixed = None;
-    for batch in loader.epoch(&indices, Some((0, 0)), 0) {
-        interrupt::check("nothing was measured")?;
-        let batch = batch?;
-        progress.advance(batch.num_images as u64);
-        fixed = fixed.or(Some(tensors(&batch, table.num_classes(), device)?.0));
+    for batch in loader.epoch(&all, Some((0, 0)), 0) {
+        let images = tensor(batch)?;
+        progress.advance(amount.batch as u64);
+        fixed.get_or_insert(images);
     }
     drop(progress);
     let Some(fixed) = fixed else {
         return Ok(Feeding::default());
     };
 
+    let ahead = loader.prefetch() + 1;
     let mut feeding = Feeding::default();
     for round in 1..=amount.rounds.max(1) as u64 {
         Stream::new(0, "bench", round, 0).shuffle(&mut indices);
-        let order: Vec<u32> = (indices.iter().cycle().copied())
-            .take((steps + 1) * amount.batch)
-            .collect();
-        let mut batches = loader.epoch(&order, Some((round, 0)), 0);
-        let mut next = || -> Result<Option<Tensor>> {
-            interrupt::check("nothing was measured")?;
-            let Some(batch) = batches.next() else {
-                return Ok(None);
-            };
-            Ok(Some(tensors(&batch?, table.num_classes(), device)?.0))
-        };
-        if let Some(images) = next()? {
-            training_step(&backbone, &images)?;
+        let mut batches = loader.epoch(&order(&indices, ahead + steps), Some((round, 0)), 0);
+        for batch in batches.by_ref().take(ahead) {
+            training_step(&backbone, &tensor(batch)?)?;
         }
+        device.synchronize()?;
         let start = Instant::now();
-        while let Some(images) = next()? {
-            training_step(&backbone, &images)?;
+        for batch in batches {
+            training_step(&backbone, &tensor(batch)?)?;
         }
+        device.synchronize()?;
         feeding.fed.push(images / start.elapsed().as_secs_f64());
 
         training_step(&backbone, &fixed)?;
+        device.synchronize()?;
         let start = Instant::now();
         for _ in 0..steps {
             interrupt::check("nothing was measured")?;
             training_step(&backbone, &fixed)?;
         }
+        device.synchronize()?;
         feeding.fixed.push(images / start.elapsed().as_secs_f64());
     }
     Ok(feeding)

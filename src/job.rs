@@ -37,6 +37,18 @@ pub struct Machine {
     pub patience: Duration,
 }
 
+impl Machine {
+    /// How pictures are loaded here; the batch size is left as it is by default.
+    pub fn loader_options(&self) -> LoaderOptions {
+        LoaderOptions {
+            workers: self.workers,
+            cache_bytes: self.cache_bytes,
+            cache_folder: self.cache_folder.clone(),
+            ..LoaderOptions::default()
+        }
+    }
+}
+
 /// What to do with a run's folder that already holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
@@ -405,11 +417,8 @@ fn loader(
 ) -> Result<Loader> {
     let options = LoaderOptions {
         batch_size: experiment.train.batch_size,
-        workers: machine.workers,
         on_bad_image: experiment.on_bad_image,
-        cache_bytes: machine.cache_bytes,
-        cache_folder: machine.cache_folder.clone(),
-        ..LoaderOptions::default()
+        ..machine.loader_options()
     };
     Loader::new(
         Arc::clone(table),

@@ -274,7 +274,7 @@ impl Watch {
     }
 }
 
-/// A number without the digits that rounding left at its end.
+/// A number to three significant digits.
 fn three_digits(value: f64) -> String {
     let rounded = format!("{value:.2e}").parse::<f64>();
     rounded.map_or(String::new(), |value| value.to_string())

@@ -80,8 +80,14 @@ struct StepArgs {
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
     /// With --split: timed steps of each kind in a round
-    #[arg(long, default_value_t = 8, value_name = "N", requires = "split")]
-    steps: usize,
+    #[arg(
+        long,
+        default_value_t = 8,
+        value_name = "N",
+        requires = "split",
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    steps: u32,
     #[command(flatten)]
     machine: MachineArgs,
 }
@@ -144,7 +150,7 @@ fn run_step(args: StepArgs) -> Result<()> {
     };
     let amount = Amount {
         batch: args.batch,
-        steps: args.steps,
+        steps: args.steps as usize,
         rounds: args.rounds,
     };
     let loader = match &args.split {
@@ -183,6 +189,7 @@ fn run_step(args: StepArgs) -> Result<()> {
         profile.inference,
     ));
     if let Some(loader) = loader {
+        dbloss::interrupt::listen()?;
         let [fixed, fed, ratio] = feeding(&config, &machine.device, &loader, amount)?.medians();
         output::data(&format!(
             "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it",
@@ -196,10 +203,7 @@ fn loader_of(args: &StepArgs, split: &Path, machine: &Machine) -> Result<Loader>
     let input = input_config(None, Some(args.size as u32))?;
     let options = LoaderOptions {
         batch_size: args.batch,
-        workers: machine.workers,
-        cache_bytes: machine.cache_bytes,
-        cache_folder: machine.cache_folder.clone(),
-        ..LoaderOptions::default()
+        ..machine.loader_options()
     };
     Loader::new(Arc::new(table), root, input, options)
 }
@@ -215,12 +219,7 @@ fn run_input(args: InputArgs) -> Result<()> {
         return Err(Error::file(&args.split, "has no pictures in this set"));
     }
     let stages = throughput::stages(&table, &root, &config, &indices)?;
-    let options = LoaderOptions {
-        workers: args.loader.workers,
-        cache_bytes: args.loader.cache_bytes(),
-        cache_folder: args.loader.cache_folder.clone(),
-        ..LoaderOptions::default()
-    };
+    let options = args.loader.options();
     let loader = throughput::loader(&table, &root, &config, &options, &indices, 3)?;
     let training: f64 = stages
         .iter()

@@ -1,11 +1,12 @@
 //! Arguments that several subcommands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dbloss::Result;
+use dbloss::data::loader::LoaderOptions;
 use dbloss::device;
 use dbloss::job::{Existing, Machine};
+use dbloss::{Error, Result};
 
 /// How pictures are loaded; none of it changes a number.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,13 +20,18 @@ pub struct LoaderArgs {
     /// Folder that keeps decoded pictures from run to run: worth its room (about ten times that of
     /// the files) where they are large or do not fit into memory
     #[arg(long, value_name = "DIR")]
-    pub cache_folder: Option<PathBuf>,
+    cache_folder: Option<PathBuf>,
 }
 
 impl LoaderArgs {
-    /// Most bytes of decoded pictures in memory.
-    pub fn cache_bytes(&self) -> u64 {
-        self.cache_memory.saturating_mul(1 << 20)
+    /// As the loader takes them.
+    pub fn options(&self) -> LoaderOptions {
+        LoaderOptions {
+            workers: self.workers,
+            cache_bytes: self.cache_memory.saturating_mul(1 << 20),
+            cache_folder: self.cache_folder.clone(),
+            ..LoaderOptions::default()
+        }
     }
 
     /// The same arguments for another process, wherever it starts.
@@ -37,8 +43,12 @@ impl LoaderArgs {
             self.cache_memory.to_string(),
         ];
         if let Some(folder) = &self.cache_folder {
-            let folder = std::path::absolute(folder)?;
-            arguments.extend(["--cache-folder".to_owned(), folder.display().to_string()]);
+            let folder = std::path::absolute(folder)?.into_os_string();
+            let folder = folder.into_string().map_err(|folder| {
+                let problem = format!("{} is not UTF-8", Path::new(&folder).display());
+                Error::input("--cache-folder", problem)
+            })?;
+            arguments.extend(["--cache-folder".to_owned(), folder]);
         }
         Ok(arguments)
     }
@@ -61,11 +71,12 @@ impl MachineArgs {
     /// Opens the device and starts the threads.
     pub fn open(&self) -> Result<Machine> {
         device::set_threads(self.threads)?;
+        let options = self.loader.options();
         Ok(Machine {
             device: device::parse(&self.device)?,
-            workers: self.loader.workers,
-            cache_bytes: self.loader.cache_bytes(),
-            cache_folder: self.loader.cache_folder.clone(),
+            workers: options.workers,
+            cache_bytes: options.cache_bytes,
+            cache_folder: options.cache_folder,
             patience: Duration::ZERO,
         })
     }

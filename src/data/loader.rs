@@ -171,6 +171,11 @@ impl Loader {
         &self.shared.table
     }
 
+    /// Batches that workers may make ahead.
+    pub fn prefetch(&self) -> usize {
+        self.shared.options.prefetch
+    }
+
     /// How pictures become the network's input.
     pub fn config(&self) -> &InputConfig {
         &self.shared.config

@@ -90,7 +90,7 @@ pub fn stages(
 }
 
 /// Pictures a second that the loader gives in training, `epochs` times over `indices`: the first
-/// number is without anything in the cache.
+/// number is without anything in the cache in memory.
 ///
 /// # Errors
 /// As [`Loader::new`] and [`Loader::epoch`].

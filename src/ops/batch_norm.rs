@@ -36,9 +36,7 @@ impl Statistics {
         let unbias = |&v: &f32| (f64::from(v) * n / (n - 1.0)) as f32;
         self.variance.iter().map(unbias).collect()
     }
-}
 
-impl Statistics {
     /// Puts the moments of a batch's parts together, in the order given.
     pub fn combine<'a>(channels: usize, parts: impl IntoIterator<Item = &'a Moments>) -> Self {
         let mut mean = vec![0.0f64; channels];

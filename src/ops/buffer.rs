@@ -145,7 +145,7 @@ impl Drop for Buffer {
 /// the system, which fills every page with zeros before it lends it again. Elsewhere this does
 /// nothing.
 pub fn keep_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
     {
         const MIB: libc::c_int = 1 << 20;
         // SAFETY: these calls change limits of the allocator and may come at any time.

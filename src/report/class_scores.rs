@@ -24,12 +24,14 @@ pub struct ClassScore {
     pub average_precision: Option<f64>,
 }
 
+/// What to do about a broken table.
+pub const AGAIN: &str = "evaluate the run again: `dbloss eval RUN`";
+
 /// Reads the `per_class.csv` of an evaluation, which holds all digits of AP, as far as it is needed.
 ///
 /// # Errors
 /// If the file is not such a table, holds no class, or an AP outside [0, 1].
 pub fn read(path: &Path) -> Result<Vec<ClassScore>> {
-    const AGAIN: &str = "evaluate the run again: `dbloss eval RUN`";
     let mut reader = csv::Reader::from_reader(fs_err::File::open(path)?);
     let mut classes = Vec::new();
     for row in reader.deserialize::<ClassScore>() {

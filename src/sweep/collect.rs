@@ -45,7 +45,7 @@ fn entry(run: &PlannedRun, manifest: &Manifest, table: &Path, split: &Split) -> 
     let classes = class_scores::read(table)?;
     if !classes.iter().map(|class| &class.name).eq(split.classes()) {
         let problem = "does not list the classes of the split";
-        return Err(Error::file(table, problem).hint("evaluate the run again: `dbloss eval RUN`"));
+        return Err(Error::file(table, problem).hint(class_scores::AGAIN));
     }
     let precisions: Vec<Option<f64>> = classes.iter().map(|c| c.average_precision).collect();
     Ok(Entry {

@@ -31,12 +31,15 @@ pub fn unpack(
         bias: sums[TAPS * channels..].to_vec(),
     };
     for channel in 0..channels {
-        let scale = scale.map_or(1.0, |scale| scale[channel]);
+        let mut dot = 0.0;
         for tap in 0..TAPS {
             let gradient = sums[tap * channels + channel];
             let index = channel * TAPS + tap;
-            parts.dot[channel] += gradient * weight[index];
-            parts.weight[index] = gradient * scale;
+            dot += gradient * weight[index];
+            parts.weight[index] = gradient * scale.map_or(1.0, |scale| scale[channel]);
+        }
+        if scale.is_some() {
+            parts.dot[channel] = dot;
         }
     }
     parts

@@ -43,7 +43,7 @@ pub(super) struct Backward<'a> {
     pub sums: Vec<Option<GradientSums>>,
     /// By node: how many of its readers have yet to contribute.
     awaited: Vec<usize>,
-    result: Gradients,
+    pub result: Gradients,
 }
 
 impl EngineTape {
@@ -180,7 +180,8 @@ impl Backward<'_> {
                 self.weight_gradient(node, parameters, &gradient, Some(&folded.scale))
             })?;
             let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
-            self.keep(node, parameters, parts.weight, gamma, parts.bias)?;
+            let (weight, beta) = (parts.weight, parts.bias);
+            weight_sums::keep(&mut self.result, node, parameters, weight, gamma, beta)?;
             network.clock.time(index, Phase::InputGradient, || {
                 self.input_gradient(node, parameters, &gradient, &folded.scale)
             })?;
@@ -243,28 +244,6 @@ impl Backward<'_> {
         with_values(&parameters.weight, |weight| {
             weight_sums::unpack(isa, node, &sums, weight, scale)
         })
-    }
-
-    pub fn keep(
-        &mut self,
-        node: &ConvNode,
-        parameters: &ConvParameters,
-        weight: Vec<f32>,
-        gamma: Vec<f32>,
-        beta: Vec<f32>,
-    ) -> Result<()> {
-        let device = self.images.device();
-        let shape = node.weight_shape();
-        let weight = Tensor::from_vec(weight, &shape, device)?;
-        self.result.insert(parameters.weight_name.clone(), weight);
-        for (name, values) in [
-            (parameters.gamma_name(), gamma),
-            (parameters.beta_name(), beta),
-        ] {
-            let values = Tensor::from_vec(values, node.out_channels, device)?;
-            self.result.insert(name, values);
-        }
-        Ok(())
     }
 
     fn input_gradient(

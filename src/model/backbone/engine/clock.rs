@@ -8,11 +8,11 @@ use super::super::architecture::{Architecture, Operation};
 /// Part of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Output.
+    /// Output. A norm with the batch's statistics counts with the node that reads it.
     Forward,
     /// Gradient of the weights.
     WeightGradient,
-    /// Gradient of the input.
+    /// Gradient of the input, and of the norm.
     InputGradient,
 }
 

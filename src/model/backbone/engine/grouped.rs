@@ -332,17 +332,7 @@ impl<'a> Layer<'a> {
             weight_sums::unpack(network.isa, node, sums, weight, scale)
         })?;
         let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
-        let device = parameters.weight.device();
-        let weight = Tensor::from_vec(parts.weight, &node.weight_shape(), device)?;
-        result.insert(parameters.weight_name.clone(), weight);
-        for (name, values) in [
-            (parameters.gamma_name(), gamma),
-            (parameters.beta_name(), parts.bias),
-        ] {
-            let values = Tensor::from_vec(values, node.out_channels, device)?;
-            result.insert(name, values);
-        }
-        Ok(())
+        weight_sums::keep(result, node, parameters, parts.weight, gamma, parts.bias)
     }
 }
 

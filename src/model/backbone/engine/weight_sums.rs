@@ -1,9 +1,37 @@
-//! Partial sums of the gradient of a convolution's weights, dense or depthwise.
+//! The gradient of a convolution's weights, dense or depthwise: partial sums, and what becomes of
+//! them.
 
+use candle_core::Tensor;
+
+use super::super::ConvParameters;
 use super::super::architecture::ConvNode;
+use crate::error::Result;
+use crate::model::Gradients;
 use crate::ops::Isa;
 use crate::ops::depthwise;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
+
+/// Puts the gradients of a convolution and its batch norm into `result`, by the parameters' names.
+pub(super) fn keep(
+    result: &mut Gradients,
+    node: &ConvNode,
+    parameters: &ConvParameters,
+    weight: Vec<f32>,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+) -> Result<()> {
+    let device = parameters.weight.device();
+    let weight = Tensor::from_vec(weight, &node.weight_shape(), device)?;
+    result.insert(parameters.weight_name.clone(), weight);
+    for (name, values) in [
+        (parameters.gamma_name(), gamma),
+        (parameters.beta_name(), beta),
+    ] {
+        let values = Tensor::from_vec(values, node.out_channels, device)?;
+        result.insert(name, values);
+    }
+    Ok(())
+}
 
 /// Values of one partial sum.
 pub(super) fn len(node: &ConvNode) -> usize {

@@ -82,6 +82,7 @@ impl Backward<'_> {
         let made = self.len(index) / batch.max(1);
         let found = self.sums[index].take();
         let sums = found.unwrap_or_else(|| {
+            // The whole gradient came from a pooling or a residual.
             let groups_of = (0..groups.count()).into_par_iter();
             let parts: Vec<GradientSums> = groups_of
                 .map(|group| {
@@ -158,7 +159,8 @@ impl Backward<'_> {
             })?
         };
         let (gamma, beta) = (norm_gradient.gamma, norm_gradient.beta);
-        self.keep(node, parameters, parts.weight, gamma, beta)
+        let result = &mut self.result;
+        weight_sums::keep(result, node, parameters, parts.weight, gamma, beta)
     }
 }
 
@@ -211,7 +213,9 @@ impl Pass<'_> {
             };
             let raw = of(self.raw, &range, self.made);
             let behind = of(self.gradient, &range, self.made);
-            self.norm.apply(isa, raw, behind, gradient);
+            clock.time(self.index, Phase::InputGradient, || {
+                self.norm.apply(isa, raw, behind, gradient);
+            });
             if self.at_once {
                 clock.time(self.index, Phase::WeightGradient, || {
                     let input = of(self.input, &range, self.seen);
