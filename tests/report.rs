@@ -15,6 +15,20 @@ fn results() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
+/// The named columns of a CSV file.
+fn rows(path: &Path, columns: &[&str]) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let place = |name: &&str| header.iter().position(|h| h == *name).unwrap();
+    let places: Vec<usize> = columns.iter().map(place).collect();
+    (reader.records())
+        .map(|row| {
+            let row = row.unwrap();
+            places.iter().map(|&at| row[at].to_owned()).collect()
+        })
+        .collect()
+}
+
 #[test]
 fn kept_results_become_a_report_with_the_same_figures() {
     let out = tempfile::tempdir().unwrap();
@@ -27,24 +41,41 @@ fn kept_results_become_a_report_with_the_same_figures() {
         .assert()
         .success()
         .stdout(predicate::str::contains("DB-Focal").and(predicate::str::contains("against ERM")));
-    // `dbloss run` wrote comparison.csv, by another way.
-    let rows = |path: &Path, columns: &[&str]| -> Vec<Vec<String>> {
-        let mut reader = csv::Reader::from_path(path).unwrap();
-        let header = reader.headers().unwrap().clone();
-        let place = |name: &&str| header.iter().position(|h| h == *name).unwrap();
-        let places: Vec<usize> = columns.iter().map(place).collect();
-        (reader.records())
-            .map(|row| {
-                let row = row.unwrap();
-                places.iter().map(|&at| row[at].to_owned()).collect()
-            })
-            .collect()
-    };
+    // The sweep wrote comparison.csv, a row a run; the report has means over its seeds.
     let columns = ["method", "total", "head", "medium", "tail"];
-    let own = rows(&report.join("table.csv"), &columns);
-    let theirs = rows(&results().join("voc07/comparison.csv"), &columns);
-    assert_eq!(own.len(), 2);
-    assert_eq!(own, theirs);
+    let runs = rows(&results().join("voc07/comparison.csv"), &columns);
+    let mut by_method: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
+    for run in runs {
+        let scores = run[1..].iter().map(|score| score.parse().unwrap());
+        let scores = scores.collect();
+        match by_method.iter_mut().find(|(method, _)| *method == run[0]) {
+            Some((_, seeds)) => seeds.push(scores),
+            None => by_method.push((run[0].clone(), vec![scores])),
+        }
+    }
+    let table = rows(
+        &report.join("table.csv"),
+        &[&columns[..], &["seeds", "total_deviation"]].concat(),
+    );
+    assert!(table.len() > 1, "there are methods to compare");
+    assert_eq!(table.len(), by_method.len());
+    for (method, seeds) in &by_method {
+        let row = table.iter().find(|row| row[0] == *method);
+        let row = row.expect("every method has a row");
+        let count = seeds.len() as f64;
+        let mean = |at: usize| seeds.iter().map(|scores| scores[at]).sum::<f64>() / count;
+        for at in 0..4 {
+            approx::assert_abs_diff_eq!(
+                row[1 + at].parse::<f64>().unwrap(),
+                mean(at),
+                epsilon = 1e-12
+            );
+        }
+        assert_eq!(row[5], seeds.len().to_string());
+        let squares = seeds.iter().map(|scores| (scores[0] - mean(0)).powi(2));
+        let deviation = (squares.sum::<f64>() / (count - 1.0)).sqrt();
+        approx::assert_abs_diff_eq!(row[6].parse::<f64>().unwrap(), deviation, epsilon = 1e-12);
+    }
 
     // What is there is not written over.
     let again = |force: bool| {
