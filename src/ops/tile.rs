@@ -3,7 +3,7 @@
 //!
 //! [`Product`] is the convolution: rows are pixels, found through pointers, and the sum runs over
 //! what they see. [`Outer`] is the weight gradient: rows are channels of the input and the sum
-//! runs over pixels.
+//! runs over pixels, whose values lie side by side.
 
 use super::elementwise::Activation;
 use super::isa::{Arithmetic, Isa, Level, Op};
@@ -26,6 +26,22 @@ impl Isa {
             Level::Portable => vector::Portable::ROWS,
         }
     }
+
+    /// Values from one pixel to the next where a tile's rows are copied: whole vectors.
+    pub(super) fn pitch(self) -> usize {
+        match self.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => pitch::<vector::Avx512>(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => pitch::<vector::Avx2>(),
+            Level::Portable => pitch::<vector::Portable>(),
+        }
+    }
+}
+
+/// [`Isa::pitch`] of an instruction set.
+pub const fn pitch<V: Vector>() -> usize {
+    V::ROWS.next_multiple_of(V::LANES)
 }
 
 /// Calls `$call` with the constants `R` and `N` for a number of rows and vectors.
@@ -260,18 +276,16 @@ struct Rows<const R: usize>([[f32; PANEL]; R]);
 
 /// Adds to a few rows of a weight gradient the sum over pixels of input times output gradient.
 pub struct Outer<'a> {
-    /// By pixel: what it sees, valid for reading `from + rows` values.
-    pub pixels: &'a [*const f32],
-    /// First of the values of a pixel in use.
-    pub from: usize,
-    /// Number of the values in use.
+    /// `[pixels][pitch]`: what each pixel sees.
+    pub values: &'a [f32],
+    /// Values from one pixel to the next.
+    pub pitch: usize,
+    /// Number of the first values of a pixel that are in use: the rows of the gradient.
     pub rows: usize,
     /// `[pixels][PANEL]` output gradients.
     pub columns: &'a [f32],
-    /// The rows of the gradient: `rows` of them, `stride` apart, `PANEL` values each.
-    pub gradient: *mut f32,
-    /// Values from one row to the next.
-    pub stride: usize,
+    /// `[rows][PANEL]`: what the sum is added to.
+    pub gradient: &'a mut [f32],
     /// Columns that are wanted; those from the next whole vector on are left as they are.
     pub wanted: usize,
 }
@@ -279,10 +293,13 @@ pub struct Outer<'a> {
 impl Outer<'_> {
     /// Adds the sum.
     ///
-    /// # Safety
-    /// The pointers must be valid as the fields say, and no other thread may access the rows.
-    pub unsafe fn run(self, isa: Isa) {
-        assert!(self.columns.len() == self.pixels.len() * PANEL && self.wanted <= PANEL);
+    /// # Panics
+    /// If a slice does not have the length that its field says.
+    pub fn run(self, isa: Isa) {
+        let pixels = self.columns.len() / PANEL;
+        assert!(self.columns.len() == pixels * PANEL && self.wanted <= PANEL);
+        assert!(self.values.len() == pixels * self.pitch && self.rows <= self.pitch);
+        assert_eq!(self.gradient.len(), self.rows * PANEL);
         isa.run(self);
     }
 }
@@ -290,7 +307,7 @@ impl Outer<'_> {
 impl Op for Outer<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arithmetic>(self) {
+    fn run<A: Arithmetic>(mut self) {
         let wide = A::Vector::LANES * A::Vector::VECTORS;
         let tiles = self.rows.div_ceil(A::Vector::ROWS);
         for tile in 0..tiles {
@@ -300,19 +317,7 @@ impl Op for Outer<'_> {
                 let vectors = (self.wanted - column)
                     .div_ceil(A::Vector::LANES)
                     .min(A::Vector::VECTORS);
-                let out = self.gradient.wrapping_add(first * self.stride + column);
-                dispatch!(
-                    rows,
-                    vectors,
-                    outer::<A::Vector>(
-                        self.pixels,
-                        self.from + first,
-                        self.columns,
-                        column,
-                        out,
-                        self.stride
-                    )
-                );
+                dispatch!(rows, vectors, outer::<A::Vector>(&mut self, first, column));
             }
         }
     }
@@ -321,39 +326,41 @@ impl Op for Outer<'_> {
 /// `R` rows times `N` vectors.
 ///
 /// # Safety
-/// See [`Outer::run`].
+/// The slices must have the lengths that [`Outer::run`] asserts, and the rows and vectors must be in
+/// use.
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn outer<V: Vector, const R: usize, const N: usize>(
-    pixels: &[*const f32],
-    from: usize,
-    columns: &[f32],
+    t: &mut Outer,
+    first: usize,
     column: usize,
-    out: *mut f32,
-    stride: usize,
 ) {
-    // SAFETY: pointers are valid for `from + rows` values and the gradient's rows for whole panels
-    // by the caller's promise, `columns` by the assertion in `Outer::run`.
+    // SAFETY: `values` and `columns` hold as many pixels as each other, a pixel `pitch` values, a
+    // row of the gradient and of the columns a whole panel.
     unsafe {
         let mut sum = [[V::splat(0.0); N]; R];
-        let mut columns = columns.as_ptr().add(column);
-        for &pixel in pixels {
-            let pixel = pixel.add(from);
+        let out = &mut t.gradient[first * PANEL..(first + R) * PANEL];
+        vector::prefetch(out);
+        let out = out.as_mut_ptr().add(column);
+        let mut values = t.values.as_ptr().add(first);
+        let mut columns = t.columns.as_ptr().add(column);
+        for _ in 0..t.columns.len() / PANEL {
             let mut line = [V::splat(0.0); N];
             for v in 0..N {
                 line[v] = V::load(columns.add(v * V::LANES), V::LANES);
             }
             for r in 0..R {
-                let x = V::splat(*pixel.add(r));
+                let x = V::splat(*values.add(r));
                 for v in 0..N {
                     sum[r][v] = x.mul_add(line[v], sum[r][v]);
                 }
             }
+            values = values.add(t.pitch);
             columns = columns.add(PANEL);
         }
         for r in 0..R {
             for v in 0..N {
-                let place = out.add(r * stride + v * V::LANES);
+                let place = out.add(r * PANEL + v * V::LANES);
                 sum[r][v]
                     .add(V::load(place, V::LANES))
                     .store(place, V::LANES);

@@ -41,6 +41,22 @@ pub trait Vector: Copy {
     unsafe fn store(self, to: *mut f32, count: usize);
 }
 
+/// Asks for the cache lines of `values`, which are needed soon.
+#[inline(always)]
+pub fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(LINE) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which every x86-64 has and which changes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// Values of a cache line.
+pub const LINE: usize = 16;
+
 /// What the compiler makes of an array on the compilation target.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; 8]);

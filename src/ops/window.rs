@@ -128,33 +128,63 @@ impl Window {
         p: Position,
         mut visit: impl FnMut(usize, &'a [f32]),
     ) {
-        let channels = self.channels;
-        if self.depth() == 0 {
-            return;
-        }
-        let y = (p.y * self.step) as isize + self.top;
-        let x = (p.x * self.step) as isize + self.left;
-        if self.inside() {
-            let first = (p.n * self.height + y as usize) * self.width + x as usize;
-            for tap in 0..self.kernel_height {
-                let at = (first + tap * self.width) * channels;
-                visit(tap, &source[at..at + self.kernel_width * channels]);
-            }
-            return;
-        }
-        for row in 0..self.kernel_height {
-            let y = y + row as isize;
-            let outside = y < 0 || y >= self.height as isize;
-            for column in 0..self.kernel_width {
-                let x = x + column as isize;
-                let tap = row * self.kernel_width + column;
-                if outside || x < 0 || x >= self.width as isize {
-                    visit(tap, &zeros[..channels]);
-                } else {
-                    let pixel = (p.n * self.height + y as usize) * self.width + x as usize;
-                    visit(tap, &source[pixel * channels..(pixel + 1) * channels]);
-                }
-            }
+        for tap in self.tap_places() {
+            visit(tap.index, self.piece(source, zeros, p, tap));
         }
     }
+
+    /// Where each piece of what a position sees lies in the window.
+    #[inline(always)]
+    pub fn tap_places(&self) -> impl Iterator<Item = Tap> + use<> {
+        let inside = self.inside();
+        let rows = if self.depth() == 0 {
+            0
+        } else {
+            self.kernel_height
+        };
+        let columns = if inside { 1 } else { self.kernel_width };
+        (0..rows).flat_map(move |row| {
+            (0..columns).map(move |column| Tap {
+                index: row * columns + column,
+                row,
+                column,
+                inside,
+            })
+        })
+    }
+
+    /// The piece `tap` of what position `p` sees, see [`Window::taps_of`].
+    #[inline(always)]
+    pub fn piece<'a>(
+        &self,
+        source: &'a [f32],
+        zeros: &'a [f32],
+        p: Position,
+        tap: Tap,
+    ) -> &'a [f32] {
+        let y = (p.y * self.step + tap.row) as isize + self.top;
+        let x = (p.x * self.step + tap.column) as isize + self.left;
+        let (run, channels) = if tap.inside {
+            (self.kernel_width * self.channels, self.channels)
+        } else if y < 0 || y >= self.height as isize || x < 0 || x >= self.width as isize {
+            return &zeros[..self.channels];
+        } else {
+            (self.channels, self.channels)
+        };
+        let pixel = (p.n * self.height + y as usize) * self.width + x as usize;
+        &source[pixel * channels..][..run]
+    }
+}
+
+/// Where a piece lies in a window.
+#[derive(Debug, Clone, Copy)]
+pub struct Tap {
+    /// Its number.
+    pub index: usize,
+    /// Its row.
+    row: usize,
+    /// Its first column.
+    column: usize,
+    /// Whether it lies in the picture wherever the window is.
+    inside: bool,
 }

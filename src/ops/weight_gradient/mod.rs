@@ -8,7 +8,7 @@
 mod unpack;
 
 use std::cell::RefCell;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rayon::prelude::*;
 
@@ -16,8 +16,9 @@ use super::buffer::{AlignedVec, Arena, Buffer};
 use super::conv::{Algorithm, ConvShape, PADDED, padded_window};
 use super::disjoint::Disjoint;
 use super::isa::{Arithmetic, Isa, Op};
-use super::tile::{Outer, PANEL};
-use super::window::{Position, Window};
+use super::tile::{self, Outer, PANEL};
+use super::vector::{self, LINE, Vector};
+use super::window::{Position, Tap, Window};
 use super::winograd;
 
 pub use unpack::{WeightGradientParts, unpack};
@@ -30,34 +31,51 @@ const PIXELS: Range<usize> = 64..128;
 const TASK_LEN: usize = 160 * 1024;
 /// The work is cut into at least about so many tasks, if the pixels allow.
 const TASKS: usize = 8;
-/// Channels of the input of one call of the kernel, at most: what keeps a piece in L1.
-const CHANNELS: usize = 56;
-/// From so many columns on it pays to copy what the pixels see.
-const COPIED_COLUMNS: usize = 128;
 
 /// What a task writes for itself.
 #[derive(Default)]
 struct Scratch {
-    /// Where the values are that the pixels of a block see.
-    pointers: Vec<*const f32>,
-    /// Copies of them.
+    /// What the pixels of a block see.
     copies: AlignedVec,
-    /// A panel of the pixels' output gradients.
-    panel: AlignedVec,
+    /// Their output gradients.
+    panels: AlignedVec,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Values of the gradient in the kernels' own order, `[depth + 1][out]`, rows filled up to whole
-/// panels; the last row is the bias.
-pub fn gradient_len(shape: &ConvShape) -> usize {
-    (shape.depth() + 1) * shape.out_channels.next_multiple_of(PANEL)
+/// The kernels' own order of a gradient: `[panels][depth + 1][PANEL]`, where the last row of a panel
+/// of output channels is the bias. A register tile is one contiguous piece of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    panels: usize,
+    depth: usize,
 }
 
-/// The gradient from the input and the output's gradient, in the kernels' own order: the first
-/// `gradient_len` values of what is returned, see [`unpack`].
+impl Layout {
+    /// Of a convolution's weights and bias.
+    pub fn new(shape: &ConvShape) -> Self {
+        Layout {
+            panels: shape.out_channels.div_ceil(PANEL),
+            depth: shape.depth(),
+        }
+    }
+
+    /// Values in all.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.panels * (self.depth + 1) * PANEL
+    }
+
+    /// Where a row of a panel begins; row `depth` is the bias.
+    pub(super) fn at(&self, panel: usize, row: usize) -> usize {
+        (panel * (self.depth + 1) + row) * PANEL
+    }
+}
+
+/// The gradient from the input and the output's gradient, in the kernels' own order: see [`Layout`]
+/// and [`unpack`]. What is returned may be longer.
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
@@ -70,19 +88,16 @@ pub fn weight_gradient(
     output_gradient: &[f32],
     arena: &Arena,
 ) -> Buffer {
-    let len = gradient_len(shape);
+    let len = Layout::new(shape).len();
     if algorithm == Algorithm::Winograd {
         let mut data = arena.take(len);
         winograd::weight_gradient(isa, shape, dims, input, output_gradient, arena, &mut data);
         return data;
     }
-    let window = shape.window(dims.0, dims.1, dims.2);
-    let chunks = if len <= TASK_LEN {
-        TASKS.min(window.positions().div_ceil(PIXELS.start)).max(1)
-    } else {
-        1
-    };
-    let mut partial = arena.take(chunks * len);
+    let positions = shape.window(dims.0, dims.1, dims.2).positions();
+    let most = TASKS.min(positions.div_ceil(PIXELS.start)).max(1);
+    let cut = Cut::best(shape, positions, TASKS, 1..=most);
+    let mut partial = arena.take(cut.chunks * len);
     partial_sums(
         isa,
         shape,
@@ -96,7 +111,7 @@ pub fn weight_gradient(
     partial
 }
 
-/// Writes the gradient as partial sums (`gradient_len` values each, whatever they hold): the pixels
+/// Writes the gradient as partial sums (each in its [`Layout`], whatever they hold): the pixels
 /// are cut into as many chunks as there are partial sums. The work is cut into about `tasks`
 /// pieces, if possible.
 ///
@@ -117,22 +132,18 @@ pub fn partial_sums(
     let positions = window.positions();
     let columns = shape.out_channels;
     assert_eq!(output_gradient.len(), positions * columns);
-    let len = gradient_len(shape);
+    let layout = Layout::new(shape);
+    let len = layout.len();
     assert!(partial.len().is_multiple_of(len));
     let chunks = partial.len() / len;
-    let panels = columns.div_ceil(PANEL);
-    let stride = panels * PANEL;
+    let panels = layout.panels;
 
     // Parts of the gradient: by rows (first by taps, then by channels) and by columns.
     let (taps, run) = (window.taps(), window.run());
-    let wanted = tasks.div_ceil(chunks).max(len.div_ceil(TASK_LEN));
-    let (down, column_parts) = if chunks > 1 {
-        (1, 1)
-    } else {
-        parts(taps * run, panels, wanted)
-    };
-    let tap_parts = down.min(taps).max(1);
-    let run_parts = down.div_ceil(tap_parts).min(run.div_ceil(14)).max(1);
+    let cut = Cut::best(shape, positions, tasks, chunks..=chunks);
+    let tap_parts = cut.down.min(taps).max(1);
+    let run_parts = cut.down.div_ceil(tap_parts).min(run.div_ceil(14)).max(1);
+    let column_parts = cut.across;
     let shared = Disjoint::new(partial);
     let task = Task {
         isa,
@@ -140,7 +151,7 @@ pub fn partial_sums(
         input,
         output_gradient,
         columns,
-        stride,
+        layout,
         zeros: &vec![0.0; run],
         gradient: &shared,
     };
@@ -175,7 +186,7 @@ struct Task<'a> {
     input: &'a [f32],
     output_gradient: &'a [f32],
     columns: usize,
-    stride: usize,
+    layout: Layout,
     zeros: &'a [f32],
     gradient: &'a Disjoint<'a>,
 }
@@ -190,58 +201,85 @@ impl Task<'_> {
         (taps, channels): (Range<usize>, Range<usize>),
         columns: Range<usize>,
         bias: bool,
-        scratch: &mut Scratch,
+        Scratch { copies, panels }: &mut Scratch,
     ) {
-        let part = self.part(taps, channels, columns);
+        let part = Part {
+            tiles: channels.len().div_ceil(self.isa.rows()).max(1),
+            taps,
+            channels,
+            columns,
+        };
         self.clear(start, &part, bias);
-        let seen = (part.taps.len() * part.channels.len()).max(1);
-        let block = (BLOCK_LEN / (seen + part.columns.len())).clamp(PIXELS.start, PIXELS.end);
+        let pitch = self.isa.pitch();
+        let seen = part.taps.len() * part.tiles * pitch;
+        let block =
+            (BLOCK_LEN / (seen + part.columns.len()).max(1)).clamp(PIXELS.start, PIXELS.end);
         let mut position = self.window.position(positions.start);
         for first in positions.clone().step_by(block) {
             let pixels = (positions.end - first).min(block);
-            position = self.find(&part, position, first, pixels, scratch);
-            let Scratch {
-                pointers, panel, ..
-            } = scratch;
-            panel.resize(pixels * PANEL);
-            for column in part.columns.clone().step_by(PANEL) {
+            copies.resize(part.taps.len() * part.tiles * (pixels * pitch + LINE));
+            position = self.isa.run(Copy {
+                window: self.window,
+                input: self.input,
+                zeros: self.zeros,
+                part: &part,
+                position,
+                pixels,
+                copies,
+            });
+            panels.resize(part.columns.len().div_ceil(PANEL) * (pixels * PANEL + LINE));
+            self.isa.run(Load {
+                gradient: &self.output_gradient[first * self.columns..][..pixels * self.columns],
+                columns: self.columns,
+                part: &part,
+                panels,
+            });
+            let mut ahead = Ahead {
+                task: &self,
+                part: &part,
+                position,
+                tap: self
+                    .window
+                    .tap_places()
+                    .filter(|t| part.taps.contains(&t.index))
+                    .last(),
+                next: first + pixels,
+                end: (first + pixels + block).min(positions.end),
+                calls: part.columns.len().div_ceil(PANEL) * part.tiles * part.taps.len(),
+            };
+            let panels = panels.chunks_exact(pixels * PANEL + LINE);
+            for (column, panel) in part.columns.clone().step_by(PANEL).zip(panels) {
+                let panel = &panel[..pixels * PANEL];
                 let wanted = (self.columns - column).min(PANEL);
-                let bias_at = start + self.window.depth() * self.stride + column;
-                self.isa.run(Load {
-                    gradient: &self.output_gradient[first * self.columns..]
-                        [..pixels * self.columns],
-                    columns: self.columns,
-                    first: column,
-                    panel,
-                    // SAFETY: these columns of the bias of a chunk belong to one task.
-                    bias: bias.then(|| unsafe { self.gradient.range(bias_at, PANEL) }),
-                });
-                for (piece, pointers) in pointers.chunks_exact(pixels).enumerate() {
-                    let tap = part.taps.start + piece / part.pieces;
-                    let channels = part.piece(piece % part.pieces);
-                    let row = |channel| {
-                        let row = tap * self.window.run() + channel;
-                        let at = start + row * self.stride + column;
-                        // SAFETY: these columns of a row of a chunk belong to one task.
-                        unsafe { self.gradient.range(at, PANEL) }
-                    };
-                    // Checks the bounds of every row.
-                    for channel in channels.clone() {
-                        let _ = row(channel);
-                    }
+                if bias {
+                    let at = start + self.layout.at(column / PANEL, self.layout.depth);
+                    self.isa.run(AddRows {
+                        panel,
+                        // SAFETY: these columns of the bias of a chunk belong to one task.
+                        sums: unsafe { self.gradient.range(at, PANEL) },
+                    });
+                }
+                let tiles = part
+                    .taps
+                    .clone()
+                    .flat_map(|tap| part.cut().map(move |c| (tap, c)));
+                for (values, (tap, channels)) in
+                    copies.chunks_exact(pixels * pitch + LINE).zip(tiles)
+                {
+                    let row = tap * self.window.run() + channels.start;
+                    let rows = channels.len();
+                    ahead.step();
+                    let at = start + self.layout.at(column / PANEL, row);
                     let outer = Outer {
-                        pixels: pointers,
-                        from: 0,
-                        rows: channels.len(),
+                        values: &values[..pixels * pitch],
+                        pitch,
+                        rows,
                         columns: panel,
-                        gradient: row(channels.start).as_mut_ptr(),
-                        stride: self.stride,
+                        // SAFETY: these rows of a chunk's panel belong to one task.
+                        gradient: unsafe { self.gradient.range(at, rows * PANEL) },
                         wanted,
                     };
-                    // SAFETY: the pointers lead to slices of as many values as there are channels
-                    // in the piece; the rows of the gradient were checked above and belong to this
-                    // task.
-                    unsafe { outer.run(self.isa) };
+                    outer.run(self.isa);
                 }
             }
         }
@@ -249,80 +287,60 @@ impl Task<'_> {
 
     /// Fills a part of the gradient with zeros.
     fn clear(&self, start: usize, part: &Part, bias: bool) {
-        let rows = part.taps.clone().flat_map(|tap| {
-            let row = tap * self.window.run();
-            row + part.channels.start..row + part.channels.end
-        });
-        let width = part.columns.len().next_multiple_of(PANEL);
-        for row in rows.chain(bias.then_some(self.window.depth())) {
-            let at = start + row * self.stride + part.columns.start;
-            // SAFETY: these columns of a row of a chunk belong to one task, as do those of the
-            // bias to the first task of its columns.
-            unsafe { self.gradient.range(at, width) }.fill(0.0);
+        let panels = part.columns.start / PANEL..part.columns.end.div_ceil(PANEL);
+        for panel in panels {
+            let pieces = part.taps.clone().map(|tap| {
+                let row = tap * self.window.run() + part.channels.start;
+                (row, part.channels.len())
+            });
+            for (row, rows) in pieces.chain(bias.then_some((self.layout.depth, 1))) {
+                let at = start + self.layout.at(panel, row);
+                // SAFETY: these rows of a chunk's panel belong to one task, as does the bias to the
+                // first task of its columns.
+                unsafe { self.gradient.range(at, rows * PANEL) }.fill(0.0);
+            }
         }
     }
+}
 
-    fn part(&self, taps: Range<usize>, channels: Range<usize>, columns: Range<usize>) -> Part {
-        Part {
-            pieces: channels.len().div_ceil(CHANNELS).max(1),
-            copied: columns.len() >= COPIED_COLUMNS,
-            taps,
-            channels,
+/// Asks, bit by bit, for what the next block of pixels will need, so that it is there when this
+/// block is done.
+struct Ahead<'a> {
+    task: &'a Task<'a>,
+    part: &'a Part,
+    /// Of pixel `next`.
+    position: Position,
+    /// The piece to ask for: of what neighbours share it is the one that is seen first.
+    tap: Option<Tap>,
+    /// The next pixel to ask for.
+    next: usize,
+    /// The end of the next block.
+    end: usize,
+    /// How often `step` will still be called.
+    calls: usize,
+}
+
+impl Ahead<'_> {
+    fn step(&mut self) {
+        let Task {
+            window,
+            input,
+            zeros,
+            output_gradient,
             columns,
-        }
-    }
-
-    /// For each tap, piece of channels and pixel: where its values are. Where they are used for
-    /// many columns they are copied first: whole rows of pixels lie at distances at which they
-    /// would drive each other out of the cache.
-    fn find(
-        &self,
-        part: &Part,
-        mut position: Position,
-        first: usize,
-        pixels: usize,
-        scratch: &mut Scratch,
-    ) -> Position {
-        let (pieces, taps) = (part.pieces, &part.taps);
-        let Scratch {
-            pointers, copies, ..
-        } = scratch;
-        pointers.clear();
-        pointers.resize(taps.len() * pieces * pixels, std::ptr::null());
-        if part.copied {
-            copies.resize(pointers.len() * CHANNELS);
-        }
-        let mut keep = |tap: usize, pixel: usize, seen: &[f32]| {
-            for piece in 0..pieces {
-                let values = &seen[part.piece(piece)];
-                let place = ((tap - taps.start) * pieces + piece) * pixels + pixel;
-                pointers[place] = if part.copied {
-                    let copy = &mut copies[place * CHANNELS..][..values.len()];
-                    copy.copy_from_slice(values);
-                    copy.as_ptr()
-                } else {
-                    values.as_ptr()
-                };
+            ..
+        } = *self.task;
+        let pixels = (self.end - self.next).div_ceil(self.calls.max(1));
+        self.calls = self.calls.saturating_sub(1);
+        for pixel in self.next..self.next + pixels {
+            vector::prefetch(&output_gradient[pixel * columns..][self.part.columns.clone()]);
+            if let Some(tap) = self.tap {
+                let seen = window.piece(input, zeros, self.position, tap);
+                vector::prefetch(&seen[self.part.channels.clone()]);
             }
-        };
-        if self.window.is_identity() {
-            let channels = self.window.channels;
-            let seen = &self.input[first * channels..(first + pixels) * channels];
-            for (pixel, seen) in seen.chunks_exact(channels).enumerate() {
-                keep(0, pixel, seen);
-            }
-            return position;
+            self.position = window.next(self.position);
         }
-        for pixel in 0..pixels {
-            self.window
-                .taps_of(self.input, self.zeros, position, |tap, seen| {
-                    if taps.contains(&tap) {
-                        keep(tap, pixel, seen);
-                    }
-                });
-            position = self.window.next(position);
-        }
-        position
+        self.next += pixels;
     }
 }
 
@@ -331,61 +349,179 @@ struct Part {
     taps: Range<usize>,
     channels: Range<usize>,
     columns: Range<usize>,
-    /// Into how many pieces the channels are cut, each small enough for the L1 cache.
-    pieces: usize,
-    /// Whether what pixels see is copied.
-    copied: bool,
+    /// Into how many register tiles the channels are cut.
+    tiles: usize,
 }
 
 impl Part {
-    fn piece(&self, index: usize) -> Range<usize> {
-        let cut = |index: usize| self.channels.start + self.channels.len() * index / self.pieces;
-        cut(index)..cut(index + 1)
+    /// The channels of every tile: of equal size, so that no last one is nearly empty.
+    #[inline(always)]
+    fn cut(&self) -> impl Iterator<Item = Range<usize>> {
+        let (size, larger) = (
+            self.channels.len() / self.tiles,
+            self.channels.len() % self.tiles,
+        );
+        let mut end = self.channels.start;
+        (0..self.tiles).map(move |tile| {
+            let start = end;
+            end += size + usize::from(tile < larger);
+            start..end
+        })
     }
 }
 
-/// How many parts a gradient of `rows` x `panels` panels is cut into, in both directions, if there
-/// are to be at least `wanted`: in such a way that least is read in all.
-fn parts(rows: usize, panels: usize, wanted: usize) -> (usize, usize) {
-    let candidates = (1..=panels.min(wanted)).map(|across| (wanted.div_ceil(across), across));
-    candidates
-        .min_by_key(|&(down, across)| rows.div_ceil(down) + panels.div_ceil(across) * PANEL)
-        .unwrap_or((1, 1))
+/// Copies what a block of pixels sees to `[taps][tiles][pixels][pitch]`, so that a tile reads one
+/// cache line after the other: in a picture its values lie whole pixels apart, at distances at which
+/// they would drive each other out of the cache. Returns the position after the last.
+struct Copy<'a> {
+    window: &'a Window,
+    input: &'a [f32],
+    zeros: &'a [f32],
+    part: &'a Part,
+    position: Position,
+    pixels: usize,
+    copies: &'a mut [f32],
 }
 
-/// Copies one panel of channels of the output gradient of a block of pixels, with zeros where it
-/// has less; adds their sum to the bias.
+impl Op for Copy<'_> {
+    type Output = Position;
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) -> Position {
+        let Copy {
+            window,
+            part,
+            pixels,
+            copies,
+            ..
+        } = self;
+        let pitch = tile::pitch::<A::Vector>();
+        let taps = &part.taps;
+        assert_eq!(
+            copies.len(),
+            taps.len() * part.tiles * (pixels * pitch + LINE)
+        );
+        let mut after = self.position;
+        for tap in window.tap_places().filter(|tap| taps.contains(&tap.index)) {
+            let mut position = self.position;
+            let first = (tap.index - taps.start) * part.tiles;
+            for pixel in 0..pixels {
+                let seen = window.piece(self.input, self.zeros, position, tap);
+                for (tile, channels) in part.cut().enumerate() {
+                    let from = &seen[channels];
+                    let place = (first + tile) * (pixels * pitch + LINE) + pixel * pitch;
+                    let to = &mut copies[place..][..pitch];
+                    for lane in (0..pitch).step_by(A::Vector::LANES) {
+                        let from = &from[lane.min(from.len())..];
+                        // SAFETY: as many values as the slice has are read, and a whole vector of
+                        // the pitch is written.
+                        unsafe {
+                            let values = A::Vector::load(from.as_ptr(), from.len());
+                            values.store(to.as_mut_ptr().add(lane), A::Vector::LANES);
+                        }
+                    }
+                }
+                position = window.next(position);
+            }
+            after = position;
+        }
+        after
+    }
+}
+
+/// How the work is cut: chunks of pixels, with a partial sum each, times parts of the gradient.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    chunks: usize,
+    /// Parts by rows.
+    down: usize,
+    /// Parts by columns.
+    across: usize,
+}
+
+impl Cut {
+    /// The cut into at least about `tasks` pieces, each with a gradient that fits into the cache,
+    /// that reads and writes least: every part reads its pixels, and partial sums are written and
+    /// added.
+    fn best(
+        shape: &ConvShape,
+        positions: usize,
+        tasks: usize,
+        chunks: RangeInclusive<usize>,
+    ) -> Self {
+        let layout = Layout::new(shape);
+        let (rows, panels) = (layout.depth, layout.panels);
+        let cuts = chunks.flat_map(|chunks| {
+            let wanted = tasks.div_ceil(chunks).max(layout.len().div_ceil(TASK_LEN));
+            (1..=panels.min(wanted)).map(move |across| Cut {
+                chunks,
+                down: wanted.div_ceil(across),
+                across,
+            })
+        });
+        cuts.min_by_key(|cut| {
+            let seen = rows * cut.across + panels * PANEL * cut.down;
+            positions * seen + 2 * cut.chunks * layout.len()
+        })
+        .unwrap_or(Cut {
+            chunks: 1,
+            down: 1,
+            across: 1,
+        })
+    }
+}
+
+/// Copies the output gradient of a block of pixels to `[panels][pixels][PANEL]`, with zeros where
+/// there are no more columns. A pixel's values are read in one go: pieces that lie whole pixels
+/// apart would each be waited for.
 struct Load<'a> {
     gradient: &'a [f32],
     columns: usize,
-    first: usize,
-    panel: &'a mut [f32],
-    bias: Option<&'a mut [f32]>,
+    part: &'a Part,
+    panels: &'a mut [f32],
 }
 
 impl Op for Load<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let count = (self.columns - self.first).min(PANEL);
-        let rows = self.gradient.chunks_exact(self.columns);
-        let mut sums = [0.0f32; PANEL];
-        for (row, line) in rows.zip(self.panel.chunks_exact_mut(PANEL)) {
-            let row = &row[self.first..self.first + count];
-            if count == PANEL {
-                line.copy_from_slice(&row[..PANEL]);
-            } else {
-                line[..count].copy_from_slice(row);
-                line[count..].fill(0.0);
-            }
-            for (s, &v) in sums.iter_mut().zip(line.iter()) {
-                *s += v;
+        let columns = self.part.columns.clone();
+        let pixels = self.gradient.len() / self.columns.max(1);
+        for (pixel, row) in self.gradient.chunks_exact(self.columns).enumerate() {
+            for (panel, from) in row[columns.clone()].chunks(PANEL).enumerate() {
+                let to =
+                    &mut self.panels[panel * (pixels * PANEL + LINE) + pixel * PANEL..][..PANEL];
+                for lane in (0..PANEL).step_by(A::Vector::LANES) {
+                    let from = &from[lane.min(from.len())..];
+                    // SAFETY: as many values as the slice has are read, and a whole vector of the
+                    // panel's row is written.
+                    unsafe {
+                        let values = A::Vector::load(from.as_ptr(), from.len());
+                        values.store(to.as_mut_ptr().add(lane), A::Vector::LANES);
+                    }
+                }
             }
         }
-        if let Some(bias) = self.bias {
-            for (b, s) in bias.iter_mut().zip(sums) {
-                *b += s;
+    }
+}
+
+/// Adds the rows of a panel to `sums` (`PANEL` values).
+struct AddRows<'a> {
+    panel: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Op for AddRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let mut sums = [0.0f32; PANEL];
+        for row in self.panel.as_chunks::<PANEL>().0 {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value;
             }
+        }
+        for (sum, add) in self.sums.iter_mut().zip(sums) {
+            *sum += add;
         }
     }
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::super::conv::ConvShape;
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::tile::PANEL;
-use super::gradient_len;
+use super::Layout;
 
 /// The gradient in PyTorch's order.
 pub struct WeightGradientParts {
@@ -18,7 +18,7 @@ pub struct WeightGradientParts {
     pub bias: Vec<f32>,
 }
 
-/// Reorders a gradient, the first `gradient_len` values of `data`; that of the weights is
+/// Reorders a gradient, see [`Layout`] (`data` may be longer); that of the weights is
 /// multiplied by `scale` (one value an output channel), `weight` are the weights before the scale.
 ///
 /// # Panics
@@ -32,13 +32,13 @@ pub fn unpack(
 ) -> WeightGradientParts {
     let depth = shape.depth();
     assert_eq!(weight.len(), shape.weight_len());
-    let data = &data[..gradient_len(shape)];
-    let stride = shape.out_channels.next_multiple_of(PANEL);
-    let bias = &data[depth * stride..][..shape.out_channels];
+    let layout = Layout::new(shape);
+    let data = &data[..layout.len()];
+    let bias = (0..shape.out_channels).map(|out| data[layout.at(out / PANEL, depth) + out % PANEL]);
     let mut parts = WeightGradientParts {
         weight: vec![0.0; shape.weight_len()],
         dot: vec![0.0; shape.out_channels],
-        bias: bias.to_vec(),
+        bias: bias.collect(),
     };
     if depth == 0 {
         return parts;
@@ -52,9 +52,7 @@ pub fn unpack(
         .for_each(|(index, ((filters, dots), weight))| {
             isa.run(Unpack {
                 shape: *shape,
-                data,
-                stride,
-                first: index * UNPACK,
+                rows: &data[layout.at(index * UNPACK / PANEL, 0) + index * UNPACK % PANEL..],
                 filters,
                 dots,
                 weight,
@@ -64,14 +62,13 @@ pub fn unpack(
     parts
 }
 
-/// Filters that are unpacked side by side.
-const UNPACK: usize = 16;
+/// Filters that are unpacked side by side: a part of a panel.
+const UNPACK: usize = PANEL / 2;
 
 struct Unpack<'a> {
     shape: ConvShape,
-    data: &'a [f32],
-    stride: usize,
-    first: usize,
+    /// From the first filter's first value on, `PANEL` values from one row to the next.
+    rows: &'a [f32],
     filters: &'a mut [f32],
     dots: &'a mut [f32],
     weight: &'a [f32],
@@ -82,12 +79,12 @@ impl Op for Unpack<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let (shape, data, stride) = (&self.shape, self.data, self.stride);
+        let shape = &self.shape;
         let (channels, area) = (shape.in_channels, shape.kernel * shape.kernel);
         let depth = shape.depth();
         for channel in 0..channels {
             for tap in 0..area {
-                let row = &data[(tap * channels + channel) * stride + self.first..];
+                let row = &self.rows[(tap * channels + channel) * PANEL..];
                 let places = self.filters[channel * area + tap..]
                     .iter_mut()
                     .step_by(depth);

@@ -11,7 +11,7 @@ use super::super::disjoint::Disjoint;
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::tile::{Outer, PANEL};
 use super::super::vector::Vector;
-use super::super::weight_gradient::gradient_len;
+use super::super::weight_gradient;
 use super::tiles::{Gather, Layout, Tiling};
 use super::transform::{FilterGradient, IN, Input, Map, OutputGradient, POINTS};
 
@@ -22,12 +22,12 @@ const BLOCK_LEN: usize = 5 << 20;
 const TASK_TILES: usize = 16;
 
 thread_local! {
-    /// The gradient of a block of filters at the points, and where its inputs lie.
-    static SCRATCH: Cell<(AlignedVec, Vec<*const f32>)> = Cell::default();
+    /// The gradient of a block of filters at the points.
+    static SCRATCH: Cell<AlignedVec> = Cell::default();
 }
 
 /// The gradient in the order of [`super::super::weight_gradient`], bias included: `gradient`
-/// (`gradient_len` values, whatever they hold).
+/// (whatever it holds).
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
@@ -42,11 +42,12 @@ pub fn weight_gradient(
 ) {
     let tiling = Tiling::new(shape, dims);
     let (depth, columns) = (shape.in_channels, shape.out_channels);
-    assert_eq!(gradient.len(), gradient_len(shape));
-    let stride = columns.next_multiple_of(PANEL);
-    gradient[shape.depth() * stride..].fill(0.0);
+    let order = weight_gradient::Layout::new(shape);
+    assert_eq!(gradient.len(), order.len());
+    let wide = columns.next_multiple_of(PANEL);
+    let mut bias = vec![0.0f32; wide];
     let tiles = tiling.count();
-    let most = BLOCK_LEN / (POINTS * (depth.next_multiple_of(PANEL) + stride));
+    let most = BLOCK_LEN / (POINTS * (depth.next_multiple_of(PANEL) + wide));
     let blocks = tiles.div_ceil(most.max(TASK_TILES)).max(1);
     for block in 0..blocks {
         let range = tiles * block / blocks..tiles * (block + 1) / blocks;
@@ -94,7 +95,6 @@ pub fn weight_gradient(
                     }
                 });
         }
-        let bias = &mut gradient[shape.depth() * stride..][..columns];
         for sums in sums.chunks_exact(columns.max(1)) {
             for (bias, sum) in bias.iter_mut().zip(sums) {
                 *bias += sum;
@@ -111,8 +111,11 @@ pub fn weight_gradient(
                 panel: task % across,
                 fresh: block == 0,
             };
-            part.run((&seen, from), (&made, to), &shared, stride);
+            part.run((&seen, from), (&made, to), &shared, order);
         });
+    }
+    for (panel, bias) in bias.chunks_exact(PANEL).enumerate() {
+        gradient[order.at(panel, shape.depth())..][..PANEL].copy_from_slice(bias);
     }
 }
 
@@ -136,37 +139,31 @@ impl Part {
         (seen, from): (&[f32], Layout),
         (made, to): (&[f32], Layout),
         gradient: &Disjoint,
-        stride: usize,
+        order: weight_gradient::Layout,
     ) {
         let first = self.rows * PANEL;
         let rows = (self.depth - first).min(PANEL);
-        let (mut points, mut pixels) = SCRATCH.take();
+        let mut points = SCRATCH.take();
         points.resize(POINTS * PANEL * PANEL);
         points.fill(0.0);
         for point in 0..POINTS {
             let start = point * from.point + self.rows * from.block;
             let seen = &seen[start..start + self.tiles * PANEL];
-            pixels.clear();
-            pixels.extend(seen.chunks_exact(PANEL).map(<[f32]>::as_ptr));
             let start = point * to.point + self.panel * to.block;
             let outer = Outer {
-                pixels: &pixels,
-                from: 0,
+                values: seen,
+                pitch: PANEL,
                 rows,
                 columns: &made[start..start + self.tiles * PANEL],
-                gradient: points[point * PANEL * PANEL..].as_mut_ptr(),
-                stride: PANEL,
+                gradient: &mut points[point * PANEL * PANEL..][..rows * PANEL],
                 wanted: PANEL,
             };
-            // SAFETY: the pointers come from slices of PANEL values, at least `rows`; the gradient
-            // has PANEL rows of PANEL values at each point, and belongs to this call alone.
-            unsafe { outer.run(self.isa) };
+            outer.run(self.isa);
         }
         for row in 0..rows {
             let lines = std::array::from_fn(|tap| {
-                let at = (tap * self.depth + first + row) * stride + self.panel * PANEL;
-                // SAFETY: this panel of these rows belongs to this task, the taps' rows differ,
-                // and the range ends before the next panel begins.
+                let at = order.at(self.panel, tap * self.depth + first + row);
+                // SAFETY: this panel of these rows belongs to this task, and the taps' rows differ.
                 let line = unsafe { gradient.range(at, PANEL) };
                 if self.fresh {
                     line.fill(0.0);
@@ -179,7 +176,7 @@ impl Part {
                 lines,
             });
         }
-        SCRATCH.set((points, pixels));
+        SCRATCH.set(points);
     }
 }
 

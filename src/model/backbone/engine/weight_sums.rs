@@ -38,7 +38,7 @@ pub(super) fn len(node: &ConvNode) -> usize {
     if node.depthwise {
         depthwise::gradient_len(&node.per_channel())
     } else {
-        weight_gradient::gradient_len(&node.dense())
+        weight_gradient::Layout::new(&node.dense()).len()
     }
 }
 
