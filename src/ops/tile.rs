@@ -152,6 +152,20 @@ unsafe fn product<V: Vector, const R: usize, const N: usize>(
     unsafe {
         let mut sum = [[V::splat(0.0); N]; R];
         let left = |v: usize| t.columns - column - v * V::LANES;
+        // The epilogue's memory is asked for before the sum, which takes longer than waiting.
+        for r in 0..R {
+            let at = t.offsets[r] + column;
+            for v in 0..N {
+                let at = at + v * V::LANES;
+                vector::prefetch_line(t.destination.wrapping_add(at));
+                if !t.mask.is_null() {
+                    vector::prefetch_line(t.mask.wrapping_add(at));
+                }
+                if !t.addend.is_null() {
+                    vector::prefetch_line(t.addend.wrapping_add(at));
+                }
+            }
+        }
         if !t.bias.is_null() {
             for v in 0..N {
                 let bias = V::load(t.bias.add(column + v * V::LANES), left(v));

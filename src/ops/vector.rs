@@ -44,14 +44,22 @@ pub trait Vector: Copy {
 /// Asks for the cache lines of `values`, which are needed soon.
 #[inline(always)]
 pub fn prefetch(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
     for line in values.chunks(LINE) {
+        prefetch_line(line.as_ptr());
+    }
+}
+
+/// Asks for the cache line at `address`, which need not be valid.
+#[inline(always)]
+pub fn prefetch_line(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which every x86-64 has and which changes nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        // SAFETY: a hint, which every x86-64 has, which changes nothing and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+    let _ = address;
 }
 
 /// Values of a cache line.
