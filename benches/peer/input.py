@@ -1,18 +1,22 @@
-"""Pictures per second of decode + augmentation + resize on one core, with OpenCV and with torchvision.
+"""Pictures per second of decode + augmentation + resize on one core: dbloss, OpenCV and torchvision.
 
-    python benches/peer/input.py LABELS.csv PICTURES_FOLDER [LIMIT]
+    python benches/peer/input.py PROGRAM SPLIT [--count 500] [--rounds 5]
 
-The OpenCV column does what dbloss's default does, step by step in float32; the torchvision column
-does its nearest relatives (ColorJitter, RandomResizedCrop, flip) on Pillow pictures. Compare with
-`dbloss bench input` on the same table. Needs opencv-python-headless, numpy, and for the second
-column torch, torchvision and Pillow.
+PROGRAM is dbloss, SPLIT a split folder. The OpenCV row does what dbloss's default does, step by step
+in float32; the torchvision row does its nearest relatives (ColorJitter, RandomResizedCrop, flip) on
+Pillow pictures. Every round takes the same number of the split's training pictures through each of
+them in turn; printed are medians over the rounds, and the ratio to OpenCV round by round.
 """
 
+import argparse
 import csv
 import os
 import random
+import statistics
+import subprocess
 import sys
 import time
+import tomllib
 
 import cv2
 import numpy as np
@@ -98,25 +102,61 @@ def make_torchvision():
     return with_torchvision
 
 
+def make_dbloss(program, split):
+    def with_dbloss(count):
+        """Milliseconds a picture of reading and decoding, and of the rest."""
+        command = [program, "bench", "input", "--split", split, "--count", str(count), "--csv"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        rows = {r["stage"]: r for r in csv.DictReader(done.stdout.splitlines())}
+        ms = lambda stage: 1000 * float(rows[stage]["seconds_per_picture"])
+        return ms("read") + ms("decode"), ms("augment and resize")
+
+    return with_dbloss
+
+
+def over(way, paths):
+    def of(count):
+        times = np.array([way(path) for path in random.sample(paths, min(count, len(paths)))])
+        return tuple(times.mean(axis=0) * 1000)
+
+    way(paths[0])
+    return of
+
+
 def main():
-    table, folder = sys.argv[1:3]
-    limit = int(sys.argv[3]) if len(sys.argv) > 3 else 1000
-    with open(table, newline="") as file:
-        paths = [os.path.join(folder, row["image"]) for row in csv.DictReader(file)][:limit]
-    ways = {"opencv": with_opencv}
-    try:
-        ways["torchvision"] = make_torchvision()
-    except ImportError as error:
-        print(f"torchvision left out: {error}", file=sys.stderr)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("split")
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with open(os.path.join(arguments.split, "split.toml"), "rb") as file:
+        root = os.path.join(arguments.split, tomllib.load(file)["images"]["train"]["path"])
+    with open(os.path.join(arguments.split, "train.csv"), newline="") as file:
+        paths = [os.path.join(root, row["image"]) for row in csv.DictReader(file)]
     for path in paths:
         with open(path, "rb") as file:
             file.read()
-    print("library,decode_ms,augment_ms,pictures_per_second_per_core")
-    for name, way in ways.items():
-        way(paths[0])
-        times = np.array([way(path) for path in paths]).sum(axis=0)
-        decode, rest = times * 1000 / len(paths)
-        print(f"{name},{decode:.3f},{rest:.3f},{len(paths) / times.sum():.1f}")
+    ways = {
+        "dbloss": make_dbloss(arguments.program, arguments.split),
+        "opencv": over(with_opencv, paths),
+    }
+    try:
+        ways["torchvision"] = over(make_torchvision(), paths)
+    except ImportError as error:
+        print(f"torchvision left out: {error}", file=sys.stderr)
+    rounds = {name: [] for name in ways}
+    for _ in range(arguments.rounds):
+        for name, way in ways.items():
+            rounds[name].append(way(arguments.count))
+    print("library,decode_ms,augment_ms,pictures_per_second_per_core,ratio_to_opencv")
+    for name, times in rounds.items():
+        decode, rest = (statistics.median(stage) for stage in zip(*times))
+        rate = statistics.median(1000 / sum(time) for time in times)
+        ratio = statistics.median(
+            sum(opencv) / sum(time) for opencv, time in zip(rounds["opencv"], times)
+        )
+        print(f"{name},{decode:.3f},{rest:.3f},{rate:.1f},{ratio:.2f}")
 
 
 main()

@@ -41,6 +41,16 @@ pub trait Vector: Copy {
     unsafe fn store(self, to: *mut f32, count: usize);
 }
 
+/// Copies `from` to the beginning of `to`, whole vectors, and fills it up with zeros.
+#[inline(always)]
+pub fn copy_filled<V: Vector>(from: &[f32], to: &mut [f32]) {
+    for (index, to) in to.chunks_exact_mut(V::LANES).enumerate() {
+        let from = &from[(index * V::LANES).min(from.len())..];
+        // SAFETY: as many values as the slice has are read, and a whole vector is written.
+        unsafe { V::load(from.as_ptr(), from.len()).store(to.as_mut_ptr(), V::LANES) };
+    }
+}
+
 /// Asks for the cache lines of `values`, which are needed soon.
 #[inline(always)]
 pub fn prefetch(values: &[f32]) {

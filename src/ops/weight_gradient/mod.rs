@@ -1,10 +1,11 @@
 //! Gradient of a dense convolution's weights and bias.
 //!
-//! The sum runs over pixels. Where the gradient is small it stays in cache and the pixels are cut
-//! into chunks, whose number depends on the shape alone, each with a partial sum of its own;
-//! where it is large the gradient itself is divided. No two threads add to the same place and the
-//! order of summation never changes.
+//! The sum runs over pixels. They are cut into chunks, each with a partial sum of its own, and the
+//! gradient into parts, in a way that depends on the shape alone: no two threads add to the same
+//! place and the order of summation never changes. A task goes over its pixels in blocks that stay
+//! in cache, copied so that the register tiles read one line after the other.
 
+mod block;
 mod unpack;
 
 use std::cell::RefCell;
@@ -15,11 +16,11 @@ use rayon::prelude::*;
 use super::buffer::{AlignedVec, Arena, Buffer};
 use super::conv::{Algorithm, ConvShape, PADDED, padded_window};
 use super::disjoint::Disjoint;
-use super::isa::{Arithmetic, Isa, Op};
-use super::tile::{self, Outer, PANEL};
-use super::vector::{self, LINE, Vector};
-use super::window::{Position, Tap, Window};
+use super::isa::Isa;
+use super::tile::{Outer, PANEL};
+use super::window::Window;
 use super::winograd;
+use block::{AddRows, Ahead, Copy, Load, Part, apart};
 
 pub use unpack::{WeightGradientParts, unpack};
 
@@ -217,7 +218,7 @@ impl Task<'_> {
         let mut position = self.window.position(positions.start);
         for first in positions.clone().step_by(block) {
             let pixels = (positions.end - first).min(block);
-            copies.resize(part.taps.len() * part.tiles * (pixels * pitch + LINE));
+            copies.resize(part.taps.len() * part.tiles * apart(pixels, pitch));
             position = self.isa.run(Copy {
                 window: self.window,
                 input: self.input,
@@ -227,7 +228,7 @@ impl Task<'_> {
                 pixels,
                 copies,
             });
-            panels.resize(part.columns.len().div_ceil(PANEL) * (pixels * PANEL + LINE));
+            panels.resize(part.columns.len().div_ceil(PANEL) * apart(pixels, PANEL));
             self.isa.run(Load {
                 gradient: &self.output_gradient[first * self.columns..][..pixels * self.columns],
                 columns: self.columns,
@@ -247,7 +248,7 @@ impl Task<'_> {
                 end: (first + pixels + block).min(positions.end),
                 calls: part.columns.len().div_ceil(PANEL) * part.tiles * part.taps.len(),
             };
-            let panels = panels.chunks_exact(pixels * PANEL + LINE);
+            let panels = panels.chunks_exact(apart(pixels, PANEL));
             for (column, panel) in part.columns.clone().step_by(PANEL).zip(panels) {
                 let panel = &panel[..pixels * PANEL];
                 let wanted = (self.columns - column).min(PANEL);
@@ -264,7 +265,7 @@ impl Task<'_> {
                     .clone()
                     .flat_map(|tap| part.cut().map(move |c| (tap, c)));
                 for (values, (tap, channels)) in
-                    copies.chunks_exact(pixels * pitch + LINE).zip(tiles)
+                    copies.chunks_exact(apart(pixels, pitch)).zip(tiles)
                 {
                     let row = tap * self.window.run() + channels.start;
                     let rows = channels.len();
@@ -300,131 +301,6 @@ impl Task<'_> {
                 unsafe { self.gradient.range(at, rows * PANEL) }.fill(0.0);
             }
         }
-    }
-}
-
-/// Asks, bit by bit, for what the next block of pixels will need, so that it is there when this
-/// block is done.
-struct Ahead<'a> {
-    task: &'a Task<'a>,
-    part: &'a Part,
-    /// Of pixel `next`.
-    position: Position,
-    /// The piece to ask for: of what neighbours share it is the one that is seen first.
-    tap: Option<Tap>,
-    /// The next pixel to ask for.
-    next: usize,
-    /// The end of the next block.
-    end: usize,
-    /// How often `step` will still be called.
-    calls: usize,
-}
-
-impl Ahead<'_> {
-    fn step(&mut self) {
-        let Task {
-            window,
-            input,
-            zeros,
-            output_gradient,
-            columns,
-            ..
-        } = *self.task;
-        let pixels = (self.end - self.next).div_ceil(self.calls.max(1));
-        self.calls = self.calls.saturating_sub(1);
-        for pixel in self.next..self.next + pixels {
-            vector::prefetch(&output_gradient[pixel * columns..][self.part.columns.clone()]);
-            if let Some(tap) = self.tap {
-                let seen = window.piece(input, zeros, self.position, tap);
-                vector::prefetch(&seen[self.part.channels.clone()]);
-            }
-            self.position = window.next(self.position);
-        }
-        self.next += pixels;
-    }
-}
-
-/// A part of the gradient.
-struct Part {
-    taps: Range<usize>,
-    channels: Range<usize>,
-    columns: Range<usize>,
-    /// Into how many register tiles the channels are cut.
-    tiles: usize,
-}
-
-impl Part {
-    /// The channels of every tile: of equal size, so that no last one is nearly empty.
-    #[inline(always)]
-    fn cut(&self) -> impl Iterator<Item = Range<usize>> {
-        let (size, larger) = (
-            self.channels.len() / self.tiles,
-            self.channels.len() % self.tiles,
-        );
-        let mut end = self.channels.start;
-        (0..self.tiles).map(move |tile| {
-            let start = end;
-            end += size + usize::from(tile < larger);
-            start..end
-        })
-    }
-}
-
-/// Copies what a block of pixels sees to `[taps][tiles][pixels][pitch]`, so that a tile reads one
-/// cache line after the other: in a picture its values lie whole pixels apart, at distances at which
-/// they would drive each other out of the cache. Returns the position after the last.
-struct Copy<'a> {
-    window: &'a Window,
-    input: &'a [f32],
-    zeros: &'a [f32],
-    part: &'a Part,
-    position: Position,
-    pixels: usize,
-    copies: &'a mut [f32],
-}
-
-impl Op for Copy<'_> {
-    type Output = Position;
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) -> Position {
-        let Copy {
-            window,
-            part,
-            pixels,
-            copies,
-            ..
-        } = self;
-        let pitch = tile::pitch::<A::Vector>();
-        let taps = &part.taps;
-        assert_eq!(
-            copies.len(),
-            taps.len() * part.tiles * (pixels * pitch + LINE)
-        );
-        let mut after = self.position;
-        for tap in window.tap_places().filter(|tap| taps.contains(&tap.index)) {
-            let mut position = self.position;
-            let first = (tap.index - taps.start) * part.tiles;
-            for pixel in 0..pixels {
-                let seen = window.piece(self.input, self.zeros, position, tap);
-                for (tile, channels) in part.cut().enumerate() {
-                    let from = &seen[channels];
-                    let place = (first + tile) * (pixels * pitch + LINE) + pixel * pitch;
-                    let to = &mut copies[place..][..pitch];
-                    for lane in (0..pitch).step_by(A::Vector::LANES) {
-                        let from = &from[lane.min(from.len())..];
-                        // SAFETY: as many values as the slice has are read, and a whole vector of
-                        // the pitch is written.
-                        unsafe {
-                            let values = A::Vector::load(from.as_ptr(), from.len());
-                            values.store(to.as_mut_ptr().add(lane), A::Vector::LANES);
-                        }
-                    }
-                }
-                position = window.next(position);
-            }
-            after = position;
-        }
-        after
     }
 }
 
@@ -467,62 +343,6 @@ impl Cut {
             down: 1,
             across: 1,
         })
-    }
-}
-
-/// Copies the output gradient of a block of pixels to `[panels][pixels][PANEL]`, with zeros where
-/// there are no more columns. A pixel's values are read in one go: pieces that lie whole pixels
-/// apart would each be waited for.
-struct Load<'a> {
-    gradient: &'a [f32],
-    columns: usize,
-    part: &'a Part,
-    panels: &'a mut [f32],
-}
-
-impl Op for Load<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let columns = self.part.columns.clone();
-        let pixels = self.gradient.len() / self.columns.max(1);
-        for (pixel, row) in self.gradient.chunks_exact(self.columns).enumerate() {
-            for (panel, from) in row[columns.clone()].chunks(PANEL).enumerate() {
-                let to =
-                    &mut self.panels[panel * (pixels * PANEL + LINE) + pixel * PANEL..][..PANEL];
-                for lane in (0..PANEL).step_by(A::Vector::LANES) {
-                    let from = &from[lane.min(from.len())..];
-                    // SAFETY: as many values as the slice has are read, and a whole vector of the
-                    // panel's row is written.
-                    unsafe {
-                        let values = A::Vector::load(from.as_ptr(), from.len());
-                        values.store(to.as_mut_ptr().add(lane), A::Vector::LANES);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Adds the rows of a panel to `sums` (`PANEL` values).
-struct AddRows<'a> {
-    panel: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl Op for AddRows<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let mut sums = [0.0f32; PANEL];
-        for row in self.panel.as_chunks::<PANEL>().0 {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-        for (sum, add) in self.sums.iter_mut().zip(sums) {
-            *sum += add;
-        }
     }
 }
 
