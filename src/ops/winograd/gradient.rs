@@ -17,7 +17,9 @@ use super::transform::{FilterGradient, IN, Input, Map, OutputGradient, POINTS};
 
 /// Values of the points of input and output gradient of the tiles that are summed in one go; they
 /// are meant to stay in the L3 cache.
-const BLOCK_LEN: usize = 5 << 20;
+const BLOCK_LEN: usize = 3 << 19;
+/// Tiles that are summed in one go, at least: the sums are brought from the points once for all of them.
+const BLOCK_TILES: usize = 128;
 /// Tiles that one task brings to the points.
 const TASK_TILES: usize = 16;
 
@@ -48,7 +50,7 @@ pub fn weight_gradient(
     let mut bias = vec![0.0f32; wide];
     let tiles = tiling.count();
     let most = BLOCK_LEN / (POINTS * (depth.next_multiple_of(PANEL) + wide));
-    let blocks = tiles.div_ceil(most.max(TASK_TILES)).max(1);
+    let blocks = tiles.div_ceil(most.max(BLOCK_TILES)).max(1);
     for block in 0..blocks {
         let range = tiles * block / blocks..tiles * (block + 1) / blocks;
         let from = Layout::panels(range.len(), depth);

@@ -29,7 +29,7 @@ pub use tiles::Tiling;
 
 /// Values of the points of a task's tiles (before and after the product), which are meant to stay
 /// in the L2 cache.
-const TASK_LEN: usize = 192 * 1024;
+const TASK_LEN: usize = 96 * 1024;
 /// Tiles of a task, at least: the weights are worth loading.
 const TASK_TILES: usize = 28;
 /// Channels from which there are so many weights that tasks need more tiles.
