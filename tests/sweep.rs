@@ -160,7 +160,12 @@ fn every_sweep_file_resolves() {
             runs.len(),
         ));
     }
-    let expected = [("coco18", 4 * 3), ("shapes", 2 * 2 * 2), ("voc07", 11 * 3)];
+    let expected = [
+        ("coco18", 4 * 3),
+        ("shapes", 2 * 2 * 2),
+        ("voc07-losses", 16),
+        ("voc07", 11 * 3),
+    ];
     let expected = expected.map(|(name, runs)| (name.to_owned(), runs));
     assert_eq!(counted, expected);
 }
