@@ -1,5 +1,7 @@
 //! The loader: the same batches whatever the workers, resumed or not, cached or not.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -290,4 +292,42 @@ fn a_cache_folder_changes_no_batch() {
         .unwrap()
         .flat_map(|d| std::fs::read_dir(d.unwrap().path()).unwrap());
     assert_eq!(files.count(), 12);
+}
+
+#[test]
+fn batches_of_real_pictures_are_the_same_for_any_workers_and_after_any_resume() {
+    for set in ["voc07", "coco18"] {
+        let Some(folder) = common::real_data(set) else {
+            return;
+        };
+        let table = dbloss::data::table::read(&folder.join("lt-train.csv"), None).unwrap();
+        let table = Arc::new(table);
+        let root = ImageRoot::Folder { path: folder };
+        let order: Vec<u32> = (0..table.len() as u32).step_by(9).take(64).collect();
+        let temporary = tempfile::tempdir().unwrap();
+        let run = |workers: usize, cache_folder: Option<&Path>, start: usize| -> Vec<Batch> {
+            let options = LoaderOptions {
+                cache_bytes: 1 << 22,
+                cache_folder: cache_folder.map(Path::to_path_buf),
+                ..options(workers)
+            };
+            let loader = Loader::new(table.clone(), root.clone(), config(), options).unwrap();
+            let batches = loader.epoch(&order, Some((3, 1)), start);
+            batches.map(Result::unwrap).collect()
+        };
+        let whole = run(0, None, 0);
+        assert_eq!(whole.len(), 8);
+        for workers in [1, 2, 8] {
+            assert_eq!(whole, run(workers, None, 0), "{set}, {workers} workers");
+            for start in 1..8 {
+                // The first of them fills the folder in part; the others map what is there.
+                let resumed = run(workers, Some(temporary.path()), 8 - start);
+                assert_eq!(
+                    whole[8 - start..],
+                    resumed,
+                    "{set}, {workers}, from {start}"
+                );
+            }
+        }
+    }
 }

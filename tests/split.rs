@@ -3,8 +3,9 @@
 mod common;
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use common::real_data as data;
 use common::small::dbloss;
 
 /// Runs and gives exit code, stdout and stderr.
@@ -16,17 +17,6 @@ fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
         text(&output.stdout),
         text(&output.stderr),
     )
-}
-
-/// A file of the data folder, or `None`, said loudly.
-fn data(name: &str) -> Option<PathBuf> {
-    let root = std::env::var("DBLOSS_DATA").unwrap_or_else(|_| "../shared/data".into());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(root).join(name);
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is not there (set DBLOSS_DATA)", path.display());
-        return None;
-    }
-    Some(path)
 }
 
 /// A VOC devkit of labels alone, out of a table.

@@ -4,8 +4,9 @@
 //! the one wanted next: the cache keeps what comes first until it is full, and nothing leaves.
 //! What is kept equals what is decoded, so results do not depend on it.
 //!
-//! A folder can keep them beyond the process ([`DiskCache`]): the pixels as they are, which are
-//! read several times quicker than a JPEG is decoded, and take about ten times its room.
+//! A folder can keep them beyond the process ([`DiskCache`]): the pixels as they are, which take
+//! about ten times a JPEG's room, mapped into memory. Those that were looked at stay mapped and
+//! cost nothing but a place: their pages are the system's page cache, one copy for all processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::data::image::Rgb8;
 use crate::io;
+use crate::ops::MappedFile;
 
 /// Decoded and pre-resized pictures in memory, up to a limit that both share.
 #[derive(Debug)]
@@ -22,7 +24,12 @@ pub struct Cache {
     resized: Vec<OnceLock<Arc<Rgb8>>>,
     /// Bytes that may still be used.
     left: AtomicU64,
+    /// Mapped pictures that may still be kept.
+    mappings_left: AtomicU64,
 }
+
+/// Most mapped pictures that are kept: systems allow a process some 65,000 mappings in all.
+const MOST_MAPPINGS: u64 = 1 << 14;
 
 /// Which form of a picture is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +41,19 @@ pub enum Form {
 }
 
 impl Cache {
-    /// An empty cache for pictures 0..`images` of at most `bytes` bytes of pixels.
-    pub fn new(images: usize, bytes: u64) -> Self {
+    /// An empty cache for pictures 0..`images` of at most `bytes` bytes of pixels, and of mapped
+    /// pictures beside them if `mapped` says that there will be such.
+    pub fn new(images: usize, bytes: u64, mapped: bool) -> Self {
         let slots = || {
-            // Without memory to use there is no need of slots either.
-            let count = if bytes == 0 { 0 } else { images };
+            // Without anything to keep there is no need of slots either.
+            let count = if bytes == 0 && !mapped { 0 } else { images };
             (0..count).map(|_| OnceLock::new()).collect()
         };
         Cache {
             decoded: slots(),
             resized: slots(),
             left: AtomicU64::new(bytes),
+            mappings_left: AtomicU64::new(MOST_MAPPINGS),
         }
     }
 
@@ -59,13 +68,17 @@ impl Cache {
         let Some(slot) = self.slots(form).get(index as usize) else {
             return picture;
         };
-        let size = picture.pixels().len() as u64;
-        let room = (self.left).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        let (left, size) = if picture.is_mapped() {
+            (&self.mappings_left, 1)
+        } else {
+            (&self.left, picture.pixels().len() as u64)
+        };
+        let room = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
             left.checked_sub(size)
         });
         if room.is_ok() && slot.set(picture.clone()).is_err() {
             // Another worker was quicker.
-            self.left.fetch_add(size, Ordering::Relaxed);
+            left.fetch_add(size, Ordering::Relaxed);
         }
         picture
     }
@@ -81,9 +94,9 @@ impl Cache {
 /// Decoded pictures in a folder, one file each. A picture file that changes (its path, length or
 /// time of change) gets another cache file; several processes may share the folder.
 ///
-/// Files are read, not mapped into memory. Both go through the system's page cache; but under a
-/// mapping a file that someone shortens ends the program, where a reader finds the picture broken
-/// and decodes it again.
+/// Files are mapped into memory. They are written whole before they get their name and never
+/// changed afterwards; whoever shortens one by hand while a run uses it ends that run, while
+/// deleting the folder does no harm ([`MappedFile`]).
 #[derive(Debug, Clone)]
 pub struct DiskCache {
     folder: PathBuf,
@@ -123,15 +136,15 @@ impl DiskCache {
 
     /// The picture of a cache file; `None` if there is none, or not a whole one.
     pub fn get(&self, path: &Path) -> Option<Rgb8> {
-        let mut bytes = fs_err::read(path).ok()?;
-        let (_, trailer) = bytes.split_last_chunk::<16>()?;
+        let file = MappedFile::new(fs_err::File::open(path).ok()?.file()).ok()?;
+        let (pixels, trailer) = file.bytes().split_last_chunk::<16>()?;
         let number = |at: usize| Some(u32::from_le_bytes(*trailer.get(at..)?.first_chunk()?));
         let (width, height) = (number(0)?, number(4)?);
         if trailer.get(8..)? != MAGIC {
             return None;
         }
-        bytes.truncate(bytes.len() - 16);
-        Rgb8::new(width, height, bytes)
+        let length = pixels.len();
+        Rgb8::mapped(width, height, file).filter(|picture| picture.pixels().len() == length)
     }
 
     /// Writes a cache file. What fails is only logged: the cache is a help, not a result.
@@ -170,6 +183,12 @@ mod tests {
             fs_err::write(&path, &whole[..cut]).unwrap();
             assert!(cache.get(&path).is_none(), "{cut} bytes");
         }
+        // A size that no memory holds.
+        let mut huge = whole.clone();
+        let at = huge.len() - 16;
+        huge[at..at + 8].fill(0xFF);
+        fs_err::write(&path, huge).unwrap();
+        assert!(cache.get(&path).is_none());
         fs_err::write(&source, b"another picture").unwrap();
         assert_ne!(cache.path(&source, "decoded"), Some(path));
         assert!(cache.path(Path::new("missing.jpg"), "decoded").is_none());
@@ -178,7 +197,7 @@ mod tests {
     #[test]
     fn memory_stays_below_the_limit() {
         // Room for two pictures of 12 bytes.
-        let cache = Cache::new(4, 30);
+        let cache = Cache::new(4, 30, false);
         for index in 0..4 {
             cache.put(index, Form::Decoded, Rgb8::filled(2, 2, [index as u8; 3]));
             cache.put(index, Form::Decoded, Rgb8::filled(2, 2, [9; 3]));
@@ -190,8 +209,32 @@ mod tests {
     }
 
     #[test]
+    fn mapped_pictures_take_no_memory_and_outlive_their_files() {
+        let temporary = tempfile::tempdir().unwrap();
+        let source = temporary.path().join("a.jpg");
+        fs_err::write(&source, b"any").unwrap();
+        let folder = DiskCache::new(temporary.path().join("cache"));
+        let path = folder.path(&source, "decoded").unwrap();
+        let picture = Rgb8::filled(9, 7, [10, 20, 30]);
+        folder.put(&path, &picture);
+        let cache = Cache::new(2, 0, true);
+        let mapped = folder.get(&path).unwrap();
+        assert!(mapped.is_mapped());
+        cache.put(0, Form::Decoded, mapped);
+        cache.put(1, Form::Decoded, picture.clone());
+        fs_err::remove_dir_all(temporary.path().join("cache")).unwrap();
+        let kept = cache.get(0, Form::Decoded).unwrap();
+        assert_eq!(*kept, picture);
+        assert!(cache.get(1, Form::Decoded).is_none(), "there was no memory");
+        let mut changed = (*kept).clone();
+        changed.pixels_mut()[0] = 99;
+        assert_eq!(changed.pixels()[..3], [99, 20, 30]);
+        assert_eq!(*kept, picture, "what is kept does not change");
+    }
+
+    #[test]
     fn without_memory_nothing_is_kept() {
-        let cache = Cache::new(4, 0);
+        let cache = Cache::new(4, 0, false);
         let picture = cache.put(3, Form::Resized, Rgb8::filled(1, 1, [7; 3]));
         assert_eq!(picture.pixels(), [7; 3]);
         assert!(cache.get(3, Form::Resized).is_none());

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
@@ -13,6 +14,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::data::shapes;
 use crate::error::{Error, Result};
+use crate::ops::MappedFile;
 
 /// Widest and highest picture that is decoded, in pixels.
 pub const MAX_SIDE: u32 = 1 << 15;
@@ -23,23 +25,63 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 pub const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// A picture of 8 bits a channel, R, G, B interleaved, rows from the top.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone)]
 pub struct Rgb8 {
     width: u32,
     height: u32,
-    pixels: Vec<u8>,
+    pixels: Pixels,
 }
+
+/// `height * width * 3` bytes, or more of a file that begins with them.
+#[derive(Debug, Clone)]
+enum Pixels {
+    Own(Vec<u8>),
+    /// Copied when they are to be written.
+    File(Arc<MappedFile>),
+}
+
+/// Bytes of the pixels, unless there are too many of them to be counted.
+fn bytes_of(width: u32, height: u32) -> Option<usize> {
+    (width as usize)
+        .checked_mul(height as usize)?
+        .checked_mul(3)
+}
+
+impl PartialEq for Rgb8 {
+    fn eq(&self, other: &Self) -> bool {
+        (self.width, self.height, self.pixels()) == (other.width, other.height, other.pixels())
+    }
+}
+
+impl Eq for Rgb8 {}
 
 impl Rgb8 {
     /// A picture from its pixels: `pixels` holds `width * height * 3` bytes, or the result is
     /// `None`. A side may not be 0.
     pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
-        let whole = width as usize * height as usize * 3;
+        let whole = bytes_of(width, height)?;
         (whole > 0 && whole == pixels.len()).then_some(Rgb8 {
             width,
             height,
-            pixels,
+            pixels: Pixels::Own(pixels),
         })
+    }
+
+    /// A picture whose pixels are the first `width * height * 3` bytes of a file. `None` if a side
+    /// is 0 or the file is shorter.
+    pub fn mapped(width: u32, height: u32, file: MappedFile) -> Option<Self> {
+        let whole = bytes_of(width, height)?;
+        (whole > 0 && whole <= file.bytes().len()).then(|| Rgb8 {
+            width,
+            height,
+            pixels: Pixels::File(Arc::new(file)),
+        })
+    }
+
+    /// Whether the pixels lie in a file that is mapped into memory: the system can take their
+    /// memory back.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.pixels, Pixels::File(_))
     }
 
     /// A picture of one colour. A side of 0 is taken as 1.
@@ -48,7 +90,7 @@ impl Rgb8 {
         Rgb8 {
             width,
             height,
-            pixels: colour.repeat(width as usize * height as usize),
+            pixels: Pixels::Own(colour.repeat(width as usize * height as usize)),
         }
     }
 
@@ -64,18 +106,27 @@ impl Rgb8 {
 
     /// The pixels, `height * width * 3` bytes.
     pub fn pixels(&self) -> &[u8] {
-        &self.pixels
+        match &self.pixels {
+            Pixels::Own(pixels) => pixels,
+            Pixels::File(file) => &file.bytes()[..self.width as usize * self.height as usize * 3],
+        }
     }
 
     /// The pixels, to write.
     pub fn pixels_mut(&mut self) -> &mut [u8] {
-        &mut self.pixels
+        if self.is_mapped() {
+            self.pixels = Pixels::Own(self.pixels().to_vec());
+        }
+        match &mut self.pixels {
+            Pixels::Own(pixels) => pixels,
+            Pixels::File(_) => &mut [],
+        }
     }
 
     /// The pixels of row `y`, `width * 3` bytes.
     pub fn row(&self, y: u32) -> &[u8] {
         let stride = self.width as usize * 3;
-        &self.pixels[y as usize * stride..][..stride]
+        &self.pixels()[y as usize * stride..][..stride]
     }
 
     /// The part of `width` x `height` pixels from (`left`, `top`) on, cut to what lies within.
@@ -87,17 +138,19 @@ impl Rgb8 {
         Rgb8 {
             width,
             height,
-            pixels: (top..top + height)
-                .flat_map(|y| &self.row(y)[columns.clone()])
-                .copied()
-                .collect(),
+            pixels: Pixels::Own(
+                (top..top + height)
+                    .flat_map(|y| &self.row(y)[columns.clone()])
+                    .copied()
+                    .collect(),
+            ),
         }
     }
 
     /// Mirrors left and right.
     pub fn mirror(&mut self) {
         let stride = self.width as usize * 3;
-        for line in self.pixels.chunks_exact_mut(stride) {
+        for line in self.pixels_mut().chunks_exact_mut(stride) {
             let (pixels, _) = line.as_chunks_mut::<3>();
             pixels.reverse();
         }
@@ -108,7 +161,7 @@ impl Rgb8 {
         let mut bytes = Vec::new();
         image::write_buffer_with_format(
             &mut Cursor::new(&mut bytes),
-            &self.pixels,
+            self.pixels(),
             self.width,
             self.height,
             image::ColorType::Rgb8,

@@ -1,7 +1,7 @@
 //! Numeric kernels of the CPU engine: convolution, pooling, batch norm and their gradients.
 //!
-//! Everything works on plain `f32` slices in channels-last order `[batch, height, width,
-//! channels]` and knows nothing of candle. The only `unsafe` code of the project is here.
+//! Kernels work on plain `f32` slices in channels-last order `[batch, height, width,
+//! channels]` and know nothing of candle. The only `unsafe` code of the project is here.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -18,6 +18,7 @@
 //! | `depthwise` | depthwise 3x3 convolution and its gradients |
 //! | `pool` | max pooling, global average pooling and their gradients |
 //! | `batch_norm` | batch statistics, normalisation and their gradients |
+//! | `mapped` | a file's bytes in memory without a copy |
 //! | `peak` | the machine's limit, to hold kernels against |
 //! | `elementwise` | activations and other passes over memory |
 //!
@@ -32,6 +33,7 @@ pub mod depthwise;
 mod disjoint;
 pub mod elementwise;
 pub mod isa;
+mod mapped;
 pub mod peak;
 pub mod pool;
 mod tile;
@@ -45,3 +47,4 @@ pub use conv::{Algorithm, BackwardWeights, ConvShape, ForwardWeights};
 pub use correlate::{Addend, Epilogue};
 pub use elementwise::Activation;
 pub use isa::Isa;
+pub use mapped::MappedFile;

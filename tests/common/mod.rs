@@ -24,3 +24,17 @@ pub fn golden_file(name: &str) -> Option<PathBuf> {
         None
     }
 }
+
+/// A file or folder of real pictures and labels, or `None` (and a word about it) where it is not.
+pub fn real_data(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var("DBLOSS_DATA").unwrap_or_else(|_| "../shared/data".into());
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join(name);
+    if path.exists() {
+        Some(path)
+    } else {
+        eprintln!("skipped: no {} (set DBLOSS_DATA)", path.display());
+        None
+    }
+}

@@ -1,0 +1,191 @@
+//! Batches of augmented pictures, made ahead by worker threads.
+//!
+//! A batch is a pure function of the order, its position in it, and the seed: batches come in
+//! order and byte for byte the same whatever the number of workers, also when an epoch is taken
+//! up in its middle.
+//!
+//! With [`OnBadImage::Skip`], a picture that cannot be decoded is warned of once. In training,
+//! the next picture of the epoch's order that can be decoded takes its place (after the last
+//! comes the first), so that batches keep their size and epochs their length. In testing its row
+//! is left out of the batch; a batch that has no row left is left out whole.
+
+mod batch;
+mod epoch;
+mod pictures;
+mod work;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use batch::Pool;
+use pictures::Pictures;
+use work::Work;
+
+pub use batch::Batch;
+pub use epoch::Epoch;
+
+use crate::data::augment::{InputConfig, View};
+use crate::data::image::{ImageRoot, OnBadImage};
+use crate::data::labels::LabelTable;
+use crate::error::{Error, Result};
+
+/// How batches are made; none of it but the batch size changes what is in them.
+#[derive(Debug, Clone)]
+pub struct LoaderOptions {
+    /// Images a batch, at least 1.
+    pub batch_size: usize,
+    /// Leave out the last batch of a training epoch if it is not full. Testing never does.
+    pub drop_last: bool,
+    /// Worker threads; 0 makes each batch when it is asked for, on the caller's thread.
+    pub workers: usize,
+    /// Batches that may be made ahead or being made, at least one a worker. Bounds the memory.
+    pub prefetch: usize,
+    /// What to do with a picture that cannot be decoded.
+    pub on_bad_image: OnBadImage,
+    /// Most bytes of decoded pictures that are kept in memory; 0 keeps none.
+    pub cache_bytes: u64,
+    /// Folder that keeps decoded pictures from one run to the next; see
+    /// [`DiskCache`](crate::data::cache::DiskCache). Worth its
+    /// room where the pictures do not fit into memory, or are large.
+    pub cache_folder: Option<PathBuf>,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        LoaderOptions {
+            batch_size: 32,
+            drop_last: true,
+            workers: 2,
+            prefetch: 4,
+            on_bad_image: OnBadImage::Error,
+            cache_bytes: 1 << 30,
+            cache_folder: None,
+        }
+    }
+}
+/// A panic elsewhere does not make what a lock guards here inconsistent.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes batches of the pictures of a label table.
+#[derive(Debug)]
+pub struct Loader {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pictures: Pictures,
+    config: InputConfig,
+    options: LoaderOptions,
+    pool: Arc<Pool>,
+}
+
+impl Loader {
+    /// A loader of the pictures of `table`, which lie at `root`.
+    ///
+    /// # Errors
+    /// `config` holds a value out of its range, or the folder of the pictures is missing.
+    pub fn new(
+        table: Arc<LabelTable>,
+        root: ImageRoot,
+        config: InputConfig,
+        options: LoaderOptions,
+    ) -> Result<Self> {
+        config.check()?;
+        if let ImageRoot::Folder { path } = &root
+            && !path.is_dir()
+        {
+            return Err(Error::file(path, "is not a folder, expected the pictures")
+                .hint("was the folder of the pictures moved after the split was made?"));
+        }
+        let options = LoaderOptions {
+            batch_size: options.batch_size.max(1),
+            prefetch: options.prefetch.max(options.workers).max(1),
+            ..options
+        };
+        let shared = Shared {
+            pictures: Pictures::new(table, root, &config, &options),
+            config,
+            options,
+            pool: Arc::default(),
+        };
+        Ok(Loader {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The label table whose pictures this loads.
+    pub fn table(&self) -> &LabelTable {
+        &self.shared.pictures.table
+    }
+
+    /// Batches that workers may make ahead.
+    pub fn prefetch(&self) -> usize {
+        self.shared.options.prefetch
+    }
+
+    /// How pictures become the network's input.
+    pub fn config(&self) -> &InputConfig {
+        &self.shared.config
+    }
+
+    /// Number of batches of an epoch over `images` images.
+    pub fn num_batches(&self, images: usize, train: bool) -> usize {
+        let options = &self.shared.options;
+        if train && options.drop_last {
+            images / options.batch_size
+        } else {
+            images.div_ceil(options.batch_size)
+        }
+    }
+
+    /// The images that could not be decoded so far, ascending.
+    pub fn bad_images(&self) -> Vec<u32> {
+        self.shared.pictures.bad()
+    }
+
+    /// The batches of one epoch from batch `start_batch` on, in order. `order` holds image
+    /// indices. `train` is the seed and the epoch: pictures are augmented with the stream
+    /// `augment` of (seed, epoch, position in `order`). With `None` they are only resized and
+    /// normalised.
+    ///
+    /// After an error no more batches follow. Dropping the iterator stops the workers.
+    ///
+    /// # Errors
+    /// A batch is an error if one of its pictures cannot be decoded and
+    /// [`LoaderOptions::on_bad_image`] is `Error`, or if `Skip` finds no picture at all.
+    pub fn epoch(&self, order: &[u32], train: Option<(u64, u64)>, start_batch: usize) -> Epoch {
+        self.start(order, train, None, start_batch)
+    }
+
+    /// The views of test-time augmentation ([`InputConfig::test_time`]), at least one.
+    pub fn views(&self) -> Vec<View> {
+        self.shared.config.test_time.views()
+    }
+
+    /// The batches of `order` as `view` shows the pictures, without augmentation otherwise. All
+    /// views give the same rows, so that scores can be averaged row by row.
+    pub fn view(&self, order: &[u32], view: View) -> Epoch {
+        let plain = view.crop.is_none() && !view.flip;
+        self.start(order, None, (!plain).then_some(view), 0)
+    }
+
+    fn start(
+        &self,
+        order: &[u32],
+        train: Option<(u64, u64)>,
+        view: Option<View>,
+        start_batch: usize,
+    ) -> Epoch {
+        let work = Arc::new(Work {
+            shared: self.shared.clone(),
+            order: order.to_vec(),
+            train,
+            view,
+            num_batches: self.num_batches(order.len(), train.is_some()),
+        });
+        Epoch::new(work, start_batch, self.shared.options.workers)
+    }
+}
