@@ -164,15 +164,15 @@ impl Window {
     ) -> &'a [f32] {
         let y = (p.y * self.step + tap.row) as isize + self.top;
         let x = (p.x * self.step + tap.column) as isize + self.left;
-        let (run, channels) = if tap.inside {
-            (self.kernel_width * self.channels, self.channels)
+        let run = if tap.inside {
+            self.kernel_width * self.channels
         } else if y < 0 || y >= self.height as isize || x < 0 || x >= self.width as isize {
             return &zeros[..self.channels];
         } else {
-            (self.channels, self.channels)
+            self.channels
         };
         let pixel = (p.n * self.height + y as usize) * self.width + x as usize;
-        &source[pixel * channels..][..run]
+        &source[pixel * self.channels..][..run]
     }
 }
 
