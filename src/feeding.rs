@@ -13,7 +13,6 @@ use crate::model::backbone::profile::training_step;
 use crate::model::backbone::{Backbone, BackboneConfig};
 use crate::predict::tensors;
 use crate::progress::Progress;
-use crate::rng::Stream;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -51,25 +50,38 @@ pub struct Feeding {
 }
 
 impl Feeding {
-    /// The medians over the rounds: pictures a second on the fixed batch and on the loader's, and
-    /// the second over the first in the same round, 1 where the pipeline costs nothing.
-    pub fn medians(&self) -> [f64; 3] {
-        let ratios = self
-            .fed
-            .iter()
-            .zip(&self.fixed)
-            .map(|(fed, fixed)| fed / fixed);
-        [self.fixed.clone(), self.fed.clone(), ratios.collect()].map(|mut values| {
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-        })
+    /// The medians over the rounds: pictures a second on the fixed batch and on the loader's.
+    pub fn medians(&self) -> [f64; 2] {
+        [&self.fixed, &self.fed].map(|values| quartiles(values.clone())[1])
     }
+
+    /// What is left of the speed with the loader at work, 1 where the pipeline costs nothing:
+    /// the first, second and third quartile over the rounds.
+    pub fn ratios(&self) -> [f64; 3] {
+        let pairs = self.fed.iter().zip(&self.fixed);
+        quartiles(pairs.map(|(fed, fixed)| fed / fixed).collect())
+    }
+}
+
+/// The first, second and third quartile, interpolated between neighbours; NaN without values.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    let value = |place: usize| values.get(place).or(values.last()).copied();
+    [0.25, 0.5, 0.75].map(|part| {
+        let place = part * values.len().saturating_sub(1) as f64;
+        match (value(place as usize), value(place as usize + 1)) {
+            (Some(low), Some(high)) => low + (high - low) * place.fract(),
+            _ => f64::NAN,
+        }
+    })
 }
 
 /// Trains a freshly made backbone (forward and backward pass) on what `loader` gives.
 ///
-/// Every round takes the loader's batches and then the fixed one, while no loader is at work. Not
-/// timed are as many of the loader's batches as it may have made ahead, and one more.
+/// Every round takes the loader's batches and the fixed one, in turns first: on a machine that
+/// others use too, both kinds meet the same disturbances. Each begins with steps that are not
+/// timed, as many as batches can wait in the loader's queue and one more: until then the loader's
+/// steps may live on what was made before, and the fixed ones run beside a loader that fills up.
 ///
 /// # Errors
 /// If the loader has fewer pictures than a batch, cannot read one, or the backbone's settings are
@@ -85,20 +97,19 @@ pub fn feeding(
     let mut parameters = Parameters::new();
     let backbone = Backbone::new(config, &mut parameters, device, 0)?;
     let steps = amount.steps.max(1);
-    let images = (steps * amount.batch) as f64;
     let tensor = |batch: Result<Batch>| -> Result<Tensor> {
         interrupt::check("nothing was measured")?;
-        Ok(tensors(&batch?, table.num_classes(), device)?.0)
+        Ok(tensors(&mut batch?, table.num_classes(), device)?.0)
     };
-    let mut indices: Vec<u32> = (0..table.len() as u32).collect();
+    let indices: Vec<u32> = (0..table.len() as u32).collect();
     // Whole batches: a training epoch leaves out what does not fill one.
-    let order = |indices: &[u32], batches: usize| -> Vec<u32> {
+    let order = |batches: usize| -> Vec<u32> {
         let order = indices.iter().cycle().copied();
         order.take(batches * amount.batch).collect()
     };
 
     // One epoch over all pictures fills the cache.
-    let all = order(&indices, table.len().div_ceil(amount.batch));
+    let all = order(table.len().div_ceil(amount.batch));
     let mut progress = Progress::new("filling the cache", all.len() as u64);
     let mut fixed = None;
     for batch in loader.epoch(&all, Some((0, 0)), 0) {
@@ -111,31 +122,65 @@ pub fn feeding(
         return Ok(Feeding::default());
     };
 
-    let ahead = loader.prefetch() + 1;
-    let mut feeding = Feeding::default();
-    for round in 1..=amount.rounds.max(1) as u64 {
-        Stream::new(0, "bench", round, 0).shuffle(&mut indices);
-        let mut batches = loader.epoch(&order(&indices, ahead + steps), Some((round, 0)), 0);
-        for batch in batches.by_ref().take(ahead) {
-            training_step(&backbone, &tensor(batch)?)?;
-        }
-        device.synchronize()?;
-        let start = Instant::now();
-        for batch in batches {
-            training_step(&backbone, &tensor(batch)?)?;
-        }
-        device.synchronize()?;
-        feeding.fed.push(images / start.elapsed().as_secs_f64());
-
-        training_step(&backbone, &fixed)?;
-        device.synchronize()?;
-        let start = Instant::now();
-        for _ in 0..steps {
+    let rounds = amount.rounds.max(1);
+    let untimed = loader.prefetch() + 1;
+    let needed = order(rounds * (untimed + steps) + untimed);
+    let mut batches = loader.epoch(&needed, Some((0, 1)), 0);
+    let mut block = |fed: bool| -> Result<f64> {
+        let mut start = Instant::now();
+        for step in 1..=untimed + steps {
+            let images = match fed.then(|| batches.next()).flatten() {
+                Some(batch) => tensor(batch)?,
+                None => fixed.clone(),
+            };
             interrupt::check("nothing was measured")?;
-            training_step(&backbone, &fixed)?;
+            training_step(&backbone, &images)?;
+            device.synchronize()?;
+            if step == untimed {
+                start = Instant::now();
+            }
         }
-        device.synchronize()?;
-        feeding.fixed.push(images / start.elapsed().as_secs_f64());
+        Ok((steps * amount.batch) as f64 / start.elapsed().as_secs_f64())
+    };
+    block(false)?;
+    let mut progress = Progress::new("training", 2 * rounds as u64);
+    let mut feeding = Feeding::default();
+    for round in 0..rounds {
+        for fed in [round % 2 == 0, round % 2 != 0] {
+            let speed = block(fed)?;
+            let speeds = if fed {
+                &mut feeding.fed
+            } else {
+                &mut feeding.fixed
+            };
+            speeds.push(speed);
+            progress.advance(1);
+        }
     }
     Ok(feeding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_taken_within_rounds() {
+        // Speeds differ tenfold from round to round; in every round the loader costs a tenth.
+        let feeding = Feeding {
+            fixed: vec![100.0, 10.0, 1.0],
+            fed: vec![90.0, 9.0, 0.9],
+        };
+        assert_eq!(feeding.medians(), [10.0, 9.0]);
+        for ratio in feeding.ratios() {
+            assert!((ratio - 0.9).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn quartiles_lie_between_neighbours() {
+        assert_eq!(quartiles(vec![4.0, 2.0, 1.0, 3.0]), [1.75, 2.5, 3.25]);
+        assert_eq!(quartiles(vec![7.0]), [7.0; 3]);
+        assert!(quartiles(vec![]).iter().all(|value| value.is_nan()));
+    }
 }

@@ -12,6 +12,7 @@ pub mod device;
 pub mod error;
 pub mod interrupt;
 pub mod io;
+pub mod memory;
 pub mod progress;
 pub mod rng;
 

@@ -171,10 +171,18 @@ impl Predictions {
 }
 
 /// A batch as tensors on `device`: images [N, H, W, 3], targets [N, C].
-pub fn tensors(batch: &Batch, num_classes: usize, device: &Device) -> Result<(Tensor, Tensor)> {
+///
+/// The pictures are taken out of the batch where the tensor can hold them as they are; elsewhere
+/// they are copied, and the batch's buffers serve another one.
+pub fn tensors(batch: &mut Batch, num_classes: usize, device: &Device) -> Result<(Tensor, Tensor)> {
     let n = batch.num_images;
     let side = (batch.images.len() / (3 * n)).isqrt();
-    let images = Tensor::from_slice(&batch.images, (n, side, side, 3), device)?;
+    let shape = (n, side, side, 3);
+    let images = if device.is_cpu() {
+        Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?
+    } else {
+        Tensor::from_slice(&batch.images, shape, device)?
+    };
     let targets = Tensor::from_slice(&batch.targets, (n, num_classes), device)?;
     Ok((images, targets))
 }
@@ -198,8 +206,8 @@ pub fn predict(
         let mut at = 0;
         for batch in loader.view(&order, *view) {
             interrupt::check("the predictions are not written")?;
-            let batch = batch?;
-            let (images, _) = tensors(&batch, table.num_classes(), model.device())?;
+            let mut batch = batch?;
+            let (images, _) = tensors(&mut batch, table.num_classes(), model.device())?;
             let logits = model.logits(&images)?.flatten_all()?.to_vec1::<f32>()?;
             if number == 0 {
                 predicted.extend(batch.indices.iter().map(|&i| i as usize));

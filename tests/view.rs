@@ -1,4 +1,4 @@
-//! `dbloss view` and `dbloss bench input` from the command line.
+//! `dbloss view` and `dbloss bench` from the command line.
 
 use std::path::Path;
 
@@ -90,6 +90,58 @@ fn bench_input_names_the_slowest_stage() {
     (too_small.assert().code(2)).stderr(contains("input.size"));
 }
 
+/// The most memory in bytes of each of ten epochs of the loader over `count` pictures.
+fn memory_of_epochs(folder: &Path, count: &str, cache_memory: &str) -> Vec<u64> {
+    let mut command = dbloss();
+    command.current_dir(folder);
+    command.args(["bench", "input", "--split", "split", "--size", "64"]);
+    command.args(["--epochs", "10", "--count", count, "--csv"]);
+    command.args(["--cache-memory", cache_memory]);
+    let output = command.assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    let rows = rows.records().map(Result::unwrap);
+    let epochs = rows.filter(|row| row[0].starts_with("loader epoch"));
+    epochs.map(|row| row[3].parse().unwrap()).collect()
+}
+
+#[test]
+fn memory_stays_flat_over_epochs_and_within_the_caches_limit() {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: only Linux tells how much memory a process holds");
+        return;
+    }
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    (dbloss().current_dir(folder.path()))
+        .args(["split", "--shapes", "--pool-size", "4000", "--max", "400"])
+        .args(["--test-size", "30", "--out", "split"])
+        .assert()
+        .success();
+    let largest = |epochs: &[u64]| *epochs.iter().max().unwrap();
+    let few = memory_of_epochs(folder.path(), "100", "0");
+    let many = memory_of_epochs(folder.path(), "400", "0");
+    // A batch has 1.5 MiB, and 400 pictures of the embedded set have 7 MiB.
+    for epochs in [&few, &many] {
+        assert_eq!(epochs.len(), 10);
+        assert!(
+            largest(&epochs[5..]) < largest(&epochs[..5]) + 3 * MIB,
+            "{epochs:?}"
+        );
+    }
+    assert!(largest(&many) < largest(&few) + 3 * MIB, "{few:?} {many:?}");
+    let limited = memory_of_epochs(folder.path(), "400", "1");
+    assert!(
+        largest(&limited) < largest(&many) + 4 * MIB,
+        "{many:?} {limited:?}"
+    );
+    let kept = memory_of_epochs(folder.path(), "400", "100");
+    assert!(
+        largest(&kept) > largest(&many) + 4 * MIB,
+        "the cache is not seen: {kept:?}"
+    );
+}
+
 #[test]
 fn steps_on_the_loaders_pictures_are_held_against_a_fixed_batch() {
     let folder = tempfile::tempdir().unwrap();
@@ -106,12 +158,14 @@ fn steps_on_the_loaders_pictures_are_held_against_a_fixed_batch() {
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     let line = text.lines().last().unwrap();
     let numbers: Vec<f64> = line
-        .split([' ', ':'])
+        .split([' ', ':', ')'])
         .filter_map(|word| word.parse().ok())
         .collect();
-    let [fed, fixed, ratio] = numbers[..] else {
+    // The speeds, their ratio, the number of rounds, and the ratio's quartiles.
+    let [fed, fixed, ratio, 1.0, low, high] = numbers[..] else {
         panic!("{line}")
     };
+    assert!(low == ratio && ratio == high, "{line}");
     // Three and one digits are printed.
     assert!((fed / fixed - ratio).abs() < 0.01 + 0.1 / fixed, "{line}");
     (bench("100000").assert().code(2)).stderr(contains("a batch needs 100000"));

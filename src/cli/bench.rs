@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dbloss::data::loader::{Loader, LoaderOptions};
-use dbloss::data::throughput;
+use dbloss::data::throughput::{self, LoaderEpoch, Stage};
 use dbloss::feeding::{Amount, feeding};
 use dbloss::job::Machine;
 use dbloss::model::backbone::profile::profile;
@@ -23,7 +23,9 @@ Examples:
   Which stage of the input pipeline is the slowest?
     dbloss bench input --split splits/voc-mlt
   With an experiment's input size and augmentation, and four loader threads:
-    dbloss bench input --split splits/shapes --config experiments/shapes.toml --workers 4";
+    dbloss bench input --split splits/shapes --config experiments/shapes.toml --workers 4
+  Does memory stay flat?
+    dbloss bench input --split splits/voc-mlt --epochs 10";
 
 /// Measure training steps and the input pipeline.
 #[derive(Debug, clap::Args)]
@@ -82,7 +84,7 @@ struct StepArgs {
     /// With --split: timed steps of each kind in a round
     #[arg(
         long,
-        default_value_t = 8,
+        default_value_t = 16,
         value_name = "N",
         requires = "split",
         value_parser = clap::value_parser!(u32).range(1..=10_000)
@@ -105,6 +107,14 @@ struct InputArgs {
     /// Pictures to time, drawn at random
     #[arg(long, default_value_t = 500, value_name = "N")]
     count: usize,
+    /// Epochs of the loader as a whole over these pictures
+    #[arg(
+        long,
+        default_value_t = 3,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=1000)
+    )]
+    epochs: u64,
     #[command(flatten)]
     loader: LoaderArgs,
     /// Side of the pictures in pixels; overrides the configuration's
@@ -190,9 +200,11 @@ fn run_step(args: StepArgs) -> Result<()> {
     ));
     if let Some(loader) = loader {
         dbloss::interrupt::listen()?;
-        let [fixed, fed, ratio] = feeding(&config, &machine.device, &loader, amount)?.medians();
+        let feeding = feeding(&config, &machine.device, &loader, amount)?;
+        let ([fixed, fed], [low, ratio, high]) = (feeding.medians(), feeding.ratios());
         output::data(&format!(
-            "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it",
+            "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it (half of {} rounds between {low:.3} and {high:.3})",
+            args.rounds.max(1),
         ));
     }
     Ok(())
@@ -220,69 +232,85 @@ fn run_input(args: InputArgs) -> Result<()> {
     }
     let stages = throughput::stages(&table, &root, &config, &indices)?;
     let options = args.loader.options();
-    let loader = throughput::loader(&table, &root, &config, &options, &indices, 3)?;
-    let training: f64 = stages
-        .iter()
-        .filter(|s| s.of_training)
-        .map(|s| s.seconds)
-        .sum();
-    let slowest =
-        (stages.iter().filter(|s| s.of_training)).max_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let (first, later) = match loader[..] {
-        [first, .., last] => (first, last),
-        _ => (f64::NAN, f64::NAN),
-    };
+    let epochs = throughput::loader(&table, &root, &config, &options, &indices, args.epochs)?;
     if args.csv {
-        let mut text = String::from("stage,seconds_per_picture,pictures_per_second\n");
-        for stage in &stages {
-            let _ = writeln!(
-                text,
-                "{},{},{}",
-                stage.name,
-                stage.seconds,
-                1.0 / stage.seconds
-            );
-        }
-        let _ = writeln!(text, "training in all,{training},{}", 1.0 / training);
-        let _ = writeln!(text, "loader first epoch,{},{first}", 1.0 / first);
-        let _ = writeln!(text, "loader later epochs,{},{later}", 1.0 / later);
-        output::data(&text);
+        output::data(&input_csv(&stages, &epochs));
         return Ok(());
     }
+    output::data(&stages_table(&stages).to_terminal());
+    let of_training = stages.iter().filter(|stage| stage.of_training);
+    if let Some(slowest) = of_training.max_by(|a, b| a.seconds.total_cmp(&b.seconds)) {
+        output::data(&format!(
+            "\nslowest stage: {}, {:.0} % of the time on {} pictures of {size} x {size} pixels\n",
+            slowest.name,
+            100.0 * slowest.seconds / training_seconds(&stages),
+            indices.len(),
+            size = config.size,
+        ));
+    }
+    output::data(&epochs_table(&epochs, args.loader.workers).to_terminal());
+    Ok(())
+}
+
+/// Seconds a picture on one core, from the file to the network's input.
+fn training_seconds(stages: &[Stage]) -> f64 {
+    let of_training = stages.iter().filter(|stage| stage.of_training);
+    of_training.map(|stage| stage.seconds).sum()
+}
+
+fn input_csv(stages: &[Stage], epochs: &[LoaderEpoch]) -> String {
+    let mut text = String::from("stage,seconds_per_picture,pictures_per_second,memory_bytes\n");
+    let mut row = |name: &str, seconds: f64, memory: Option<u64>| {
+        let memory = memory.map_or(String::new(), |bytes| bytes.to_string());
+        let _ = writeln!(text, "{name},{seconds},{},{memory}", 1.0 / seconds);
+    };
+    for stage in stages {
+        row(stage.name, stage.seconds, None);
+    }
+    row("training in all", training_seconds(stages), None);
+    for (number, epoch) in (1..).zip(epochs) {
+        let name = format!("loader epoch {number}");
+        row(&name, 1.0 / epoch.pictures_per_second, epoch.memory);
+    }
+    text
+}
+
+fn stages_table(stages: &[Stage]) -> Table {
+    let training = training_seconds(stages);
     let header = ["one core", "ms a picture", "pictures/s", "of training"];
-    let mut lines = Table::new(header.map(str::to_owned).to_vec());
-    for stage in &stages {
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    let mut row = |name: &str, seconds: f64, part: String| {
+        table.push(vec![
+            name.to_owned(),
+            format!("{:.3}", seconds * 1e3),
+            format!("{:.0}", 1.0 / seconds),
+            part,
+        ]);
+    };
+    for stage in stages {
         let part = match stage.of_training {
             true => format!("{:.0} %", 100.0 * stage.seconds / training),
             false => String::new(),
         };
-        lines.push(vec![
-            stage.name.to_string(),
-            format!("{:.3}", stage.seconds * 1e3),
-            format!("{:.0}", 1.0 / stage.seconds),
-            part,
+        row(stage.name, stage.seconds, part);
+    }
+    row("training in all", training, String::new());
+    table
+}
+
+fn epochs_table(epochs: &[LoaderEpoch], workers: usize) -> Table {
+    let mut table = Table::new(vec![
+        format!("loader, {workers} threads"),
+        "pictures/s".to_owned(),
+        "memory MB".to_owned(),
+    ]);
+    for (number, epoch) in (1..).zip(epochs) {
+        let megabytes = |bytes: u64| format!("{:.0}", bytes as f64 / 1e6);
+        table.push(vec![
+            format!("epoch {number}"),
+            format!("{:.0}", epoch.pictures_per_second),
+            epoch.memory.map_or(String::new(), megabytes),
         ]);
     }
-    lines.push(vec![
-        "training in all".to_string(),
-        format!("{:.3}", training * 1e3),
-        format!("{:.0}", 1.0 / training),
-        String::new(),
-    ]);
-    output::data(&lines.to_terminal());
-    if let Some(slowest) = slowest {
-        output::data(&format!(
-            "\nslowest stage: {}, {:.0} % of the time on {} pictures of {} x {} pixels",
-            slowest.name,
-            100.0 * slowest.seconds / training,
-            indices.len(),
-            config.size,
-            config.size
-        ));
-    }
-    output::data(&format!(
-        "loader, {} threads: {first:.0} pictures/s in the first epoch, {later:.0} with the cache filled",
-        args.loader.workers
-    ));
-    Ok(())
+    table
 }

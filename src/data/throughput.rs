@@ -9,6 +9,7 @@ use crate::data::image::{self, ImageRoot};
 use crate::data::labels::LabelTable;
 use crate::data::loader::{Loader, LoaderOptions};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::Stream;
 
 /// One stage of the input pipeline on one core.
@@ -89,8 +90,18 @@ pub fn stages(
         .collect())
 }
 
-/// Pictures a second that the loader gives in training, `epochs` times over `indices`: the first
-/// number is without anything in the cache in memory.
+/// One epoch of the loader, with nothing else at work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoaderEpoch {
+    /// Pictures a second.
+    pub pictures_per_second: f64,
+    /// The most memory in bytes that the process held after any of the epoch's batches
+    /// ([`memory::own`]), where the system tells.
+    pub memory: Option<u64>,
+}
+
+/// Lets the loader give `indices` in training, `epochs` times over: in the first epoch the cache
+/// in memory is empty.
 ///
 /// # Errors
 /// As [`Loader::new`] and [`Loader::epoch`].
@@ -101,7 +112,7 @@ pub fn loader(
     options: &LoaderOptions,
     indices: &[u32],
     epochs: u64,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<LoaderEpoch>> {
     let options = LoaderOptions {
         drop_last: false,
         ..options.clone()
@@ -110,11 +121,15 @@ pub fn loader(
     (0..epochs)
         .map(|epoch| {
             let start = Instant::now();
-            let mut images = 0;
+            let (mut images, mut most) = (0, None);
             for batch in loader.epoch(indices, Some((0, epoch)), 0) {
                 images += black_box(batch?).num_images;
+                most = most.max(memory::own());
             }
-            Ok(images as f64 / start.elapsed().as_secs_f64())
+            Ok(LoaderEpoch {
+                pictures_per_second: images as f64 / start.elapsed().as_secs_f64(),
+                memory: most,
+            })
         })
         .collect()
 }

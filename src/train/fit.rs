@@ -137,7 +137,7 @@ impl Training<'_> {
                     steps_per_epoch,
                     self.config.epochs,
                 );
-                let record = self.step(&mut optimizer, &batch?, position, rate)?;
+                let record = self.step(&mut optimizer, batch?, position, rate)?;
                 recorder.step(&record)?;
                 position.step += 1;
                 position.step_in_epoch += 1;
@@ -204,13 +204,13 @@ impl Training<'_> {
     fn step(
         &self,
         optimizer: &mut Sgd,
-        batch: &Batch,
+        mut batch: Batch,
         position: &Position,
         learning_rate: f64,
     ) -> Result<StepRecord> {
         let model = self.model;
         let classes = self.labels.num_classes();
-        let (images, targets) = tensors(batch, classes, model.device())?;
+        let (images, targets) = tensors(&mut batch, classes, model.device())?;
         let mut dropout = Stream::new(self.seed, "dropout", 0, position.step as u64);
         let (logits, trace) = model.forward_train(&images, &mut dropout)?;
         let loss = loss::apply(&self.loss, &logits, &targets, position.epoch)?;

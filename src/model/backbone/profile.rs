@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use super::engine::NodeTime;
 use super::{Backbone, BackboneConfig, Executor};
 use crate::error::Result;
+use crate::memory;
 use crate::model::Parameters;
 
 /// What [`profile`] measured.
@@ -89,7 +90,7 @@ pub fn profile(
         training: per_second(&mut training),
         operations: operations.into_iter().collect(),
         nodes,
-        peak_memory: peak_memory(),
+        peak_memory: memory::peak(),
     })
 }
 
@@ -101,12 +102,4 @@ pub fn training_step(backbone: &Backbone, images: &Tensor) -> Result<()> {
     let (features, tape) = backbone.forward_train(images)?;
     tape.backward(&features.sqr()?.mean_all()?.backward()?)?;
     Ok(())
-}
-
-/// Largest resident memory of this process in bytes, where the system tells.
-pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
 }
