@@ -18,7 +18,7 @@ pub struct LoaderArgs {
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     cache_memory: u64,
     /// Folder that keeps decoded pictures from run to run: worth its room (about ten times that of
-    /// the files) where they are large or do not fit into memory
+    /// the files) where they are large, do not fit into memory, or serve several runs at once
     #[arg(long, value_name = "DIR")]
     cache_folder: Option<PathBuf>,
 }

@@ -45,8 +45,8 @@ pub struct LoaderOptions {
     /// Most bytes of decoded pictures that are kept in memory; 0 keeps none.
     pub cache_bytes: u64,
     /// Folder that keeps decoded pictures from one run to the next; see
-    /// [`DiskCache`](crate::data::cache::DiskCache). Worth its
-    /// room where the pictures do not fit into memory, or are large.
+    /// [`DiskCache`](crate::data::cache::DiskCache). Worth its room where the pictures do not fit
+    /// into memory, are large, or are wanted by several runs at once.
     pub cache_folder: Option<PathBuf>,
 }
 
@@ -63,6 +63,7 @@ impl Default for LoaderOptions {
         }
     }
 }
+
 /// A panic elsewhere does not make what a lock guards here inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
