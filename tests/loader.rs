@@ -204,6 +204,13 @@ fn what_cannot_work_is_refused_at_once() {
     };
     let error = Loader::new(table.clone(), ROOT, zero, options(0)).unwrap_err();
     assert!(error.to_string().contains("input.std"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let no_folder = LoaderOptions {
+        cache_folder: Some(file.path().to_path_buf()),
+        ..options(0)
+    };
+    let error = Loader::new(table.clone(), ROOT, config(), no_folder).unwrap_err();
+    assert!(error.to_string().contains("cache folder"), "{error}");
     let loader = Loader::new(table, ROOT, config(), options(0)).unwrap();
     assert!(loader.epoch(&[99], None, 0).next().unwrap().is_err());
 }

@@ -87,7 +87,8 @@ impl Loader {
     /// A loader of the pictures of `table`, which lie at `root`.
     ///
     /// # Errors
-    /// `config` holds a value out of its range, or the folder of the pictures is missing.
+    /// `config` holds a value out of its range, the folder of the pictures is missing, or the
+    /// cache folder cannot be made.
     pub fn new(
         table: Arc<LabelTable>,
         root: ImageRoot,
@@ -100,6 +101,14 @@ impl Loader {
         {
             return Err(Error::file(path, "is not a folder, expected the pictures")
                 .hint("was the folder of the pictures moved after the split was made?"));
+        }
+        if let Some(folder) = &options.cache_folder
+            && let Err(problem) = std::fs::create_dir_all(folder)
+        {
+            let problem = format_args!("cannot be the cache folder: {problem}");
+            return Err(Error::file(folder, problem).hint(
+                "name a folder that can be made and written to, or leave `--cache-folder` out",
+            ));
         }
         let options = LoaderOptions {
             batch_size: options.batch_size.max(1),
