@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::metrics::bootstrap::quantile;
 use crate::model::Parameters;
 use crate::model::backbone::profile::training_step;
 use crate::model::backbone::{Backbone, BackboneConfig};
@@ -63,17 +64,10 @@ impl Feeding {
     }
 }
 
-/// The first, second and third quartile, interpolated between neighbours; NaN without values.
+/// The first, second and third quartile; NaN without values.
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    let value = |place: usize| values.get(place).or(values.last()).copied();
-    [0.25, 0.5, 0.75].map(|part| {
-        let place = part * values.len().saturating_sub(1) as f64;
-        match (value(place as usize), value(place as usize + 1)) {
-            (Some(low), Some(high)) => low + (high - low) * place.fract(),
-            _ => f64::NAN,
-        }
-    })
+    [0.25, 0.5, 0.75].map(|share| quantile(&values, share))
 }
 
 /// Trains a freshly made backbone (forward and backward pass) on what `loader` gives.
@@ -98,7 +92,6 @@ pub fn feeding(
     let backbone = Backbone::new(config, &mut parameters, device, 0)?;
     let steps = amount.steps.max(1);
     let tensor = |batch: Result<Batch>| -> Result<Tensor> {
-        interrupt::check("nothing was measured")?;
         Ok(tensors(&mut batch?, table.num_classes(), device)?.0)
     };
     let indices: Vec<u32> = (0..table.len() as u32).collect();
@@ -113,6 +106,7 @@ pub fn feeding(
     let mut progress = Progress::new("filling the cache", all.len() as u64);
     let mut fixed = None;
     for batch in loader.epoch(&all, Some((0, 0)), 0) {
+        interrupt::check("nothing was measured")?;
         let images = tensor(batch)?;
         progress.advance(amount.batch as u64);
         fixed.get_or_insert(images);

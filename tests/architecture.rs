@@ -30,7 +30,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("model", plus(&["data", "ops"])),
         ("optim", plus(&["data", "ops"])),
         ("predict", plus(&["data", "model"])),
-        ("feeding", plus(&["data", "model", "predict"])),
+        ("feeding", plus(&["data", "metrics", "model", "predict"])),
         ("run_dir", plus(&[])),
         (
             "train",

@@ -10,19 +10,11 @@ fn dbloss() -> Command {
     Command::cargo_bin("dbloss").unwrap()
 }
 
-fn make_split(folder: &Path) {
-    let split = folder.join("split");
+fn make_split(folder: &Path, pool_size: &str, max: &str) {
     dbloss()
-        .args([
-            "split",
-            "--shapes",
-            "--pool-size",
-            "600",
-            "--test-size",
-            "30",
-        ])
-        .args(["--max", "100", "--out"])
-        .arg(&split)
+        .args(["split", "--shapes", "--pool-size", pool_size, "--max", max])
+        .args(["--test-size", "30", "--out"])
+        .arg(folder.join("split"))
         .assert()
         .success();
 }
@@ -30,7 +22,7 @@ fn make_split(folder: &Path) {
 #[test]
 fn view_writes_a_sheet_and_replaces_none_unasked() {
     let folder = tempfile::tempdir().unwrap();
-    make_split(folder.path());
+    make_split(folder.path(), "600", "100");
     let view = || {
         let mut command = dbloss();
         command.current_dir(folder.path());
@@ -62,7 +54,7 @@ fn view_writes_a_sheet_and_replaces_none_unasked() {
 #[test]
 fn bench_input_names_the_slowest_stage() {
     let folder = tempfile::tempdir().unwrap();
-    make_split(folder.path());
+    make_split(folder.path(), "600", "100");
     let bench = || {
         let mut command = dbloss();
         command.current_dir(folder.path());
@@ -113,11 +105,7 @@ fn memory_stays_flat_over_epochs_and_within_the_caches_limit() {
     }
     const MIB: u64 = 1 << 20;
     let folder = tempfile::tempdir().unwrap();
-    (dbloss().current_dir(folder.path()))
-        .args(["split", "--shapes", "--pool-size", "4000", "--max", "400"])
-        .args(["--test-size", "30", "--out", "split"])
-        .assert()
-        .success();
+    make_split(folder.path(), "4000", "400");
     let largest = |epochs: &[u64]| *epochs.iter().max().unwrap();
     let few = memory_of_epochs(folder.path(), "100", "0");
     let many = memory_of_epochs(folder.path(), "400", "0");
@@ -145,7 +133,7 @@ fn memory_stays_flat_over_epochs_and_within_the_caches_limit() {
 #[test]
 fn steps_on_the_loaders_pictures_are_held_against_a_fixed_batch() {
     let folder = tempfile::tempdir().unwrap();
-    make_split(folder.path());
+    make_split(folder.path(), "600", "100");
     let bench = |batch: &str| {
         let mut command = dbloss();
         command.current_dir(folder.path());

@@ -411,10 +411,13 @@ impl Interval {
     }
 }
 
-/// The quantile of ascending values, linear between neighbours.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let position = share * (values.len() - 1) as f64;
+/// The quantile of ascending values, linear between neighbours; NaN without values.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let Some(last) = values.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    let position = share * last as f64;
     let below = position.floor() as usize;
-    let above = (below + 1).min(values.len() - 1);
+    let above = (below + 1).min(last);
     values[below] + (values[above] - values[below]) * (position - below as f64)
 }
