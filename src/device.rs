@@ -16,7 +16,7 @@ pub fn parse(name: &str) -> Result<Device> {
             };
             let reason = e.to_string();
             let reason = reason.lines().next().unwrap_or_default();
-            Error::input(
+            Error::argument(
                 "--device",
                 format_args!("`{name}` cannot be opened: {reason}"),
             )
@@ -29,7 +29,7 @@ pub fn parse(name: &str) -> Result<Device> {
         "cuda" => cuda(0),
         _ => match name.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
             Some(index) => cuda(index),
-            None => Err(Error::input(
+            None => Err(Error::argument(
                 "--device",
                 format_args!("`{name}` is not a device, expected auto, cpu, cuda or cuda:N"),
             )),
@@ -63,12 +63,12 @@ const MOST_THREADS: usize = 1024;
 pub fn set_threads(threads: usize) -> Result<()> {
     if threads > MOST_THREADS {
         let problem = format!("`{threads}` is too many, expected at most {MOST_THREADS}");
-        return Err(Error::input("--threads", problem).hint("0 takes all cores"));
+        return Err(Error::argument("--threads", problem).hint("0 takes all cores"));
     }
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
-        .map_err(|e| Error::input("--threads", e))
+        .map_err(|e| Error::argument("--threads", e))
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
 //! The one error type of the library: what is wrong, where, and what to do about it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
+
+mod names;
+mod place;
+
+pub use names::closest;
+pub use place::{KeyPath, Place};
 
 /// Shorthand for results with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -9,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Everything that can go wrong, sorted by who can mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something the user gave is wrong; the process exits with code 2.
+    /// Something the user gave is wrong.
     #[error(transparent)]
     Input(#[from] Box<InputError>),
     /// The file system refused; the message names the path.
@@ -18,6 +25,12 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+    /// A training left the range of finite numbers. No single key is at fault.
+    #[error(transparent)]
+    Diverged(Box<Failure>),
+    /// Some of several runs failed, each for a reason that was told when it did.
+    #[error(transparent)]
+    Unfinished(Box<Failure>),
     /// The user asked the process to stop, and what was done so far is saved.
     #[error("interrupted: {0}")]
     Interrupted(String),
@@ -27,8 +40,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct InputError {
     /// File, line, key or argument that is wrong, for example `train.csv:17` or `loss.gamma`.
-    pub place: String,
-    /// What was found and what was expected there.
+    pub at: Place,
+    /// What was found and what was expected there; it reads on behind the place or the key.
     pub problem: String,
     /// What to do, if there is anything to say beyond the problem.
     pub hint: Option<String>,
@@ -36,93 +49,171 @@ pub struct InputError {
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
+        write!(f, "{}: {}", self.at, self.problem)
     }
 }
 
 impl std::error::Error for InputError {}
 
+/// Something that went wrong without a mistake in the input.
+#[derive(Debug)]
+pub struct Failure {
+    /// What happened, and where.
+    pub message: String,
+    /// What to do, if there is anything to say beyond it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    fn new(message: impl fmt::Display) -> Box<Self> {
+        Box::new(Failure {
+            message: message.to_string(),
+            hint: None,
+        })
+    }
+}
+
 impl Error {
-    /// An input error at `place` (a file with line, a key, an argument).
-    pub fn input(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
+    /// An input error at `place`.
+    pub fn at(place: Place, problem: impl fmt::Display) -> Self {
         Error::Input(Box::new(InputError {
-            place: place.to_string(),
+            at: place,
             problem: problem.to_string(),
             hint: None,
         }))
     }
 
+    /// An input error at something with a name that is neither a key, a file nor an argument: a
+    /// class, an image, a program.
+    pub fn input(name: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self::at(Place::Named(name.to_string()), problem)
+    }
+
+    /// An input error at a key of a configuration. The problem reads on behind the key: «is 0,
+    /// expected a number above 0».
+    pub fn key(key: impl Into<KeyPath>, problem: impl fmt::Display) -> Self {
+        Self::at(Place::Key(key.into()), problem)
+    }
+
+    /// An input error at an argument of the command line, `--jobs` for example.
+    pub fn argument(argument: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self::at(Place::Argument(argument.to_string()), problem)
+    }
+
     /// An input error in a file.
     pub fn file(path: &Path, problem: impl fmt::Display) -> Self {
-        Self::input(path.display(), problem)
+        let path = path.to_owned();
+        Self::at(Place::File { path, line: None }, problem)
     }
 
     /// An input error on a line of a file (1-based).
     pub fn line(path: &Path, line: u64, problem: impl fmt::Display) -> Self {
-        Self::input(format_args!("{}:{line}", path.display()), problem)
+        let (path, line) = (path.to_owned(), Some(line));
+        Self::at(Place::File { path, line }, problem)
     }
 
-    /// Adds what to do about it. Errors that are not the user's are left as they are.
+    /// A training that left the range of finite numbers.
+    pub fn diverged(message: impl fmt::Display) -> Self {
+        Error::Diverged(Failure::new(message))
+    }
+
+    /// Some of several runs failed.
+    pub fn unfinished(message: impl fmt::Display) -> Self {
+        Error::Unfinished(Failure::new(message))
+    }
+
+    /// Adds what to do about it. Errors of the file system and of tensors are left as they are.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
-        if let Error::Input(input) = &mut self {
-            input.hint = Some(hint.to_string());
-        }
+        let place = match &mut self {
+            Error::Input(input) => &mut input.hint,
+            Error::Diverged(failure) | Error::Unfinished(failure) => &mut failure.hint,
+            Error::Io(_) | Error::Tensor(_) | Error::Interrupted(_) => return self,
+        };
+        *place = Some(hint.to_string());
         self
     }
 
-    /// The process exit code: 2 for wrong input, 130 for an interruption, else 1.
+    /// Adds «did you mean» where one of the accepted names is near `given`.
+    pub fn did_you_mean<'a>(
+        self,
+        given: &str,
+        accepted: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        match closest(given, accepted) {
+            Some(near) => self.hint(format_args!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+
+    /// What to do about it, if there is anything to say beyond the message.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Error::Input(input) => input.hint.as_deref(),
+            Error::Diverged(failure) | Error::Unfinished(failure) => failure.hint.as_deref(),
+            Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
+                Some("make room; the same command goes on from the last checkpoint")
+            }
+            Error::Io(_) | Error::Tensor(_) | Error::Interrupted(_) => None,
+        }
+    }
+
+    /// The process exit code, see [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Input(_) => 2,
-            // Nearly always a path that the user named: missing, a folder, not readable.
-            Error::Io(_) => 2,
+            Error::Io(error) if names_a_wrong_path(error.kind()) => 2,
+            Error::Io(_) => 4,
+            Error::Diverged(_) => 3,
+            Error::Unfinished(_) => 5,
             Error::Interrupted(_) => 130,
             Error::Tensor(_) => 1,
         }
     }
 }
 
-/// The accepted name closest to `given`, for «did you mean» hints; `None` where nothing is near.
-pub fn closest<'a>(given: &str, accepted: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    accepted
-        .into_iter()
-        .map(|name| (edit_distance(given, name), name))
-        .filter(|(distance, name)| *distance <= if name.len() < 5 { 1 } else { 2 })
-        .min()
-        .map(|(_, name)| name)
-}
+/// The exit codes and what they mean, the one list that the help shows.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done"),
+    (1, "a calculation failed inside dbloss or on the device"),
+    (2, "wrong input: an argument, a key, a file"),
+    (
+        3,
+        "the training diverged: its loss is no longer a finite number",
+    ),
+    (
+        4,
+        "reading or writing failed: a full disk, a lost network drive",
+    ),
+    (5, "some runs of several are not finished; each said why"),
+    (130, "interrupted by a signal; what was done is saved"),
+];
 
-/// Levenshtein distance over characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substitution = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitution.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn closest_finds_a_typo_and_not_a_stranger() {
-        let names = ["db-focal", "focal", "bce"];
-        assert_eq!(closest("db-fokal", names), Some("db-focal"));
-        assert_eq!(closest("transformer", names), None);
-    }
-
-    #[test]
-    fn edit_distance_matches_known_values() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
-        assert_eq!(edit_distance("same", "same"), 0);
-    }
+/// True where the path is at fault, which nearly always comes from the user: missing, a folder,
+/// not readable.
+fn names_a_wrong_path(kind: ErrorKind) -> bool {
+    use ErrorKind::{
+        AlreadyExists, DirectoryNotEmpty, InvalidData, InvalidFilename, InvalidInput, IsADirectory,
+        NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+    };
+    matches!(
+        kind,
+        AlreadyExists
+            | DirectoryNotEmpty
+            | InvalidData
+            | InvalidFilename
+            | InvalidInput
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | PermissionDenied
+            | ReadOnlyFilesystem
+    )
 }

@@ -14,6 +14,7 @@ pub mod interrupt;
 pub mod io;
 pub mod memory;
 pub mod progress;
+pub mod range;
 pub mod rng;
 
 pub mod data;

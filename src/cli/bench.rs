@@ -140,12 +140,12 @@ fn run_step(args: StepArgs) -> Result<()> {
     let names: Vec<String> = BackboneKind::ALL.iter().map(|k| k.to_string()).collect();
     let Some(place) = names.iter().position(|name| *name == args.backbone) else {
         let problem = format!("`{}` is not one of {}", args.backbone, names.join(", "));
-        return Err(Error::input("--backbone", problem));
+        return Err(Error::argument("--backbone", problem));
     };
     // 32 is the stride of the last stage: a smaller picture has nothing left there.
     if args.batch == 0 || !(32..=4096).contains(&args.size) {
         let problem = "expected at least one picture of 32 to 4096 pixels";
-        return Err(Error::input("--batch, --size", problem));
+        return Err(Error::argument("--batch, --size", problem));
     }
     let machine = args.machine.open()?;
     let config = BackboneConfig {

@@ -46,7 +46,7 @@ impl LoaderArgs {
             let folder = std::path::absolute(folder)?.into_os_string();
             let folder = folder.into_string().map_err(|folder| {
                 let problem = format!("{} is not UTF-8", Path::new(&folder).display());
-                Error::input("--cache-folder", problem)
+                Error::argument("--cache-folder", problem)
             })?;
             arguments.extend(["--cache-folder".to_owned(), folder]);
         }

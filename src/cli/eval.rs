@@ -113,7 +113,7 @@ impl Args {
         };
         if self.bootstrap == 0 {
             let problem = "`--against` compares by resampling, and there are to be 0 resamples";
-            return Err(Error::input("--bootstrap", problem).hint("leave `--bootstrap` out"));
+            return Err(Error::argument("--bootstrap", problem).hint("leave `--bootstrap` out"));
         }
         let set = EvaluatedSet::from(self.on);
         let file = RunDir::new(other).eval(set.name()).join("predictions.csv");

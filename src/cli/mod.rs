@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use dbloss::Result;
+use dbloss::error::EXIT_CODES;
 
 pub mod output;
 
@@ -29,7 +30,8 @@ mod watch;
     bin_name = "dbloss",
     version,
     propagate_version = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_help = exit_codes()
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -54,6 +56,12 @@ enum Command {
     View(view::Args),
     Watch(watch::Args),
     Bench(bench::Args),
+}
+
+/// The exit codes as the help shows them.
+fn exit_codes() -> String {
+    let lines = (EXIT_CODES.iter()).map(|(code, meaning)| format!("\n  {code:>3}  {meaning}"));
+    format!("Exit codes:{}", lines.collect::<String>())
 }
 
 impl Cli {

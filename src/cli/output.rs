@@ -62,9 +62,7 @@ pub fn data(text: &str) {
 pub fn report(error: &Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     let _ = writeln!(stderr, "error: {error}");
-    if let Error::Input(input) = error
-        && let Some(hint) = &input.hint
-    {
+    if let Some(hint) = error.remedy() {
         let _ = writeln!(stderr, "hint: {hint}");
     }
     if let Error::Io(io) = error

@@ -121,7 +121,7 @@ fn start(args: &Args, path: &Path) -> Result<()> {
     let mut plan = Plan::new(&file, &args.out.out, &overrides)?;
     let jobs = args.jobs.unwrap_or(file.config.jobs);
     if jobs == 0 {
-        return Err(Error::input(
+        return Err(Error::argument(
             "--jobs",
             "`0` runs nothing, expected at least 1",
         ));

@@ -120,7 +120,7 @@ pub fn run(args: Args) -> Result<()> {
             let classes = table.classes();
             let class = classes.iter().position(|c| c == name).ok_or_else(|| {
                 let error =
-                    Error::input("--class", format_args!("`{name}` is no class of the split"));
+                    Error::argument("--class", format_args!("`{name}` is no class of the split"));
                 match closest(name, classes.iter().map(String::as_str)) {
                     Some(near) => error.hint(format_args!("did you mean `{near}`?")),
                     None => error.hint(format_args!("the classes are {}", classes.join(", "))),

@@ -71,14 +71,14 @@ impl Layers {
     /// Adds `key.path=value`; the value is TOML, or a plain string where it is not.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {
-            return Err(Error::input(
+            return Err(Error::argument(
                 format_args!("--set {assignment}"),
                 "expected `key.path=value`",
             ));
         };
         let (key, value) = (key.trim(), value.trim());
         if key.is_empty() || key.split('.').any(str::is_empty) {
-            return Err(Error::input(
+            return Err(Error::argument(
                 format_args!("--set {assignment}"),
                 "the key is empty",
             ));
@@ -341,7 +341,7 @@ mod tests {
         let Error::Input(input) = error else {
             panic!("expected an input error")
         };
-        assert!(input.place.ends_with("a.toml:3"), "{}", input.place);
+        assert!(input.at.to_string().ends_with("a.toml:3"), "{}", input.at);
         assert!(input.problem.contains("loss.gama"), "{}", input.problem);
         assert!(
             input.problem.contains("expected `gamma`"),

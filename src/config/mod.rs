@@ -11,7 +11,7 @@ use crate::data::augment::InputConfig;
 use crate::data::image::OnBadImage;
 use crate::data::sampler::SamplerConfig;
 use crate::data::split::SplitConfig;
-use crate::error::{Error, Result, closest};
+use crate::error::{Error, Place, Result, closest};
 use crate::loss::LossConfig;
 use crate::model::ModelConfig;
 use crate::optim::{Schedule, SgdConfig};
@@ -301,7 +301,7 @@ impl ExperimentFile {
         sorted.sort_unstable();
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             let problem = format!("seed {} is given twice", twice[0]);
-            return Err(Error::input("--seeds", problem));
+            return Err(Error::argument("--seeds", problem));
         }
         for name in only {
             self.resolve(Some(name), None)?;
@@ -334,9 +334,9 @@ impl ExperimentFile {
     fn locate(&self, layers: &Layers, error: Error) -> Error {
         match error {
             Error::Input(mut input) => {
-                let place = layers.place(&input.place);
-                input.problem = format!("`{}` {}", input.place, input.problem);
-                input.place = place;
+                let key = input.at.to_string();
+                input.problem = format!("`{key}` {}", input.problem);
+                input.at = Place::Named(layers.place(&key));
                 Error::Input(input)
             }
             other => other,

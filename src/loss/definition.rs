@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Loss;
 use super::composition::Composition;
 use crate::error::{Error, Result, closest};
+pub use crate::range::Range;
 
 /// One named loss.
 #[derive(Debug)]
@@ -64,27 +65,6 @@ pub enum Value<S> {
     Choice(S),
     /// Yes or no.
     Flag(bool),
-}
-
-/// What a parameter accepts.
-#[derive(Debug, Clone, Copy)]
-pub enum Range {
-    /// Any finite number.
-    Finite,
-    /// A number above 0.
-    Positive,
-    /// A number at or above 0.
-    NotNegative,
-    /// A number between two, both included.
-    Within(f64, f64),
-    /// A number at or above the first and below the second.
-    Below(f64, f64),
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-    /// A whole number at or above 0.
-    Whole,
-    /// `true` or `false`.
-    Flag,
 }
 
 impl Parameter {
@@ -196,37 +176,6 @@ impl Parameter {
                 .filter(|&x| self.range.holds(x))
                 .map(Value::Number)
                 .ok_or_else(refuse),
-        }
-    }
-}
-
-impl Range {
-    fn holds(&self, x: f64) -> bool {
-        x.is_finite()
-            && match *self {
-                Range::Positive => x > 0.0,
-                Range::NotNegative => x >= 0.0,
-                Range::Within(low, high) => (low..=high).contains(&x),
-                Range::Below(low, high) => (low..high).contains(&x),
-                _ => true,
-            }
-    }
-}
-
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Range::Finite => f.write_str("a finite number"),
-            Range::Positive => f.write_str("a number above 0"),
-            Range::NotNegative => f.write_str("a number at or above 0"),
-            Range::Within(low, high) => write!(f, "a number from {low} to {high}"),
-            Range::Below(low, high) => write!(f, "a number from {low} to below {high}"),
-            Range::OneOf(words) => {
-                let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-                write!(f, "one of {}", words.join(", "))
-            }
-            Range::Whole => f.write_str("a whole number at or above 0"),
-            Range::Flag => f.write_str("`true` or `false`"),
         }
     }
 }

@@ -97,10 +97,8 @@ impl Plan {
         RunDir::new(&self.home)
             .lock(std::time::Duration::ZERO)
             .map_err(|e| match e {
-                Error::Input(input) => {
-                    Error::input(input.place, "another process is running this sweep")
-                        .hint("`dbloss sweep status` shows how far it is")
-                }
+                Error::Input(input) => Error::at(input.at, "another process is running this sweep")
+                    .hint("`dbloss sweep status` shows how far it is"),
                 other => other,
             })
     }

@@ -317,7 +317,7 @@ impl<'a> Slurm<'a> {
 /// been cancelled, or that Slurm itself puts back, is left alone.
 pub fn requeue_or_leave() -> Result<bool> {
     let Ok(job) = std::env::var("SLURM_JOB_ID") else {
-        return Err(Error::input("--slurm", "this is not a job of Slurm")
+        return Err(Error::argument("--slurm", "this is not a job of Slurm")
             .hint("`dbloss sweep SWEEP.toml --executor slurm` submits the runs"));
     };
     let state = call(Command::new("squeue").args(["--noheader", "--jobs", &job, "--format=%T"]))?;

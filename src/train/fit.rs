@@ -312,12 +312,11 @@ impl Training<'_> {
 }
 
 fn diverged(position: &Position, learning_rate: f64, loss: f64, norm: f64) -> Error {
-    Error::input(
-        format_args!("step {}, epoch {}", position.step, position.epoch + 1),
-        format_args!(
-            "the training diverged: loss {loss}, gradient norm {norm}, learning rate {learning_rate}"
-        ),
-    )
+    Error::diverged(format_args!(
+        "step {}, epoch {}: the training diverged: loss {loss}, gradient norm {norm}, learning rate {learning_rate}",
+        position.step,
+        position.epoch + 1,
+    ))
     .hint(
         "lower `optimizer.learning_rate`, lengthen `schedule.warmup_iterations`, or tighten \
          `optimizer.max_gradient_norm`; the last checkpoint is from before",

@@ -85,14 +85,14 @@ impl Args {
 fn parse_counts(list: &[String]) -> Result<Distribution> {
     let number = |text: &str| {
         (text.trim().parse::<usize>()).map_err(|_| {
-            Error::input(
+            Error::argument(
                 "--counts",
                 format_args!("`{text}`, expected a whole number"),
             )
         })
     };
     if list.is_empty() {
-        return Err(Error::input("--counts", "missing")
+        return Err(Error::argument("--counts", "missing")
             .hint("write `--counts 800,400,...` or `--counts dog=30,cat=20,...`"));
     }
     if !list[0].contains('=') {
@@ -105,7 +105,7 @@ fn parse_counts(list: &[String]) -> Result<Distribution> {
     let mut counts = BTreeMap::new();
     for text in list {
         let Some((name, count)) = text.rsplit_once('=') else {
-            return Err(Error::input(
+            return Err(Error::argument(
                 "--counts",
                 format_args!("`{text}`, expected `class=number`"),
             ));
@@ -114,7 +114,7 @@ fn parse_counts(list: &[String]) -> Result<Distribution> {
             .insert(name.trim().to_owned(), number(count)?)
             .is_some()
         {
-            return Err(Error::input(
+            return Err(Error::argument(
                 "--counts",
                 format_args!("class `{name}` is given twice"),
             ));

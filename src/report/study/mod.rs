@@ -182,7 +182,7 @@ fn baseline(methods: &[Method], wanted: Option<&str>) -> Result<usize> {
     place(wanted).ok_or_else(|| {
         let names: Vec<&str> = methods.iter().map(|m| m.name.as_str()).collect();
         let problem = format!("no run is of `{wanted}`, only of {}", names.join(", "));
-        let error = Error::input("--baseline", problem);
+        let error = Error::argument("--baseline", problem);
         match closest(wanted, names) {
             Some(near) => error.hint(format_args!("did you mean `{near}`?")),
             None => error,
