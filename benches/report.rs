@@ -252,6 +252,7 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         images_seen: 18_944,
         total_steps: None,
         error: None,
+        findings: Vec::new(),
     };
     Ok(manifest.write(&run.manifest())?)
 }

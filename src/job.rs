@@ -197,6 +197,7 @@ pub fn train(
         images_seen: 0,
         total_steps: None,
         error: None,
+        findings: Vec::new(),
     };
     let labels = Arc::new(split.train.clone());
     let train_loader = loader(experiment, &labels, &split.train_root, machine)?;
@@ -262,7 +263,10 @@ pub fn train(
     manifest.train_seconds = position.train_seconds;
     manifest.images_seen = (position.step * experiment.train.batch_size) as u64;
     match &outcome {
-        Ok(()) => manifest.status = Status::Finished,
+        Ok(findings) => {
+            manifest.status = Status::Finished;
+            manifest.findings = findings.clone();
+        }
         Err(Error::Interrupted(_)) => manifest.status = Status::Interrupted,
         Err(error) => {
             manifest.status = Status::Failed;
@@ -270,7 +274,7 @@ pub fn train(
         }
     }
     manifest.write(&run.manifest())?;
-    outcome
+    outcome.map(|_| ())
 }
 
 /// What [`evaluate`] is to score.

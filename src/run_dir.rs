@@ -171,6 +171,9 @@ pub struct Manifest {
     pub total_steps: Option<usize>,
     /// The error that ended it, if it failed.
     pub error: Option<String>,
+    /// What was found amiss with a training that came to its end, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
 }
 
 impl Manifest {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::data::labels::ClassFrequency;
 use crate::error::{Error, Result};
 
+pub mod chance;
 pub mod common;
 pub mod composition;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod pages;
 pub mod profile;
 pub mod weight;
 
+pub use chance::chance_loss;
 pub use config::LossConfig;
 pub use definition::{Definition, Parameter, Settings};
 pub use elementwise::Elementwise;

@@ -77,6 +77,14 @@ pub struct Model {
 /// What a training step needs to turn a loss into gradients.
 pub struct Trace {
     tape: Tape,
+    features: Tensor,
+}
+
+impl Trace {
+    /// The backbone's pooled features, [N, F], outside the graph.
+    pub fn features(&self) -> &Tensor {
+        &self.features
+    }
 }
 
 impl Model {
@@ -139,7 +147,8 @@ impl Model {
     pub fn forward_train(&self, images: &Tensor, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
         let (features, tape) = self.backbone.forward_train(images)?;
         let embedding = self.neck.forward_train(&features, dropout)?;
-        Ok((self.head.forward(&embedding)?, Trace { tape }))
+        let features = features.detach();
+        Ok((self.head.forward(&embedding)?, Trace { tape, features }))
     }
 
     /// The gradients of every trainable parameter, from those that candle found.

@@ -1,33 +1,35 @@
-//! Learning rate by step: linear warm-up, then steps down at the end of given epochs.
+//! Learning rate by step: linear warm-up, then steps down at given points of the training.
 
 use serde::{Deserialize, Serialize};
 
+use super::extent::Extent;
 use crate::error::{Error, Result};
 
 /// How the learning rate follows the training. The defaults are the published recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
-    /// Times `gamma` after each epoch in `milestones`.
+    /// Times `gamma` at each of the `milestones`.
     Step {
-        /// Epochs after which the rate falls, counted from 1: `[5, 7]`.
+        /// Epochs after which the rate falls, counted from 1: `[5, 7]`; or parts of the whole
+        /// training: `[0.6, 0.85]`. Not both kinds in one list.
         #[serde(default = "default_milestones")]
-        milestones: Vec<usize>,
+        milestones: Vec<Extent>,
         /// Factor at each milestone, 0.1.
         #[serde(default = "default_gamma")]
         gamma: f64,
-        /// Iterations of linear warm-up, 500; 0 for none.
+        /// Iterations of linear warm-up, 500, or a part of the whole training below 1; 0 for none.
         #[serde(default = "default_warmup")]
-        warmup_iterations: usize,
+        warmup_iterations: Extent,
         /// First rate of the warm-up as a part of the full rate, 1/3.
         #[serde(default = "default_ratio")]
         warmup_ratio: f64,
     },
     /// Half a cosine from the full rate to 0 over the whole training.
     Cosine {
-        /// Iterations of linear warm-up; 0 for none.
+        /// Iterations of linear warm-up, or a part of the whole training below 1; 0 for none.
         #[serde(default = "default_warmup")]
-        warmup_iterations: usize,
+        warmup_iterations: Extent,
         /// First rate of the warm-up as a part of the full rate, 1/3.
         #[serde(default = "default_ratio")]
         warmup_ratio: f64,
@@ -36,14 +38,14 @@ pub enum Schedule {
     Constant {},
 }
 
-fn default_milestones() -> Vec<usize> {
-    vec![5, 7]
+fn default_milestones() -> Vec<Extent> {
+    vec![Extent::Count(5), Extent::Count(7)]
 }
 fn default_gamma() -> f64 {
     0.1
 }
-fn default_warmup() -> usize {
-    500
+fn default_warmup() -> Extent {
+    Extent::Count(500)
 }
 fn default_ratio() -> f64 {
     1.0 / 3.0
@@ -72,29 +74,83 @@ impl Schedule {
         steps_per_epoch: usize,
         epochs: usize,
     ) -> f64 {
+        let total = steps_per_epoch * epochs;
         let regular = match self {
             Schedule::Step {
                 milestones, gamma, ..
             } => {
-                let epoch = step / steps_per_epoch.max(1);
-                let falls = milestones.iter().filter(|&&m| epoch >= m).count();
+                let passed = |m: &&Extent| step >= m.steps(steps_per_epoch, total);
+                let falls = milestones.iter().filter(passed).count();
                 base * gamma.powi(falls as i32)
             }
             Schedule::Cosine { .. } => {
-                let part = step as f64 / (steps_per_epoch * epochs).max(1) as f64;
+                let part = step as f64 / total.max(1) as f64;
                 base * 0.5 * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos())
             }
             Schedule::Constant {} => base,
         };
-        match self.warmup() {
-            Some((iterations, ratio)) if step < iterations => {
-                regular * (1.0 - (1.0 - step as f64 / iterations as f64) * (1.0 - ratio))
-            }
-            _ => regular,
+        let (warmup, ratio) = self.warmup();
+        let iterations = warmup.steps(1, total);
+        match step < iterations {
+            true => regular * (1.0 - (1.0 - step as f64 / iterations as f64) * (1.0 - ratio)),
+            false => regular,
         }
     }
 
-    fn warmup(&self) -> Option<(usize, f64)> {
+    /// What of the schedule does not fit a training of this length: a sentence each, with the key
+    /// and a value that would fit. Empty where all is well.
+    ///
+    /// The published recipe warms up for 500 of VOC-MLT's 968 steps, so only a warm-up that is cut
+    /// off, by the end or by the first fall of the rate, is told.
+    pub fn misfits(&self, base: f64, steps_per_epoch: usize, epochs: usize) -> Vec<String> {
+        let total = steps_per_epoch * epochs;
+        let mut found = Vec::new();
+        let fall = match self {
+            Schedule::Step { milestones, .. } => milestones
+                .iter()
+                .map(|m| m.steps(steps_per_epoch, total))
+                .min(),
+            Schedule::Cosine { .. } | Schedule::Constant {} => None,
+        };
+        let iterations = self.warmup().0.steps(1, total);
+        let last = total.saturating_sub(1);
+        if iterations > 0 && iterations >= total {
+            let rate = |step| self.learning_rate(base, step, steps_per_epoch, epochs);
+            found.push(format!(
+                "`schedule.warmup_iterations` = {} is not over before the training is, which has \
+                 {} in all: the rate starts at {:.2e}, ends at {:.2e} and never reaches {base}; a \
+                 part of the training fits any length, such as 0.1",
+                self.warmup().0,
+                counted(total, "step"),
+                rate(0),
+                rate(last),
+            ));
+        } else if fall.is_some_and(|fall| fall < iterations) {
+            found.push(format!(
+                "`schedule.warmup_iterations` = {} is longer than the time to the first of \
+                 `schedule.milestones`, {}: the rate falls before it has reached {base}",
+                self.warmup().0,
+                counted(fall.unwrap_or(0), "step"),
+            ));
+        }
+        if let Schedule::Step { milestones, .. } = self {
+            let late = |m: &&Extent| m.steps(steps_per_epoch, total) >= total;
+            let late: Vec<String> =
+                (milestones.iter().filter(late).map(Extent::to_string)).collect();
+            if !late.is_empty() {
+                found.push(format!(
+                    "`schedule.milestones` names {}, but the training ends after {}: the rate \
+                     does not fall there; parts of the training fit any length, such as [0.6, 0.85]",
+                    late.join(" and "),
+                    counted(epochs, "epoch"),
+                ));
+            }
+        }
+        found
+    }
+
+    /// Length of the warm-up and its first rate as a part of the full one.
+    fn warmup(&self) -> (Extent, f64) {
         match *self {
             Schedule::Step {
                 warmup_iterations,
@@ -104,8 +160,8 @@ impl Schedule {
             | Schedule::Cosine {
                 warmup_iterations,
                 warmup_ratio,
-            } => Some((warmup_iterations, warmup_ratio)),
-            Schedule::Constant {} => None,
+            } => (warmup_iterations, warmup_ratio),
+            Schedule::Constant {} => (Extent::Count(0), 1.0),
         }
     }
 
@@ -121,16 +177,16 @@ impl Schedule {
                     format_args!("`{gamma}` is not in (0, 1]"),
                 ));
             }
-            if milestones.contains(&0) || !milestones.is_sorted() {
+            if !Extent::ascend(milestones) {
                 return Err(Error::input(
                     "schedule.milestones",
-                    "expected ascending epochs, counted from 1",
+                    "expected ascending epochs, counted from 1, or ascending parts of the \
+                     training between 0 and 1",
                 ));
             }
         }
-        if let Some((_, ratio)) = self.warmup()
-            && !(0.0..=1.0).contains(&ratio)
-        {
+        let (_, ratio) = self.warmup();
+        if !(0.0..=1.0).contains(&ratio) {
             return Err(Error::input(
                 "schedule.warmup_ratio",
                 format_args!("`{ratio}` is not in [0, 1]"),
@@ -138,6 +194,11 @@ impl Schedule {
         }
         Ok(())
     }
+}
+
+/// `1 step`, `8 steps`.
+fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -160,7 +221,7 @@ mod tests {
     #[test]
     fn cosine_starts_full_and_ends_at_nothing() {
         let schedule = Schedule::Cosine {
-            warmup_iterations: 0,
+            warmup_iterations: Extent::Count(0),
             warmup_ratio: 1.0,
         };
         assert_eq!(schedule.learning_rate(0.1, 0, 10, 3), 0.1);
@@ -168,14 +229,60 @@ mod tests {
         assert!(schedule.learning_rate(0.1, 30, 10, 3).abs() < 1e-12);
     }
 
+    fn step(milestones: &str, warmup: &str) -> Schedule {
+        let text =
+            format!("kind = 'step'\nmilestones = {milestones}\nwarmup_iterations = {warmup}");
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn parts_of_the_training_are_the_counts_that_they_stand_for() {
+        let (parts, counts) = (step("[0.5, 0.75]", "0.1"), step("[4, 6]", "8"));
+        for t in 0..80 {
+            let rate = |s: &Schedule| s.learning_rate(0.02, t, 10, 8);
+            assert_eq!(rate(&parts), rate(&counts), "step {t}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_the_same() {
+        for text in ["[5, 7]", "[0.6, 0.85]"] {
+            let schedule = step(text, "0.1");
+            let written = toml::to_string(&schedule).unwrap();
+            assert!(
+                written.contains(&format!("milestones = {text}")),
+                "{written}"
+            );
+            assert_eq!(toml::from_str::<Schedule>(&written).unwrap(), schedule);
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_does_not_fit_is_told_with_its_values() {
+        let published = Schedule::default();
+        assert!(published.misfits(0.02, 121, 8).is_empty());
+        // 40 pictures, a batch of 32: one step an epoch.
+        let told = published.misfits(0.02, 1, 8);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("= 500") && told[0].contains("8 steps"),
+            "{told:?}"
+        );
+        let told = published.misfits(0.02, 1000, 6);
+        assert!(told.len() == 1 && told[0].contains("names 7"), "{told:?}");
+        assert!(published.misfits(0.02, 80, 8)[0].contains("400 steps"));
+        assert!(step("[0.6, 0.85]", "0.1").misfits(0.02, 1, 8).is_empty());
+    }
+
     #[test]
     fn nonsense_is_refused() {
-        let bad = Schedule::Step {
-            milestones: vec![7, 5],
-            gamma: 0.1,
-            warmup_iterations: 0,
-            warmup_ratio: 0.3,
-        };
-        assert!(bad.check().is_err());
+        for milestones in ["[7, 5]", "[0, 5]", "[0.8, 0.5]", "[0.5, 3]"] {
+            assert!(step(milestones, "0").check().is_err(), "{milestones}");
+        }
+        for value in ["1.5", "-1", "'all'", "nan"] {
+            let text = format!("kind = 'cosine'\nwarmup_iterations = {value}");
+            let error = toml::from_str::<Schedule>(&text).unwrap_err().to_string();
+            assert!(error.contains("part"), "{error}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Position};
+use super::health::{self, Health};
 use super::recorder::{EpochRecord, Recorder, StepRecord};
 use super::tensorboard::EventWriter;
 use crate::data::labels::LabelTable;
@@ -14,7 +15,7 @@ use crate::data::loader::{Batch, Loader};
 use crate::data::sampler::SamplerConfig;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::loss::{self, Loss};
+use crate::loss::{self, Loss, chance_loss};
 use crate::model::Model;
 use crate::optim::clip::clip_factor;
 use crate::optim::{Schedule, Sgd, SgdConfig, gradient_norm};
@@ -67,6 +68,9 @@ impl TrainConfig {
     }
 }
 
+/// Images of an epoch whose labels tell what the loss is at chance.
+const CHANCE_IMAGES: usize = 1024;
+
 /// Scores the model on held-out data: mAP in [0, 1], `None` where it is undefined.
 pub type Validate<'a> = dyn Fn(&Model) -> Result<Option<f64>> + 'a;
 
@@ -101,8 +105,10 @@ pub struct Training<'a> {
 impl Training<'_> {
     /// Trains to the end, from the last checkpoint if `resume` is set and there is one. The final
     /// checkpoint holds the model alone.
-    /// `position` tells how far it got, also when the training ends with an error.
-    pub fn fit(&self, run: &RunDir, resume: bool, position: &mut Position) -> Result<()> {
+    /// `position` tells how far it got, also when the training ends with an error. Gives back what
+    /// was found amiss with the training on the way, in a sentence each; it has been logged.
+    pub fn fit(&self, run: &RunDir, resume: bool, position: &mut Position) -> Result<Vec<String>> {
+        let mut health = Health::default();
         let mut optimizer = Sgd::new(self.optimizer.clone());
         *position = self.start(run, resume, &mut optimizer)?;
         let steps_per_epoch = self.steps_per_epoch()?;
@@ -137,7 +143,7 @@ impl Training<'_> {
                     steps_per_epoch,
                     self.config.epochs,
                 );
-                let record = self.step(&mut optimizer, batch?, position, rate)?;
+                let record = self.step(&mut optimizer, batch?, position, rate, &mut health)?;
                 recorder.step(&record)?;
                 position.step += 1;
                 position.step_in_epoch += 1;
@@ -177,12 +183,16 @@ impl Training<'_> {
             }
             let seconds = epoch_start.elapsed().as_secs_f64();
             let images = ((steps_per_epoch - first) * self.config.batch_size) as f64;
-            self.end_epoch(run, position, &mut recorder, seconds, images)?;
+            let loss = self.end_epoch(run, position, &mut recorder, seconds, images)?;
+            if position.epoch == self.config.epochs {
+                self.hold_against_chance(loss, &order, &mut health)?;
+            }
             if position.epoch < self.config.epochs {
                 self.save(run, "last", Some(&optimizer), position)?;
             }
         }
-        self.save(run, "last", None, position)
+        self.save(run, "last", None, position)?;
+        Ok(health.findings().to_vec())
     }
 
     /// Full batches in an epoch, at least one.
@@ -207,6 +217,7 @@ impl Training<'_> {
         mut batch: Batch,
         position: &Position,
         learning_rate: f64,
+        health: &mut Health,
     ) -> Result<StepRecord> {
         let model = self.model;
         let classes = self.labels.num_classes();
@@ -216,6 +227,7 @@ impl Training<'_> {
         let loss = loss::apply(&self.loss, &logits, &targets, position.epoch)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         let found = loss.backward()?;
+        let features = trace.features().clone();
         let gradients = model.gradients(trace, &found)?;
         // In the order of the parameters, so that the sum is the same in every run.
         let trainable = || {
@@ -227,6 +239,16 @@ impl Training<'_> {
         let norm = gradient_norm(trainable().map(|(_, gradient)| gradient))?;
         if !value.is_finite() || !norm.is_finite() {
             return Err(diverged(position, learning_rate, value, norm));
+        }
+        if (position.step + 1).is_multiple_of(health::INTERVAL) {
+            let backbone = || trainable().filter(|(entry, _)| entry.name.starts_with("backbone."));
+            let backbone_norm = match backbone().next() {
+                Some(_) => Some(gradient_norm(backbone().map(|(_, gradient)| gradient))?),
+                None => None,
+            };
+            if let Some(said) = health.look(position.step, &features, backbone_norm, norm)? {
+                tracing::warn!("{}: {said}", self.label);
+            }
         }
         let factor = match self.optimizer.max_gradient_norm {
             0.0 => 1.0,
@@ -274,7 +296,7 @@ impl Training<'_> {
         recorder: &mut Recorder,
         seconds: f64,
         images: f64,
-    ) -> Result<()> {
+    ) -> Result<f64> {
         let validation_map = match self.validate {
             Some(validate) => validate(self.model)?,
             None => None,
@@ -295,6 +317,24 @@ impl Training<'_> {
         if validation_map.is_some_and(|score| position.best.is_none_or(|best| score > best)) {
             position.best = validation_map;
             self.save(run, "best", None, position)?;
+        }
+        Ok(record.loss)
+    }
+
+    /// Says so if the last epoch's mean `loss` is what a network would have that does not look at
+    /// the pictures. `order` are the images of that epoch.
+    fn hold_against_chance(&self, loss: f64, order: &[u32], health: &mut Health) -> Result<()> {
+        let classes = self.labels.num_classes();
+        let batch_size = self.config.batch_size;
+        let order = &order[..order.len().min(CHANCE_IMAGES.max(batch_size))];
+        let mut targets = vec![0.0; order.len() * classes];
+        for (row, &image) in targets.chunks_mut(classes).zip(order) {
+            self.labels.fill_targets(image as usize, row);
+        }
+        let epoch = self.config.epochs - 1;
+        let chance = chance_loss(self.loss.as_ref(), &targets, classes, batch_size, epoch)?;
+        if let Some(said) = health.end(loss, chance) {
+            tracing::warn!("{}: {said}", self.label);
         }
         Ok(())
     }

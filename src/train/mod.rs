@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod fit;
+pub mod health;
 pub mod history;
 pub mod recorder;
 pub mod tensorboard;

@@ -7,6 +7,7 @@
 pub mod architecture;
 pub mod composed;
 pub mod engine;
+mod footprint;
 mod mobilenet;
 pub mod profile;
 mod resnet;

@@ -41,6 +41,7 @@ fn manifest(method: &str, seed: u64) -> Manifest {
         images_seen: 6_000,
         total_steps: None,
         error: None,
+        findings: Vec::new(),
     }
 }
 
