@@ -5,6 +5,9 @@ use super::BackboneConfig;
 /// Bytes of an f32.
 const SCALAR: u64 = 4;
 
+/// Bytes of the process beside the network: program, loader, buffers of the kernels.
+const PROCESS: u64 = 120 << 20;
+
 impl BackboneConfig {
     /// Bytes that a training step of `batch` pictures of `side` x `side` holds at its peak on the
     /// CPU, to about a fifth: the outputs of all nodes that the backward pass reads, the largest
@@ -31,7 +34,7 @@ impl BackboneConfig {
             .map(|(_, conv)| conv.weight_shape().iter().product::<usize>() as u64)
             .sum();
         let pictures = (3 * side * side) as u64;
-        SCALAR * (batch as u64 * (kept + largest + pictures) + 3 * weights)
+        PROCESS + SCALAR * (batch as u64 * (kept + largest + pictures) + 3 * weights)
     }
 }
 
