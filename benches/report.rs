@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use dbloss::data::split::{Distribution, Files, Source, Split, SplitConfig};
+use dbloss::data::split::{Distribution, Files, Set, Source, Split, SplitConfig};
 use dbloss::io::write_text;
 use dbloss::predict::Predictions;
 use dbloss::report::evaluation::{Evaluation, Options as EvaluationOptions};
@@ -201,7 +201,7 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         resamples: 0,
         ..EvaluationOptions::default()
     };
-    let eval = run.eval("test");
+    let eval = run.eval(Set::Test);
     Evaluation::new(&predictions, &split.test, split, &options)?.write(&eval)?;
     predictions.write(&eval.join("predictions.csv"))?;
     let sampler = if method.is_multiple_of(2) {

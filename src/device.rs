@@ -3,6 +3,7 @@
 use candle_core::Device;
 
 use crate::error::{Error, Result};
+use crate::wording::counted;
 
 /// Parses `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first GPU where this build and this
 /// machine have one, else the CPU.
@@ -56,17 +57,34 @@ pub fn processor(instruction_set: &str) -> String {
     format!("{name} ({instruction_set})")
 }
 
-/// More threads than this are a typing error on any machine of today.
-const MOST_THREADS: usize = 1024;
+/// Cores that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
-/// Sets the number of threads of the engine; 0 takes all cores. Works once a process.
-pub fn set_threads(threads: usize) -> Result<()> {
-    if threads > MOST_THREADS {
-        let problem = format!("`{threads}` is too many, expected at most {MOST_THREADS}");
-        return Err(Error::argument("--threads", problem).hint("0 takes all cores"));
+/// How many threads to take where `asked` are asked for; 0 stands for all cores.
+///
+/// Up to twice the cores is taken as it is: what a process may use is not always told right. More
+/// can only be a slip, and would slow everything down: it becomes the cores, with a warning.
+pub fn usable_threads(asked: usize) -> usize {
+    let cores = cores();
+    match asked {
+        0 => cores,
+        _ if asked <= 2 * cores => asked,
+        _ => {
+            tracing::warn!(
+                "--threads {asked}: this machine has {}, so {cores} are taken",
+                counted(cores, "core")
+            );
+            cores
+        }
     }
+}
+
+/// Sets the number of threads of the engine, see [`usable_threads`]. Works once a process.
+pub fn set_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
+        .num_threads(usable_threads(threads))
         .build_global()
         .map_err(|e| Error::argument("--threads", e))
 }
@@ -82,5 +100,12 @@ mod tests {
         for bad in ["gpu", "cuda:x", "cuda:", ""] {
             assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
         }
+    }
+
+    #[test]
+    fn no_more_threads_than_make_sense() {
+        let cores = cores();
+        let taken = [0, 1, cores + 1, 1000 * cores].map(usable_threads);
+        assert_eq!(taken, [cores, 1, cores + 1, cores]);
     }
 }

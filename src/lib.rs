@@ -16,6 +16,7 @@ pub mod memory;
 pub mod progress;
 pub mod range;
 pub mod rng;
+pub mod wording;
 
 pub mod data;
 pub mod metrics;
@@ -34,7 +35,7 @@ pub mod report;
 
 pub mod config;
 pub mod job;
-pub mod sweep;
+pub mod plan;
 pub mod watch;
 
 pub use error::{Error, Result};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
@@ -194,9 +195,9 @@ pub fn tensors(batch: &mut Batch, num_classes: usize, device: &Device) -> Result
 pub fn predict(
     model: &Model,
     loader: &Loader,
-    table: &LabelTable,
+    table: &Arc<LabelTable>,
     label: &str,
-) -> Result<(Predictions, LabelTable)> {
+) -> Result<(Predictions, Arc<LabelTable>)> {
     let order: Vec<u32> = (0..table.len() as u32).collect();
     let views = loader.views();
     let mut progress = Progress::new(label, (order.len() * views.len()) as u64);
@@ -222,8 +223,8 @@ pub fn predict(
     }
     scores.iter_mut().for_each(|sum| *sum /= views.len() as f32);
     let table = match predicted.len() == table.len() {
-        true => table.clone(),
-        false => table.subset(&predicted),
+        true => Arc::clone(table),
+        false => Arc::new(table.subset(&predicted)),
     };
     if table.is_empty() {
         return Err(Error::input(label, "not one picture could be read"));

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::split::Set;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::io::write_text;
+use crate::io::{is_temporary, write_text};
 
 /// A run's folder: `<out>/<experiment>/<method>-s<seed>/`.
 #[derive(Debug, Clone)]
@@ -48,11 +49,14 @@ impl RunDir {
         self.root.join("epochs.csv")
     }
 
-    /// A checkpoint: `last` or `best`.
-    pub fn checkpoint(&self, which: &str) -> PathBuf {
-        self.root
-            .join("checkpoints")
-            .join(format!("{which}.safetensors"))
+    /// A checkpoint.
+    pub fn checkpoint(&self, which: Checkpoint) -> PathBuf {
+        self.checkpoints()
+            .join(format!("{}.safetensors", which.name()))
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
     }
 
     /// TensorBoard event files.
@@ -99,9 +103,127 @@ impl RunDir {
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Results on a set: `test`, `validation`, `train`.
-    pub fn eval(&self, set: &str) -> PathBuf {
-        self.root.join("eval").join(set)
+    /// Results of the last checkpoint on a set.
+    pub fn eval(&self, set: Set) -> PathBuf {
+        self.evaluations().join(set.name())
+    }
+
+    /// Results of a checkpoint on a set: `eval/<set>/`, or `eval/<set>-best/` for the best
+    /// checkpoint, whose tables must not take the place of those that comparisons read.
+    pub fn eval_of(&self, set: Set, checkpoint: Checkpoint) -> PathBuf {
+        match checkpoint {
+            Checkpoint::Last => self.eval(set),
+            other => self
+                .evaluations()
+                .join(format!("{}-{}", set.name(), other.name())),
+        }
+    }
+
+    fn evaluations(&self) -> PathBuf {
+        self.root.join("eval")
+    }
+
+    /// Name of the folder of a split inside the folder of the runs, or of the one run, that it is for.
+    pub const SPLIT: &str = "split";
+
+    /// Checks whether a training may go into the folder. Nothing is changed yet.
+    ///
+    /// A folder that holds anything but a run of dbloss (or the split of one that never began) is
+    /// refused whatever `existing` says.
+    ///
+    /// # Errors
+    /// The folder is a file, holds something else, or a run that `existing` does not allow.
+    pub fn check(&self, existing: Existing) -> Result<()> {
+        let folder = self.path();
+        if folder.is_file() {
+            return Err(Error::file(folder, "is a file, expected a folder"));
+        }
+        if self.manifest().is_file() {
+            Manifest::read(&self.manifest())?;
+            return match existing {
+                Existing::Refuse => Err(Error::file(folder, "holds a run already").hint(
+                    "`--resume` goes on with it, `--force` replaces it, `--out` writes elsewhere",
+                )),
+                _ => Ok(()),
+            };
+        }
+        if folder.is_dir() {
+            for entry in fs_err::read_dir(folder)? {
+                let name = entry?.file_name();
+                // What is there before the manifest is, so what a kill in the first moment leaves.
+                let early = name == Self::SPLIT || name == Self::LOCK || is_temporary(&name);
+                if !early {
+                    let name = name.display();
+                    let problem = format!("is not empty and not a run's folder: it holds `{name}`");
+                    return Err(
+                        Error::file(folder, problem).hint("name another folder with `--out`")
+                    );
+                }
+            }
+        }
+        match existing {
+            Existing::Resume => Err(Error::file(folder, "holds no run to resume")
+                .hint("check `--out`, `--method` and `--seed`, or leave `--resume` out to start")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the files of an earlier run except for the manifest, and nothing else.
+    pub fn clear(&self) -> Result<()> {
+        for file in [self.config(), self.steps(), self.epochs()] {
+            if file.is_file() {
+                fs_err::remove_file(file)?;
+            }
+        }
+        for folder in [self.checkpoints(), self.evaluations(), self.tensorboard()] {
+            if folder.is_dir() {
+                fs_err::remove_dir_all(folder)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A checkpoint of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checkpoint {
+    /// The newest one; of a finished run the end of its training.
+    Last,
+    /// The one with the best score on the validation part.
+    Best,
+}
+
+impl Checkpoint {
+    /// Both, the usual one first.
+    pub const ALL: [Checkpoint; 2] = [Checkpoint::Last, Checkpoint::Best];
+
+    /// The checkpoint's name, also that of its file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Checkpoint::Last => "last",
+            Checkpoint::Best => "best",
+        }
+    }
+}
+
+/// What to do with a run's folder that already holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse it.
+    Refuse,
+    /// Go on from its last checkpoint; a finished run is left as it is, a missing one an error.
+    Resume,
+    /// Go on if there is something to go on with, else start.
+    ResumeOrStart,
+    /// Start anew in it.
+    Overwrite,
+}
+
+impl Existing {
+    /// True if a run that is there already may go on.
+    pub fn resumes(self) -> bool {
+        matches!(self, Existing::Resume | Existing::ResumeOrStart)
     }
 }
 

@@ -14,6 +14,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         "rng",
         "device",
         "interrupt",
+        "wording",
     ];
     let plus = |more: &[&'static str]| [&ground[..], more].concat();
     BTreeMap::from([
@@ -23,7 +24,8 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("progress", vec!["error"]),
         ("range", vec!["error"]),
         ("rng", vec![]),
-        ("device", vec!["error"]),
+        ("device", vec!["error", "wording"]),
+        ("wording", vec![]),
         ("interrupt", vec!["error"]),
         ("metrics", vec!["error", "rng", "data"]),
         ("data", plus(&["ops"])),
@@ -33,7 +35,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("optim", plus(&["data", "ops"])),
         ("predict", plus(&["data", "model"])),
         ("feeding", plus(&["data", "metrics", "model", "predict"])),
-        ("run_dir", plus(&[])),
+        ("run_dir", plus(&["data"])),
         (
             "train",
             plus(&[
@@ -54,9 +56,9 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ),
         ("watch", plus(&["config", "run_dir", "train"])),
         (
-            "sweep",
+            "plan",
             plus(&[
-                "config", "data", "job", "metrics", "report", "run_dir", "train",
+                "config", "data", "job", "metrics", "model", "report", "run_dir", "train",
             ]),
         ),
     ])

@@ -161,7 +161,7 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
         cluster.call("squeue", &["--noheader"]).trim().is_empty()
     });
     let partial = sweep(&["collect", "slurm/s"]);
-    assert_eq!(partial.status.code(), Some(2), "{}", text(&partial));
+    assert_eq!(partial.status.code(), Some(5), "{}", text(&partial));
     let finished = sweep(&[&submit[..], &["--wait"]].concat());
     assert!(finished.status.success(), "{}", text(&finished));
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::small::{dbloss, folder, read, signal, start, wait_for};
 use dbloss::config::experiment_files;
-use dbloss::sweep::SweepFile;
+use dbloss::plan::SweepFile;
 use predicates::prelude::*;
 
 const SWEEP: &str = "experiment = 'small.toml'\nseeds = [0, 1]\njobs = 2\n";
@@ -115,7 +115,7 @@ fn a_run_that_fails_stops_no_other_and_is_told_at_the_end() {
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert_eq!(output.status.code(), Some(5), "{error}");
     let failed = error
         .lines()
         .find(|line| line.contains(" failed: "))

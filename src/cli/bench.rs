@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dbloss::data::augment::InputConfig;
 use dbloss::data::loader::{Loader, LoaderOptions};
+use dbloss::data::split::{Set, Split};
 use dbloss::data::throughput::{self, LoaderEpoch, Stage};
 use dbloss::feeding::{Amount, feeding};
 use dbloss::job::Machine;
@@ -14,18 +16,17 @@ use dbloss::report::table::Table;
 use dbloss::rng::Stream;
 use dbloss::{Error, Result};
 
-use super::common::{LoaderArgs, MachineArgs};
+use super::common::{InputArgs, LoaderArgs, MachineArgs, SplitArg};
 use super::output;
-use super::view::{Set, input_config, load_split};
 
 const INPUT_EXAMPLES: &str = "\
 Examples:
   Which stage of the input pipeline is the slowest?
-    dbloss bench input --split splits/voc-mlt
+    dbloss bench input splits/voc-mlt
   With an experiment's input size and augmentation, and four loader threads:
-    dbloss bench input --split splits/shapes --config experiments/shapes.toml --workers 4
+    dbloss bench input splits/shapes --config experiments/shapes.toml --workers 4
   Does memory stay flat?
-    dbloss bench input --split splits/voc-mlt --epochs 10";
+    dbloss bench input splits/voc-mlt --epochs 10";
 
 /// Measure training steps and the input pipeline.
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Input(InputArgs),
+    Input(InputStages),
     Step(StepArgs),
 }
 
@@ -45,11 +46,12 @@ const STEP_EXAMPLES: &str = "\
 Examples:
   dbloss bench step --backbone resnet50 --batch 32
   Does the input pipeline keep the network fed?
-    dbloss bench step --backbone mobilenet_v2 --split splits/voc-mlt";
+    dbloss bench step splits/voc-mlt --backbone mobilenet_v2";
 
 /// Time training steps and inference of a backbone on random pictures, and on real ones.
 #[derive(Debug, clap::Args)]
 #[command(after_help = STEP_EXAMPLES)]
+#[command(group(clap::ArgGroup::new("pictures").args(["folder", "split"])))]
 struct StepArgs {
     /// The backbone: resnet18, resnet34, resnet50, resnet101 or mobilenet_v2
     #[arg(long, default_value = "resnet50", value_name = "NAME")]
@@ -79,14 +81,17 @@ struct StepArgs {
     rounds: usize,
     /// Split folder: train on its training pictures too, as the loader gives them, beside a batch
     /// that stays in memory (the options about loading matter only here)
-    #[arg(long, value_name = "DIR")]
+    #[arg(value_name = "SPLIT")]
+    folder: Option<PathBuf>,
+    /// How version 0.1 spelled it
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with = "folder")]
     split: Option<PathBuf>,
-    /// With --split: timed steps of each kind in a round
+    /// With a split: timed steps of each kind in a round
     #[arg(
         long,
         default_value_t = 16,
         value_name = "N",
-        requires = "split",
+        requires = "pictures",
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     steps: u32,
@@ -97,13 +102,11 @@ struct StepArgs {
 /// Time the input pipeline by stage, on one core, and the loader as a whole.
 #[derive(Debug, clap::Args)]
 #[command(after_help = INPUT_EXAMPLES)]
-struct InputArgs {
-    /// Split folder
-    #[arg(long, value_name = "DIR")]
-    split: PathBuf,
-    /// Which set
-    #[arg(long, value_enum, default_value_t = Set::Train)]
-    set: Set,
+struct InputStages {
+    #[command(flatten)]
+    split: SplitArg,
+    #[command(flatten)]
+    input: InputArgs,
     /// Pictures to time, drawn at random
     #[arg(long, default_value_t = 500, value_name = "N")]
     count: usize,
@@ -117,12 +120,6 @@ struct InputArgs {
     epochs: u64,
     #[command(flatten)]
     loader: LoaderArgs,
-    /// Side of the pictures in pixels; overrides the configuration's
-    #[arg(long, value_name = "PIXELS")]
-    size: Option<u32>,
-    /// Experiment whose `[input]` table to use; default the published recipe
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Write CSV, in full precision
     #[arg(long)]
     csv: bool,
@@ -163,7 +160,7 @@ fn run_step(args: StepArgs) -> Result<()> {
         steps: args.steps as usize,
         rounds: args.rounds,
     };
-    let loader = match &args.split {
+    let loader = match args.folder.as_ref().or(args.split.as_ref()) {
         Some(split) => {
             let loader = loader_of(&args, split, &machine)?;
             amount.check(&loader)?;
@@ -211,24 +208,31 @@ fn run_step(args: StepArgs) -> Result<()> {
 }
 
 fn loader_of(args: &StepArgs, split: &Path, machine: &Machine) -> Result<Loader> {
-    let (table, root) = load_split(split, Set::Train)?;
-    let input = input_config(None, Some(args.size as u32))?;
+    let whole = Split::read(split)?;
+    let (table, root) = whole.set(Set::Train, split)?;
+    let input = InputConfig {
+        size: args.size as u32,
+        ..InputConfig::default()
+    };
+    input.check()?;
     let options = LoaderOptions {
         batch_size: args.batch,
         ..machine.loader_options()
     };
-    Loader::new(Arc::new(table), root, input, options)
+    Loader::new(Arc::clone(table), root.clone(), input, options)
 }
 
-fn run_input(args: InputArgs) -> Result<()> {
-    let config = input_config(args.config.as_deref(), args.size)?;
-    let (table, root) = load_split(&args.split, args.set)?;
-    let table = Arc::new(table);
+fn run_input(args: InputStages) -> Result<()> {
+    let config = args.input.config()?;
+    let (table, root) = args.input.images(args.split.folder())?;
     let mut indices: Vec<u32> = (0..table.len() as u32).collect();
     Stream::new(0, "bench", 0, 0).shuffle(&mut indices);
     indices.truncate(args.count.max(1));
     if indices.is_empty() {
-        return Err(Error::file(&args.split, "has no pictures in this set"));
+        return Err(Error::file(
+            args.split.folder(),
+            "has no pictures in this set",
+        ));
     }
     let stages = throughput::stages(&table, &root, &config, &indices)?;
     let options = args.loader.options();
@@ -248,7 +252,7 @@ fn run_input(args: InputArgs) -> Result<()> {
             size = config.size,
         ));
     }
-    output::data(&epochs_table(&epochs, args.loader.workers).to_terminal());
+    output::data(&epochs_table(&epochs, options.workers).to_terminal());
     Ok(())
 }
 

@@ -1,19 +1,42 @@
 //! Arguments that several subcommands share.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use dbloss::config::{ExperimentFile, Layers};
+use dbloss::data::augment::InputConfig;
+use dbloss::data::image::ImageRoot;
+use dbloss::data::labels::LabelTable;
 use dbloss::data::loader::LoaderOptions;
+use dbloss::data::split::{Set, Split};
 use dbloss::device;
-use dbloss::job::{Existing, Machine};
+use dbloss::job::Machine;
+use dbloss::run_dir::{Checkpoint, Existing};
 use dbloss::{Error, Result};
+
+/// Parses the name of a split's set.
+pub fn set_parser() -> impl TypedValueParser<Value = Set> {
+    PossibleValuesParser::new(Set::ALL.map(Set::name))
+        .map(|name| Set::from_name(&name).unwrap_or(Set::Test))
+}
+
+/// Parses the name of a checkpoint.
+pub fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
+    PossibleValuesParser::new(Checkpoint::ALL.map(Checkpoint::name)).map(|name| {
+        let named = Checkpoint::ALL.into_iter().find(|c| c.name() == name);
+        named.unwrap_or(Checkpoint::Last)
+    })
+}
 
 /// How pictures are loaded; none of it changes a number.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoaderArgs {
     /// Threads of a run that load pictures beside its engine; 0 loads between the steps
     #[arg(long, default_value_t = 2, value_name = "N")]
-    pub workers: usize,
+    workers: usize,
     /// Mebibytes of decoded pictures that a run keeps in memory from epoch to epoch; 0 keeps none
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     cache_memory: u64,
@@ -35,7 +58,7 @@ impl LoaderArgs {
     }
 
     /// The same arguments for another process, wherever it starts.
-    pub fn arguments(&self) -> Result<Vec<String>> {
+    fn arguments(&self) -> Result<Vec<String>> {
         let mut arguments = vec![
             "--workers".to_owned(),
             self.workers.to_string(),
@@ -60,7 +83,8 @@ pub struct MachineArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// Threads of the engine; 0 takes all cores
+    /// Threads of the engine, or of all engines together where several runs go at a time; 0 takes
+    /// all cores
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
     #[command(flatten)]
@@ -79,6 +103,28 @@ impl MachineArgs {
             cache_folder: options.cache_folder,
             patience: Duration::ZERO,
         })
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Threads to be divided between several runs.
+    pub fn threads(&self) -> usize {
+        device::usable_threads(self.threads)
+    }
+
+    /// True if a number of threads is given.
+    pub fn asks_for_threads(&self) -> bool {
+        self.threads > 0
+    }
+
+    /// The same arguments, without the threads, for another process, wherever it starts.
+    pub fn arguments(&self) -> Result<Vec<String>> {
+        let mut arguments = self.loader.arguments()?;
+        arguments.extend(["--device".to_owned(), self.device.clone()]);
+        Ok(arguments)
     }
 }
 
@@ -136,4 +182,104 @@ pub struct OutArgs {
     /// Folder of all runs; an experiment's lie in `<OUT>/<experiment>/`
     #[arg(long, default_value = "runs", value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// The folder of a split.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SplitArg {
+    /// The split folder
+    #[arg(value_name = "SPLIT", required_unless_present = "split")]
+    folder: Option<PathBuf>,
+    /// How version 0.1 spelled it
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with = "folder")]
+    split: Option<PathBuf>,
+}
+
+impl SplitArg {
+    /// The folder; clap has seen to it that there is one.
+    pub fn folder(&self) -> &Path {
+        let given = self.folder.as_deref().or(self.split.as_deref());
+        given.unwrap_or(Path::new("."))
+    }
+}
+
+/// How pictures become a network's input, and which of a split are taken.
+#[derive(Debug, Clone, clap::Args)]
+pub struct InputArgs {
+    /// Which images
+    #[arg(long, value_name = "SET", value_parser = set_parser())]
+    on: Option<Set>,
+    /// Override a key of the configuration, for example `--set input.size=96`; may be repeated
+    // Version 0.1 named the images with it: `--set test`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    assignments: Vec<String>,
+    /// Experiment whose `[input]` table to use, that of its first method; default the published
+    /// recipe
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Side of the pictures in pixels; overrides the configuration's
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<u32>,
+}
+
+impl InputArgs {
+    /// Which images: the training images if nothing else is asked for.
+    pub fn set(&self) -> Result<Set> {
+        let mut sets: Vec<Set> = self.on.into_iter().collect();
+        for value in &self.assignments {
+            match (value.contains('='), Set::from_name(value)) {
+                (true, _) => {}
+                (false, Some(set)) => sets.push(set),
+                (false, None) => {
+                    return Err(Error::argument(
+                        format_args!("--set {value}"),
+                        "expected `key.path=value`",
+                    )
+                    .hint("`--on train|validation|test` says which images"));
+                }
+            }
+        }
+        match sets.as_slice() {
+            [] => Ok(Set::Train),
+            [set] => Ok(*set),
+            _ => Err(Error::argument("--on", "names more than one set")),
+        }
+    }
+
+    /// The `[input]` table.
+    pub fn config(&self) -> Result<InputConfig> {
+        let assignments = self.assignments.iter().filter(|value| value.contains('='));
+        let assignments: Vec<String> = assignments.cloned().collect();
+        let mut config = match &self.config {
+            Some(path) => {
+                let file = ExperimentFile::read(path, &assignments)?;
+                file.resolve(file.methods().first().copied(), None)?.input
+            }
+            None => {
+                let mut layers = Layers::default();
+                for assignment in &assignments {
+                    layers.set(assignment)?;
+                }
+                layers.typed::<InputAlone>()?.input
+            }
+        };
+        config.size = self.size.unwrap_or(config.size);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The label table of the images and the root of their pictures.
+    pub fn images(&self, folder: &Path) -> Result<(Arc<LabelTable>, ImageRoot)> {
+        let split = Split::read(folder)?;
+        let (table, root) = split.set(self.set()?, folder)?;
+        Ok((Arc::clone(table), root.clone()))
+    }
+}
+
+/// The part of an experiment that needs no experiment.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputAlone {
+    #[serde(default)]
+    input: InputConfig,
 }

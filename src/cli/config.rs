@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dbloss::config::{ExperimentFile, Layers};
 use dbloss::data::sampler::SamplerConfig;
 use dbloss::model::backbone::BackboneKind;
-use dbloss::sweep::SweepFile;
+use dbloss::plan::SweepFile;
 use dbloss::{Result, loss};
 
 use super::common::OverrideArgs;

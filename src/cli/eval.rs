@@ -1,18 +1,18 @@
 //! `dbloss eval`.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dbloss::data::labels::LabelTable;
-use dbloss::data::split::Split;
-use dbloss::job::{self, Evaluate, EvaluatedSet};
+use dbloss::data::split::{Set, Split};
+use dbloss::job::{Evaluate, Evaluated, Opened};
 use dbloss::metrics::ApMethod;
 use dbloss::predict::Predictions;
 use dbloss::report::evaluation::{Evaluation, Options, difference};
-use dbloss::run_dir::{Manifest, RunDir};
+use dbloss::run_dir::{Checkpoint, RunDir};
 use dbloss::{Error, Result};
 
-use super::common::MachineArgs;
+use super::common::{MachineArgs, checkpoint_parser, set_parser};
 use super::output;
 
 /// Score a run, or anyone's predictions
@@ -38,11 +38,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
     /// Which images
-    #[arg(long, default_value = "test", value_name = "SET")]
-    on: SetName,
+    #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
+    on: Set,
     /// Which checkpoint of the run: `last`, or `best` on the validation part
-    #[arg(long, default_value = "last", value_parser = ["last", "best"])]
-    checkpoint: String,
+    #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser(),
+        conflicts_with = "predictions")]
+    checkpoint: Checkpoint,
     /// Score at or below which a class counts as absent in precision, recall and F1 [default: 0
     /// for a run's logits, 0.5 for given predictions]
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
@@ -71,13 +72,6 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum SetName {
-    Test,
-    Validation,
-    Train,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum ApName {
     /// The area under the steps of the curve, as scikit-learn has it
     Area,
@@ -94,16 +88,6 @@ impl From<ApName> for ApMethod {
     }
 }
 
-impl From<SetName> for EvaluatedSet {
-    fn from(name: SetName) -> Self {
-        match name {
-            SetName::Test => EvaluatedSet::Test,
-            SetName::Validation => EvaluatedSet::Validation,
-            SetName::Train => EvaluatedSet::Train,
-        }
-    }
-}
-
 impl Args {
     /// The predictions of the run that this one is compared with. What is missing is told before
     /// the work, not after it.
@@ -115,8 +99,7 @@ impl Args {
             let problem = "`--against` compares by resampling, and there are to be 0 resamples";
             return Err(Error::argument("--bootstrap", problem).hint("leave `--bootstrap` out"));
         }
-        let set = EvaluatedSet::from(self.on);
-        let file = RunDir::new(other).eval(set.name()).join("predictions.csv");
+        let file = RunDir::new(other).eval(self.on).join("predictions.csv");
         if !file.is_file() {
             return Err(Error::file(&file, "does not exist")
                 .hint("evaluate that run first: `dbloss eval RUN_DIR`"));
@@ -134,72 +117,64 @@ pub fn run(args: Args) -> Result<()> {
         average_precision: args.average_precision.into(),
     };
     let baseline = args.baseline()?;
-    let (evaluation, scored) = match (&args.run, &args.predictions) {
+    let (split, evaluated) = match (&args.run, &args.predictions) {
         (_, Some(file)) => score_file(&args, file, &options)?,
-        (Some(folder), None) => {
-            let run = RunDir::new(folder);
-            if !run.manifest().is_file() {
-                return Err(Error::file(folder, "is not a run's folder")
-                    .hint("expected the folder that `dbloss train` wrote, with `manifest.json`"));
-            }
-            let machine = args.machine.open()?;
-            let job = Evaluate {
-                run: &run,
-                set: args.on.into(),
-                checkpoint: &args.checkpoint,
-                fit_thresholds: args.fit_thresholds,
-                split_folder: args.split.as_deref(),
-            };
-            let evaluation = job::evaluate(&job, &machine, options)?;
-            (evaluation, Scored::of_run(&job)?)
-        }
+        (Some(folder), None) => score_run(&args, folder, options)?,
         (None, None) => return Err(Error::input("eval", "expected a run's folder")),
     };
-    output::data(&evaluation.to_string());
+    let Evaluated {
+        evaluation,
+        predictions,
+        table,
+    } = &evaluated;
+    output::data(&evaluation.to_terminal(args.on));
     if let Some(file) = baseline {
-        let baseline = scored.read(&file)?;
-        let Scored {
-            predictions,
-            table,
-            split,
-        } = &scored;
-        let gain = difference(&baseline, predictions, table, split, args.bootstrap)?;
+        let baseline = aligned(&file, table)?;
+        let gain = difference(&baseline, predictions, table, &split, args.bootstrap)?;
         output::data(&gain.to_string());
     }
     Ok(())
 }
 
-/// Predictions with the labels that they were scored against.
-struct Scored {
-    predictions: Predictions,
-    table: LabelTable,
-    split: Split,
+/// Scores a run's model.
+fn score_run(args: &Args, folder: &Path, options: Options) -> Result<(Split, Evaluated)> {
+    let run = RunDir::new(folder);
+    let Opened {
+        experiment,
+        split,
+        split_folder,
+    } = Opened::read(&run, args.split.as_deref())?;
+    let machine = args.machine.open()?;
+    let evaluate = Evaluate {
+        run: &run,
+        experiment: &experiment,
+        split: &split,
+        split_folder: &split_folder,
+        set: args.on,
+        checkpoint: args.checkpoint,
+        fit_thresholds: args.fit_thresholds,
+    };
+    let evaluated = evaluate.run(None, &machine, options)?;
+    Ok((split, evaluated))
 }
 
-impl Scored {
-    /// What an evaluation has just written.
-    fn of_run(job: &Evaluate) -> Result<Self> {
-        let recorded = Manifest::read(&job.run.manifest())?.split_folder;
-        let folder = job.split_folder.map_or(recorded, Path::to_owned);
-        let split = Split::read(&folder)?;
-        let (table, _) = job.set.of(&split, &folder)?;
-        let predictions = Predictions::read(&job.folder().join("predictions.csv"))?;
-        // Pictures that were skipped as bad have no row.
-        let scored: HashSet<&str> = predictions.images.iter().map(String::as_str).collect();
-        let rows: Vec<usize> = (0..table.len())
-            .filter(|&i| scored.contains(table.image(i)))
-            .collect();
-        Ok(Scored {
-            table: table.subset(&rows),
-            predictions,
-            split,
-        })
+/// Scores the predictions of a file.
+fn score_file(args: &Args, file: &Path, options: &Options) -> Result<(Split, Evaluated)> {
+    let folder = args.split.clone().unwrap_or_default();
+    let split = Split::read(&folder)?;
+    let table = Arc::clone(split.set(args.on, &folder)?.0);
+    let predictions = aligned(file, &table)?;
+    let evaluation = Evaluation::new(&predictions, &table, &split, options)?;
+    if let Some(out) = &args.out {
+        dbloss::io::claim_folder(out, args.force)?;
+        evaluation.write(out)?;
     }
-
-    /// Predictions of another run for the same images.
-    fn read(&self, file: &Path) -> Result<Predictions> {
-        aligned(file, &self.table)
-    }
+    let evaluated = Evaluated {
+        evaluation,
+        predictions,
+        table,
+    };
+    Ok((split, evaluated))
 }
 
 /// The predictions in `file` in the order of `table`.
@@ -209,23 +184,4 @@ fn aligned(file: &Path, table: &LabelTable) -> Result<Predictions> {
     predictions.classes = table.classes().to_vec();
     predictions.images = table.images().to_vec();
     Ok(predictions)
-}
-
-fn score_file(args: &Args, file: &Path, options: &Options) -> Result<(Evaluation, Scored)> {
-    let folder = args.split.clone().unwrap_or_default();
-    let split = Split::read(&folder)?;
-    let (table, _) = EvaluatedSet::from(args.on).of(&split, &folder)?;
-    let table = table.clone();
-    let predictions = aligned(file, &table)?;
-    let evaluation = Evaluation::new(&predictions, &table, &split, options)?;
-    if let Some(out) = &args.out {
-        dbloss::io::claim_folder(out, args.force)?;
-        evaluation.write(out)?;
-    }
-    let scored = Scored {
-        predictions,
-        table,
-        split,
-    };
-    Ok((evaluation, scored))
 }

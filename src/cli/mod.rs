@@ -13,6 +13,7 @@ mod bench;
 mod config;
 mod eval;
 mod loss;
+mod plan;
 mod report;
 mod run;
 mod split;
@@ -46,7 +47,7 @@ enum Command {
     Stats(stats::Args),
     Train(train::Args),
     Eval(eval::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Sweep(Box<sweep::Args>),
     #[command(hide = true)]
     SweepTask(sweep_task::Args),
@@ -72,7 +73,7 @@ impl Cli {
             Command::Stats(args) => stats::run(args),
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
-            Command::Run(args) => run::run(args),
+            Command::Run(args) => run::run(*args),
             Command::Sweep(args) => sweep::run(*args),
             Command::SweepTask(args) => sweep_task::run(args),
             Command::Report(args) => report::run(args),

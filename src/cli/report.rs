@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use dbloss::Result;
+use dbloss::data::split::Set;
 use dbloss::io::claim_folder;
 use dbloss::report::study::{Options, Study};
 
+use super::common::set_parser;
 use super::output;
 
 /// Compare many runs: tables for a paper, tests between methods, pictures, one page
@@ -48,8 +50,8 @@ pub struct Args {
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
     /// Which evaluation of the runs
-    #[arg(long, default_value = "test", value_name = "SET", value_parser = ["test", "validation", "train"])]
-    on: String,
+    #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
+    on: Set,
     /// Title of the report [default: the names of the experiments]
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,

@@ -1,165 +1,126 @@
 //! `dbloss run`.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use dbloss::config::{Experiment, ExperimentFile};
+use dbloss::config::ExperimentFile;
 use dbloss::data::split::Split;
-use dbloss::job::{self, Evaluate, EvaluatedSet, Existing, Machine};
-use dbloss::progress::human_seconds;
-use dbloss::report::compare::{Comparison, Entry};
-use dbloss::report::evaluation::Options;
-use dbloss::run_dir::{Manifest, RunDir, Status};
+use dbloss::device;
+use dbloss::plan::{Executor, Here, Outcome, Plan, Replace};
 use dbloss::{Error, Result};
 
-use super::common::{MachineArgs, OutArgs, OverrideArgs};
 use super::output;
+use super::plan::{PlanArgs, Which, dry_run, finish, prepare, status};
 
 /// Split, train and evaluate every method of an experiment, and compare
 ///
 /// Runs that are finished are recognised by their configuration and not trained again; those that
-/// were interrupted go on. The comparison is printed and written as CSV and Markdown to
-/// `<OUT>/<experiment>/`.
+/// were interrupted go on: whatever ends it, the same command again goes on, and ends with the same
+/// tables. A run that fails does not stop the others. The comparison is printed and written as CSV
+/// and Markdown to `<OUT>/<experiment>/`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
   dbloss run experiments/shapes.toml
-  dbloss run experiments/shapes.toml --seeds 0,1,2 --method erm --method db-focal")]
+  dbloss run experiments/shapes.toml --seeds 0,1,2 --method erm --method db-focal
+  dbloss run experiments/shapes.toml --seeds 0,1,2 --dry-run
+  dbloss run status experiments/shapes.toml"
+)]
 pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// The experiment file
-    #[arg(value_name = "EXPERIMENT.toml")]
-    file: PathBuf,
+    #[arg(value_name = "EXPERIMENT.toml", required = true)]
+    file: Option<PathBuf>,
     /// Only this method; may be repeated [default: all]
     #[arg(long, value_name = "NAME")]
     method: Vec<String>,
     /// Seeds, instead of the file's
     #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
     seeds: Vec<u64>,
-    #[command(flatten)]
-    overrides: OverrideArgs,
-    #[command(flatten)]
-    out: OutArgs,
     /// Train runs again that are there already
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    machine: MachineArgs,
+    plan: PlanArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Show how far each run is
+    Status(Which),
 }
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
-    let file = ExperimentFile::read(&args.file, &args.overrides.assignments())?;
-    let experiments = file.resolve_all(&args.method, &args.seeds)?;
-    let machine = args.machine.open()?;
-    let home = args.out.out.join(&experiments[0].name);
-    let (split, split_folder) = job::open_split(&experiments[0], &home.join("split"))?;
-    tracing::info!("{}", split.summary());
-
-    let existing = match args.force {
-        true => Existing::Overwrite,
-        false => Existing::ResumeOrStart,
-    };
-    // All folders first: a training must not end before another's that cannot begin.
-    for experiment in &experiments {
-        job::check_folder(&RunDir::new(home.join(experiment.run_name())), existing)?;
-    }
-    let start = Instant::now();
-    let (mut entries, mut failures) = (Vec::new(), Vec::new());
-    for (done, experiment) in experiments.iter().enumerate() {
-        let run = RunDir::new(home.join(experiment.run_name()));
-        let trained = job::train(experiment, &split, &split_folder, &run, &machine, existing);
-        match trained.and_then(|()| entry(experiment, &run, &machine)) {
-            Ok((entry, line)) => {
-                tracing::info!(
-                    "{} ({} of {}, {} in all): {line}",
-                    experiment.run_name(),
-                    done + 1,
-                    experiments.len(),
-                    human_seconds(start.elapsed().as_secs_f64()),
-                );
-                entries.push(entry);
-            }
-            Err(error @ Error::Interrupted(_)) => return Err(error),
-            // The others can still be compared; the error is told now and counted at the end.
-            Err(error) if experiments.len() > 1 => {
-                tracing::error!("{}: {error}", experiment.run_name());
-                failures.push(experiment.run_name());
-            }
-            Err(error) => return Err(error),
+    match (&args.action, &args.file) {
+        (Some(Action::Status(which)), _) => {
+            let (plan, split) = opened(which)?;
+            status(&plan, &split)
         }
-    }
-    entries.extend(earlier(&file, &experiments, &home, &split, &machine)?);
-    let comparison = Comparison::new(&experiments[0].name, entries);
-    comparison.write(&home)?;
-    output::data(&comparison.to_string());
-    tracing::info!("tables written to {}", home.display());
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(Error::input(
-            home.display(),
-            format_args!("{} runs failed: {}", failures.len(), failures.join(", ")),
-        )
-        .hint("the reason is in each run's `manifest.json`")),
+        (None, Some(file)) => start(&args, file),
+        (None, None) => Err(Error::input("run", "names no experiment file")),
     }
 }
 
-/// Evaluates a trained run: its row of the comparison, and a line for the log.
-fn entry(experiment: &Experiment, run: &RunDir, machine: &Machine) -> Result<(Entry, String)> {
-    let job = Evaluate {
-        run,
-        set: EvaluatedSet::Test,
-        checkpoint: "last",
-        fit_thresholds: false,
-        split_folder: None,
-    };
-    let evaluation = job::evaluate(&job, machine, Options::default())?;
-    let manifest = Manifest::read(&run.manifest())?;
-    let speed = manifest.images_per_second();
-    let speed_text = speed.map_or(String::new(), |speed| format!(", {speed:.1} img/s"));
-    let line = format!("mAP {}{speed_text}", evaluation.one_line());
-    let entry = Entry {
-        method: experiment.method.clone(),
-        seed: experiment.seed,
-        groups: evaluation.groups().clone(),
-        classes: evaluation.classes().to_vec(),
-        train_seconds: manifest.train_seconds,
-        images_per_second: speed,
-    };
-    Ok((entry, line))
+/// The plan of a folder, or of an experiment file as it stands.
+fn opened(which: &Which) -> Result<(Plan, Split)> {
+    if which.plan.is_dir() {
+        let plan = Plan::open(&which.plan)?;
+        let split = plan.split()?;
+        return Ok((plan, split));
+    }
+    let file = ExperimentFile::read(&which.plan, &[])?;
+    let plan = Plan::of_experiment(&file, &which.out.out, &[], &[])?;
+    match plan.existing_split()? {
+        Some(split) => Ok((plan, split)),
+        None => Err(
+            Error::file(&plan.home, "holds no run of this experiment yet")
+                .hint("give the same `--out` as to `dbloss run`"),
+        ),
+    }
 }
 
-/// Runs of the same file that an earlier call finished in the same folder, with the settings that
-/// this call would give them: they belong into the comparison too.
-fn earlier(
-    file: &ExperimentFile,
-    experiments: &[Experiment],
-    home: &Path,
-    split: &Split,
-    machine: &Machine,
-) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for folder in fs_err::read_dir(home)? {
-        folders.push(folder?.path());
+fn start(args: &Args, path: &std::path::Path) -> Result<()> {
+    let PlanArgs {
+        overrides,
+        out,
+        machine,
+        ..
+    } = &args.plan;
+    let file = ExperimentFile::read(path, &overrides.assignments())?;
+    let mut plan = Plan::of_experiment(&file, &out.out, &args.method, &args.seeds)?;
+    let jobs = args.plan.jobs(1)?.min(plan.runs.len());
+    if args.plan.dry_run {
+        return dry_run(&plan);
     }
-    folders.sort();
-    for folder in folders {
-        let run = RunDir::new(&folder);
-        let Ok(manifest) = Manifest::read(&run.manifest()) else {
-            continue;
-        };
-        let this_call = |e: &Experiment| folder == home.join(e.run_name());
-        if manifest.status != Status::Finished
-            || manifest.split_hash != split.hash
-            || experiments.iter().any(this_call)
-        {
-            continue;
+    let replace = match args.force {
+        true => Replace::Everything,
+        false => Replace::Nothing,
+    };
+    // This process runs one by one; it, too, opens the device first, which every run needs.
+    let executor: Box<dyn Executor> = match jobs {
+        1 => Box::new(Here {
+            machine: machine.open()?,
+            replace,
+        }),
+        _ => {
+            device::parse(machine.device())?;
+            Box::new(args.plan.processes(jobs, replace)?)
         }
-        let method = Some(manifest.method.as_str()).filter(|_| !file.methods().is_empty());
-        if let Ok(experiment) = file.resolve(method, Some(manifest.seed))
-            && experiment.hash()? == manifest.config_hash
-        {
-            entries.push(entry(&experiment, &run, machine)?.0);
+    };
+    // Two calls may train different methods of one experiment at the same time: the folder is held
+    // only while it is prepared.
+    let (split, lock) = prepare(&mut plan, path, replace, Duration::from_secs(600))?;
+    drop(lock);
+    plan.add_earlier(&file, &split)?;
+    match executor.execute(&plan, &split)? {
+        Outcome::Ended(failures) => finish(&plan, &split, failures),
+        Outcome::Submitted(job) => {
+            output::data(&job);
+            Ok(())
         }
     }
-    Ok(entries)
 }

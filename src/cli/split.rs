@@ -7,7 +7,7 @@ use clap::{ArgGroup, ValueEnum};
 use dbloss::Result;
 use dbloss::data::labels::GroupThresholds;
 use dbloss::data::split::{
-    Difficult, EmptyClasses, Files, Source, Split, SplitConfig, ValidationFrom,
+    Difficult, EmptyClasses, Files, Set, Source, Split, SplitConfig, ValidationFrom,
 };
 use dbloss::report::stats;
 
@@ -331,7 +331,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let split = Split::build(&config)?;
     split.write(&args.out, args.force)?;
-    if let Some(problem) = split.check_pictures().problem() {
+    if let Some(problem) = split.check_pictures(&Set::ALL).problem() {
         tracing::warn!("{problem}");
     }
     output::data(&stats::class_table(&split));

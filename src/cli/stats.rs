@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dbloss::Result;
-use dbloss::data::split::Split;
+use dbloss::data::split::{Set, Split};
 use dbloss::io::claim_folder;
 use dbloss::report::stats::{self, SplitStatistics};
 
@@ -35,7 +35,7 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
     let split = Split::read(&args.split)?;
-    if let Some(problem) = split.check_pictures().problem() {
+    if let Some(problem) = split.check_pictures(&Set::ALL).problem() {
         tracing::warn!("{problem}");
     }
     let statistics = SplitStatistics::new(&split)?;

@@ -3,18 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dbloss::data::split::Split;
 use dbloss::device;
-use dbloss::interrupt;
-use dbloss::report::table::Table;
-use dbloss::run_dir::RunLock;
-use dbloss::sweep::{
-    Failure, LocalOptions, Plan, RunState, Slurm, SlurmTask, State, SweepFile, collect, run_local,
-};
+use dbloss::plan::{Executor, JobArray, Outcome, Plan, Replace, Slurm, SweepFile};
+use dbloss::wording::counted;
 use dbloss::{Error, Result};
 
-use super::common::{LoaderArgs, OutArgs, OverrideArgs};
 use super::output;
+use super::plan::{PlanArgs, Which, dry_run, finish, prepare, status};
 
 /// Run methods x seeds x a grid of settings, here or through Slurm, and compare
 ///
@@ -38,20 +33,7 @@ pub struct Args {
     #[arg(value_name = "SWEEP.toml", required = true)]
     file: Option<PathBuf>,
     #[command(flatten)]
-    out: OutArgs,
-    #[command(flatten)]
-    overrides: OverrideArgs,
-    /// Runs at a time on this machine, instead of the file's `jobs`
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
-    /// Threads of all engines together, divided between the runs; 0 takes all cores
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
-    #[command(flatten)]
-    loader: LoaderArgs,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    device: String,
+    plan: PlanArgs,
     /// Who runs them: this machine, or Slurm as the file's `[slurm]` says
     #[arg(long, default_value = "local", value_name = "WHO", value_parser = ["local", "slurm"])]
     executor: String,
@@ -61,9 +43,6 @@ pub struct Args {
     /// Replace runs of another configuration that are in the way
     #[arg(long)]
     force: bool,
-    /// Say what would be run, and run nothing
-    #[arg(long)]
-    dry_run: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -76,38 +55,29 @@ enum Action {
     Cancel(Which),
 }
 
-/// Which sweep: its file, or its folder.
-#[derive(Debug, clap::Args)]
-struct Which {
-    /// The sweep file, or the sweep's folder
-    #[arg(value_name = "SWEEP.toml|FOLDER")]
-    sweep: PathBuf,
-    #[command(flatten)]
-    out: OutArgs,
-}
-
-impl Which {
-    fn plan(&self) -> Result<Plan> {
-        match self.sweep.is_dir() {
-            true => Plan::open(&self.sweep),
-            false => Plan::open(&self.out.out.join(SweepFile::read(&self.sweep)?.name)),
-        }
+/// The plan of a folder, or the one that a sweep file led to.
+fn opened(which: &Which) -> Result<Plan> {
+    match which.plan.is_dir() {
+        true => Plan::open(&which.plan),
+        false => Plan::open(&which.out.out.join(SweepFile::read(&which.plan)?.name)),
     }
 }
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
     match (&args.action, &args.file) {
-        (Some(Action::Status(which)), _) => status(&which.plan()?),
+        (Some(Action::Status(which)), _) => {
+            let plan = opened(which)?;
+            status(&plan, &plan.split()?)
+        }
         (Some(Action::Collect(which)), _) => {
-            let plan = which.plan()?;
-            let _lock = plan.lock()?;
-            finish(&plan, &plan.split()?, &[])
+            let plan = opened(which)?;
+            let _lock = plan.lock(Duration::ZERO)?;
+            finish(&plan, &plan.split()?, Vec::new())
         }
         (Some(Action::Cancel(which)), _) => {
-            let plan = which.plan()?;
-            let tasks = Slurm::new(&plan).cancel()?;
-            tracing::info!("{tasks} tasks cancelled");
+            let tasks = Slurm::new(&opened(which)?).cancel()?;
+            tracing::info!("{} cancelled", counted(tasks, "task"));
             Ok(())
         }
         (None, Some(file)) => start(&args, file),
@@ -117,200 +87,73 @@ pub fn run(args: Args) -> Result<()> {
 
 fn start(args: &Args, path: &Path) -> Result<()> {
     let file = SweepFile::read(path)?;
-    let overrides = args.overrides.assignments();
-    let mut plan = Plan::new(&file, &args.out.out, &overrides)?;
-    let jobs = args.jobs.unwrap_or(file.config.jobs);
-    if jobs == 0 {
-        return Err(Error::argument(
-            "--jobs",
-            "`0` runs nothing, expected at least 1",
-        ));
-    }
+    let overrides = args.plan.overrides.assignments();
+    let mut plan = Plan::of_sweep(&file, &args.plan.out.out, &overrides)?;
+    let jobs = args.plan.jobs(file.config.jobs)?;
+    let slurm = args.executor == "slurm";
+    refuse_ignored(args, slurm)?;
     // A device that cannot be opened would fail every run.
-    device::parse(&args.device)?;
-    if args.dry_run {
+    device::parse(args.plan.machine.device())?;
+    if args.plan.dry_run {
         return dry_run(&plan);
     }
-    interrupt::listen()?;
-    let lock = plan.lock()?;
-    let split = plan.prepare(path, args.force)?;
-    tracing::info!("{}", split.summary());
-    interrupt::check("nothing has begun")?;
-    let program = std::env::current_exe()?;
-    if args.executor == "slurm" {
-        return submit(args, &file, &plan, &split, &program, lock);
-    }
-    let options = LocalOptions {
-        program,
-        jobs,
-        threads: args.threads,
-        task: task_options(args)?,
+    let replace = match args.force {
+        true => Replace::Others,
+        false => Replace::Nothing,
     };
-    let failures = run_local(&plan, &split, &options)?;
-    finish(&plan, &split, &failures)
-}
-
-/// What every run is told, whoever starts it.
-fn task_options(args: &Args) -> Result<Vec<String>> {
-    let mut options = args.loader.arguments()?;
-    options.extend(["--device".to_owned(), args.device.clone()]);
-    if args.force {
-        options.push("--force".to_owned());
-    }
-    Ok(options)
-}
-
-/// What would be run: the runs and what is there of each. Nothing is written.
-fn dry_run(plan: &Plan) -> Result<()> {
-    let split = plan.home.join("split");
-    let split = match split.join("split.toml").is_file() {
-        true => Some(Split::read(&split)?),
-        false => None,
+    let executor: Box<dyn Executor> = match slurm {
+        true => Box::new(JobArray {
+            config: file.config.slurm,
+            program: std::env::current_exe()?,
+            task: args.plan.task(replace)?,
+        }),
+        false => Box::new(args.plan.processes(jobs, replace)?),
     };
-    let mut table = Table::new(
-        ["run", "loss", "configuration", "state"]
-            .map(str::to_owned)
-            .to_vec(),
-    );
-    for run in &plan.runs {
-        let state = match &split {
-            Some(split) => RunState::read(plan, run, split)?.state,
-            None => State::Waiting,
-        };
-        table.push(vec![
-            run.name.clone(),
-            run.experiment.loss.name().to_owned(),
-            run.hash[..12].to_owned(),
-            state.name().to_owned(),
-        ]);
-    }
-    output::data(&table.to_terminal());
-    tracing::info!("{} runs; nothing was run", plan.runs.len());
-    Ok(())
-}
-
-fn submit(
-    args: &Args,
-    file: &SweepFile,
-    plan: &Plan,
-    split: &Split,
-    program: &Path,
-    lock: RunLock,
-) -> Result<()> {
-    let mut indices = Vec::new();
-    for (index, run) in plan.runs.iter().enumerate() {
-        if RunState::read(plan, run, split)?.state != State::Finished {
-            indices.push(index);
+    let (split, lock) = prepare(&mut plan, path, replace, Duration::ZERO)?;
+    let failures = match executor.execute(&plan, &split)? {
+        Outcome::Ended(failures) => failures,
+        Outcome::Submitted(job) => {
+            output::data(&job);
+            if !args.wait {
+                let home = plan.home.display();
+                tracing::info!(
+                    "`dbloss sweep status {home}` shows how far they are, `dbloss sweep collect {home}` compares them"
+                );
+                return Ok(());
+            }
+            // Tasks do not need it, and another call is told that the job has tasks.
+            drop(lock);
+            Slurm::new(&plan).wait(&job)?;
+            Vec::new()
         }
-    }
-    if indices.is_empty() {
-        tracing::info!("all {} runs are finished already", plan.runs.len());
-        return finish(plan, split, &[]);
-    }
-    let options = task_options(args)?;
-    let slurm = Slurm::new(plan);
-    let job = slurm.submit(&file.config.slurm, &indices, program, &options)?;
-    tracing::info!(
-        "job {job}: {} of {} runs submitted",
-        indices.len(),
-        plan.runs.len()
-    );
-    output::data(&job);
-    if !args.wait {
-        let home = plan.home.display();
-        tracing::info!(
-            "`dbloss sweep status {home}` shows how far they are, `dbloss sweep collect {home}` compares them"
+    };
+    finish(&plan, &split, failures)
+}
+
+/// Options that would say nothing to the executor.
+fn refuse_ignored(args: &Args, slurm: bool) -> Result<()> {
+    let wrong =
+        |option: &str, problem: &str, hint: &str| Err(Error::argument(option, problem).hint(hint));
+    if !slurm && args.wait {
+        return wrong(
+            "--wait",
+            "belongs to `--executor slurm`",
+            "on this machine a sweep always stays until its runs have ended",
         );
-        return Ok(());
     }
-    // Tasks do not need it, and another call is told that the job has tasks.
-    drop(lock);
-    loop {
-        let tasks = slurm.tasks()?;
-        if tasks.is_empty() {
-            break;
-        }
-        tracing::debug!("{} tasks wait or run", tasks.len());
-        for _ in 0..20 {
-            interrupt::check(&format!("job {job} goes on; `dbloss sweep cancel` ends it"))?;
-            std::thread::sleep(Duration::from_millis(100));
-        }
+    if slurm && args.plan.jobs.is_some() {
+        return wrong(
+            "--jobs",
+            "belongs to this machine, not to Slurm",
+            "`max_running` in the file's `[slurm]` bounds the tasks at a time",
+        );
     }
-    finish(plan, split, &[])
-}
-
-fn status(plan: &Plan) -> Result<()> {
-    let split = plan.split()?;
-    let slurm = Slurm::new(plan);
-    let tasks = slurm.tasks()?;
-    let header = ["run", "state", "steps", "img/s", "slurm", "note"];
-    let mut table = Table::new(header.map(str::to_owned).to_vec());
-    let mut counts = [0usize; 5];
-    for (index, run) in plan.runs.iter().enumerate() {
-        let state = RunState::read(plan, run, &split)?;
-        let task = tasks.iter().find(|task| task.index == index);
-        let note = match (task, &state.error) {
-            (_, Some(error)) if state.state == State::Failed => error.clone(),
-            (Some(SlurmTask { reason, .. }), _) => reason.clone(),
-            _ => String::new(),
-        };
-        counts[state.state as usize] += 1;
-        table.push(vec![
-            run.name.clone(),
-            state.state.name().to_owned(),
-            format!("{}/{}", state.steps, state.total_steps),
-            state
-                .images_per_second
-                .map_or(String::new(), |v| format!("{v:.1}")),
-            task.map_or(String::new(), |task| task.state.to_lowercase()),
-            note,
-        ]);
+    if slurm && args.plan.machine.asks_for_threads() {
+        return wrong(
+            "--threads",
+            "belongs to this machine, not to Slurm",
+            "`cpus` in the file's `[slurm]` is the number of threads of a run",
+        );
     }
-    output::data(&table.to_terminal());
-    let states = [
-        State::Finished,
-        State::Running,
-        State::Waiting,
-        State::Stopped,
-        State::Failed,
-    ];
-    let parts: Vec<String> = states
-        .into_iter()
-        .filter(|state| counts[*state as usize] > 0)
-        .map(|state| format!("{} {}", counts[state as usize], state.name()))
-        .collect();
-    tracing::info!("{} runs: {}", plan.runs.len(), parts.join(", "));
     Ok(())
-}
-
-/// Writes and prints the tables; an error tells which runs are missing from them.
-fn finish(plan: &Plan, split: &Split, failures: &[Failure]) -> Result<()> {
-    let collected = collect(plan, split)?;
-    output::data(&collected.comparison.to_string());
-    tracing::info!("tables written to {}", plan.home.display());
-    for Failure { run, reason, log } in failures {
-        tracing::error!("{run} failed: {reason} (log: {})", log.display());
-    }
-    let missing = collected.missing;
-    // Runs that failed elsewhere, or in an earlier call, say so in their own folders.
-    let told = |name: &str| failures.iter().any(|failure| failure.run == name);
-    for name in missing.iter().filter(|name| !told(name)) {
-        let state = RunState::read(plan, plan.find(name)?, split)?;
-        if let (State::Failed, Some(error)) = (state.state, state.error) {
-            tracing::error!("{name} failed: {error}");
-        }
-    }
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(Error::input(
-            plan.home.display(),
-            format_args!(
-                "{} of {} runs are not finished: {}",
-                missing.len(),
-                plan.runs.len(),
-                missing.join(", ")
-            ),
-        )
-        .hint("their logs are in `logs/`; the same `dbloss sweep` again goes on with them")),
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dbloss::interrupt;
-use dbloss::sweep::{Plan, requeue_or_leave, run_task};
+use dbloss::plan::{Plan, Replace, requeue_or_leave, run_task};
 use dbloss::{Error, Result};
 
 use super::common::MachineArgs;
@@ -28,6 +28,9 @@ pub struct Args {
     /// Replace a run of another configuration
     #[arg(long)]
     force: bool,
+    /// Train the run again, whatever is there
+    #[arg(long, conflicts_with = "force")]
+    again: bool,
     #[command(flatten)]
     machine: MachineArgs,
 }
@@ -41,14 +44,18 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(parent) = args.parent {
         interrupt::follow_parent(parent)?;
     }
-    let plan = Plan::open(&args.home)?;
-    let run = match (&args.run, args.index) {
-        (Some(name), _) => plan.find(name)?,
-        (None, index) => (index.and_then(|index| plan.runs.get(index)))
-            .ok_or_else(|| Error::file(&args.home, "has no run of that number"))?,
+    let plan = match (&args.run, args.index) {
+        (Some(name), _) => Plan::open_run(&args.home, name)?,
+        (None, index) => Plan::open_index(&args.home, index.unwrap_or_default())?,
     };
+    let run = &plan.runs[0];
     let machine = args.machine.open()?;
-    match run_task(&plan, run, &machine, args.force) {
+    let replace = match (args.again, args.force) {
+        (true, _) => Replace::Everything,
+        (_, true) => Replace::Others,
+        _ => Replace::Nothing,
+    };
+    match run_task(&plan, run, &machine, replace) {
         Err(error @ Error::Interrupted(_)) if args.slurm => {
             tracing::info!("{}: {error}", run.name);
             if requeue_or_leave()? {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use dbloss::Result;
 use dbloss::config::ExperimentFile;
-use dbloss::job;
+use dbloss::job::{self, Train, Trained};
+use dbloss::progress::human_seconds;
 use dbloss::run_dir::RunDir;
+use dbloss::{Error, Result};
 
 use super::common::{ExistingArgs, MachineArgs, OverrideArgs};
 use super::output;
@@ -18,17 +19,20 @@ use super::output;
 /// as an uninterrupted run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  dbloss train --config experiments/shapes.toml --method db-focal --seed 1
-  dbloss train --config experiments/shapes.toml --method erm --set train.epochs=4 --out runs/short")]
+  dbloss train experiments/shapes.toml --method db-focal --seed 1
+  dbloss train experiments/shapes.toml --method erm --set train.epochs=4 --out runs/short")]
 pub struct Args {
     /// The experiment file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(value_name = "EXPERIMENT.toml", required_unless_present = "config")]
+    file: Option<PathBuf>,
+    /// How version 0.1 spelled it
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "file")]
+    config: Option<PathBuf>,
     /// Which of the file's methods; may be left out if there is but one
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// Root of all random numbers, instead of the file's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// The run's folder [default: runs/<experiment>/<method>-s<seed>]
     #[arg(long, value_name = "DIR")]
@@ -43,21 +47,57 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
-    let file = ExperimentFile::read(&args.config, &args.overrides.assignments())?;
+    let Some(path) = args.file.or(args.config) else {
+        return Err(Error::input("train", "names no experiment file"));
+    };
+    let file = ExperimentFile::read(&path, &args.overrides.assignments())?;
     let experiment = file.resolve(args.method.as_deref(), args.seed)?;
     let machine = args.machine.open()?;
     let home = PathBuf::from("runs").join(&experiment.name);
     let out = args.out.unwrap_or_else(|| home.join(experiment.run_name()));
     // A run with a folder of its own keeps its split there too.
     let split_folder = match out.starts_with(&home) {
-        true => home.join("split"),
-        false => out.join("split"),
+        true => home.join(RunDir::SPLIT),
+        false => out.join(RunDir::SPLIT),
     };
     let run = RunDir::new(&out);
     let existing = args.existing.existing();
-    job::check_folder(&run, existing)?;
+    run.check(existing)?;
     let (split, split_folder) = job::open_split(&experiment, &split_folder)?;
-    job::train(&experiment, &split, &split_folder, &run, &machine, existing)?;
+    tracing::info!("{}", split.summary());
+    let train = Train {
+        experiment: &experiment,
+        split: &split,
+        split_folder: &split_folder,
+        run: &run,
+        machine: &machine,
+        existing,
+    };
+    let manifest = match train.finished()? {
+        Some(manifest) => {
+            tracing::info!("{}: finished already", out.display());
+            manifest
+        }
+        None => {
+            job::check_images(&experiment, &split, &split_folder, false)?;
+            job::tell([&experiment], &split);
+            let trained = train.prepare()?.train();
+            let Trained { manifest, .. } = trained.map_err(|error| match error {
+                Error::Interrupted(what) => {
+                    Error::Interrupted(format!("{what}; the same command with `--resume` goes on"))
+                }
+                other => other,
+            })?;
+            manifest
+        }
+    };
+    let speed = manifest.images_per_second();
+    let speed = speed.map_or(String::new(), |speed| format!(" at {speed:.1} img/s"));
+    tracing::info!(
+        "trained in {}{speed}; next: `dbloss eval {}`",
+        human_seconds(manifest.train_seconds),
+        out.display()
+    );
     output::data(&out.display().to_string());
     Ok(())
 }

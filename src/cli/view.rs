@@ -2,28 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
-use dbloss::config::ExperimentFile;
-use dbloss::data::augment::InputConfig;
-use dbloss::data::image::ImageRoot;
-use dbloss::data::labels::LabelTable;
 use dbloss::data::sheet::{self, SheetOptions};
-use dbloss::data::split::Split;
 use dbloss::error::closest;
 use dbloss::rng::Stream;
 use dbloss::{Error, Result, io};
 
+use super::common::{InputArgs, SplitArg};
 use super::output;
 
 const EXAMPLES: &str = "\
 Examples:
   Look at the training pictures and at what augmentation makes of them:
-    dbloss view --split splits/shapes --augment
+    dbloss view splits/shapes --augment
   All training pictures of a rare class:
-    dbloss view --split splits/voc-mlt --class cow --out cow.png
+    dbloss view splits/voc-mlt --class cow --out cow.png
   The test pictures with an experiment's size and augmentation:
-    dbloss view --split splits/shapes --set test --config experiments/shapes.toml";
+    dbloss view splits/shapes --on test --config experiments/shapes.toml";
 
 /// Draw a contact sheet of pictures as the network sees them.
 ///
@@ -33,18 +27,16 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Split folder
-    #[arg(long, value_name = "DIR")]
-    split: PathBuf,
+    #[command(flatten)]
+    split: SplitArg,
     /// PNG file to write; one that is there is only replaced with --force
     #[arg(long, default_value = "sheet.png", value_name = "FILE")]
     out: PathBuf,
     /// Replace the file
     #[arg(long)]
     force: bool,
-    /// Which set
-    #[arg(long, value_enum, default_value_t = Set::Train)]
-    set: Set,
+    #[command(flatten)]
+    input: InputArgs,
     /// Augmented copies beside each picture
     #[arg(long, default_value_t = 0, num_args = 0..=1, default_missing_value = "3", value_name = "COPIES")]
     augment: usize,
@@ -57,47 +49,9 @@ pub struct Args {
     /// Tiles a row
     #[arg(long, default_value_t = 8, value_name = "N")]
     columns: usize,
-    /// Side of the pictures in pixels; overrides the configuration's
-    #[arg(long, value_name = "PIXELS")]
-    size: Option<u32>,
-    /// Experiment whose `[input]` table to use; default the published recipe
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Seed of the choice of pictures and of their augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
-}
-
-/// A set of a split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Set {
-    /// The training pictures
-    Train,
-    /// The test pictures
-    Test,
-}
-
-/// The label table of a set and the root of its pictures.
-pub fn load_split(folder: &std::path::Path, set: Set) -> Result<(LabelTable, ImageRoot)> {
-    let split = Split::read(folder)?;
-    Ok(match set {
-        Set::Train => (split.train, split.train_root),
-        Set::Test => (split.test, split.test_root),
-    })
-}
-
-/// The `[input]` table of an experiment file (its first method's), or the published recipe.
-pub fn input_config(file: Option<&std::path::Path>, size: Option<u32>) -> Result<InputConfig> {
-    let mut config = match file {
-        Some(path) => {
-            let file = ExperimentFile::read(path, &[])?;
-            file.resolve(file.methods().first().copied(), None)?.input
-        }
-        None => InputConfig::default(),
-    };
-    config.size = size.unwrap_or(config.size);
-    config.check()?;
-    Ok(config)
 }
 
 /// Runs the subcommand.
@@ -112,8 +66,8 @@ pub fn run(args: Args) -> Result<()> {
             "is too large, expected up to 2000 pictures, 100 columns and 30 copies",
         ));
     }
-    let config = input_config(args.config.as_deref(), args.size)?;
-    let (table, root) = load_split(&args.split, args.set)?;
+    let config = args.input.config()?;
+    let (table, root) = args.input.images(args.split.folder())?;
     let mut images: Vec<u32> = match &args.class {
         None => (0..table.len() as u32).collect(),
         Some(name) => {
@@ -130,7 +84,10 @@ pub fn run(args: Args) -> Result<()> {
         }
     };
     if images.is_empty() {
-        return Err(Error::file(&args.split, "has no such picture to show"));
+        return Err(Error::file(
+            args.split.folder(),
+            "has no such picture to show",
+        ));
     }
     Stream::new(args.seed, "view", 0, 0).shuffle(&mut images);
     images.truncate(args.count.max(1));

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::class_scores::ClassScore;
 use super::table::{Table, cell, csv_field, percent};
 use crate::data::labels::LabelTable;
-use crate::data::split::Split;
+use crate::data::split::{Set, Split};
 use crate::error::Result;
 use crate::io::write_text;
 use crate::metrics::{
@@ -197,9 +197,14 @@ impl Evaluation {
     }
 }
 
-impl fmt::Display for Evaluation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = ["class", "group", "train", "test", "AP", "F1"].map(str::to_owned);
+impl Evaluation {
+    /// Tables of the classes and of their groups; `set` heads the counts of the scored images.
+    pub fn to_terminal(&self, set: Set) -> String {
+        let counts = match set {
+            Set::Train => "positives",
+            other => other.name(),
+        };
+        let header = ["class", "group", "train", counts, "AP", "F1"].map(str::to_owned);
         let mut table = Table::new(header.to_vec());
         for (i, class) in self.classes.iter().enumerate() {
             table.push(vec![
@@ -211,7 +216,7 @@ impl fmt::Display for Evaluation {
                 percent(self.at_threshold.per_class[i].f1()),
             ]);
         }
-        f.write_str(&table.to_terminal())?;
+        let classes = table.to_terminal();
         let header = ["mAP", "classes", "%", "95 % interval"].map(str::to_owned);
         let mut table = Table::new(header.to_vec());
         for (i, name) in GroupScores::NAMES.iter().enumerate() {
@@ -226,7 +231,7 @@ impl fmt::Display for Evaluation {
                 interval,
             ]);
         }
-        f.write_str(&table.to_terminal())
+        classes + &table.to_terminal()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::optim::{Schedule, Sgd, SgdConfig, gradient_norm};
 use crate::predict::tensors;
 use crate::progress::Progress;
 use crate::rng::Stream;
-use crate::run_dir::RunDir;
+use crate::run_dir::{Checkpoint, RunDir};
 
 /// Length of a training. The defaults are the published recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,8 +68,26 @@ impl TrainConfig {
     }
 }
 
-/// Images of an epoch whose labels tell what the loss is at chance.
-const CHANCE_IMAGES: usize = 1024;
+impl TrainConfig {
+    /// Full batches in an epoch of `sampler` over `labels`, at least one.
+    ///
+    /// # Errors
+    /// The epoch does not fill one.
+    pub fn steps_per_epoch(&self, sampler: &SamplerConfig, labels: &LabelTable) -> Result<usize> {
+        let images = sampler.epoch_length(labels);
+        match images / self.batch_size {
+            0 => Err(Error::key(
+                "train.batch_size",
+                format_args!(
+                    "is {}, more than an epoch's {images} images",
+                    self.batch_size
+                ),
+            )
+            .hint("an epoch needs one full batch, for example with `--set train.batch_size=8`")),
+            steps => Ok(steps),
+        }
+    }
+}
 
 /// Scores the model on held-out data: mAP in [0, 1], `None` where it is undefined.
 pub type Validate<'a> = dyn Fn(&Model) -> Result<Option<f64>> + 'a;
@@ -155,19 +173,20 @@ impl Training<'_> {
                     (done * self.config.batch_size) as f64 / epoch_start.elapsed().as_secs_f64();
                 let mean = position.loss_sum / position.step_in_epoch as f64;
                 progress.message(format!(
-                    "epoch {} loss {mean:.4} {speed:.1} img/s",
-                    epoch + 1
+                    "epoch {} of {} loss {mean:.4} {speed:.1} img/s",
+                    epoch + 1,
+                    self.config.epochs
                 ));
                 progress.advance(1);
                 let stop = interrupt::requested();
                 if stop || position.step.is_multiple_of(self.config.checkpoint_steps) {
                     // The rows first: a checkpoint must never know of steps that they lack.
                     recorder.sync()?;
-                    self.save(run, "last", Some(&optimizer), position)?;
+                    self.save(run, Checkpoint::Last, Some(&optimizer), position)?;
                 }
                 if stop {
-                    let problem = format!("saved at step {} of {total}", position.step);
-                    return Err(Error::Interrupted(format!("{problem}; `--resume` goes on")));
+                    let saved = format!("saved at step {} of {total}", position.step);
+                    return Err(Error::Interrupted(saved));
                 }
             }
             if position.step_in_epoch < steps_per_epoch {
@@ -188,26 +207,16 @@ impl Training<'_> {
                 self.hold_against_chance(loss, &order, &mut health)?;
             }
             if position.epoch < self.config.epochs {
-                self.save(run, "last", Some(&optimizer), position)?;
+                self.save(run, Checkpoint::Last, Some(&optimizer), position)?;
             }
         }
-        self.save(run, "last", None, position)?;
+        self.save(run, Checkpoint::Last, None, position)?;
         Ok(health.findings().to_vec())
     }
 
     /// Full batches in an epoch, at least one.
     pub fn steps_per_epoch(&self) -> Result<usize> {
-        let images = self.sampler.epoch_length(self.labels);
-        match images / self.config.batch_size {
-            0 => Err(Error::input(
-                "train.batch_size",
-                format_args!(
-                    "`{}` is more than an epoch's {images} images",
-                    self.config.batch_size
-                ),
-            )),
-            steps => Ok(steps),
-        }
+        self.config.steps_per_epoch(self.sampler, self.labels)
     }
 
     /// One step: forward, loss, backward, clip, update.
@@ -271,7 +280,7 @@ impl Training<'_> {
             config_hash: self.config_hash.clone(),
             ..Position::default()
         };
-        let path = run.checkpoint("last");
+        let path = run.checkpoint(Checkpoint::Last);
         if !resume || !path.is_file() {
             return Ok(fresh);
         }
@@ -316,7 +325,7 @@ impl Training<'_> {
         position.loss_sum = 0.0;
         if validation_map.is_some_and(|score| position.best.is_none_or(|best| score > best)) {
             position.best = validation_map;
-            self.save(run, "best", None, position)?;
+            self.save(run, Checkpoint::Best, None, position)?;
         }
         Ok(record.loss)
     }
@@ -342,7 +351,7 @@ impl Training<'_> {
     fn save(
         &self,
         run: &RunDir,
-        which: &str,
+        which: Checkpoint,
         optimizer: Option<&Sgd>,
         position: &Position,
     ) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::data::labels::LabelTable;
 use crate::data::source::Loaded;
@@ -77,9 +78,9 @@ impl Split {
                 pool: facts,
                 config: config.clone(),
             },
-            train,
-            test,
-            validation,
+            train: Arc::new(train),
+            test: Arc::new(test),
+            validation: validation.map(Arc::new),
             train_root,
             test_root,
             hash: String::new(),

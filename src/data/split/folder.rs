@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use crate::data::labels::LabelTable;
 use crate::data::table;
@@ -9,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::io::{claim_folder, write_atomic, write_text};
 
 use super::{ImageRoot, ImageRoots, Manifest, Split, first_named};
+
+/// The file of a split folder that says what it is.
+const MANIFEST: &str = "split.toml";
 
 /// The CSV files of a split folder in memory, in the order in which they are hashed.
 pub(super) struct Files(Vec<(&'static str, Vec<u8>)>);
@@ -94,25 +98,25 @@ impl Split {
             train: root_from(dir, &self.train_root)?,
             test: root_from(dir, &self.test_root)?,
         };
-        let text = toml::to_string(&manifest).map_err(|e| {
-            Error::file(
-                &dir.join("split.toml"),
-                format_args!("cannot be written: {e}"),
-            )
-        })?;
+        let path = dir.join(MANIFEST);
+        let text = toml::to_string(&manifest)
+            .map_err(|e| Error::file(&path, format_args!("cannot be written: {e}")))?;
         let header = "# Written by `dbloss split`. The CSV files beside it are checked against the hash.\n\n";
-        write_text(&dir.join("split.toml"), &format!("{header}{text}"))
+        write_text(&path, &format!("{header}{text}"))
+    }
+
+    /// True if a split lies in `dir`.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(MANIFEST).is_file()
     }
 
     /// Reads a split folder and checks it: the hash of its tables, images named twice, images in
     /// two of its sets, classes without test images (a warning).
     pub fn read(dir: &Path) -> Result<Split> {
-        let path = dir.join("split.toml");
+        let path = dir.join(MANIFEST);
         if !path.is_file() {
-            return Err(
-                Error::file(dir, "is not a split folder: it has no `split.toml`")
-                    .hint("make one with `dbloss split`"),
-            );
+            let problem = format!("is not a split folder: it has no `{MANIFEST}`");
+            return Err(Error::file(dir, problem).hint("make one with `dbloss split`"));
         }
         let text = table::read_utf8(&path)?;
         let manifest: Manifest = super::config::parse_toml(&path, &text)?;
@@ -149,9 +153,9 @@ impl Split {
             thresholds,
             train_root: absolute(&manifest.images.train),
             test_root: absolute(&manifest.images.test),
-            train,
-            test,
-            validation,
+            train: Arc::new(train),
+            test: Arc::new(test),
+            validation: validation.map(Arc::new),
             manifest,
             hash,
         };

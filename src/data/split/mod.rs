@@ -3,8 +3,11 @@
 mod build;
 mod config;
 mod folder;
+mod open;
+mod set;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,16 +18,17 @@ use crate::error::{Error, Result};
 pub use crate::data::class_index::read_class_list;
 pub use crate::data::source::{Difficult, Files, ImageRoot, Loaded, Source};
 pub use config::{Distribution, EmptyClasses, Preset, SplitConfig, ValidationFrom};
+pub use set::Set;
 
 /// A training set with its test set over the same classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    /// The training images.
-    pub train: LabelTable,
+    /// The training images. The tables are shared with the loaders of their pictures.
+    pub train: Arc<LabelTable>,
     /// The test images; empty where the source has none.
-    pub test: LabelTable,
+    pub test: Arc<LabelTable>,
     /// Images held out for choosing checkpoints and thresholds.
-    pub validation: Option<LabelTable>,
+    pub validation: Option<Arc<LabelTable>>,
     /// The group of each class, by its training images.
     pub groups: Vec<Group>,
     /// The bounds that the groups were made with.
@@ -105,17 +109,18 @@ impl Split {
         )
     }
 
-    /// Looks for every picture of the split on disk.
-    pub fn check_pictures(&self) -> PictureCheck {
-        let with_root = |root: &ImageRoot, table: &LabelTable| -> Vec<PathBuf> {
-            let paths = table.images().iter().filter_map(|image| root.file(image));
-            paths.collect()
-        };
-        let mut paths = with_root(&self.train_root, &self.train);
-        if let Some(validation) = &self.validation {
-            paths.extend(with_root(&self.train_root, validation));
+    /// Looks for every picture of some sets on disk.
+    pub fn check_pictures(&self, sets: &[Set]) -> PictureCheck {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for set in sets {
+            let (table, root) = match set {
+                Set::Train => (Some(&self.train), &self.train_root),
+                Set::Validation => (self.validation.as_ref(), &self.train_root),
+                Set::Test => (Some(&self.test), &self.test_root),
+            };
+            let images = table.into_iter().flat_map(|table| table.images());
+            paths.extend(images.filter_map(|image| root.file(image)));
         }
-        paths.extend(with_root(&self.test_root, &self.test));
         let found: Vec<bool> = paths.par_iter().map(|path| path.is_file()).collect();
         let mut missing = (paths.iter().zip(&found)).filter_map(|(p, found)| (!found).then_some(p));
         let first: Vec<PathBuf> = missing.by_ref().take(FIRST_NAMED).cloned().collect();

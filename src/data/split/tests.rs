@@ -352,7 +352,7 @@ fn missing_pictures_are_counted_and_named() {
     let fixture = Fixture::new();
     let split = Split::build(&fixture.config).unwrap();
     write_text(&fixture.path("test/2.jpg"), "x").unwrap();
-    let check = split.check_pictures();
+    let check = split.check_pictures(&Set::ALL);
     assert_eq!(check.pictures, split.train.len() + 3);
     assert_eq!(check.missing, check.pictures - 1);
     assert_eq!(check.first.len(), 5);
@@ -360,7 +360,7 @@ fn missing_pictures_are_counted_and_named() {
     for image in split.train.images().iter().chain(split.test.images()) {
         write_text(&fixture.path(image), "x").unwrap();
     }
-    assert_eq!(split.check_pictures().problem(), None);
+    assert_eq!(split.check_pictures(&Set::ALL).problem(), None);
 }
 
 #[test]

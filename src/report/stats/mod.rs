@@ -133,7 +133,7 @@ impl SplitStatistics {
         let (n, c) = (train.len(), train.num_classes());
         let train_counts = train.class_counts();
         let test_counts = split.test.class_counts();
-        let validation_counts = split.validation.as_ref().map(LabelTable::class_counts);
+        let validation_counts = split.validation.as_deref().map(LabelTable::class_counts);
         let mut labels_with = vec![0usize; c];
         for i in 0..n {
             for &class in train.labels(i) {
@@ -161,7 +161,7 @@ impl SplitStatistics {
         Ok(SplitStatistics {
             train_images: n,
             test_images: split.test.len(),
-            validation_images: split.validation.as_ref().map(LabelTable::len),
+            validation_images: split.validation.as_deref().map(LabelTable::len),
             imbalance_ratio: mean(largest, smallest),
             labels_per_image: train.num_labels() as f64 / n.max(1) as f64,
             test_labels_per_image: mean(split.test.num_labels(), split.test.len()),

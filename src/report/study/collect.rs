@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::curve::{self, Curve};
 use crate::config::leaves;
 use crate::data::labels::Group;
+use crate::data::split::Set;
 use crate::error::{Error, Result};
 use crate::metrics::GroupScores;
 use crate::report::class_scores::{self, ClassScore};
@@ -125,7 +126,7 @@ pub(super) fn short(hash: &str) -> String {
 }
 
 /// Reads every run; those that are unfinished or not evaluated on `set` are the second part.
-pub(super) fn read(found: Vec<Found>, set: &str) -> Result<(Vec<Run>, Vec<LeftOut>)> {
+pub(super) fn read(found: Vec<Found>, set: Set) -> Result<(Vec<Run>, Vec<LeftOut>)> {
     // The same name in two experiments is two rows.
     let mut experiments: BTreeMap<String, HashSet<String>> = BTreeMap::new();
     for Found { manifest, .. } in &found {
@@ -151,7 +152,7 @@ pub(super) fn read(found: Vec<Found>, set: &str) -> Result<(Vec<Run>, Vec<LeftOu
     Ok((runs, left_out))
 }
 
-fn read_run(found: Found, method: String, set: &str) -> Result<Result<Run, LeftOut>> {
+fn read_run(found: Found, method: String, set: Set) -> Result<Result<Run, LeftOut>> {
     let Found { folder, manifest } = found;
     let run = RunDir::new(&folder);
     let left_out = |reason: String| LeftOut {
@@ -190,8 +191,8 @@ fn read_run(found: Found, method: String, set: &str) -> Result<Result<Run, LeftO
 
 /// The table of the classes: in the run's folder, or beside the manifest where only the small
 /// files were kept.
-fn evaluation(run: &RunDir, set: &str) -> Option<PathBuf> {
-    let beside = (set == "test").then(|| run.path().join("per_class.csv"));
+fn evaluation(run: &RunDir, set: Set) -> Option<PathBuf> {
+    let beside = (set == Set::Test).then(|| run.path().join("per_class.csv"));
     [Some(run.eval(set).join("per_class.csv")), beside]
         .into_iter()
         .flatten()

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::collect::Run;
 use crate::data::labels::{Group, LabelTable};
-use crate::data::split::Split;
+use crate::data::split::{Set, Split};
 use crate::error::Result;
 use crate::metrics::{Bootstrap, Ranked, Resamples, ScoreTable};
 use crate::predict::Predictions;
@@ -37,7 +38,7 @@ pub(super) struct Scored {
 /// Reads the predictions of every run, as far as there are any. Without the split there are no
 /// labels, and nothing can be said; a file that does not fit is a warning, since the tables do not
 /// need it.
-pub(super) fn score(runs: &[Run], set: &str, bootstrap: &Bootstrap) -> Result<Vec<Option<Scored>>> {
+pub(super) fn score(runs: &[Run], set: Set, bootstrap: &Bootstrap) -> Result<Vec<Option<Scored>>> {
     let none = || vec![None; runs.len()];
     let file = |run: &Run| RunDir::new(&run.folder).eval(set).join("predictions.csv");
     let with: Vec<&Run> = runs.iter().filter(|run| file(run).is_file()).collect();
@@ -88,7 +89,7 @@ pub(super) fn score(runs: &[Run], set: &str, bootstrap: &Bootstrap) -> Result<Ve
 
 /// The labels of the evaluated images and the groups of the classes, from the first split folder
 /// that is there: where the manifest says, or beside the run, where `dbloss run` leaves it.
-fn labels(runs: &[&Run], set: &str) -> Result<Option<(LabelTable, Vec<Group>)>> {
+fn labels(runs: &[&Run], set: Set) -> Result<Option<(Arc<LabelTable>, Vec<Group>)>> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for run in runs {
         let beside = run.folder.parent().unwrap_or(Path::new(".")).join("split");
@@ -98,16 +99,16 @@ fn labels(runs: &[&Run], set: &str) -> Result<Option<(LabelTable, Vec<Group>)>> 
             }
         }
     }
-    for folder in folders.iter().filter(|f| f.join("split.toml").is_file()) {
+    for folder in folders.iter().filter(|folder| Split::is_in(folder)) {
         let split = Split::read(folder)?;
         if split.hash != runs[0].manifest.split_hash {
             tracing::warn!("{}: not the split of the runs", folder.display());
             continue;
         }
         let table = match set {
-            "train" => Some(split.train),
-            "validation" => split.validation,
-            _ => Some(split.test),
+            Set::Train => Some(split.train),
+            Set::Validation => split.validation,
+            Set::Test => Some(split.test),
         };
         return Ok(table.map(|table| (table, split.groups)));
     }

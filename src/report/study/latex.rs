@@ -62,7 +62,7 @@ pub(super) fn table(study: &Study) -> String {
         "\\caption{{mAP (\\%) on {} ({} set), mean $\\pm$ sample standard deviation over seeds. \
          Best bold, second underlined.{}}}\n\\label{{tab:{}}}\n",
         escape(&study.title),
-        escape(&study.set),
+        study.set,
         match quoted {
             true => format!(" Columns on the right: {}.", escape(SOURCE)),
             false => String::new(),
@@ -137,7 +137,7 @@ pub(super) fn per_class(study: &Study) -> String {
              over seeds; $n$: training images. Best bold, second underlined{}.}}\n",
             "r".repeat(methods.len()),
             escape(&study.title),
-            escape(&study.set),
+            study.set,
             match places.len() > METHODS_A_TABLE {
                 true => ", over all methods",
                 false => "",

@@ -17,6 +17,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use crate::data::labels::Group;
+use crate::data::split::Set;
 use crate::error::{Error, Result, closest};
 use crate::metrics::Bootstrap;
 use crate::report::class_scores::ClassScore;
@@ -39,8 +40,8 @@ pub struct Options {
     pub baseline: Option<String>,
     /// Resamples of the test images for the paired bootstrap; 0 for none.
     pub resamples: usize,
-    /// Which evaluation: `test`, `validation`, `train`.
-    pub set: String,
+    /// Which evaluation.
+    pub set: Set,
     /// The title; without one the names of the experiments.
     pub title: Option<String>,
     /// Take runs with different splits together.
@@ -52,7 +53,7 @@ impl Default for Options {
         Options {
             baseline: None,
             resamples: 1000,
-            set: "test".into(),
+            set: Set::Test,
             title: None,
             allow_different_splits: false,
         }
@@ -63,7 +64,7 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub struct Study {
     title: String,
-    set: String,
+    set: Set,
     resamples: usize,
     runs: Vec<Run>,
     left_out: Vec<LeftOut>,
@@ -81,7 +82,7 @@ impl Study {
     /// same method and seed.
     pub fn read(paths: &[PathBuf], options: &Options) -> Result<Self> {
         let found = collect::find(paths)?;
-        let (runs, left_out) = collect::read(found, &options.set)?;
+        let (runs, left_out) = collect::read(found, options.set)?;
         for out in &left_out {
             tracing::warn!("{}: left out: {}", out.folder.display(), out.reason);
         }
@@ -101,14 +102,14 @@ impl Study {
         };
         let scored = match different_splits {
             true => vec![None; runs.len()],
-            false => images::score(&runs, &options.set, &bootstrap)?,
+            false => images::score(&runs, options.set, &bootstrap)?,
         };
         let methods = method::group(&runs, &scored, published::benchmark(&runs));
         let baseline = baseline(&methods, options.baseline.as_deref())?;
         let groups: Vec<Group> = runs[0].classes.iter().map(|class| class.group).collect();
         Ok(Study {
             title: (options.title.clone()).unwrap_or_else(|| experiments(&runs).join(", ")),
-            set: options.set.clone(),
+            set: options.set,
             resamples: options.resamples,
             tests: against::tests(&methods, baseline, &groups),
             settings: settings::differing(&runs, &methods),

@@ -71,7 +71,7 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
     template
         .render(context! {
             title => study.title,
-            set => study.set,
+            set => study.set.name(),
             facts,
             baseline => study.baseline().title,
             comparing => study.methods.len() > 1,

@@ -171,7 +171,7 @@ impl Study {
         let title = self.title.replace('<', "&lt;");
         let mut text = format!("# {title}\n\n{}\n", table.to_markdown());
         text.push_str("mAP in per cent on the ");
-        text.push_str(&self.set);
+        text.push_str(self.set.name());
         text.push_str(
             " set, mean ± sample standard deviation over seeds; best bold, second underlined.\n",
         );

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use approx::assert_relative_eq;
 
 use super::*;
-use crate::data::split::{Distribution, Files, Source, Split, SplitConfig};
+use crate::data::split::{Distribution, Files, Set, Source, Split, SplitConfig};
 use crate::io::write_text;
 use crate::metrics::{ScoreTable, paired_bootstrap_map};
 use crate::predict::Predictions;
@@ -71,7 +71,7 @@ fn run(home: &Path, manifest: &Manifest, scores: [Option<f64>; 4]) -> PathBuf {
         .unwrap();
     }
     let text = String::from_utf8(csv.into_inner().unwrap()).unwrap();
-    write_text(&run.eval("test").join("per_class.csv"), &text).unwrap();
+    write_text(&run.eval(Set::Test).join("per_class.csv"), &text).unwrap();
     let config = format!(
         "name = \"hand_made\"\nmethod = \"{0}\"\nseed = {1}\n[loss]\nname = \"{0}\"\n[train]\nepochs = 8\n",
         manifest.method, manifest.seed
@@ -487,9 +487,9 @@ fn with_images(home: &Path) -> Vec<(String, Predictions)> {
         manifest.write(&run.manifest()).unwrap();
         let options = EvaluationOptions::default();
         let evaluation = Evaluation::new(&predictions, &split.test, &split, &options).unwrap();
-        evaluation.write(&run.eval("test")).unwrap();
+        evaluation.write(&run.eval(Set::Test)).unwrap();
         predictions
-            .write(&run.eval("test").join("predictions.csv"))
+            .write(&run.eval(Set::Test).join("predictions.csv"))
             .unwrap();
         written.push((method.to_owned(), predictions));
     }

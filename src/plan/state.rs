@@ -1,10 +1,11 @@
-//! How far the runs of a sweep are, from what lies in their folders.
+//! How far the runs of a plan are, from what lies in their folders.
 
-use super::plan::{Plan, PlannedRun};
-use crate::data::split::Split;
-use crate::error::Result;
+use super::executor::failure::Failure;
+use super::folder::{Plan, PlannedRun};
+use crate::data::split::{Set, Split};
+use crate::error::{Error, Result};
 use crate::metrics::ApMethod;
-use crate::run_dir::{Manifest, RunDir, Status};
+use crate::run_dir::{Checkpoint, Manifest, RunDir, Status};
 use crate::train::history::History;
 
 /// Where a run stands.
@@ -77,6 +78,26 @@ impl RunState {
     }
 }
 
+impl RunState {
+    /// Steps done of all: `40/120`; empty where an epoch has no full batch.
+    pub fn progress(&self) -> String {
+        match self.total_steps {
+            0 => String::new(),
+            all => format!("{}/{all}", self.steps.min(all)),
+        }
+    }
+
+    /// What ended `run`, if it failed.
+    pub fn failure(&self, run: &str) -> Option<Failure> {
+        let error = (self.state == State::Failed).then_some(self.error.as_ref())??;
+        let cause = match error.split_once(": ") {
+            Some((place, problem)) => Error::input(place, problem),
+            None => Error::input(run, error),
+        };
+        Some(Failure::new(run, cause, None, false))
+    }
+}
+
 /// The manifest of the planned run; `None` if there is none or the folder holds another run.
 pub(super) fn manifest_of(folder: &RunDir, run: &PlannedRun, split: &Split) -> Option<Manifest> {
     let manifest = Manifest::read(&folder.manifest()).ok()?;
@@ -88,13 +109,15 @@ pub(super) fn manifest_of(folder: &RunDir, run: &PlannedRun, split: &Split) -> O
 pub(super) fn is_finished(folder: &RunDir, manifest: &Manifest) -> bool {
     #[derive(serde::Deserialize)]
     struct Settings {
-        checkpoint: String,
+        checkpoint: Checkpoint,
         average_precision: ApMethod,
     }
-    let evaluation = folder.eval("test").join("settings.toml");
+    let evaluation = folder.eval(Set::Test).join("settings.toml");
     let settings = fs_err::read_to_string(evaluation).ok();
     let settings = settings.and_then(|text| toml::from_str::<Settings>(&text).ok());
     manifest.status == Status::Finished
-        && settings
-            .is_some_and(|s| s.checkpoint == "last" && s.average_precision == ApMethod::default())
+        && folder.eval(Set::Test).join("per_class.csv").is_file()
+        && settings.is_some_and(|s| {
+            s.checkpoint == Checkpoint::Last && s.average_precision == ApMethod::default()
+        })
 }

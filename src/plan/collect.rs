@@ -1,40 +1,49 @@
-//! The comparison of a sweep, from what its runs left in their folders.
+//! The comparison of a plan, from what its runs left in their folders.
 
 use std::path::Path;
 
-use super::plan::{Plan, PlannedRun};
+use super::folder::{Plan, PlannedRun};
 use super::state::{is_finished, manifest_of};
-use crate::data::split::Split;
+use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::metrics::GroupScores;
 use crate::report::class_scores;
 use crate::report::compare::{Comparison, Entry};
 use crate::run_dir::Manifest;
 
-/// What a sweep has come to.
+/// What a plan has come to.
 #[derive(Debug)]
 pub struct Collected {
-    /// The runs that are finished, side by side.
-    pub comparison: Comparison,
+    /// The runs that are finished, side by side; `None` if there is none.
+    pub comparison: Option<Comparison>,
     /// Names of the others.
     pub missing: Vec<String>,
 }
 
-/// Compares the finished runs and writes the tables into the sweep's folder.
+/// Compares the finished runs and writes the tables into the plan's folder.
 pub fn collect(plan: &Plan, split: &Split) -> Result<Collected> {
     let (mut entries, mut missing) = (Vec::new(), Vec::new());
-    for run in &plan.runs {
+    for (run, asked) in
+        (plan.runs.iter().map(|run| (run, true))).chain(plan.earlier.iter().map(|run| (run, false)))
+    {
         let folder = plan.run_dir(run);
         match manifest_of(&folder, run, split) {
             Some(manifest) if is_finished(&folder, &manifest) => {
-                let table = folder.eval("test").join("per_class.csv");
+                let table = folder.eval(Set::Test).join("per_class.csv");
                 entries.push(entry(run, &manifest, &table, split)?);
             }
-            _ => missing.push(run.name.clone()),
+            _ if asked => missing.push(run.name.clone()),
+            _ => {}
         }
     }
-    let comparison = Comparison::new(&plan.name, entries);
-    comparison.write(&plan.home)?;
+    let comparison = match entries.is_empty() {
+        true => None,
+        false => {
+            let comparison = Comparison::new(&plan.name, entries);
+            comparison.write(&plan.home)?;
+            Some(comparison)
+        }
+    };
     Ok(Collected {
         comparison,
         missing,

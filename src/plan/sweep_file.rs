@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::slurm::SlurmConfig;
+use super::slurm_config::SlurmConfig;
 use crate::config::{Experiment, ExperimentFile, Layers, leaves};
 use crate::error::{Error, Result};
 

@@ -1,0 +1,193 @@
+//! What `dbloss run` and `dbloss sweep` share: the arguments of a plan of runs, and what is printed
+//! of it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dbloss::data::split::Split;
+use dbloss::plan::{
+    Failure, Plan, Processes, Replace, RunState, Slurm, SlurmTask, State, collect, verdict,
+};
+use dbloss::report::table::Table;
+use dbloss::run_dir::RunLock;
+use dbloss::wording::counted;
+use dbloss::{Error, Result, interrupt, plan};
+
+use super::common::{MachineArgs, OutArgs, OverrideArgs};
+use super::output;
+
+/// How the runs of a plan are run.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// Runs at a time on this machine; where there are several, each is a process of its own
+    /// [default: 1, or the sweep file's `jobs`]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Say what would be run, and what of it is finished; run and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl PlanArgs {
+    /// Runs at a time: what is asked for, or `default`.
+    pub fn jobs(&self, default: usize) -> Result<usize> {
+        match self.jobs.unwrap_or(default) {
+            0 => {
+                let problem = "`0` runs nothing, expected at least 1";
+                Err(Error::argument("--jobs", problem))
+            }
+            jobs => Ok(jobs),
+        }
+    }
+
+    /// Processes of this machine, `jobs` at a time.
+    pub fn processes(&self, jobs: usize, replace: Replace) -> Result<Processes> {
+        Ok(Processes {
+            program: std::env::current_exe()?,
+            jobs,
+            threads: self.machine.threads(),
+            task: self.task(replace)?,
+            replace,
+        })
+    }
+
+    /// What a process is told that runs one of the runs.
+    pub fn task(&self, replace: Replace) -> Result<Vec<String>> {
+        let mut options = self.machine.arguments()?;
+        match replace {
+            Replace::Nothing => {}
+            Replace::Others => options.push("--force".to_owned()),
+            Replace::Everything => options.push("--again".to_owned()),
+        }
+        Ok(options)
+    }
+}
+
+/// Prepares a plan and takes its folder: the split is there afterwards, and whatever can be known
+/// before the first training has been looked at. `file` is what the plan was made from.
+pub fn prepare(
+    plan: &mut Plan,
+    file: &Path,
+    replace: Replace,
+    patience: Duration,
+) -> Result<(Split, RunLock)> {
+    interrupt::listen()?;
+    let lock = plan.lock(patience)?;
+    let split = plan.prepare(file, replace)?;
+    tracing::info!("{}", split.summary());
+    plan::check(plan, &split, replace == Replace::Everything)?;
+    interrupt::check("nothing has begun")?;
+    Ok((split, lock))
+}
+
+/// Writes and prints the tables; an error tells which runs are missing from them.
+pub fn finish(plan: &Plan, split: &Split, mut failures: Vec<Failure>) -> Result<()> {
+    let collected = collect(plan, split)?;
+    if let Some(comparison) = &collected.comparison {
+        output::data(&comparison.to_string());
+        tracing::info!("tables written to {}", plan.home.display());
+    }
+    // Runs that failed elsewhere, or in an earlier call, say so in their own folders.
+    for run in plan
+        .runs
+        .iter()
+        .filter(|run| collected.missing.contains(&run.name))
+    {
+        if failures.iter().all(|failure| failure.run != run.name) {
+            let state = RunState::read(plan, run, split)?;
+            failures.extend(state.failure(&run.name));
+        }
+    }
+    verdict(plan, failures, &collected.missing)
+}
+
+/// What would be run: the runs and what is there of each. Nothing is written.
+pub fn dry_run(plan: &Plan) -> Result<()> {
+    let split = plan.existing_split()?;
+    let header = ["run", "loss", "configuration", "state", "steps"];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    let mut finished = 0;
+    for run in &plan.runs {
+        let (state, steps) = match &split {
+            Some(split) => {
+                let state = RunState::read(plan, run, split)?;
+                (state.state, state.progress())
+            }
+            None => (State::Waiting, String::new()),
+        };
+        finished += usize::from(state == State::Finished);
+        table.push(vec![
+            run.name.clone(),
+            run.experiment.loss.name().to_owned(),
+            run.hash[..12].to_owned(),
+            state.name().to_owned(),
+            steps,
+        ]);
+    }
+    output::data(&table.to_terminal());
+    tracing::info!(
+        "{} in {}, {finished} finished already; nothing was run",
+        counted(plan.runs.len(), "run"),
+        plan.home.display()
+    );
+    Ok(())
+}
+
+/// Which plan: its file, or its folder.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The file that the runs were made from, or the folder that holds them
+    #[arg(value_name = "FILE.toml|FOLDER")]
+    pub plan: PathBuf,
+    #[command(flatten)]
+    pub out: OutArgs,
+}
+
+/// Shows how far each run is.
+pub fn status(plan: &Plan, split: &Split) -> Result<()> {
+    let tasks = Slurm::new(plan).tasks()?;
+    let header = ["run", "state", "steps", "img/s", "slurm", "note"];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    let mut counts = [0usize; 5];
+    for (index, run) in plan.runs.iter().enumerate() {
+        let state = RunState::read(plan, run, split)?;
+        let task = tasks.iter().find(|task| task.index == index);
+        let note = match (task, &state.error) {
+            (_, Some(error)) if state.state == State::Failed => error.clone(),
+            (Some(SlurmTask { reason, .. }), _) => reason.clone(),
+            _ => String::new(),
+        };
+        counts[state.state as usize] += 1;
+        let speed = state.images_per_second;
+        table.push(vec![
+            run.name.clone(),
+            state.state.name().to_owned(),
+            state.progress(),
+            speed.map_or(String::new(), |speed| format!("{speed:.1}")),
+            task.map_or(String::new(), |task| task.state.to_lowercase()),
+            note,
+        ]);
+    }
+    output::data(&table.to_terminal());
+    let states = [
+        State::Finished,
+        State::Running,
+        State::Waiting,
+        State::Stopped,
+        State::Failed,
+    ];
+    let parts: Vec<String> = states
+        .into_iter()
+        .filter(|state| counts[*state as usize] > 0)
+        .map(|state| format!("{} {}", counts[state as usize], state.name()))
+        .collect();
+    let runs = counted(plan.runs.len(), "run");
+    tracing::info!("{runs}: {}", parts.join(", "));
+    Ok(())
+}

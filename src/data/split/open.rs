@@ -1,0 +1,48 @@
+//! The split of an experiment, built the first time it is wanted and read afterwards.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::io::{claim_folder, temporary_folder};
+
+use super::{Split, SplitConfig};
+
+impl Split {
+    /// The split that `config` describes: read from `folder` if it lies there, else built and
+    /// written there. Two processes may ask at the same time.
+    ///
+    /// # Errors
+    /// `folder` holds a split of other settings, or something else; the source cannot be read.
+    pub fn read_or_build(config: &SplitConfig, folder: &Path) -> Result<Split> {
+        if Split::is_in(folder) {
+            let split = Split::read(folder)?;
+            if split.manifest.config != *config {
+                return Err(Error::file(
+                    folder,
+                    "the split here was built from other settings than the experiment's",
+                )
+                .hint("remove the folder, or give another one with `--out`"));
+            }
+            return Ok(split);
+        }
+        claim_folder(folder, false)?;
+        let split = Split::build(config)?;
+        // Beside its place first: a process that ends in the middle leaves no half a split there.
+        let parent = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs_err::create_dir_all(parent)?;
+        let building = temporary_folder(parent)?;
+        split.write(building.path(), false)?;
+        // Not every system renames onto a folder, even an empty one.
+        let _ = std::fs::remove_dir(folder);
+        if let Err(error) = std::fs::rename(building.path(), folder) {
+            // Another process may have been faster; else the folder is in use for something else.
+            if !Split::is_in(folder) {
+                return Err(Error::file(folder, error).hint("name another folder with `--out`"));
+            }
+        }
+        Ok(split)
+    }
+}

@@ -1,0 +1,166 @@
+//! Scoring a trained run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Machine;
+use crate::config::{Experiment, ExperimentFile};
+use crate::data::labels::LabelTable;
+use crate::data::split::{Set, Split};
+use crate::error::{Error, Result};
+use crate::io::write_text;
+use crate::model::Model;
+use crate::predict::{Predictions, predict};
+use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, best_thresholds};
+use crate::run_dir::{Checkpoint, Manifest, RunDir, Status};
+use crate::train::checkpoint;
+
+/// A trained run as it lies in its folder, with the split that it was trained on.
+#[derive(Debug)]
+pub struct Opened {
+    /// What was trained.
+    pub experiment: Experiment,
+    /// The images.
+    pub split: Split,
+    /// Where the split lies.
+    pub split_folder: PathBuf,
+}
+
+impl Opened {
+    /// Reads what `run` says of itself and its split; `split_folder` is where that lies now, if it
+    /// has been moved.
+    ///
+    /// # Errors
+    /// The folder holds no run, or the split is not there or another one.
+    pub fn read(run: &RunDir, split_folder: Option<&Path>) -> Result<Self> {
+        if !run.manifest().is_file() {
+            return Err(Error::file(run.path(), "is not a run's folder")
+                .hint("expected the folder that `dbloss train` wrote, with `manifest.json`"));
+        }
+        let manifest = Manifest::read(&run.manifest())?;
+        let experiment = ExperimentFile::read(&run.config(), &[])?.resolve(None, None)?;
+        if manifest.status != Status::Finished {
+            tracing::warn!(
+                "{}: the training is not finished ({:?}); what follows is the state of its checkpoint",
+                run.path().display(),
+                manifest.status
+            );
+        }
+        let split_folder = split_folder.unwrap_or(&manifest.split_folder).to_owned();
+        if !Split::is_in(&split_folder) {
+            return Err(
+                Error::file(&split_folder, "the split of this run is not there")
+                    .hint("if it has been moved, give its folder with `--split`"),
+            );
+        }
+        let split = Split::read(&split_folder)?;
+        if split.hash != manifest.split_hash {
+            let problem = "is not the split that the run was trained on, or has changed since";
+            return Err(
+                Error::file(&split_folder, problem).hint("restore the split, or train again")
+            );
+        }
+        Ok(Opened {
+            experiment,
+            split,
+            split_folder,
+        })
+    }
+}
+
+/// What is to be scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluate<'a> {
+    /// The trained run.
+    pub run: &'a RunDir,
+    /// What was trained.
+    pub experiment: &'a Experiment,
+    /// The split that it was trained on.
+    pub split: &'a Split,
+    /// Where the split lies, for errors.
+    pub split_folder: &'a Path,
+    /// Which images.
+    pub set: Set,
+    /// Which checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Take the per-class thresholds with the best F1 on the validation part.
+    pub fit_thresholds: bool,
+}
+
+/// Scores with what they say.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// By class, by group, overall.
+    pub evaluation: Evaluation,
+    /// The scores: of the images that could be read.
+    pub predictions: Predictions,
+    /// The labels of the same images.
+    pub table: Arc<LabelTable>,
+}
+
+impl Evaluate<'_> {
+    /// Evaluates the checkpoint, or `model`, which is what the checkpoint holds, and writes
+    /// predictions and tables into [`RunDir::eval_of`].
+    pub fn run(
+        &self,
+        model: Option<Model>,
+        machine: &Machine,
+        mut options: EvaluationOptions,
+    ) -> Result<Evaluated> {
+        let model = match model {
+            Some(model) => model,
+            None => self.model(machine)?,
+        };
+        let predict_set = |set: Set| -> Result<(Predictions, Arc<LabelTable>)> {
+            let (table, root) = self.split.set(set, self.split_folder)?;
+            let loader = machine.loader(self.experiment, table, root)?;
+            let label = format!("{set} {}", self.experiment.run_name());
+            predict(&model, &loader, table, &label)
+        };
+        if self.fit_thresholds {
+            let (predictions, table) = predict_set(Set::Validation)?;
+            options.thresholds = best_thresholds(&predictions, &table, 0.0)?;
+        }
+        let (predictions, table) = predict_set(self.set)?;
+        let evaluation = Evaluation::new(&predictions, &table, self.split, &options)?;
+        let folder = self.run.eval_of(self.set, self.checkpoint);
+        predictions.write(&folder.join("predictions.csv"))?;
+        evaluation.write(&folder)?;
+        let settings = toml::to_string(&Settings {
+            checkpoint: self.checkpoint,
+            options: &options,
+        });
+        let settings = settings.map_err(|e| Error::file(&folder, e))?;
+        write_text(&folder.join("settings.toml"), &settings)?;
+        Ok(Evaluated {
+            evaluation,
+            predictions,
+            table,
+        })
+    }
+
+    /// The model of the checkpoint.
+    fn model(&self, machine: &Machine) -> Result<Model> {
+        let (seed, classes) = (self.experiment.seed, self.split.train.num_classes());
+        let model = Model::new(&self.experiment.model, classes, &machine.device, seed)?;
+        let path = self.run.checkpoint(self.checkpoint);
+        if !path.is_file() {
+            return Err(Error::file(&path, "does not exist").hint(
+                "the run has not got that far; `best` needs a split with a validation part",
+            ));
+        }
+        checkpoint::load_model(&path, &model.parameters, &machine.device)?;
+        model.weights_changed();
+        Ok(model)
+    }
+}
+
+/// `settings.toml` beside the tables: what they were computed from and how.
+#[derive(Serialize)]
+struct Settings<'a> {
+    checkpoint: Checkpoint,
+    #[serde(flatten)]
+    options: &'a EvaluationOptions,
+}

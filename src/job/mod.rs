@@ -1,0 +1,79 @@
+//! One run from a resolved experiment: its split, the training, the evaluation.
+
+mod check;
+mod evaluate;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use candle_core::Device;
+
+use crate::config::Experiment;
+use crate::data::image::ImageRoot;
+use crate::data::labels::LabelTable;
+use crate::data::loader::{Loader, LoaderOptions};
+use crate::data::split::Split;
+use crate::error::{Error, Result};
+
+pub use check::{check_images, tell};
+pub use evaluate::{Evaluate, Evaluated, Opened};
+pub use train::{Prepared, Train, Trained};
+
+/// Settings of the machine, which change no number.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where tensors live.
+    pub device: Device,
+    /// Loader threads beside the engine; 0 loads between the steps.
+    pub workers: usize,
+    /// Most bytes of decoded pictures that are kept in memory.
+    pub cache_bytes: u64,
+    /// Folder that keeps decoded pictures from run to run.
+    pub cache_folder: Option<PathBuf>,
+    /// How long to wait for another process that is training into the same folder.
+    pub patience: Duration,
+}
+
+impl Machine {
+    /// How pictures are loaded here; the batch size is left as it is by default.
+    pub fn loader_options(&self) -> LoaderOptions {
+        LoaderOptions {
+            workers: self.workers,
+            cache_bytes: self.cache_bytes,
+            cache_folder: self.cache_folder.clone(),
+            ..LoaderOptions::default()
+        }
+    }
+
+    /// The loader of an experiment's pictures.
+    fn loader(
+        &self,
+        experiment: &Experiment,
+        table: &Arc<LabelTable>,
+        root: &ImageRoot,
+    ) -> Result<Loader> {
+        let options = LoaderOptions {
+            batch_size: experiment.train.batch_size,
+            on_bad_image: experiment.on_bad_image,
+            ..self.loader_options()
+        };
+        Loader::new(
+            Arc::clone(table),
+            root.clone(),
+            experiment.input.clone(),
+            options,
+        )
+    }
+}
+
+/// The split of an experiment and where it lies: its `split_folder`, or the one that its `[split]`
+/// table describes, which is built under `folder` the first time and read from there afterwards.
+pub fn open_split(experiment: &Experiment, folder: &Path) -> Result<(Split, PathBuf)> {
+    match (&experiment.split_folder, &experiment.split) {
+        (Some(given), _) => Ok((Split::read(given)?, given.clone())),
+        (None, Some(config)) => Ok((Split::read_or_build(config, folder)?, folder.to_owned())),
+        (None, None) => Err(Error::input("split", "the experiment names no split")),
+    }
+}

@@ -1,0 +1,249 @@
+//! Training one experiment into its folder.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Machine;
+use crate::config::Experiment;
+use crate::data::loader::Loader;
+use crate::data::split::Split;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::io::{hash_file, write_text};
+use crate::loss::Loss;
+use crate::model::Model;
+use crate::predict::predict;
+use crate::report::evaluation::{Evaluation, Options as EvaluationOptions};
+use crate::run_dir::{Existing, Manifest, RunDir, Status};
+use crate::train::checkpoint::Position;
+use crate::train::fit::{Training, Validate};
+
+/// A training of one experiment into one folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Train<'a> {
+    /// What is trained.
+    pub experiment: &'a Experiment,
+    /// The images.
+    pub split: &'a Split,
+    /// Where the split lies, for the manifest.
+    pub split_folder: &'a Path,
+    /// The run's folder, which [`RunDir::check`] let pass.
+    pub run: &'a RunDir,
+    /// On what machine.
+    pub machine: &'a Machine,
+    /// What to do with a run that is there already.
+    pub existing: Existing,
+}
+
+/// A training with everything in memory that it needs; nothing is written yet.
+pub struct Prepared<'a> {
+    job: Train<'a>,
+    config_hash: String,
+    model: Model,
+    weights_hash: Option<String>,
+    loss: Arc<dyn Loss>,
+    loader: Loader,
+    held_out: Option<Loader>,
+}
+
+/// What a training left.
+pub struct Trained {
+    /// The model at the end of the training; `None` where another process had finished it.
+    pub model: Option<Model>,
+    /// Facts of the run, as they stand in its folder.
+    pub manifest: Manifest,
+}
+
+impl<'a> Train<'a> {
+    /// The manifest of the run if it is finished and may count as this one.
+    ///
+    /// # Errors
+    /// The folder holds a run with another configuration or split.
+    pub fn finished(&self) -> Result<Option<Manifest>> {
+        match self.existing.resumes() {
+            true => {
+                let earlier = self.earlier(&self.experiment.hash()?)?;
+                Ok(earlier.filter(|manifest| manifest.status == Status::Finished))
+            }
+            false => Ok(None),
+        }
+    }
+
+    /// Loads whatever the training needs: what can be refused before it begins is refused here.
+    pub fn prepare(self) -> Result<Prepared<'a>> {
+        interrupt::listen()?;
+        let Train {
+            experiment,
+            split,
+            machine,
+            ..
+        } = self;
+        let loader = machine.loader(experiment, &split.train, &split.train_root)?;
+        let held_out = match &split.validation {
+            Some(table) => Some(machine.loader(experiment, table, &split.train_root)?),
+            None => None,
+        };
+        let classes = split.train.num_classes();
+        let model = Model::new(&experiment.model, classes, &machine.device, experiment.seed)?;
+        let mut weights_hash = None;
+        if !experiment.model.weights.is_empty() {
+            let path = model.load_backbone(&experiment.model.weights)?;
+            weights_hash = Some(hash_file(&path)?);
+        }
+        let prepared = Prepared {
+            job: self,
+            config_hash: experiment.hash()?,
+            model,
+            weights_hash,
+            loss: experiment.loss.build(&split.class_frequency())?,
+            loader,
+            held_out,
+        };
+        prepared.training(None).steps_per_epoch()?;
+        Ok(prepared)
+    }
+
+    /// The manifest of the run to go on with; `None` if there is none, an error if it is another
+    /// run.
+    fn earlier(&self, config_hash: &str) -> Result<Option<Manifest>> {
+        if !self.run.manifest().is_file() {
+            return Ok(None);
+        }
+        let manifest = Manifest::read(&self.run.manifest())?;
+        if manifest.config_hash != config_hash || manifest.split_hash != self.split.hash {
+            let problem = "holds a run with another configuration or split";
+            return Err(Error::file(self.run.path(), problem)
+                .hint("give another folder with `--out`, or `--force` to replace it"));
+        }
+        Ok(Some(manifest))
+    }
+}
+
+impl Prepared<'_> {
+    /// Trains. What an earlier run left in the folder is removed first if it is to be replaced.
+    ///
+    /// # Errors
+    /// The folder is in use, the training diverges, a picture cannot be read, or a signal ends it;
+    /// the manifest says so too.
+    pub fn train(self) -> Result<Trained> {
+        let job = self.job;
+        let _lock = job.run.lock(job.machine.patience)?;
+        let mut manifest = self.manifest()?;
+        let resume = job.existing.resumes();
+        if resume && let Some(before) = job.earlier(&self.config_hash)? {
+            // Another process may have gone on with it until now.
+            if before.status == Status::Finished {
+                tracing::info!("{}: finished already", job.run.path().display());
+                return Ok(Trained {
+                    model: None,
+                    manifest: before,
+                });
+            }
+            for change in before.machine_changes(&manifest) {
+                tracing::warn!("{}: {change}", job.run.path().display());
+            }
+            manifest.train_seconds = before.train_seconds;
+            manifest.images_seen = before.images_seen;
+        }
+        // The manifest first: from here on the folder is a run's, whenever the process ends.
+        manifest.write(&job.run.manifest())?;
+        if job.existing == Existing::Overwrite {
+            job.run.clear()?;
+        }
+        write_text(&job.run.config(), &job.experiment.to_toml()?)?;
+
+        let mut position = Position::default();
+        let validate = |model: &Model| self.validate(model);
+        let training = self.training(self.held_out.is_some().then_some(&validate));
+        let outcome = training.fit(job.run, resume, &mut position);
+        manifest.train_seconds = position.train_seconds;
+        manifest.images_seen = (position.step * job.experiment.train.batch_size) as u64;
+        match &outcome {
+            Ok(findings) => {
+                manifest.status = Status::Finished;
+                manifest.findings.clone_from(findings);
+            }
+            Err(Error::Interrupted(_)) => manifest.status = Status::Interrupted,
+            Err(error) => {
+                manifest.status = Status::Failed;
+                manifest.error = Some(error.to_string());
+            }
+        }
+        manifest.write(&job.run.manifest())?;
+        outcome?;
+        self.model.weights_changed();
+        Ok(Trained {
+            model: Some(self.model),
+            manifest,
+        })
+    }
+
+    fn training<'a>(&'a self, validate: Option<&'a Validate<'a>>) -> Training<'a> {
+        let experiment = self.job.experiment;
+        Training {
+            model: &self.model,
+            loss: Arc::clone(&self.loss),
+            labels: &self.job.split.train,
+            loader: &self.loader,
+            sampler: &experiment.sampler,
+            optimizer: &experiment.optimizer,
+            schedule: &experiment.schedule,
+            config: &experiment.train,
+            seed: experiment.seed,
+            config_hash: self.config_hash.clone(),
+            validate,
+            label: experiment.run_name(),
+        }
+    }
+
+    /// mAP on the validation part.
+    fn validate(&self, model: &Model) -> Result<Option<f64>> {
+        let split = self.job.split;
+        let (Some(loader), Some(table)) = (&self.held_out, &split.validation) else {
+            return Ok(None);
+        };
+        let (predictions, table) = predict(model, loader, table, "validate")?;
+        let options = EvaluationOptions {
+            resamples: 0,
+            ..EvaluationOptions::default()
+        };
+        let evaluation = Evaluation::new(&predictions, &table, split, &options)?;
+        Ok(evaluation.groups().total)
+    }
+
+    /// The manifest of a training that begins now.
+    fn manifest(&self) -> Result<Manifest> {
+        let Train {
+            experiment,
+            split,
+            split_folder,
+            machine,
+            ..
+        } = self.job;
+        let steps = self.training(None).steps_per_epoch()? * experiment.train.epochs;
+        Ok(Manifest {
+            status: Status::Running,
+            experiment: experiment.name.clone(),
+            method: experiment.method.clone(),
+            seed: experiment.seed,
+            command: std::env::args().collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: device::name(&machine.device),
+            threads: rayon::current_num_threads(),
+            workers: machine.workers,
+            processor: device::processor(crate::ops::Isa::best().name()),
+            started_unix: (SystemTime::now().duration_since(UNIX_EPOCH)).map_or(0, |d| d.as_secs()),
+            split_folder: std::path::absolute(split_folder)?,
+            split_hash: split.hash.clone(),
+            weights_hash: self.weights_hash.clone(),
+            config_hash: self.config_hash.clone(),
+            train_seconds: 0.0,
+            images_seen: 0,
+            total_steps: Some(steps),
+            error: None,
+            findings: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! What can be known of a plan before its first training.
+
+use super::folder::{Plan, PlannedRun};
+use super::state::{RunState, State};
+use crate::config::Experiment;
+use crate::data::split::Split;
+use crate::error::Result;
+use crate::job;
+use crate::model::weights;
+
+/// Looks for what the unfinished runs of a prepared plan need, and tells what is odd about them:
+/// the test set, the pictures, enough images for a batch, the files of weights (one from the hub is
+/// fetched now, once for all runs).
+///
+/// # Errors
+/// Something is not there.
+pub fn check(plan: &Plan, split: &Split, again: bool) -> Result<()> {
+    let folder = plan.split_folder()?;
+    let mut waiting: Vec<&PlannedRun> = Vec::new();
+    for run in &plan.runs {
+        if again || RunState::read(plan, run, split)?.state != State::Finished {
+            waiting.push(run);
+        }
+    }
+    let Some(first) = waiting.first() else {
+        return Ok(());
+    };
+    job::check_images(&first.experiment, split, folder, true)?;
+    let mut sources: Vec<&str> = Vec::new();
+    for PlannedRun { experiment, .. } in &waiting {
+        let Experiment { train, sampler, .. } = experiment;
+        train.steps_per_epoch(sampler, &split.train)?;
+        let source = experiment.model.weights.as_str();
+        if !source.is_empty() && !sources.contains(&source) {
+            weights::locate(source)?;
+            sources.push(source);
+        }
+    }
+    job::tell(waiting.iter().map(|run| &run.experiment), split);
+    Ok(())
+}

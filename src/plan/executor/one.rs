@@ -1,0 +1,74 @@
+//! One run of a plan, from where it stands to its evaluation.
+
+use crate::data::split::{Set, Split};
+use crate::error::{Error, Result};
+use crate::job::{Evaluate, Machine, Train};
+use crate::plan::folder::{Plan, PlannedRun, Replace};
+use crate::plan::state::{is_finished, manifest_of};
+use crate::report::evaluation::{Evaluation, Options};
+use crate::run_dir::{Checkpoint, Existing};
+
+/// Why a run did not come to its end.
+#[derive(Debug)]
+pub(in crate::plan) struct Stopped {
+    /// The cause.
+    pub error: Error,
+    /// True if the training had begun.
+    pub began: bool,
+}
+
+/// Trains the run, from where it stands, and evaluates it on the test set. What is done already is
+/// not done again, unless `replace` says so; the evaluation is `None` then.
+pub(in crate::plan) fn run(
+    plan: &Plan,
+    run: &PlannedRun,
+    split: &Split,
+    machine: &Machine,
+    replace: Replace,
+) -> Result<Option<Evaluation>, Stopped> {
+    let before = |error| Stopped {
+        error,
+        began: false,
+    };
+    let folder = plan.run_dir(run);
+    let ours = manifest_of(&folder, run, split);
+    if replace != Replace::Everything && ours.as_ref().is_some_and(|m| is_finished(&folder, m)) {
+        return Ok(None);
+    }
+    let existing = match (replace, ours) {
+        (Replace::Everything, _) | (Replace::Others, None) => Existing::Overwrite,
+        _ => Existing::ResumeOrStart,
+    };
+    folder.check(existing).map_err(before)?;
+    let split_folder = plan.split_folder().map_err(before)?;
+    let train = Train {
+        experiment: &run.experiment,
+        split,
+        split_folder,
+        run: &folder,
+        machine,
+        existing,
+    };
+    let model = match train.finished().map_err(before)? {
+        Some(_) => None,
+        None => {
+            let prepared = train.prepare().map_err(before)?;
+            let trained = prepared
+                .train()
+                .map_err(|error| Stopped { error, began: true })?;
+            trained.model
+        }
+    };
+    let evaluate = Evaluate {
+        run: &folder,
+        experiment: &run.experiment,
+        split,
+        split_folder,
+        set: Set::Test,
+        checkpoint: Checkpoint::Last,
+        fit_thresholds: false,
+    };
+    let evaluated = evaluate.run(model, machine, Options::default());
+    let evaluated = evaluated.map_err(|error| Stopped { error, began: true })?;
+    Ok(Some(evaluated.evaluation))
+}

@@ -1,0 +1,249 @@
+//! Runs a plan through Slurm: a job array with one task a run.
+//!
+//! The job script `exec`s dbloss, so that Slurm's signal before the time limit (`--signal=B:USR1`)
+//! reaches the training itself, which saves, puts its task back into the queue and leaves.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Executor, Outcome, slurm_script};
+use crate::data::split::Split;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::io::write_text;
+use crate::plan::folder::Plan;
+use crate::plan::slurm_config::SlurmConfig;
+use crate::plan::state::{RunState, State};
+use crate::wording::counted;
+
+/// A task of the array that Slurm knows: a run that waits or is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Index of the run in the plan.
+    pub index: usize,
+    /// Slurm's state, for example `PENDING` or `RUNNING`.
+    pub state: String,
+    /// The node, or why it waits.
+    pub reason: String,
+}
+
+/// What was submitted: `slurm/job.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Submitted {
+    job: String,
+    runs: Vec<String>,
+}
+
+/// A job array of Slurm, one task a run.
+#[derive(Debug, Clone)]
+pub struct JobArray {
+    /// What a run asks for.
+    pub config: SlurmConfig,
+    /// dbloss, at a path that the nodes see too, as they have to see the plan's folder.
+    pub program: PathBuf,
+    /// Options of `dbloss sweep-task`, the same for every run.
+    pub task: Vec<String>,
+}
+
+impl Executor for JobArray {
+    fn execute(&self, plan: &Plan, split: &Split) -> Result<Outcome> {
+        let mut indices = Vec::new();
+        for (index, run) in plan.runs.iter().enumerate() {
+            if RunState::read(plan, run, split)?.state != State::Finished {
+                indices.push(index);
+            }
+        }
+        let all = counted(plan.runs.len(), "run");
+        if indices.is_empty() {
+            tracing::info!("{all}: finished already");
+            return Ok(Outcome::Ended(Vec::new()));
+        }
+        let job = Slurm::new(plan).submit(self, &indices)?;
+        tracing::info!("job {job}: {} of {all} submitted", indices.len());
+        Ok(Outcome::Submitted(job))
+    }
+}
+
+/// The Slurm side of a plan.
+#[derive(Debug)]
+pub struct Slurm<'a> {
+    plan: &'a Plan,
+}
+
+impl<'a> Slurm<'a> {
+    /// The Slurm side of `plan`.
+    pub fn new(plan: &'a Plan) -> Self {
+        Slurm { plan }
+    }
+
+    /// Submits the runs of these indices as one job array, and gives back the job's number.
+    fn submit(&self, executor: &JobArray, indices: &[usize]) -> Result<String> {
+        let tasks = self.tasks()?;
+        if let Some(job) = self.job()?
+            && !tasks.is_empty()
+        {
+            let problem = format!(
+                "job {job} still has {} of these runs",
+                counted(tasks.len(), "task")
+            );
+            return Err(Error::file(&self.plan.home, problem)
+                .hint("`dbloss sweep status` shows them, `dbloss sweep cancel` ends them"));
+        }
+        let folder = self.folder();
+        fs_err::create_dir_all(&folder)?;
+        let script = folder.join("job.sh");
+        let text = slurm_script::script(
+            self.plan,
+            &executor.config,
+            &executor.program,
+            &executor.task,
+        )?;
+        write_text(&script, &text)?;
+        let limit = executor
+            .config
+            .max_running
+            .map_or(String::new(), |n| format!("%{n}"));
+        let output = call(
+            Command::new("sbatch")
+                .arg("--parsable")
+                .arg(format!("--array={}{limit}", slurm_script::ranges(indices)))
+                .arg(&script),
+        )?;
+        // `JOB` or `JOB;CLUSTER`.
+        let job = output
+            .trim()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let submitted = Submitted {
+            job: job.clone(),
+            runs: self.plan.runs.iter().map(|run| run.name.clone()).collect(),
+        };
+        let path = folder.join("job.json");
+        let text = serde_json::to_string_pretty(&submitted)
+            .map_err(|e| Error::file(&path, format_args!("cannot be written: {e}")))?;
+        write_text(&path, &(text + "\n"))?;
+        Ok(job)
+    }
+
+    /// The job that was submitted last, if there was one.
+    pub fn job(&self) -> Result<Option<String>> {
+        Ok(self.submitted()?.map(|submitted| submitted.job))
+    }
+
+    /// The tasks that still wait or run.
+    pub fn tasks(&self) -> Result<Vec<Task>> {
+        let Some(Submitted { job, runs }) = self.submitted()? else {
+            return Ok(Vec::new());
+        };
+        let mut command = Command::new("squeue");
+        command.args(["--noheader", "--array", "--jobs", &job, "--format=%K|%T|%R"]);
+        let output = match call(&mut command) {
+            Ok(output) => output,
+            // Slurm forgets a job some minutes after its end.
+            Err(error) if error.to_string().contains("Invalid job id") => String::new(),
+            Err(error) => return Err(error),
+        };
+        let tasks = output.lines().filter_map(|line| {
+            let mut cells = line.trim().splitn(3, '|');
+            let index: usize = cells.next()?.parse().ok()?;
+            // The sweep file may have changed since: the name is what counts.
+            let name = runs.get(index)?;
+            let index = self.plan.runs.iter().position(|run| run.name == *name)?;
+            Some(Task {
+                index,
+                state: cells.next()?.to_owned(),
+                reason: cells.next().unwrap_or_default().to_owned(),
+            })
+        });
+        Ok(tasks.collect())
+    }
+
+    /// Waits for the end of `job`, which goes on if a signal ends the waiting.
+    pub fn wait(&self, job: &str) -> Result<()> {
+        loop {
+            let tasks = self.tasks()?;
+            if tasks.is_empty() {
+                return Ok(());
+            }
+            tracing::debug!("{} waiting or running", counted(tasks.len(), "task"));
+            for _ in 0..20 {
+                interrupt::check(&format!("job {job} goes on; `dbloss sweep cancel` ends it"))?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+
+    /// Cancels the job; the runs under way save and leave. Gives back how many tasks it had.
+    pub fn cancel(&self) -> Result<usize> {
+        let tasks = self.tasks()?.len();
+        if let Some(job) = self.job()?
+            && tasks > 0
+        {
+            call(Command::new("scancel").arg(job))?;
+        }
+        Ok(tasks)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.plan.home.join("slurm")
+    }
+
+    fn submitted(&self) -> Result<Option<Submitted>> {
+        let path = self.folder().join("job.json");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = fs_err::read_to_string(&path)?;
+        let read = serde_json::from_str(&text);
+        read.map(Some)
+            .map_err(|e| Error::file(&path, format_args!("is not a submitted job: {e}")))
+    }
+}
+
+/// What a task does that a signal stopped, once it has saved: if Slurm still wants it to run (the
+/// time limit is near, or somebody sent it a signal), it goes back into the queue. A task that has
+/// been cancelled, or that Slurm itself puts back, is left alone.
+pub fn requeue_or_leave() -> Result<bool> {
+    let Ok(job) = std::env::var("SLURM_JOB_ID") else {
+        return Err(Error::argument("--slurm", "this is not a job of Slurm")
+            .hint("`dbloss sweep SWEEP.toml --executor slurm` submits the runs"));
+    };
+    let state = call(Command::new("squeue").args(["--noheader", "--jobs", &job, "--format=%T"]))?;
+    if state.trim() != "RUNNING" {
+        tracing::info!(
+            "saved; Slurm says {}, so the task is not put back",
+            state.trim()
+        );
+        return Ok(false);
+    }
+    call(Command::new("scontrol").args(["requeue", &job]))?;
+    Ok(true)
+}
+
+/// Runs a command of Slurm and gives back what it printed.
+fn call(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::input(&name, "is not installed here")
+            .hint("`--executor slurm` needs a login node of a cluster with Slurm"),
+        _ => Error::input(&name, e),
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let problem = String::from_utf8_lossy(&output.stderr);
+    let problem = problem.trim().replace('\n', "; ");
+    Err(Error::input(
+        name,
+        match problem.is_empty() {
+            true => output.status.to_string(),
+            false => problem,
+        },
+    ))
+}
