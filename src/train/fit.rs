@@ -68,6 +68,9 @@ impl TrainConfig {
     }
 }
 
+/// Images of an epoch whose labels tell what the loss is at chance.
+const CHANCE_IMAGES: usize = 1024;
+
 impl TrainConfig {
     /// Full batches in an epoch of `sampler` over `labels`, at least one.
     ///
