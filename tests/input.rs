@@ -4,7 +4,7 @@
 //! from a formula.
 
 use dbloss::data::augment::{Crop, Distortion, InputConfig, Operation, Plan, Transformer};
-use dbloss::data::image::Rgb8;
+use dbloss::data::picture::Rgb8;
 use dbloss::data::resize::{ResizeMethod, resize};
 use dbloss::rng::Stream;
 use serde::Deserialize;

@@ -117,7 +117,7 @@ fn folder_with(
         if bad.contains(&i) {
             fs_err::write(&path, b"\x89PNG\r\n\x1a\n cut off").unwrap();
         } else {
-            let picture = dbloss::data::image::Rgb8::filled(12, 9, [i as u8 * 20; 3]);
+            let picture = dbloss::data::picture::Rgb8::filled(12, 9, [i as u8 * 20; 3]);
             fs_err::write(&path, picture.to_png().unwrap()).unwrap();
         }
         table.push(name, [(i % 2) as u32]);
@@ -267,7 +267,7 @@ fn a_cache_folder_changes_no_batch() {
     let folder = tempfile::tempdir().unwrap();
     let mut table = LabelTable::new(vec!["any".into()]);
     for i in 0..6u8 {
-        let mut picture = dbloss::data::image::Rgb8::filled(20 + u32::from(i), 17, [i * 30; 3]);
+        let mut picture = dbloss::data::picture::Rgb8::filled(20 + u32::from(i), 17, [i * 30; 3]);
         picture.pixels_mut()[40] = 255;
         let name = format!("{i}.png");
         fs_err::write(folder.path().join(&name), picture.to_png().unwrap()).unwrap();

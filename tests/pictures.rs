@@ -4,7 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use dbloss::data::image::{self, ImageRoot, Rgb8};
+use dbloss::data::image::{self as pictures, ImageRoot};
+use dbloss::data::picture::{FORMATS, Rgb8, has_picture_ending};
+use image::codecs::gif::GifEncoder;
+use image::{DynamicImage, Frame, ImageFormat};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/input/pictures")
@@ -41,7 +44,12 @@ fn every_format_is_decoded() {
         "lossless.webp",
     ];
     for name in lossless {
-        assert_shows(&image::read(&folder().join(name)).unwrap(), truth, 0, name);
+        assert_shows(
+            &pictures::read(&folder().join(name)).unwrap(),
+            truth,
+            0,
+            name,
+        );
     }
     let lossy = [
         ("baseline.jpg", 4),
@@ -51,7 +59,7 @@ fn every_format_is_decoded() {
     ];
     for (name, tolerance) in lossy {
         assert_shows(
-            &image::read(&folder().join(name)).unwrap(),
+            &pictures::read(&folder().join(name)).unwrap(),
             truth,
             tolerance,
             name,
@@ -71,7 +79,7 @@ fn every_format_is_decoded() {
             [(0.299 * r + 0.587 * g + 0.114 * b) as u8; 3]
         };
         assert_shows(
-            &image::read(&folder().join(name)).unwrap(),
+            &pictures::read(&folder().join(name)).unwrap(),
             expected,
             tolerance,
             name,
@@ -84,7 +92,7 @@ fn every_orientation_comes_out_upright() {
     for orientation in 2..=8 {
         let name = format!("orientation-{orientation}.jpg");
         assert_shows(
-            &image::read(&folder().join(&name)).unwrap(),
+            &pictures::read(&folder().join(&name)).unwrap(),
             truth,
             4,
             &name,
@@ -102,19 +110,23 @@ fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
         "picture.bmp",
     ] {
         let whole = fs_err::read(folder().join(name)).unwrap();
-        assert!(image::decode(&whole).is_ok());
+        assert!(pictures::decode(&whole).is_ok());
         for cut in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
             // A PNG without its last chunk has all its pixels.
             if name == "picture.png" && cut + 12 >= whole.len() {
                 continue;
             }
-            assert!(image::decode(&whole[..cut]).is_err(), "{name} cut at {cut}");
+            assert!(
+                pictures::decode(&whole[..cut]).is_err(),
+                "{name} cut at {cut}"
+            );
         }
     }
 }
 
 #[test]
 fn broken_bytes_never_panic() {
+    let mut files: Vec<(&str, Vec<u8>)> = Vec::new();
     for name in [
         "baseline.jpg",
         "progressive.jpg",
@@ -122,12 +134,17 @@ fn broken_bytes_never_panic() {
         "lossy.webp",
         "picture.bmp",
     ] {
-        let whole = fs_err::read(folder().join(name)).unwrap();
+        files.push((name, fs_err::read(folder().join(name)).unwrap()));
+    }
+    for format in [ImageFormat::Tiff, ImageFormat::Gif, ImageFormat::Pnm] {
+        files.push(("made", encoded(&gradient(), format)));
+    }
+    for (_, whole) in files {
         for at in 0..whole.len() {
             for value in [0x00, 0xFF, whole[at] ^ 0x55] {
                 let mut broken = whole.clone();
                 broken[at] = value;
-                let _ = image::decode(&broken);
+                let _ = pictures::decode(&broken);
             }
         }
     }
@@ -140,11 +157,23 @@ fn errors_name_the_file_and_the_problem() {
         path: temporary.path().to_path_buf(),
     };
     let jpeg = fs_err::read(folder().join("baseline.jpg")).unwrap();
-    let cases: [(&str, &[u8], &str); 4] = [
+    let cases: [(&str, &[u8], &str); 8] = [
         ("truncated.jpg", &jpeg[..jpeg.len() / 2], "truncated"),
-        ("text.jpg", b"<html>not found</html>", "not a picture"),
+        ("text.jpg", b"<html>not found</html>", "an HTML page"),
         ("empty.jpg", b"", "empty"),
-        ("animation.gif", b"GIF89a\x01\x00\x01\x00", "expected JPEG"),
+        ("zeros.jpg", &[0; 4096], "nothing but zeros"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture"),
+        (
+            "unfetched.png",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "Git LFS",
+        ),
+        (
+            "noise.png",
+            &[7, 200, 9, 255, 1],
+            "not a picture, expected JPEG",
+        ),
+        ("cut.gif", b"GIF89a\x01\x00\x01\x00", "damaged GIF"),
     ];
     for (name, bytes, problem) in cases {
         fs_err::write(temporary.path().join(name), bytes).unwrap();
@@ -176,12 +205,239 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     }
     png.extend((!checksum).to_be_bytes());
     png.extend(b"\0\0\0\0IDAT");
-    let problem = image::decode(&png).unwrap_err();
+    let problem = pictures::decode(&png).unwrap_err();
     assert!(problem.contains("30000 x 30000"), "{problem}");
+    assert!(problem.contains("100000000 in all"), "{problem}");
     // The same in a JPEG's frame header.
     let mut jpeg = fs_err::read(folder().join("baseline.jpg")).unwrap();
     let frame = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
-    let problem = image::decode(&jpeg).unwrap_err();
-    assert!(problem.contains("larger than the limit"), "{problem}");
+    let problem = pictures::decode(&jpeg).unwrap_err();
+    assert!(
+        problem.contains("more than the limit of 32768 a side"),
+        "{problem}"
+    );
+}
+
+/// The gradient as the encoders take it.
+fn gradient() -> DynamicImage {
+    DynamicImage::ImageRgb8(image::RgbImage::from_fn(24, 16, |x, y| {
+        image::Rgb(truth(x, y))
+    }))
+}
+
+/// Four colours, as a palette holds them.
+fn flag(x: u32, y: u32) -> [u8; 3] {
+    [[200, 10, 30], [0, 0, 0], [255, 255, 255], [17, 130, 240]][(x / 12 + 2 * (y / 8)) as usize]
+}
+
+fn flags() -> DynamicImage {
+    DynamicImage::ImageRgb8(image::RgbImage::from_fn(24, 16, |x, y| {
+        image::Rgb(flag(x, y))
+    }))
+}
+
+fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn every_ending_is_a_picture_s_and_the_content_decides() {
+    for name in [
+        "a.JPG", "a.b.jfif", "a.jpe", "a.tif", "a.TIFF", "a.gif", "a.ppm",
+    ] {
+        assert!(has_picture_ending(name), "{name}");
+    }
+    for name in ["a.txt", "jpg", "a.jpg.part", ".gitignore"] {
+        assert!(!has_picture_ending(name), "{name}");
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let png = fs_err::read(folder().join("picture.png")).unwrap();
+    for ending in FORMATS.iter().flat_map(|format| format.endings) {
+        let path = temporary.path().join(format!("a.{ending}"));
+        fs_err::write(&path, &png).unwrap();
+        assert_shows(&pictures::read(&path).unwrap(), truth, 0, ending);
+    }
+}
+
+#[test]
+fn tiff_pnm_and_gif_are_read_in_every_depth() {
+    let picture = gradient();
+    for (what, image) in [
+        ("8 bits", picture.clone()),
+        ("alpha", DynamicImage::ImageRgba8(picture.to_rgba8())),
+        ("16 bits", DynamicImage::ImageRgb16(picture.to_rgb16())),
+    ] {
+        let tiff = encoded(&image, ImageFormat::Tiff);
+        assert_shows(&pictures::decode(&tiff).unwrap(), truth, 0, what);
+        for cut in (0..tiff.len()).step_by(11) {
+            assert!(
+                pictures::decode(&tiff[..cut]).is_err(),
+                "{what} cut at {cut}"
+            );
+        }
+    }
+    let grey = DynamicImage::ImageLuma8(picture.to_luma8());
+    let shown = pictures::decode(&encoded(&grey, ImageFormat::Tiff)).unwrap();
+    let luma = picture.to_luma8();
+    assert_shows(&shown, |x, y| [luma.get_pixel(x, y)[0]; 3], 0, "grey TIFF");
+    let floating = encoded(
+        &DynamicImage::ImageRgb32F(picture.to_rgb32f()),
+        ImageFormat::Tiff,
+    );
+    let problem = pictures::decode(&floating).unwrap_err();
+    assert!(problem.contains("floating-point"), "{problem}");
+    let pnm = encoded(&picture, ImageFormat::Pnm);
+    assert_shows(&pictures::decode(&pnm).unwrap(), truth, 0, "PNM");
+    let gif = encoded(&flags(), ImageFormat::Gif);
+    assert_shows(&pictures::decode(&gif).unwrap(), flag, 0, "GIF");
+}
+
+#[test]
+fn of_an_animation_the_first_picture_is_taken() {
+    let first = flags().to_rgba8();
+    let second = image::RgbaImage::from_pixel(24, 16, image::Rgba([255, 0, 0, 255]));
+    let mut gif = Vec::new();
+    let mut encoder = GifEncoder::new(&mut gif);
+    encoder
+        .encode_frames([Frame::new(first), Frame::new(second)])
+        .unwrap();
+    drop(encoder);
+    assert_shows(&pictures::decode(&gif).unwrap(), flag, 0, "animated GIF");
+    // Two frames of the lossless picture, the second one all of one colour.
+    let chunk = |name: &[u8; 4], content: &[u8]| {
+        let mut chunk = name.to_vec();
+        chunk.extend((content.len() as u32).to_le_bytes());
+        chunk.extend(content);
+        chunk.resize(chunk.len().next_multiple_of(2), 0);
+        chunk
+    };
+    let frame = |webp: &[u8]| {
+        // x, y, width - 1, height - 1, duration in 24 bits each, and flags; then its chunks.
+        let mut content = vec![0, 0, 0, 0, 0, 0, 23, 0, 0, 15, 0, 0, 100, 0, 0, 0];
+        content.extend(&webp[12..]);
+        chunk(b"ANMF", &content)
+    };
+    let plain =
+        DynamicImage::ImageRgb8(image::RgbImage::from_pixel(24, 16, image::Rgb([255, 0, 0])));
+    let content = [
+        b"WEBP".to_vec(),
+        chunk(b"VP8X", &[2, 0, 0, 0, 23, 0, 0, 15, 0, 0]),
+        chunk(b"ANIM", &[0; 6]),
+        frame(&encoded(&gradient(), ImageFormat::WebP)),
+        frame(&encoded(&plain, ImageFormat::WebP)),
+    ]
+    .concat();
+    let webp = chunk(b"RIFF", &content);
+    // Blending rounds.
+    assert_shows(&pictures::decode(&webp).unwrap(), truth, 1, "animated WebP");
+}
+
+#[test]
+fn what_follows_a_jpeg_is_no_part_of_it() {
+    let jpeg = fs_err::read(folder().join("baseline.jpg")).unwrap();
+    let progressive = fs_err::read(folder().join("progressive.jpg")).unwrap();
+    let film = b"\0\0\0\x18ftypmp42".repeat(40);
+    // Bytes that look like the begin of a scan without an end, as a cut second picture has.
+    let scans = [0xFF, 0xDA, 0x44, 0x00, 0x91, 0x12].repeat(9);
+    for (name, picture) in [("baseline", &jpeg), ("progressive", &progressive)] {
+        let expected = pictures::decode(picture).unwrap();
+        for tail in [
+            &film,
+            &scans,
+            &jpeg[..jpeg.len() / 2].to_vec(),
+            &progressive,
+            &vec![0xFF; 9],
+        ] {
+            let file = [&picture[..], tail].concat();
+            assert!(pictures::decode(&file).as_ref() == Ok(&expected), "{name}");
+        }
+        // Bytes between the segments: decoders pass over them.
+        let first = 4 + usize::from(u16::from_be_bytes([picture[4], picture[5]]));
+        let junk = [&picture[..first], &[1, 2, 3, 4, 5, 6, 7], &picture[first..]].concat();
+        assert!(
+            pictures::decode(&junk).as_ref() == Ok(&expected),
+            "{name}, junk"
+        );
+    }
+}
+
+/// Where the coded data of the scans begin and end.
+fn scans(jpeg: &[u8]) -> Vec<(usize, usize)> {
+    let (mut at, mut scans) = (2, Vec::new());
+    loop {
+        let marker = jpeg[at + 1];
+        if marker == 0xD9 {
+            return scans;
+        }
+        at += 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+        if marker == 0xDA {
+            let begin = at;
+            while jpeg[at] != 0xFF || matches!(jpeg[at + 1], 0 | 0xD0..=0xD7) {
+                at += 1;
+            }
+            scans.push((begin, at));
+        }
+    }
+}
+
+#[test]
+fn data_that_end_early_are_noticed_in_spite_of_an_end_marker() {
+    // Large enough to be decoded once, with data of several kilobytes.
+    let noise = image::RgbImage::from_fn(160, 120, |x, y| {
+        let value = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503))
+            .wrapping_mul(x ^ (y << 3) | 1)
+            >> 7;
+        image::Rgb([value as u8, (value >> 8) as u8, (value >> 16) as u8])
+    });
+    let large = encoded(&DynamicImage::ImageRgb8(noise), ImageFormat::Jpeg);
+    assert!(large.len() > 1 << 14, "{}", large.len());
+    let mut tried = 0;
+    for (name, jpeg, step, slack) in [
+        (
+            "baseline",
+            fs_err::read(folder().join("baseline.jpg")).unwrap(),
+            1,
+            2,
+        ),
+        (
+            "progressive",
+            fs_err::read(folder().join("progressive.jpg")).unwrap(),
+            1,
+            2,
+        ),
+        ("large", large, 997, 12),
+    ] {
+        assert!(pictures::decode(&jpeg).is_ok(), "{name}");
+        for (begin, end) in scans(&jpeg) {
+            for cut in (begin..end.saturating_sub(slack)).step_by(step) {
+                let mut bytes = jpeg[..cut].to_vec();
+                while bytes.last() == Some(&0xFF) {
+                    bytes.pop();
+                }
+                bytes.extend([0xFF, 0xD9]);
+                let found = pictures::decode(&bytes);
+                assert!(found.is_err(), "{name} cut at {cut} of {begin}..{end}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 300, "{tried}");
+}
+
+#[test]
+fn a_side_over_the_limit_is_told_with_both() {
+    let long = DynamicImage::ImageLuma8(image::GrayImage::new(40_000, 2));
+    for format in [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::Tiff,
+        ImageFormat::Pnm,
+    ] {
+        let problem = pictures::decode(&encoded(&long, format)).unwrap_err();
+        assert!(problem.contains("40000 x 2"), "{format:?}: {problem}");
+        assert!(problem.contains("32768"), "{format:?}: {problem}");
+    }
 }

@@ -5,7 +5,8 @@
 
 use std::path::PathBuf;
 
-use dbloss::data::image::{self, Rgb8};
+use dbloss::data::image;
+use dbloss::data::picture::Rgb8;
 use dbloss::data::resize::{ResizeMethod, resize};
 
 /// Largest and mean difference in grey levels.

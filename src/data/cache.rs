@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
-use crate::data::image::Rgb8;
+use crate::data::picture::Rgb8;
 use crate::io;
 use crate::ops::MappedFile;
 

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use crate::data::class_index::{ClassIndex, Rows};
+use crate::data::picture;
 use crate::error::{Error, Result};
-
-/// File name endings that count as pictures.
-pub const PICTURE_ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
 /// Reads `<root>/<class>/**/<picture>`, sorted by name. Each picture has its folder's class.
 pub(crate) fn read_rows(root: &Path, classes: &mut ClassIndex) -> Result<Rows> {
@@ -26,7 +24,7 @@ pub(crate) fn read_rows(root: &Path, classes: &mut ClassIndex) -> Result<Rows> {
         return Err(
             Error::file(root, "holds no pictures in class folders").hint(format_args!(
                 "expected `<class>/<picture>` with the endings {}",
-                PICTURE_ENDINGS.join(", ")
+                picture::endings().collect::<Vec<_>>().join(", ")
             )),
         );
     }
@@ -44,16 +42,11 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut dyn FnMut(String)
         let relative = format!("{prefix}/{name}");
         if is_folder {
             walk(&path, &relative, depth + 1, found)?;
-        } else if is_picture(&name) {
+        } else if picture::has_picture_ending(&name) {
             found(relative);
         }
     }
     Ok(())
-}
-
-fn is_picture(name: &str) -> bool {
-    let ending = Path::new(name).extension().and_then(|e| e.to_str());
-    ending.is_some_and(|e| PICTURE_ENDINGS.iter().any(|p| e.eq_ignore_ascii_case(p)))
 }
 
 /// Name, path, and whether it is a folder, of what lies in `folder`, sorted; hidden files are

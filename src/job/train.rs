@@ -11,7 +11,7 @@ use crate::data::split::Split;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::io::{hash_file, write_text};
+use crate::io::write_text;
 use crate::loss::Loss;
 use crate::model::Model;
 use crate::predict::predict;
@@ -89,8 +89,7 @@ impl<'a> Train<'a> {
         let model = Model::new(&experiment.model, classes, &machine.device, experiment.seed)?;
         let mut weights_hash = None;
         if !experiment.model.weights.is_empty() {
-            let path = model.load_backbone(&experiment.model.weights)?;
-            weights_hash = Some(hash_file(&path)?);
+            weights_hash = Some(model.load_backbone(&experiment.model.weights)?);
         }
         let prepared = Prepared {
             job: self,

@@ -6,8 +6,6 @@ pub mod neck;
 pub mod parameters;
 pub mod weights;
 
-use std::path::PathBuf;
-
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -26,7 +24,7 @@ pub use parameters::{Gradients, Parameter, Parameters, Role};
 pub struct ModelConfig {
     /// The backbone's architecture.
     pub backbone: BackboneKind,
-    /// Where the backbone's weights come from: a `.safetensors` or `.pth` file or a hub name.
+    /// Where the backbone's weights come from: a file or folder, or a hub name.
     /// Empty for random initial weights.
     pub weights: String,
     /// Stages that do not learn: -1 none, 0 the stem, 1 the stem and layer1, ...
@@ -116,14 +114,15 @@ impl Model {
         })
     }
 
-    /// Loads the backbone's weights from a file or the hub, says what fitted, and returns the
-    /// file that was read.
-    pub fn load_backbone(&self, source: &str) -> Result<PathBuf> {
+    /// Loads the backbone's weights from a file or the hub, says what fitted, and returns the hash
+    /// of what was read.
+    pub fn load_backbone(&self, source: &str) -> Result<String> {
         let path = weights::locate(source)?;
-        let report = weights::load_backbone(&self.parameters, &path, &self.device)?;
+        let name = self.backbone.config().name.name();
+        let report = weights::load_backbone(&self.parameters, &path, name, &self.device)?;
         weights::log_report(&report, &self.parameters, source);
         self.backbone.weights_changed();
-        Ok(path)
+        weights::hash(&path)
     }
 
     /// Tells the backbone that its parameters have new values.

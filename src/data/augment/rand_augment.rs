@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::image::Rgb8;
+use crate::data::picture::Rgb8;
 use crate::rng::Stream;
 
 /// Strengths run from 0 to this.

@@ -1,7 +1,7 @@
 //! Carries a [`Plan`] out: one pass from 8-bit pixels to the normalised input.
 
 use super::{InputConfig, Plan, View};
-use crate::data::image::Rgb8;
+use crate::data::picture::Rgb8;
 use crate::data::resize::{Taps, resize};
 
 /// Turns pictures into the network's input. Holds buffers that are used again for the next

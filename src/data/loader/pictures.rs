@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use super::{LoaderOptions, lock};
 use crate::data::augment::{InputConfig, Transformer};
 use crate::data::cache::{Cache, DiskCache, Form};
-use crate::data::image::{ImageRoot, OnBadImage, Rgb8};
+use crate::data::image::{ImageRoot, OnBadImage};
 use crate::data::labels::LabelTable;
+use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
 
 /// The pictures, with what is kept of them and which are known to be bad.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::batch::{Batch, Buffers};
 use crate::data::augment::{Plan, Transformer, View, mixup};
-use crate::data::image::Rgb8;
+use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
 use crate::rng::Stream;
 

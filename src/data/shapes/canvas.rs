@@ -1,6 +1,6 @@
 //! An anti-aliased canvas of signed distance functions.
 
-use crate::data::image::Rgb8;
+use crate::data::picture::Rgb8;
 use crate::rng::Stream;
 
 /// Red, green, blue, 0 to 1.

@@ -10,8 +10,8 @@
 //! Every scene is a pure function of (seed, set, index): first a [`Scene`] is laid out in
 //! coordinates of 0 to 1, which fixes the labels; then it is drawn at any size.
 
-use crate::data::image::Rgb8;
 use crate::data::labels::LabelTable;
+use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
 use crate::rng::Stream;
 

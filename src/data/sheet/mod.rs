@@ -1,8 +1,9 @@
 //! A contact sheet: pictures as the network sees them, with captions.
 
 use crate::data::augment::{InputConfig, Plan, Transformer};
-use crate::data::image::{ImageRoot, Rgb8};
+use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
+use crate::data::picture::Rgb8;
 use crate::error::Result;
 use crate::rng::Stream;
 

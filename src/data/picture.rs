@@ -1,0 +1,231 @@
+//! A picture in memory, and the formats that pictures are read from.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{DynamicImage, ImageFormat};
+
+use crate::error::{Error, Result};
+use crate::ops::MappedFile;
+
+/// A format of picture files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    /// What people call it.
+    pub name: &'static str,
+    /// Endings of its files' names, in lower case.
+    pub endings: &'static [&'static str],
+    /// What the decoder calls it.
+    pub(super) decoder: ImageFormat,
+}
+
+impl Format {
+    const fn new(
+        name: &'static str,
+        endings: &'static [&'static str],
+        decoder: ImageFormat,
+    ) -> Self {
+        Format {
+            name,
+            endings,
+            decoder,
+        }
+    }
+
+    /// The format of a file's bytes; `None` if it is none of [`FORMATS`].
+    pub fn of(bytes: &[u8]) -> Option<Format> {
+        let found = image::guess_format(bytes).ok()?;
+        FORMATS.into_iter().find(|format| format.decoder == found)
+    }
+}
+
+/// The formats that are read. Which one a file has is told from its bytes; the endings only tell
+/// which files of a folder are pictures.
+pub const FORMATS: [Format; 7] = [
+    Format::new(
+        "JPEG",
+        &["jpg", "jpeg", "jfif", "jpe", "mpo"],
+        ImageFormat::Jpeg,
+    ),
+    Format::new("PNG", &["png", "apng"], ImageFormat::Png),
+    Format::new("WebP", &["webp"], ImageFormat::WebP),
+    Format::new("BMP", &["bmp", "dib"], ImageFormat::Bmp),
+    Format::new("TIFF", &["tif", "tiff"], ImageFormat::Tiff),
+    Format::new("GIF", &["gif"], ImageFormat::Gif),
+    Format::new("PNM", &["ppm", "pgm", "pbm", "pnm"], ImageFormat::Pnm),
+];
+
+/// The endings of picture files, in lower case.
+pub fn endings() -> impl Iterator<Item = &'static str> {
+    FORMATS
+        .into_iter()
+        .flat_map(|format| format.endings)
+        .copied()
+}
+
+/// Whether a file's name ends as that of a picture does.
+pub fn has_picture_ending(name: &str) -> bool {
+    let ending = Path::new(name).extension().and_then(|e| e.to_str());
+    ending.is_some_and(|e| endings().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+/// The names of the formats as a list for people.
+pub(super) fn format_names() -> String {
+    FORMATS.map(|format| format.name).join(", ")
+}
+
+/// A picture of 8 bits a channel, R, G, B interleaved, rows from the top.
+#[derive(Debug, Clone)]
+pub struct Rgb8 {
+    width: u32,
+    height: u32,
+    pixels: Pixels,
+}
+
+/// `height * width * 3` bytes, or more of a file that begins with them.
+#[derive(Debug, Clone)]
+enum Pixels {
+    Own(Vec<u8>),
+    /// Copied when they are to be written.
+    File(Arc<MappedFile>),
+}
+
+/// Bytes of the pixels, unless there are too many of them to be counted.
+fn bytes_of(width: u32, height: u32) -> Option<usize> {
+    (width as usize)
+        .checked_mul(height as usize)?
+        .checked_mul(3)
+}
+
+impl PartialEq for Rgb8 {
+    fn eq(&self, other: &Self) -> bool {
+        (self.width, self.height, self.pixels()) == (other.width, other.height, other.pixels())
+    }
+}
+
+impl Eq for Rgb8 {}
+
+impl Rgb8 {
+    /// A picture from its pixels: `pixels` holds `width * height * 3` bytes, or the result is
+    /// `None`. A side may not be 0.
+    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
+        let whole = bytes_of(width, height)?;
+        (whole > 0 && whole == pixels.len()).then_some(Rgb8 {
+            width,
+            height,
+            pixels: Pixels::Own(pixels),
+        })
+    }
+
+    /// A picture whose pixels are the first `width * height * 3` bytes of a file. `None` if a side
+    /// is 0 or the file is shorter.
+    pub fn mapped(width: u32, height: u32, file: MappedFile) -> Option<Self> {
+        let whole = bytes_of(width, height)?;
+        (whole > 0 && whole <= file.bytes().len()).then(|| Rgb8 {
+            width,
+            height,
+            pixels: Pixels::File(Arc::new(file)),
+        })
+    }
+
+    /// Whether the pixels lie in a file that is mapped into memory: the system can take their
+    /// memory back.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.pixels, Pixels::File(_))
+    }
+
+    /// A picture of one colour. A side of 0 is taken as 1.
+    pub fn filled(width: u32, height: u32, colour: [u8; 3]) -> Self {
+        let (width, height) = (width.max(1), height.max(1));
+        Rgb8 {
+            width,
+            height,
+            pixels: Pixels::Own(colour.repeat(width as usize * height as usize)),
+        }
+    }
+
+    /// Width in pixels, at least 1.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels, at least 1.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The pixels, `height * width * 3` bytes.
+    pub fn pixels(&self) -> &[u8] {
+        match &self.pixels {
+            Pixels::Own(pixels) => pixels,
+            Pixels::File(file) => &file.bytes()[..self.width as usize * self.height as usize * 3],
+        }
+    }
+
+    /// The pixels, to write.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        if self.is_mapped() {
+            self.pixels = Pixels::Own(self.pixels().to_vec());
+        }
+        match &mut self.pixels {
+            Pixels::Own(pixels) => pixels,
+            Pixels::File(_) => &mut [],
+        }
+    }
+
+    /// The pixels of row `y`, `width * 3` bytes.
+    pub fn row(&self, y: u32) -> &[u8] {
+        let stride = self.width as usize * 3;
+        &self.pixels()[y as usize * stride..][..stride]
+    }
+
+    /// The part of `width` x `height` pixels from (`left`, `top`) on, cut to what lies within.
+    pub fn crop(&self, left: u32, top: u32, width: u32, height: u32) -> Rgb8 {
+        let (left, top) = (left.min(self.width - 1), top.min(self.height - 1));
+        let width = width.clamp(1, self.width - left);
+        let height = height.clamp(1, self.height - top);
+        let columns = left as usize * 3..(left + width) as usize * 3;
+        Rgb8 {
+            width,
+            height,
+            pixels: Pixels::Own(
+                (top..top + height)
+                    .flat_map(|y| &self.row(y)[columns.clone()])
+                    .copied()
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Mirrors left and right.
+    pub fn mirror(&mut self) {
+        let stride = self.width as usize * 3;
+        for line in self.pixels_mut().chunks_exact_mut(stride) {
+            let (pixels, _) = line.as_chunks_mut::<3>();
+            pixels.reverse();
+        }
+    }
+
+    /// Encodes the picture as PNG.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        image::write_buffer_with_format(
+            &mut Cursor::new(&mut bytes),
+            self.pixels(),
+            self.width,
+            self.height,
+            image::ColorType::Rgb8,
+            ImageFormat::Png,
+        )
+        .map_err(|e| Error::Io(std::io::Error::other(e)))?;
+        Ok(bytes)
+    }
+
+    /// The picture that a decoder gave, without its transparency; `None` if it has no pixels.
+    pub(super) fn from_dynamic(image: DynamicImage) -> Option<Self> {
+        let image = image.into_rgb8();
+        let (width, height) = image.dimensions();
+        Rgb8::new(width, height, image.into_raw())
+    }
+}

@@ -1,0 +1,172 @@
+//! A file's tensors into the backbone, or why they do not fit.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::names::{block, choose, is_classifier, is_counter, pattern};
+use super::recognise::{Kind, recognise};
+use super::stored::Stored;
+use super::{LoadReport, files, first_names, set};
+use crate::error::{Error, Result};
+use crate::model::Parameters;
+use crate::model::backbone::{BackboneKind, PREFIX};
+
+/// Loads the weights of the backbone `configured` from a file. The names may have any prefix; the
+/// one under which most tensors fit is taken. Single missing tensors keep their initial values and
+/// are reported.
+///
+/// # Errors
+/// If nothing fits, if a tensor has another shape, if the file has blocks that the network lacks
+/// or lacks blocks that it has: the file is of another network, which is named if it is known. If
+/// a value is not finite.
+pub fn load_backbone(
+    parameters: &Parameters,
+    path: &Path,
+    configured: &str,
+    device: &Device,
+) -> Result<LoadReport> {
+    let tensors = files::open(path)?;
+    let found = recognise((tensors.iter()).map(|(name, stored)| (&name[..], &stored.shape[..])));
+    let backbone = || (parameters.iter()).filter_map(|e| Some((e.name.strip_prefix(PREFIX)?, e)));
+    let wanted: HashMap<&str, &[usize]> = backbone()
+        .map(|(bare, entry)| (bare, entry.var.dims()))
+        .collect();
+    let first: Vec<String> = (tensors.iter().map(|(name, _)| name.clone()).take(5)).collect();
+    let chosen = choose(tensors, &wanted);
+    let mut report = LoadReport {
+        prefix: chosen.prefix,
+        rival: chosen.rival,
+        elsewhere: chosen.elsewhere,
+        ..LoadReport::default()
+    };
+    let mut fitting: Vec<(&str, &Stored)> = Vec::new();
+    let mut other_shapes = Vec::new();
+    for (bare, entry) in backbone() {
+        match chosen.tensors.get(bare) {
+            Some(stored) if stored.shape == entry.var.dims() => fitting.push((bare, stored)),
+            Some(stored) => other_shapes.push((bare, &stored.shape, entry.var.dims())),
+            None => report.missing.push(entry.name.clone()),
+        }
+    }
+    for name in chosen.tensors.keys() {
+        if wanted.contains_key(name.as_str()) || is_counter(name) {
+            continue;
+        }
+        match is_classifier(name) {
+            true => report.classifier.push(name.clone()),
+            false => report.unexpected.push(name.clone()),
+        }
+    }
+    let refuse = |problem: String| refusal(path, configured, found.as_ref(), &problem);
+    if fitting.is_empty() && other_shapes.is_empty() {
+        return Err(refuse(match first.is_empty() {
+            true => "the file holds no tensor".into(),
+            false => format!(
+                "no tensor of it has a name that is wanted: found {}; expected {}",
+                first_names(&first),
+                first_names(&report.missing)
+            ),
+        }));
+    }
+    if let Some((name, shape, expected)) = other_shapes.first() {
+        return Err(refuse(format!(
+            "{} tensors have another shape, first `{name}`: {shape:?}, expected {expected:?}",
+            other_shapes.len()
+        )));
+    }
+    check_blocks(&wanted, &fitting, &report.unexpected).map_err(refuse)?;
+    for (bare, stored) in fitting {
+        let name = format!("{PREFIX}{bare}");
+        let value =
+            (stored.tensor(device)).and_then(|tensor| check_finite(&tensor).map(|()| tensor));
+        let value = value.map_err(|problem| {
+            let name = format!("{}{bare}", report.prefix);
+            Error::file(path, format_args!("`{name}` {problem}"))
+                .hint("the file is damaged, or of a training that diverged: take another one")
+        })?;
+        set(&name, parameters.var(&name)?, &value, path)?;
+        report.loaded.push(name);
+    }
+    Ok(report)
+}
+
+/// Blocks make the depth of a network: a file with others than the network's is of another one,
+/// however many of its tensors fit.
+fn check_blocks(
+    wanted: &HashMap<&str, &[usize]>,
+    fitting: &[(&str, &Stored)],
+    unexpected: &[String],
+) -> std::result::Result<(), String> {
+    let patterns: BTreeSet<String> = wanted.keys().map(|name| pattern(name)).collect();
+    let surplus: Vec<&String> = (unexpected.iter())
+        .filter(|name| patterns.contains(&pattern(name)))
+        .collect();
+    if let Some(first) = surplus.first() {
+        return Err(format!(
+            "the network has no place for {} of its tensors, first `{first}`",
+            surplus.len()
+        ));
+    }
+    let there: BTreeSet<&str> = fitting.iter().filter_map(|(name, _)| block(name)).collect();
+    let expected: BTreeSet<&str> = wanted.keys().filter_map(|name| block(name)).collect();
+    let missing: Vec<&&str> = expected.difference(&there).collect();
+    match missing.first() {
+        Some(first) => Err(format!(
+            "it lacks {} of the network's {} blocks, first `{first}`",
+            missing.len(),
+            expected.len()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn refusal(path: &Path, configured: &str, found: Option<&Kind>, problem: &str) -> Error {
+    let known = |name: &str| BackboneKind::ALL.iter().any(|kind| kind.name() == name);
+    match found {
+        Some(Kind {
+            backbone: Some(name),
+            ..
+        }) if name == configured => Error::file(
+            path,
+            format_args!("does not fit `{configured}`, though it looks like one: {problem}"),
+        )
+        .hint("take weights as torchvision or timm publish them for this network"),
+        Some(Kind { name, backbone }) => {
+            let error = Error::file(
+                path,
+                format_args!("this is {name}; the configuration says `{configured}`: {problem}"),
+            );
+            match backbone {
+                Some(name) if known(name) => error.hint(format_args!(
+                    "set `model.backbone = \"{name}\"`, or give the weights of a {configured}"
+                )),
+                _ => error.hint(format_args!("give the weights of a {configured}")),
+            }
+        }
+        None => Error::file(path, format_args!("does not fit `{configured}`: {problem}"))
+            .hint("set `model.backbone` to the network that the file was made from"),
+    }
+}
+
+/// The error follows the tensor's name.
+fn check_finite(tensor: &Tensor) -> std::result::Result<(), String> {
+    let failed = |e: candle_core::Error| format!("cannot be read: {e}");
+    let flat = tensor.flatten_all().map_err(failed)?;
+    let bad = match flat.dtype() {
+        DType::F64 => (flat.to_vec1::<f64>().map_err(failed)?.iter())
+            .filter(|v| !v.is_finite())
+            .count(),
+        _ => (flat.to_vec1::<f32>().map_err(failed)?.iter())
+            .filter(|v| !v.is_finite())
+            .count(),
+    };
+    match bad {
+        0 => Ok(()),
+        bad => Err(format!(
+            "holds {bad} values that are NaN or infinite, of {}",
+            flat.elem_count()
+        )),
+    }
+}

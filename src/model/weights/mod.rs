@@ -1,0 +1,247 @@
+//! Weights from a file or the Hugging Face hub into a model, with a report of what fitted.
+//!
+//! What a file is, is told from its bytes ([`files`]): safetensors, or what `torch.save` wrote in
+//! either of its formats. Which of its tensors are meant is told by their names ([`names`]), and
+//! where they do not fit, what they are of ([`recognise`]).
+
+mod files;
+mod fit;
+mod hub;
+mod names;
+mod pickle;
+mod recognise;
+mod safetensors;
+mod stored;
+mod torch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+
+use super::parameters::{Parameters, Role};
+use crate::error::{Error, Result};
+use crate::io::hash_file;
+
+pub use fit::load_backbone;
+
+/// What became of the tensors of a weight file.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct LoadReport {
+    /// What the names in the file begin with, beyond the network's: `state_dict.module.`, say.
+    pub prefix: String,
+    /// Another prefix under which as many tensors fit, an average of the weights for example.
+    pub rival: Option<String>,
+    /// Names set from the file, in the model's order.
+    pub loaded: Vec<String>,
+    /// The model's backbone tensors that the file lacks, in the model's order.
+    pub missing: Vec<String>,
+    /// Names of classifiers in the file, which the model has no place for.
+    pub classifier: Vec<String>,
+    /// Other names in the file that the model has no place for.
+    pub unexpected: Vec<String>,
+    /// Tensors of the file that do not begin with the prefix: an optimiser's, another network's.
+    pub elsewhere: usize,
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tensors loaded", self.loaded.len())?;
+        if let Some(prefix) = self.prefix.strip_suffix('.') {
+            write!(f, " from `{prefix}`")?;
+        }
+        for (what, names) in [
+            ("missing in the file", &self.missing),
+            ("not used", &self.unexpected),
+            ("of a classifier not used", &self.classifier),
+        ] {
+            if !names.is_empty() {
+                write!(f, ", {} {what} ({})", names.len(), first_names(names))?;
+            }
+        }
+        if self.elsewhere > 0 {
+            write!(
+                f,
+                ", {} elsewhere in the file not looked at",
+                self.elsewhere
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The first names of a list, and that there are more.
+fn first_names(names: &[String]) -> String {
+    let shown = 4;
+    let mut text = names[..names.len().min(shown)].join(", ");
+    if names.len() > shown {
+        text.push_str(", ...");
+    }
+    text
+}
+
+/// Finds the weights: a local file or folder, or a hub name such as `timm/resnet50.tv_in1k`, with
+/// a revision if wanted (`timm/resnet50.tv_in1k@main`), which is fetched once and cached.
+///
+/// # Errors
+/// If there is neither such a file nor a model of that name, or the hub refuses it.
+pub fn locate(source: &str) -> Result<PathBuf> {
+    let path = Path::new(source);
+    if path.exists() {
+        return Ok(path.to_owned());
+    }
+    match hub::Model::parse(source) {
+        Some(model) if !files::has_ending(path) => model.fetch(),
+        _ => Err(Error::input(source, "no such weight file").hint(
+            "give a file of weights, or a hub name such as `timm/resnet50.tv_in1k`; \
+             without `model.weights` the backbone starts from random numbers",
+        )),
+    }
+}
+
+/// The hash of the weights at `path`: of the file, or of all files that the model is spread over.
+pub fn hash(path: &Path) -> Result<String> {
+    let files = files::files(path)?;
+    if let [file] = files.as_slice() {
+        return hash_file(file);
+    }
+    let mut hasher = blake3::Hasher::new();
+    for file in &files {
+        hasher.update(hash_file(file)?.as_bytes());
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Reads every tensor of a weight file, whatever its format, as `F32` or `F64`.
+///
+/// # Errors
+/// Names the file, and the tensor where it is one.
+pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    for (name, stored) in files::open(path)? {
+        let tensor = (stored.tensor(device))
+            .map_err(|problem| Error::file(path, format_args!("`{name}` {problem}")))?;
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}
+
+/// Loads every tensor of a dbloss checkpoint; all names must be there.
+pub fn restore(
+    parameters: &Parameters,
+    tensors: &BTreeMap<String, Tensor>,
+    path: &Path,
+) -> Result<()> {
+    for entry in parameters.iter() {
+        let tensor = tensors.get(&entry.name).ok_or_else(|| {
+            Error::file(path, format_args!("lacks `{}`", entry.name))
+                .hint("the checkpoint belongs to another configuration")
+        })?;
+        set(&entry.name, &entry.var, tensor, path)?;
+    }
+    Ok(())
+}
+
+fn set(name: &str, var: &candle_core::Var, tensor: &Tensor, path: &Path) -> Result<()> {
+    if var.shape() != tensor.shape() {
+        return Err(Error::file(
+            path,
+            format_args!(
+                "`{name}` has shape {:?}, the model expects {:?}",
+                tensor.dims(),
+                var.dims()
+            ),
+        ));
+    }
+    let value = tensor.to_dtype(var.dtype())?.to_device(var.device())?;
+    Ok(var.set(&value.contiguous()?)?)
+}
+
+/// Says what was loaded, as loudly as it deserves: missing tensors are a warning, and those of
+/// frozen stages are named apart, because nothing will ever train them; so are tensors that look
+/// as if they were meant to be used.
+pub fn log_report(report: &LoadReport, parameters: &Parameters, source: &str) {
+    if report.missing.is_empty() && report.unexpected.is_empty() {
+        tracing::info!("{source}: {report}");
+    } else {
+        tracing::warn!("{source}: {report}");
+    }
+    if let Some(rival) = &report.rival {
+        tracing::warn!(
+            "{source}: as many tensors fit under `{}`; those under `{}`, the first in the file, are taken",
+            rival.trim_end_matches('.'),
+            report.prefix.trim_end_matches('.')
+        );
+    }
+    let frozen: Vec<String> = (report.missing.iter())
+        .filter(|name| parameters.get(name).is_some_and(|e| e.role == Role::Frozen))
+        .cloned()
+        .collect();
+    if !frozen.is_empty() {
+        tracing::warn!(
+            "{} missing tensors lie in frozen stages and stay random ({}): lower `model.frozen_stages`",
+            frozen.len(),
+            first_names(&frozen)
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Var};
+
+    fn model() -> Parameters {
+        let mut parameters = Parameters::new();
+        for name in [
+            "backbone.conv1.weight",
+            "backbone.layer4.weight",
+            "head.weight",
+        ] {
+            let var = Var::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
+            parameters.insert(name, var, Role::Trainable).unwrap();
+        }
+        parameters
+    }
+
+    fn file(names: &[&str], shape: (usize, usize)) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let ones = Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        let tensors = names
+            .iter()
+            .map(|n| (n.to_string(), ones.clone()))
+            .collect();
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_partial_file_is_loaded_and_reported() {
+        let parameters = model();
+        let (_folder, path) = file(&["conv1.weight", "fc.weight"], (2, 2));
+        let report = load_backbone(&parameters, &path, "resnet18", &Device::Cpu).unwrap();
+        assert_eq!(report.loaded, ["backbone.conv1.weight"]);
+        assert_eq!(report.missing, ["backbone.layer4.weight"]);
+        assert_eq!(report.classifier, ["fc.weight"]);
+        let value = parameters.var("backbone.conv1.weight").unwrap();
+        assert_eq!(value.sum_all().unwrap().to_scalar::<f32>().unwrap(), 4.0);
+    }
+
+    #[test]
+    fn strangers_and_wrong_shapes_are_refused() {
+        let (_folder, path) = file(&["encoder.weight"], (2, 2));
+        let error = load_backbone(&model(), &path, "resnet18", &Device::Cpu).unwrap_err();
+        assert!(error.to_string().contains("no tensor of it"), "{error}");
+        let (_folder, path) = file(&["conv1.weight"], (3, 2));
+        let error = load_backbone(&model(), &path, "resnet18", &Device::Cpu).unwrap_err();
+        assert!(error.to_string().contains("[3, 2]"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_not_sought_on_the_hub() {
+        let error = locate("nowhere/resnet50.safetensors").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+}

@@ -1,0 +1,160 @@
+//! `.safetensors` files, and models that are spread over several of them.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use safetensors::tensor::{Dtype, Metadata};
+use serde::Deserialize;
+
+use super::stored::{Element, Span, Stored};
+use crate::error::{Error, Result};
+
+/// Longest header that is read, in bytes: that of the format's own library.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// True if a file that begins with `head` says that a header of JSON follows its length.
+pub(super) fn is_it(head: &[u8]) -> bool {
+    match head {
+        [_, _, _, _, _, _, _, highest, json @ ..] => {
+            *highest == 0 && json.trim_ascii_start().starts_with(b"{")
+        }
+        _ => false,
+    }
+}
+
+/// The tensors of a file, in the file's order.
+pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>> {
+    let broken = |problem: String| {
+        Error::file(
+            path,
+            format_args!("is a damaged safetensors file: {problem}"),
+        )
+        .hint("copy or download it again")
+    };
+    let mut file = fs_err::File::open(path)?;
+    let whole = file.metadata()?.len();
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER || length > whole - 8 {
+        return Err(broken(format!(
+            "its header should have {length} bytes, and the file has {whole}"
+        )));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header)?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|e| broken(format!("its header is wrong: {e}")))?;
+    let mut tensors: Vec<_> = header.tensors().into_iter().collect();
+    tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
+    let path = Arc::new(path.to_owned());
+    let data = whole - 8 - length;
+    let mut end = 0;
+    let mut found = Vec::with_capacity(tensors.len());
+    for (name, info) in tensors {
+        let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+        let size = (info.shape.iter())
+            .try_fold(info.dtype.bitsize(), |bits, &side| bits.checked_mul(side))
+            .map(|bits| bits as u64 / 8);
+        if from < end || to < from {
+            return Err(broken(format!("`{name}` overlaps another tensor")));
+        }
+        if size != Some(to - from) {
+            return Err(broken(format!("`{name}` is not as long as its shape says")));
+        }
+        if to > data {
+            return Err(broken(format!(
+                "it is cut off: `{name}` ends at byte {to} of the data, of which {data} are there"
+            )));
+        }
+        end = to;
+        let stored = Stored {
+            shape: info.shape.clone(),
+            element: element(info.dtype),
+            strides: None,
+            first: 0,
+            span: Span {
+                path: path.clone(),
+                offset: 8 + length + from,
+                length: to - from,
+            },
+        };
+        found.push((name, stored));
+    }
+    Ok(found)
+}
+
+fn element(kind: Dtype) -> Element {
+    match kind {
+        Dtype::F64 => Element::F64,
+        Dtype::F32 => Element::F32,
+        Dtype::F16 => Element::F16,
+        Dtype::BF16 => Element::BF16,
+        Dtype::BOOL => Element::Other("truth values"),
+        Dtype::I8 | Dtype::U8 => Element::Other("integers of 8 bits"),
+        Dtype::I16 | Dtype::U16 | Dtype::I32 | Dtype::U32 | Dtype::I64 | Dtype::U64 => {
+            Element::Other("integers")
+        }
+        _ => Element::Other("numbers of 8 bits or fewer"),
+    }
+}
+
+/// What an index file tells: which file holds which tensor.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The names of the files that an index names, sorted; all of them beside it.
+pub(super) fn shard_names(index: &Path, text: &[u8]) -> Result<Vec<String>> {
+    let parsed: Index = serde_json::from_slice(text).map_err(|e| {
+        Error::file(index, format_args!("is not an index of weight files: {e}"))
+            .hint("expected JSON with `weight_map`, from a tensor's name to its file")
+    })?;
+    let mut names: Vec<String> = parsed.weight_map.into_values().collect();
+    names.sort();
+    names.dedup();
+    // No way out of the folder.
+    let stranger = (names.iter()).find(|name| {
+        Path::new(name)
+            .file_name()
+            .is_none_or(|file| file != name.as_str())
+    });
+    match stranger {
+        Some(name) => {
+            let problem = format!("names `{name}`, expected a file beside it");
+            Err(Error::file(index, problem))
+        }
+        None => Ok(names),
+    }
+}
+
+/// The files that an index names, in the order of their names.
+pub(super) fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+    let folder = index.parent().unwrap_or(Path::new(""));
+    let mut files = Vec::new();
+    for name in shard_names(index, &fs_err::read(index)?)? {
+        let file = folder.join(&name);
+        if !file.is_file() {
+            return Err(
+                Error::file(index, format_args!("names `{name}`, which is not there"))
+                    .hint("download all files of the model into one folder"),
+            );
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// The index that belongs to a shard such as `model-00001-of-00003.safetensors`.
+pub(super) fn index_of_shard(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let (stem, ending) = name.rsplit_once('.')?;
+    let (rest, total) = stem.rsplit_once("-of-")?;
+    let (base, part) = rest.rsplit_once('-')?;
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let index = path.with_file_name(format!("{base}.{ending}.index.json"));
+    (number(part) && number(total) && index.is_file()).then_some(index)
+}
