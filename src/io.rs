@@ -27,19 +27,15 @@ fn write_through(
         _ => Path::new("."),
     };
     fs_err::create_dir_all(folder)?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(folder)?;
+    let mut builder = tempfile::Builder::new();
+    // As any other file: what the umask leaves, not private as temporary files are.
+    #[cfg(unix)]
+    builder.permissions(permissions(0o666));
+    let mut temporary = builder.prefix(TEMPORARY).tempfile_in(folder)?;
     {
         let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
         write(&mut writer)?;
         writer.flush()?;
-    }
-    #[cfg(unix)]
-    {
-        // Temporary files are private; results are meant to be shared like any other file.
-        use std::os::unix::fs::PermissionsExt;
-        fs_err::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o644))?;
     }
     if durable {
         // Before the rename: else the name may reach the disk before the bytes do.
@@ -49,7 +45,7 @@ fn write_through(
         .persist(path)
         .map_err(|e| Error::file(path, format_args!("cannot be written: {}", e.error)))?;
     #[cfg(unix)]
-    if durable && let Ok(folder) = std::fs::File::open(folder) {
+    if durable && let Ok(folder) = fs_err::File::open(folder) {
         // The new name lies in the folder. File systems that cannot sync one say so; go on.
         let _ = folder.sync_all();
     }
@@ -66,15 +62,16 @@ pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
 
 /// A folder to write into before it is renamed to its place; it vanishes unless that happens.
 pub fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempdir_in(parent)?;
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(folder)
+    builder.permissions(permissions(0o777));
+    Ok(builder.prefix(TEMPORARY).tempdir_in(parent)?)
+}
+
+/// Permissions to ask for; the umask takes from them what it takes from any file.
+#[cfg(unix)]
+fn permissions(mode: u32) -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
 /// Writes a text file whole, see [`write_atomic`].
@@ -125,6 +122,25 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs_err::read_to_string(&path).unwrap(), "old");
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// What is written is as open to others as a file that is written plainly.
+    #[cfg(unix)]
+    #[test]
+    fn the_umask_is_respected() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            let metadata = fs_err::metadata(folder.path().join(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        fs_err::write(folder.path().join("plain"), "x").unwrap();
+        write_text(&folder.path().join("atomic"), "x").unwrap();
+        assert_eq!(mode("atomic"), mode("plain"));
+        fs_err::create_dir(folder.path().join("plain-folder")).unwrap();
+        let made = temporary_folder(folder.path()).unwrap();
+        let name = made.path().file_name().unwrap().to_str().unwrap();
+        assert_eq!(mode(name), mode("plain-folder"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! annotations -> label table -> long-tailed split -> sampler, augmentation, loader -> model ->
 //! loss -> optimiser -> checkpoint -> predictions -> metrics -> report
 //!
-//! Each module knows only those above it in this list.
+//! Who may know whom is listed in `tests/architecture.rs`, which holds it.
 
 pub mod device;
 pub mod error;

@@ -1,36 +1,18 @@
-//! Every case of the golden losses, from the folder that `DBLOSS_GOLDEN` names.
+//! Every case of the golden losses: values and gradients that PyTorch computed.
+
+mod common;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use dbloss::data::labels::ClassFrequency;
 use dbloss::loss::{Batch, LossConfig};
 use serde_json::Value;
 
-/// The cases of a file, or `None` with a notice where the folder is not there.
-fn cases(file: &str) -> Option<Vec<Value>> {
-    let folder = match std::env::var_os("DBLOSS_GOLDEN") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/golden"),
-    };
-    let path = folder.join(file);
-    if !path.is_file() {
-        // A folder that was named must hold the file; the default one may be missing.
-        assert!(
-            std::env::var_os("DBLOSS_GOLDEN").is_none(),
-            "{} does not exist",
-            path.display()
-        );
-        eprintln!(
-            "skipped: {} does not exist, set DBLOSS_GOLDEN",
-            path.display()
-        );
-        return None;
-    }
-    let text = std::fs::read_to_string(&path).unwrap();
-    let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+/// The cases of a file.
+fn cases(file: &str) -> Vec<Value> {
+    let cases: Vec<Value> = serde_json::from_value(common::golden(file)).unwrap();
     assert!(!cases.is_empty(), "{file} holds no case");
-    Some(cases)
+    cases
 }
 
 fn number(value: &Value, key: &str) -> f64 {
@@ -203,9 +185,7 @@ fn evaluate(case: &Value, config: &LossConfig, frequency: &ClassFrequency) -> (f
 
 #[test]
 fn published_losses_agree() {
-    let Some(cases) = cases("losses.json") else {
-        return;
-    };
+    let cases = cases("losses.json");
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-5 || (a - b).abs() <= 1e-5 * b.abs();
     for case in &cases {
         let counts = case["class_freq"].as_array().unwrap().iter();
@@ -235,9 +215,7 @@ fn published_losses_agree() {
 
 #[test]
 fn newer_losses_agree() {
-    let Some(cases) = cases("losses_more.json") else {
-        return;
-    };
+    let cases = cases("losses_more.json");
     for case in &cases {
         let num_classes = case["logits"][0].as_array().unwrap().len();
         let frequency = ClassFrequency {

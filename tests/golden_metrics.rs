@@ -1,28 +1,13 @@
-//! Every case of the golden metrics, from the folder that `DBLOSS_GOLDEN` names.
+//! Every case of the golden metrics, which scikit-learn computed.
 
-use std::path::PathBuf;
+mod common;
 
 use dbloss::metrics::{ApMethod, ScoreTable, average_precision_per_class, threshold_scores};
 use serde_json::Value;
 
 #[test]
 fn metrics_agree() {
-    let named = std::env::var_os("DBLOSS_GOLDEN");
-    let folder = match &named {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/golden"),
-    };
-    let path = folder.join("metrics.json");
-    if !path.is_file() {
-        assert!(named.is_none(), "{} does not exist", path.display());
-        eprintln!(
-            "skipped: {} does not exist, set DBLOSS_GOLDEN",
-            path.display()
-        );
-        return;
-    }
-    let text = std::fs::read_to_string(&path).unwrap();
-    let root: Value = serde_json::from_str(&text).unwrap();
+    let root = common::golden("metrics.json");
     let cases = root["cases"].as_array().unwrap();
     assert!(!cases.is_empty());
     for (number, case) in cases.iter().enumerate() {

@@ -3,17 +3,13 @@
 mod common;
 
 use candle_core::{Device, IndexOp};
-use common::{formula, golden_file};
+use common::{formula, golden};
 use dbloss::model::Parameters;
 use dbloss::model::backbone::{Backbone, BackboneConfig, Winograd};
-use serde_json::Value;
 
 #[test]
 fn features_in_evaluation_mode_match_pytorch() {
-    let Some(path) = golden_file("model.json") else {
-        return;
-    };
-    let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let golden = golden("model.json");
     let models = golden["models"].as_array().unwrap();
     assert!(!models.is_empty());
     for model in models {

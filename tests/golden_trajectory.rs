@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use common::{formula, golden_file};
+use common::{formula, golden};
 use dbloss::data::labels::ClassFrequency;
 use dbloss::loss::{self, LossConfig};
 use dbloss::model::backbone::Winograd;
@@ -45,10 +45,7 @@ fn relative(found: f64, expected: f64) -> f64 {
 
 #[test]
 fn training_follows_pytorch_step_by_step() {
-    let Some(path) = golden_file("model.json") else {
-        return;
-    };
-    let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let golden = golden("model.json");
     let models = golden["models"].as_array().unwrap();
     assert!(!models.is_empty());
     for model in models {

@@ -58,16 +58,10 @@ fn wait_until(what: &str, there: impl Fn() -> bool) {
 }
 
 #[test]
+#[ignore = "needs Slurm"]
 fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
-    if !Command::new(script())
-        .arg("check")
-        .status()
-        .unwrap()
-        .success()
-    {
-        eprintln!("skipped: no Slurm here; tests/slurm/cluster.sh install");
-        return;
-    }
+    let check = Command::new(script()).arg("check").status().unwrap();
+    assert!(check.success(), "tests/slurm/cluster.sh install");
     let folder = folder();
     std::fs::write(folder.path().join("s.toml"), SWEEP).unwrap();
     let cluster = Cluster::start(folder.path().join("slurm-daemons"));

@@ -367,7 +367,7 @@ impl Args {
         config.keep_at_least = self.keep_at_least.unwrap_or(config.keep_at_least);
         config.groups = GroupThresholds {
             head: self.head.unwrap_or(config.groups.head),
-            tail: self.medium.unwrap_or(config.groups.tail),
+            medium: self.medium.unwrap_or(config.groups.medium),
         };
         if let Some(empty) = self.empty_classes {
             config.empty_classes = match empty {

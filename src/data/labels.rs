@@ -173,21 +173,23 @@ impl fmt::Display for Group {
     }
 }
 
-/// Bounds of the class groups: head n >= `head`, tail n < `tail`, medium between.
+/// Bounds of the class groups: head n >= `head`, tail n < `medium`, medium between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GroupThresholds {
     /// Fewest training images of a head class; 100 in the paper.
     pub head: usize,
-    /// Fewest training images of a medium class; 20 in the paper.
-    pub tail: usize,
+    /// Fewest training images of a medium class; 20 in the paper. In files it is the key `tail`, the
+    /// bound below which the tail lies.
+    #[serde(rename = "tail")]
+    pub medium: usize,
 }
 
 impl Default for GroupThresholds {
     fn default() -> Self {
         GroupThresholds {
             head: 100,
-            tail: 20,
+            medium: 20,
         }
     }
 }
@@ -197,7 +199,7 @@ impl GroupThresholds {
     pub fn group(&self, count: usize) -> Group {
         if count >= self.head {
             Group::Head
-        } else if count >= self.tail {
+        } else if count >= self.medium {
             Group::Medium
         } else {
             Group::Tail

@@ -29,3 +29,15 @@ pub mod voc;
 
 #[cfg(test)]
 mod fuzz;
+
+/// A file of real labels, which the project does not hold: for tests that have `real_data` in their
+/// name and are marked `#[ignore = "needs DBLOSS_DATA"]`.
+#[cfg(test)]
+fn real_data(name: &str) -> std::path::PathBuf {
+    let root = std::env::var("DBLOSS_DATA").unwrap_or_else(|_| "../shared/data".into());
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(root)
+        .join(name);
+    assert!(path.exists(), "{}: set DBLOSS_DATA", path.display());
+    path
+}

@@ -98,14 +98,6 @@ impl Arena {
             arena: self.clone(),
         }
     }
-
-    /// Gives all unused memory back to the system.
-    pub fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
 }
 
 /// A buffer lent by an [`Arena`].

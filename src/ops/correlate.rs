@@ -182,13 +182,10 @@ pub fn correlate(
         zeros: &vec![0.0; window.run()],
     };
     (0..parts * panel_parts).into_par_iter().for_each(|index| {
-        let (part, panel_part) = (index / panel_parts, index % panel_parts);
-        let cut =
-            |size: usize, part: usize, parts: usize| size * part / parts..size * (part + 1) / parts;
         SCRATCH.with_borrow_mut(|scratch| {
             task.run(
-                cut(positions, part, parts),
-                cut(panels.count(), panel_part, panel_parts),
+                part(positions, index / panel_parts, parts),
+                part(panels.count(), index % panel_parts, panel_parts),
                 scratch,
             );
         });
@@ -221,42 +218,9 @@ impl Task<'_> {
         }: &mut Scratch,
     ) {
         let tiles = positions.len().div_ceil(self.isa.rows());
-        // Tiles of equal size, so that no last one is nearly empty.
-        let tile =
-            |index: usize| positions.len() * index / tiles..positions.len() * (index + 1) / tiles;
+        let tile = |index: usize| part(positions.len(), index, tiles);
         let (taps, run) = (self.window.taps(), self.window.run());
-        pointers.clear();
-        pointers.resize(tiles * taps * MAX_ROWS, std::ptr::null());
-        offsets.clear();
-        let columns = self.panels.columns;
-        let identity = self.window.is_identity() && self.scatter.step == 1;
-        if identity {
-            let channels = self.window.channels;
-            let seen = &self.source[positions.start * channels..positions.end * channels];
-            let mut seen = seen.chunks_exact(channels);
-            for index in 0..tiles {
-                let table = pointers[index * MAX_ROWS..].iter_mut();
-                for (place, seen) in table.zip(seen.by_ref().take(tile(index).len())) {
-                    *place = seen.as_ptr();
-                }
-            }
-            offsets.extend(positions.clone().map(|pixel| pixel * columns));
-        }
-        let mut position = self.window.position(positions.start);
-        for index in (0..tiles).take_while(|_| !identity) {
-            let table = &mut pointers[index * taps * MAX_ROWS..][..taps * MAX_ROWS];
-            for row in 0..tile(index).len() {
-                self.window
-                    .taps_of(self.source, self.zeros, position, |tap, seen| {
-                        table[tap * MAX_ROWS + row] = seen.as_ptr();
-                    });
-                let s = self.scatter;
-                let y = position.y * s.step + s.top;
-                let pixel = (position.n * s.height + y) * s.width + position.x * s.step + s.left;
-                offsets.push(pixel * columns);
-                position = self.window.next(position);
-            }
-        }
+        self.look_up(positions.clone(), tiles, pointers, offsets);
         let null = std::ptr::null();
         let pointer = |slice: Option<&[f32]>| slice.map_or(null, <[f32]>::as_ptr);
         let epilogue = self.epilogue;
@@ -316,4 +280,53 @@ impl Task<'_> {
             }
         }
     }
+
+    /// For every tile, where each tap of each position begins and where the results go.
+    fn look_up(
+        &self,
+        positions: Range<usize>,
+        tiles: usize,
+        pointers: &mut Vec<*const f32>,
+        offsets: &mut Vec<usize>,
+    ) {
+        let tile = |index: usize| part(positions.len(), index, tiles);
+        let taps = self.window.taps();
+        pointers.clear();
+        pointers.resize(tiles * taps * MAX_ROWS, std::ptr::null());
+        offsets.clear();
+        let columns = self.panels.columns;
+        if self.window.is_identity() && self.scatter.step == 1 {
+            let channels = self.window.channels;
+            let seen = &self.source[positions.start * channels..positions.end * channels];
+            let mut seen = seen.chunks_exact(channels);
+            for index in 0..tiles {
+                let table = pointers[index * MAX_ROWS..].iter_mut();
+                for (place, seen) in table.zip(seen.by_ref().take(tile(index).len())) {
+                    *place = seen.as_ptr();
+                }
+            }
+            offsets.extend(positions.map(|pixel| pixel * columns));
+            return;
+        }
+        let mut position = self.window.position(positions.start);
+        for index in 0..tiles {
+            let table = &mut pointers[index * taps * MAX_ROWS..][..taps * MAX_ROWS];
+            for row in 0..tile(index).len() {
+                self.window
+                    .taps_of(self.source, self.zeros, position, |tap, seen| {
+                        table[tap * MAX_ROWS + row] = seen.as_ptr();
+                    });
+                let s = self.scatter;
+                let y = position.y * s.step + s.top;
+                let pixel = (position.n * s.height + y) * s.width + position.x * s.step + s.left;
+                offsets.push(pixel * columns);
+                position = self.window.next(position);
+            }
+        }
+    }
+}
+
+/// One of several parts of equal size, so that no last one is nearly empty.
+fn part(len: usize, index: usize, parts: usize) -> Range<usize> {
+    len * index / parts..len * (index + 1) / parts
 }

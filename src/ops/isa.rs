@@ -120,11 +120,7 @@ impl Arithmetic for Native {
     type Vector = vector::Portable;
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
-            a.mul_add(b, c)
-        } else {
-            a * b + c
-        }
+        vector::multiply_add(a, b, c)
     }
 }
 

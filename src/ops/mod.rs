@@ -12,6 +12,7 @@
 //! | `tile` | the register tile: the one loop where nearly all time is spent |
 //! | `window` | which inputs a position of a sliding window sees |
 //! | `correlate` | sliding-window matrix product with its epilogue |
+//! | `shape` | the geometry of a convolution |
 //! | `conv` | convolution forward and input gradient on top of it, packing of weights |
 //! | `winograd` | 3x3 convolution of stride 1 with fewer multiplications |
 //! | `weight_gradient` | the gradient of a convolution's weights |
@@ -36,6 +37,7 @@ pub mod isa;
 mod mapped;
 pub mod peak;
 pub mod pool;
+mod shape;
 mod tile;
 mod vector;
 pub mod weight_gradient;
@@ -43,8 +45,9 @@ mod window;
 mod winograd;
 
 pub use buffer::{AlignedVec, Arena, Buffer, keep_freed_memory};
-pub use conv::{Algorithm, BackwardWeights, ConvShape, ForwardWeights};
+pub use conv::{Algorithm, BackwardWeights, ForwardWeights};
 pub use correlate::{Addend, Epilogue};
 pub use elementwise::Activation;
 pub use isa::Isa;
 pub use mapped::MappedFile;
+pub use shape::ConvShape;

@@ -75,6 +75,16 @@ pub fn prefetch_line(address: *const f32) {
 /// Values of a cache line.
 pub const LINE: usize = 16;
 
+/// `a * b + c`, rounded once where the compilation target has an instruction for it.
+#[inline(always)]
+pub fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+        a.mul_add(b, c)
+    } else {
+        a * b + c
+    }
+}
+
 /// What the compiler makes of an array on the compilation target.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; 8]);
@@ -97,9 +107,8 @@ impl Vector for Portable {
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
-        use super::isa::{Arithmetic, Native};
         Portable(std::array::from_fn(|i| {
-            Native::mul_add(self.0[i], b.0[i], c.0[i])
+            multiply_add(self.0[i], b.0[i], c.0[i])
         }))
     }
     #[inline(always)]

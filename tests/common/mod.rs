@@ -8,28 +8,35 @@ pub mod small;
 
 use std::path::PathBuf;
 
-/// A file of the golden vectors, or `None` (and a word about it) where it is not.
-pub fn golden_file(name: &str) -> Option<PathBuf> {
-    shared("DBLOSS_GOLDEN", "../shared/golden", name)
+/// A file of the golden vectors, below the folder that `DBLOSS_GOLDEN` names, or else below the
+/// project's own (see tests/golden/README.md).
+pub fn golden_file(name: &str) -> PathBuf {
+    below("DBLOSS_GOLDEN", "tests/golden", name)
 }
 
-/// A file or folder of real pictures and labels, or `None` (and a word about it) where it is not.
-pub fn real_data(name: &str) -> Option<PathBuf> {
-    shared("DBLOSS_DATA", "../shared/data", name)
+/// What a file of the golden vectors says.
+pub fn golden(name: &str) -> serde_json::Value {
+    let path = golden_file(name);
+    let text = std::fs::read(&path).unwrap();
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn shared(variable: &str, default: &str, name: &str) -> Option<PathBuf> {
+/// A file or folder of real pictures and labels, which the project does not hold. A test that asks
+/// for it has `real_data` in its name and is marked `#[ignore = "needs DBLOSS_DATA"]`, so that
+/// nobody takes its absence for success.
+pub fn real_data(name: &str) -> PathBuf {
+    below("DBLOSS_DATA", "../shared/data", name)
+}
+
+fn below(variable: &str, default: &str, name: &str) -> PathBuf {
     let folder = std::env::var(variable).unwrap_or_else(|_| default.into());
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join(folder)
         .join(name);
-    if path.exists() {
-        Some(path)
-    } else {
-        eprintln!(
-            "SKIPPED: {} is not there (set {variable} to its folder)",
-            path.display()
-        );
-        None
-    }
+    assert!(
+        path.exists(),
+        "{} is not there: {variable} names its folder",
+        path.display()
+    );
+    path
 }

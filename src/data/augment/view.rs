@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Crop;
+use super::crop::Crop;
 use crate::error::{Error, Result};
 
 /// The views of testing. The default is the published one: the whole picture, as it is.

@@ -1,50 +1,8 @@
 //! The construction against the published curve, and what must hold of any draw.
 
-use std::io::Write;
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::*;
-
-/// A file below the folder that an environment variable names, or `None`, said loudly.
-fn shared(variable: &str, default: &str, name: &str) -> Option<std::path::PathBuf> {
-    let root = std::env::var(variable).unwrap_or_else(|_| default.into());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(root).join(name);
-    if !path.exists() {
-        // Past the test harness, which would swallow it.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: {} is not there (set {variable})",
-            path.display()
-        );
-        return None;
-    }
-    Some(path)
-}
-
-#[test]
-fn pareto_counts_are_the_golden_ones() {
-    let Some(path) = shared("DBLOSS_GOLDEN", "../shared/golden", "pareto.json") else {
-        return;
-    };
-    let golden: serde_json::Value =
-        serde_json::from_str(&fs_err::read_to_string(path).unwrap()).unwrap();
-    let cases = golden["cases"].as_array().unwrap();
-    assert!(!cases.is_empty());
-    for case in cases {
-        let number = |key: &str| case[key].as_u64().unwrap() as usize;
-        let pareto = Pareto {
-            alpha: case["alpha"].as_f64().unwrap(),
-            max: number("max"),
-            min: number("min"),
-            tail: case["tail"].as_f64().unwrap(),
-        };
-        let counts = pareto.counts(number("num_classes")).unwrap();
-        let wanted: Vec<usize> = serde_json::from_value(case["counts"].clone()).unwrap();
-        assert_eq!(counts, wanted, "{pareto:?}");
-    }
-}
 
 /// The curve of VOC-MLT as published.
 #[test]
@@ -103,14 +61,9 @@ fn order_and_probabilities_are_those_worked_out_by_hand() {
 }
 
 #[test]
-fn published_class_order_on_voc2012() {
-    let Some(path) = shared(
-        "DBLOSS_DATA",
-        "../shared/data",
-        "labels/voc2012-trainval.csv",
-    ) else {
-        return;
-    };
+#[ignore = "needs DBLOSS_DATA"]
+fn class_order_of_real_data_is_the_published_one() {
+    let path = crate::data::real_data("labels/voc2012-trainval.csv");
     let pool = crate::data::table::read(&path, None).unwrap();
     let names: Vec<&str> = (class_order(&pool).into_iter())
         .map(|c| pool.classes()[c].as_str())

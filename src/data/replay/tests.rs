@@ -1,35 +1,13 @@
-//! The replay against the released list; needs the shared data folder.
-
-use std::io::Write;
-use std::path::{Path, PathBuf};
+//! The replay against the released list.
 
 use super::*;
-use crate::data::table;
-
-/// A file of the data folder, or `None`, said loudly.
-fn data(name: &str) -> Option<PathBuf> {
-    let root = std::env::var("DBLOSS_DATA").unwrap_or_else(|_| "../shared/data".into());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(root).join(name);
-    if !path.exists() {
-        // Past the test harness, which would swallow it.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: {} is not there (set DBLOSS_DATA)",
-            path.display()
-        );
-        return None;
-    }
-    Some(path)
-}
+use crate::data::{real_data, table};
 
 #[test]
-fn voc_mlt_is_the_released_list_in_its_order() {
-    let (Some(labels), Some(ids)) = (
-        data("labels/voc2012-trainval.csv"),
-        data("labels/voc-mlt-released-ids.txt"),
-    ) else {
-        return;
-    };
+#[ignore = "needs DBLOSS_DATA"]
+fn replay_of_real_data_is_the_released_list_in_its_order() {
+    let labels = real_data("labels/voc2012-trainval.csv");
+    let ids = real_data("labels/voc-mlt-released-ids.txt");
     let pool = table::read(&labels, None).unwrap();
     let subset = voc_mlt(&pool).unwrap();
     let released = fs_err::read_to_string(ids).unwrap();

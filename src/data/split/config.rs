@@ -185,12 +185,12 @@ impl SplitConfig {
     /// Refuses values out of range, naming the key.
     pub fn check(&self) -> Result<()> {
         let thresholds = &self.groups;
-        if thresholds.head < thresholds.tail {
+        if thresholds.head < thresholds.medium {
             return Err(Error::input(
                 "groups.head",
                 format_args!(
                     "`{}` is below `groups.tail` = `{}`",
-                    thresholds.head, thresholds.tail
+                    thresholds.head, thresholds.medium
                 ),
             ));
         }

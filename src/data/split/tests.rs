@@ -51,7 +51,10 @@ impl Fixture {
 fn a_folder_is_read_back_as_it_was_written() {
     let mut fixture = Fixture::new();
     fixture.config.validation = 0.2;
-    fixture.config.groups = GroupThresholds { head: 50, tail: 6 };
+    fixture.config.groups = GroupThresholds {
+        head: 50,
+        medium: 6,
+    };
     let split = Split::build(&fixture.config).unwrap();
     let dir = fixture.path("split");
     split.write(&dir, false).unwrap();
@@ -285,7 +288,7 @@ fn settings_out_of_range_are_named() {
     refused(&|c| c.validation = 1.5, "validation");
     refused(&|c| c.validation = 1e6, "validation");
     refused(
-        &|c| c.groups = GroupThresholds { head: 5, tail: 9 },
+        &|c| c.groups = GroupThresholds { head: 5, medium: 9 },
         "groups.head",
     );
     refused(
@@ -371,7 +374,13 @@ fn a_configuration_file_names_paths_from_where_it_is() {
                 [distribution]\nkind = \"pareto\"\nmax = 100\n[groups]\nhead = 40\n";
     write_text(&path, text).unwrap();
     let config = SplitConfig::read(&path).unwrap();
-    assert_eq!(config.groups, GroupThresholds { head: 40, tail: 20 });
+    assert_eq!(
+        config.groups,
+        GroupThresholds {
+            head: 40,
+            medium: 20
+        }
+    );
     Split::build(&config).unwrap();
     // Unknown keys are refused at every level, with the accepted ones.
     for (from, to, line) in [

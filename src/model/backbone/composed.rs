@@ -4,8 +4,9 @@
 
 use candle_core::{D, DType, Tensor, Var};
 
-use super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation, Source};
-use super::{BackboneConfig, ConvParameters, EPSILON};
+use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source};
+use super::config::BackboneConfig;
+use super::layers::{ConvParameters, EPSILON, Layer};
 use crate::error::Result;
 use crate::ops::Activation;
 
@@ -14,30 +15,30 @@ use crate::ops::Activation;
 pub struct Composed {
     config: BackboneConfig,
     architecture: Architecture,
-    convolutions: Vec<ConvParameters>,
+    /// By node.
+    layers: Vec<Layer>,
 }
 
 impl Composed {
-    /// An executor for an architecture with the parameters of its convolutions, in order.
-    pub fn new(
-        config: &BackboneConfig,
-        architecture: Architecture,
-        convolutions: Vec<ConvParameters>,
-    ) -> Self {
+    /// An executor for an architecture with its layers.
+    pub fn new(config: &BackboneConfig, architecture: Architecture, layers: Vec<Layer>) -> Self {
         Composed {
             config: config.clone(),
             architecture,
-            convolutions,
+            layers,
         }
     }
 
     /// Names and variables of the parameters that learn.
     pub fn learning(&self) -> impl Iterator<Item = (String, Var)> {
-        self.architecture
-            .convolutions()
-            .zip(&self.convolutions)
-            .filter(|((node, _), _)| !self.config.is_frozen(node.stage))
-            .flat_map(|(_, p)| {
+        let nodes = self.architecture.nodes.iter().zip(&self.layers);
+        nodes
+            .filter(|(node, _)| !self.config.is_frozen(node.stage))
+            .filter_map(|(_, layer)| match layer {
+                Layer::Conv(_, parameters) => Some(parameters),
+                Layer::MaxPool(_) => None,
+            })
+            .flat_map(|p| {
                 [
                     (p.weight_name.clone(), p.weight.clone()),
                     (p.gamma_name(), p.gamma.clone()),
@@ -51,28 +52,24 @@ impl Composed {
     /// # Errors
     /// If a tensor operation fails.
     pub fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let dtype = self
-            .convolutions
-            .first()
-            .map_or(DType::F32, |p| p.weight.dtype());
+        let dtype = match self.layers.first() {
+            Some(Layer::Conv(_, parameters)) => parameters.weight.dtype(),
+            _ => DType::F32,
+        };
         let images = images
             .permute((0, 3, 1, 2))?
             .contiguous()?
             .to_dtype(dtype)?;
         let mut outputs: Vec<Tensor> = Vec::with_capacity(self.architecture.nodes.len());
-        let mut convolutions = self.convolutions.iter();
-        for node in &self.architecture.nodes {
+        for (node, layer) in self.architecture.nodes.iter().zip(&self.layers) {
             let input = match node.input() {
                 Source::Image => &images,
                 Source::Node(index) => &outputs[index],
             };
             let frozen = self.config.is_frozen(node.stage);
-            let output = match &node.operation {
-                Operation::MaxPool(pool) => max_pool(input, pool)?,
-                Operation::Conv(conv) => {
-                    let Some(parameters) = convolutions.next() else {
-                        break;
-                    };
+            let output = match layer {
+                Layer::MaxPool(pool) => max_pool(input, pool)?,
+                Layer::Conv(conv, parameters) => {
                     let batch_statistics = train && !self.config.norm_eval;
                     let x = convolve(input, conv, parameters)?;
                     let x = normalise(&x, parameters, batch_statistics)?;

@@ -1,6 +1,7 @@
 //! How much memory a training step will ask for, before anything is asked for.
 
-use super::BackboneConfig;
+use super::architecture::Source;
+use super::config::BackboneConfig;
 
 /// Bytes of an f32.
 const SCALAR: u64 = 4;
@@ -19,8 +20,8 @@ impl BackboneConfig {
         let (mut kept, mut largest) = (0u64, 0u64);
         for node in &architecture.nodes {
             let input = match node.input() {
-                super::architecture::Source::Image => side,
-                super::architecture::Source::Node(index) => sides[index],
+                Source::Image => side,
+                Source::Node(index) => sides[index],
             };
             let output = node.output_size(input);
             sides.push(output);

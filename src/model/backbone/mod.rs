@@ -6,261 +6,25 @@
 
 pub mod architecture;
 pub mod composed;
+mod config;
 pub mod engine;
 mod footprint;
+mod layers;
 mod mobilenet;
 pub mod profile;
 mod resnet;
 
-use std::fmt;
-
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
-use serde::{Deserialize, Serialize};
 
-use super::{Gradients, Parameters, Role};
+use super::parameters::{Gradients, Parameters};
 use crate::error::{Error, Result};
-use crate::rng::Stream;
-use architecture::{Architecture, ConvNode};
 use composed::Composed;
 use engine::Engine;
-use resnet::Block;
+use layers::Layer;
 
-/// What every parameter of the backbone is named with, before torchvision's name.
-pub const PREFIX: &str = "backbone.";
-
-/// Added to the variance by every batch norm.
-pub const EPSILON: f64 = 1e-5;
-
-/// Share of the new batch in the running statistics.
-pub const MOMENTUM: f64 = 0.1;
-
-/// The networks to choose from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
-pub enum BackboneKind {
-    /// ResNet-18: 11.2 million parameters, 512 features.
-    #[serde(rename = "resnet18")]
-    ResNet18,
-    /// ResNet-34: 21.3 million parameters, 512 features.
-    #[serde(rename = "resnet34")]
-    ResNet34,
-    /// ResNet-50: 23.5 million parameters, 2048 features.
-    #[serde(rename = "resnet50")]
-    ResNet50,
-    /// ResNet-101: 42.5 million parameters, 2048 features.
-    #[serde(rename = "resnet101")]
-    ResNet101,
-    /// MobileNetV2 of width 1.0: 2.2 million parameters, 1280 features.
-    #[serde(rename = "mobilenet_v2")]
-    MobileNetV2,
-}
-
-impl BackboneKind {
-    /// All of them.
-    pub const ALL: [BackboneKind; 5] = [
-        BackboneKind::ResNet18,
-        BackboneKind::ResNet34,
-        BackboneKind::ResNet50,
-        BackboneKind::ResNet101,
-        BackboneKind::MobileNetV2,
-    ];
-
-    /// The name in configurations, which is torchvision's.
-    pub fn name(self) -> &'static str {
-        match self {
-            BackboneKind::ResNet18 => "resnet18",
-            BackboneKind::ResNet34 => "resnet34",
-            BackboneKind::ResNet50 => "resnet50",
-            BackboneKind::ResNet101 => "resnet101",
-            BackboneKind::MobileNetV2 => "mobilenet_v2",
-        }
-    }
-
-    /// Its structure.
-    pub fn architecture(self) -> Architecture {
-        match self {
-            BackboneKind::ResNet18 => resnet::resnet(Block::Basic, [2, 2, 2, 2]),
-            BackboneKind::ResNet34 => resnet::resnet(Block::Basic, [3, 4, 6, 3]),
-            BackboneKind::ResNet50 => resnet::resnet(Block::Bottleneck, [3, 4, 6, 3]),
-            BackboneKind::ResNet101 => resnet::resnet(Block::Bottleneck, [3, 4, 23, 3]),
-            BackboneKind::MobileNetV2 => mobilenet::mobilenet_v2(),
-        }
-    }
-
-    /// Width of the pooled features.
-    pub fn num_features(self) -> usize {
-        match self {
-            BackboneKind::ResNet18 | BackboneKind::ResNet34 => 512,
-            BackboneKind::ResNet50 | BackboneKind::ResNet101 => 2048,
-            BackboneKind::MobileNetV2 => 1280,
-        }
-    }
-}
-
-impl fmt::Display for BackboneKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Settings of a backbone.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackboneConfig {
-    /// Which network.
-    pub name: BackboneKind,
-    /// The parameters of stages 0 to this one do not learn: -1 none, 0 the stem, 1 the stem and
-    /// the first layer, up to 4, everything. Which statistics their batch norms use is up to
-    /// `norm_eval` all the same.
-    #[serde(default = "default_frozen_stages")]
-    pub frozen_stages: i32,
-    /// True: batch norms use their running statistics in training too (their affine parameters
-    /// still learn). False: statistics of the batch.
-    #[serde(default = "default_norm_eval")]
-    pub norm_eval: bool,
-    /// Whether the CPU engine may trade a little rounding for speed in 3x3 convolutions.
-    #[serde(default)]
-    pub winograd: Winograd,
-}
-
-/// Winograd's minimal filtering for 3x3 convolutions of stride 1, on the CPU: about three times
-/// fewer multiplications, rounding a few times larger.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Winograd {
-    /// Wherever it is faster.
-    #[default]
-    On,
-    /// Nowhere: every sum as it is written.
-    Off,
-}
-
-fn default_frozen_stages() -> i32 {
-    1
-}
-
-fn default_norm_eval() -> bool {
-    true
-}
-
-impl BackboneConfig {
-    /// The published settings for a network: stem and first layer frozen, running statistics.
-    pub fn new(name: BackboneKind) -> Self {
-        BackboneConfig {
-            name,
-            frozen_stages: default_frozen_stages(),
-            norm_eval: default_norm_eval(),
-            winograd: Winograd::default(),
-        }
-    }
-
-    /// Whether a node of `stage` keeps its parameters as they are.
-    pub fn is_frozen(&self, stage: i32) -> bool {
-        stage <= self.frozen_stages
-    }
-
-    /// Whether a training step changes anything at `stage`: what learns, and the running
-    /// statistics of all stages where batch norms use the batch's.
-    pub(crate) fn changes(&self, stage: i32) -> bool {
-        !self.is_frozen(stage) || !self.norm_eval
-    }
-}
-
-/// The tensors of one convolution and its batch norm; shared with the [`Parameters`].
-#[derive(Debug, Clone)]
-pub struct ConvParameters {
-    /// Full name of the convolution's weight.
-    pub weight_name: String,
-    /// Full name of the batch norm, without `.weight`.
-    pub norm_name: String,
-    /// `[out, in / groups, kernel, kernel]`.
-    pub weight: Var,
-    /// Scale of the batch norm.
-    pub gamma: Var,
-    /// Shift of the batch norm.
-    pub beta: Var,
-    /// Running mean.
-    pub mean: Var,
-    /// Running variance.
-    pub variance: Var,
-}
-
-impl ConvParameters {
-    /// Creates the tensors with torchvision's initial values: Kaiming normal by the fan out for
-    /// the weight, 1 and 0 for the batch norm's scale and shift, mean 0, variance 1.
-    fn create(
-        node: &ConvNode,
-        frozen: bool,
-        parameters: &mut Parameters,
-        (device, dtype): (&Device, DType),
-        seed: u64,
-    ) -> Result<Self> {
-        let role = if frozen {
-            Role::Frozen
-        } else {
-            Role::Trainable
-        };
-        let weight_name = format!("{PREFIX}{}.weight", node.conv);
-        let norm_name = format!("{PREFIX}{}", node.norm);
-        let shape = node.weight_shape();
-        // PyTorch counts the fan out without regard to groups.
-        let deviation = (2.0 / (node.out_channels * node.kernel * node.kernel) as f64).sqrt();
-        let mut stream = Stream::new(seed, &weight_name, 0, 0);
-        let values: Vec<f32> = (0..shape.iter().product())
-            .map(|_| (deviation * stream.normal()) as f32)
-            .collect();
-        let weight = Tensor::from_vec(values, &shape, device)?.to_dtype(dtype)?;
-        let weight = Var::from_tensor(&weight)?;
-        let ones = || Var::ones(node.out_channels, dtype, device);
-        let zeros = || Var::zeros(node.out_channels, dtype, device);
-        let created = ConvParameters {
-            weight,
-            gamma: ones()?,
-            beta: zeros()?,
-            mean: zeros()?,
-            variance: ones()?,
-            weight_name,
-            norm_name,
-        };
-        for (name, var, role) in [
-            (created.weight_name.clone(), &created.weight, role),
-            (created.gamma_name(), &created.gamma, role),
-            (created.beta_name(), &created.beta, role),
-            (
-                format!("{}.running_mean", created.norm_name),
-                &created.mean,
-                Role::Buffer,
-            ),
-            (
-                format!("{}.running_var", created.norm_name),
-                &created.variance,
-                Role::Buffer,
-            ),
-        ] {
-            parameters.insert(name, var.clone(), role)?;
-        }
-        Ok(created)
-    }
-
-    /// Full name of the batch norm's scale.
-    pub fn gamma_name(&self) -> String {
-        format!("{}.weight", self.norm_name)
-    }
-
-    /// Full name of the batch norm's shift.
-    pub fn beta_name(&self) -> String {
-        format!("{}.bias", self.norm_name)
-    }
-
-    /// Moves the running statistics towards those of a batch (variance unbiased).
-    fn update_running(&self, mean: &Tensor, unbiased_variance: &Tensor) -> Result<()> {
-        for (running, batch) in [(&self.mean, mean), (&self.variance, unbiased_variance)] {
-            let kept = (running.as_detached_tensor() * (1.0 - MOMENTUM))?;
-            running.set(&(kept + (batch.detach() * MOMENTUM)?)?)?;
-        }
-        Ok(())
-    }
-}
+pub use config::{BackboneConfig, BackboneKind, Winograd};
+pub use layers::PREFIX;
 
 /// A network that turns pictures into features.
 #[derive(Debug)]
@@ -320,17 +84,11 @@ impl Backbone {
             .hint("-1 freezes nothing, 0 the stem, 1 the stem and the first layer"));
         }
         let architecture = config.name.architecture();
-        let convolutions = architecture
-            .convolutions()
-            .map(|(node, conv)| {
-                let frozen = config.is_frozen(node.stage);
-                ConvParameters::create(conv, frozen, parameters, place, seed)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let layers = Layer::create(config, &architecture, parameters, place, seed)?;
         let executor = if engine {
-            Executor::Engine(Engine::new(config, architecture, convolutions))
+            Executor::Engine(Engine::new(config, architecture, layers))
         } else {
-            Executor::Composed(Composed::new(config, architecture, convolutions))
+            Executor::Composed(Composed::new(config, architecture, layers))
         };
         Ok(Backbone {
             config: config.clone(),

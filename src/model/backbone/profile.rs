@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
 
+use super::config::BackboneConfig;
 use super::engine::NodeTime;
-use super::{Backbone, BackboneConfig, Executor};
+use super::{Backbone, Executor};
 use crate::error::Result;
 use crate::memory;
-use crate::model::Parameters;
+use crate::model::parameters::Parameters;
 
 /// What [`profile`] measured.
 #[derive(Debug, Clone)]

@@ -7,7 +7,18 @@ use super::super::isa::{Arithmetic, Op};
 use super::super::tile::{self, PANEL};
 use super::super::vector::{self, LINE};
 use super::super::window::{Position, Tap, Window};
-use super::Task;
+
+/// The pixels that the sum runs over.
+#[derive(Clone, Copy)]
+pub struct Pixels<'a> {
+    pub window: &'a Window,
+    pub input: &'a [f32],
+    /// Stands for the padding.
+    pub zeros: &'a [f32],
+    pub output_gradient: &'a [f32],
+    /// Channels of the output.
+    pub columns: usize,
+}
 
 /// A part of the gradient.
 pub struct Part {
@@ -146,7 +157,7 @@ impl Op for AddRows<'_> {
 /// Asks, bit by bit, for what the next block of pixels will need, so that it is there when this
 /// block is done.
 pub struct Ahead<'a> {
-    pub task: &'a Task<'a>,
+    pub all: Pixels<'a>,
     pub part: &'a Part,
     /// Of pixel `next`.
     pub position: Position,
@@ -163,14 +174,13 @@ pub struct Ahead<'a> {
 impl Ahead<'_> {
     /// To be called before each piece of this block's work.
     pub fn step(&mut self) {
-        let Task {
+        let Pixels {
             window,
             input,
             zeros,
             output_gradient,
             columns,
-            ..
-        } = *self.task;
+        } = self.all;
         let pixels = (self.end - self.next).div_ceil(self.calls.max(1));
         self.calls = self.calls.saturating_sub(1);
         for pixel in self.next..self.next + pixels {

@@ -14,13 +14,13 @@ use std::ops::{Range, RangeInclusive};
 use rayon::prelude::*;
 
 use super::buffer::{AlignedVec, Arena, Buffer};
-use super::conv::{Algorithm, ConvShape, PADDED, padded_window};
+use super::conv::{Algorithm, PADDED, padded_window};
 use super::disjoint::Disjoint;
 use super::isa::Isa;
+use super::shape::ConvShape;
 use super::tile::{Outer, PANEL};
-use super::window::Window;
 use super::winograd;
-use block::{AddRows, Ahead, Copy, Load, Part, apart};
+use block::{AddRows, Ahead, Copy, Load, Part, Pixels, apart};
 
 pub use unpack::{WeightGradientParts, unpack};
 
@@ -148,12 +148,14 @@ pub fn partial_sums(
     let shared = Disjoint::new(partial);
     let task = Task {
         isa,
-        window: &window,
-        input,
-        output_gradient,
-        columns,
+        all: Pixels {
+            window: &window,
+            input,
+            zeros: &vec![0.0; run],
+            output_gradient,
+            columns,
+        },
         layout,
-        zeros: &vec![0.0; run],
         gradient: &shared,
     };
     let parts = tap_parts * run_parts * column_parts;
@@ -183,12 +185,8 @@ pub fn partial_sums(
 #[derive(Clone, Copy)]
 struct Task<'a> {
     isa: Isa,
-    window: &'a Window,
-    input: &'a [f32],
-    output_gradient: &'a [f32],
-    columns: usize,
+    all: Pixels<'a>,
     layout: Layout,
-    zeros: &'a [f32],
     gradient: &'a Disjoint<'a>,
 }
 
@@ -215,14 +213,14 @@ impl Task<'_> {
         let seen = part.taps.len() * part.tiles * pitch;
         let block =
             (BLOCK_LEN / (seen + part.columns.len()).max(1)).clamp(PIXELS.start, PIXELS.end);
-        let mut position = self.window.position(positions.start);
+        let mut position = self.all.window.position(positions.start);
         for first in positions.clone().step_by(block) {
             let pixels = (positions.end - first).min(block);
             copies.resize(part.taps.len() * part.tiles * apart(pixels, pitch));
             position = self.isa.run(Copy {
-                window: self.window,
-                input: self.input,
-                zeros: self.zeros,
+                window: self.all.window,
+                input: self.all.input,
+                zeros: self.all.zeros,
                 part: &part,
                 position,
                 pixels,
@@ -230,16 +228,18 @@ impl Task<'_> {
             });
             panels.resize(part.columns.len().div_ceil(PANEL) * apart(pixels, PANEL));
             self.isa.run(Load {
-                gradient: &self.output_gradient[first * self.columns..][..pixels * self.columns],
-                columns: self.columns,
+                gradient: &self.all.output_gradient[first * self.all.columns..]
+                    [..pixels * self.all.columns],
+                columns: self.all.columns,
                 part: &part,
                 panels,
             });
             let mut ahead = Ahead {
-                task: &self,
+                all: self.all,
                 part: &part,
                 position,
                 tap: self
+                    .all
                     .window
                     .tap_places()
                     .filter(|t| part.taps.contains(&t.index))
@@ -251,7 +251,7 @@ impl Task<'_> {
             let panels = panels.chunks_exact(apart(pixels, PANEL));
             for (column, panel) in part.columns.clone().step_by(PANEL).zip(panels) {
                 let panel = &panel[..pixels * PANEL];
-                let wanted = (self.columns - column).min(PANEL);
+                let wanted = (self.all.columns - column).min(PANEL);
                 if bias {
                     let at = start + self.layout.at(column / PANEL, self.layout.depth);
                     self.isa.run(AddRows {
@@ -267,7 +267,7 @@ impl Task<'_> {
                 for (values, (tap, channels)) in
                     copies.chunks_exact(apart(pixels, pitch)).zip(tiles)
                 {
-                    let row = tap * self.window.run() + channels.start;
+                    let row = tap * self.all.window.run() + channels.start;
                     let rows = channels.len();
                     ahead.step();
                     let at = start + self.layout.at(column / PANEL, row);
@@ -291,7 +291,7 @@ impl Task<'_> {
         let panels = part.columns.start / PANEL..part.columns.end.div_ceil(PANEL);
         for panel in panels {
             let pieces = part.taps.clone().map(|tap| {
-                let row = tap * self.window.run() + part.channels.start;
+                let row = tap * self.all.window.run() + part.channels.start;
                 (row, part.channels.len())
             });
             for (row, rows) in pieces.chain(bias.then_some((self.layout.depth, 1))) {

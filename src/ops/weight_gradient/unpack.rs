@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::super::conv::ConvShape;
 use super::super::isa::{Arithmetic, Isa, Op};
+use super::super::shape::ConvShape;
 use super::super::tile::PANEL;
 use super::Layout;
 

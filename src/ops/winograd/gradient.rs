@@ -6,9 +6,9 @@ use std::cell::Cell;
 use rayon::prelude::*;
 
 use super::super::buffer::{AlignedVec, Arena};
-use super::super::conv::ConvShape;
 use super::super::disjoint::Disjoint;
 use super::super::isa::{Arithmetic, Isa, Op};
+use super::super::shape::ConvShape;
 use super::super::tile::{Outer, PANEL};
 use super::super::vector::Vector;
 use super::super::weight_gradient;

@@ -15,10 +15,10 @@ use std::cell::Cell;
 use rayon::prelude::*;
 
 use super::buffer::{AlignedVec, Arena, Buffer};
-use super::conv::ConvShape;
 use super::correlate::{Addend, Epilogue};
 use super::disjoint::Disjoint;
 use super::isa::{Arithmetic, Isa, Op};
+use super::shape::ConvShape;
 use super::tile::{MAX_ROWS, PANEL, Product};
 use super::vector::Vector;
 use tiles::{Finish, Gather, Layout};

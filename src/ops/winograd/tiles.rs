@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::super::conv::ConvShape;
 use super::super::elementwise::Activation;
 use super::super::isa::{Arithmetic, Isa, Op};
+use super::super::shape::ConvShape;
 use super::super::tile::{PANEL, finish_value};
 use super::super::vector::Vector;
 use super::transform::{IN, Input, Map, OUT, Output, OutputGradient, POINTS};

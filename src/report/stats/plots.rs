@@ -103,7 +103,7 @@ pub(super) fn class_distribution(
             vec![(left, top + height), (left + width, top + height)],
             INK.stroke_width(1),
         )?;
-        for (bound, name) in [(thresholds.head, "head"), (thresholds.tail, "medium")] {
+        for (bound, name) in [(thresholds.head, "head"), (thresholds.medium, "medium")] {
             let at = bound as f64;
             if bound == 0 || at > highest {
                 continue;

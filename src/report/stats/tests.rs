@@ -19,7 +19,7 @@ fn split(folder: &Path) -> Split {
     }));
     config.distribution = Distribution::AsIs {};
     config.groups.head = 5;
-    config.groups.tail = 3;
+    config.groups.medium = 3;
     Split::build(&config).unwrap()
 }
 

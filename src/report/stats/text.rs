@@ -78,7 +78,7 @@ pub fn class_table(split: &Split) -> String {
         train.len(),
         sizes.join(", "),
         split.thresholds.head,
-        split.thresholds.tail
+        split.thresholds.medium
     );
     text
 }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
-use super::super::ConvParameters;
-use super::super::architecture::{ConvNode, MaxPoolNode, Operation, Source};
+use super::super::architecture::{ConvNode, MaxPoolNode, Source};
+use super::super::layers::{ConvParameters, Layer};
+use super::clock::Phase;
+use super::network::{Folded, Network, Record, with_values};
 use super::transposed::Transposed;
-use super::{Folded, Network, Phase, Record, weight_sums, with_values};
+use super::weight_sums;
 use crate::error::Result;
-use crate::model::Gradients;
+use crate::model::parameters::Gradients;
 use crate::ops::batch_norm::GradientSums;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
 use crate::ops::{Activation, Buffer, depthwise, elementwise, pool};
@@ -102,12 +104,11 @@ impl EngineTape {
             if let Some(gradient) = pass.gradients[index].take() {
                 // Every reader of this output has been visited.
                 let record = std::mem::take(&mut pass.records[index]);
-                match (&nodes[index].operation, &network.convolutions[index]) {
-                    (Operation::Conv(node), Some(parameters)) => {
+                match &network.layers[index] {
+                    Layer::Conv(node, parameters) => {
                         pass.convolution(index, node, parameters, record, gradient)?;
                     }
-                    (Operation::MaxPool(node), _) => pass.max_pool(node, &record, &gradient),
-                    (Operation::Conv(_), None) => {}
+                    Layer::MaxPool(node) => pass.max_pool(node, &record, &gradient),
                 }
             }
         }

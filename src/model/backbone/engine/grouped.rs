@@ -10,12 +10,14 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::super::ConvParameters;
-use super::super::architecture::{ConvNode, Operation, Source};
+use super::super::architecture::{ConvNode, MaxPoolNode, Operation, Source};
+use super::super::layers::{ConvParameters, Layer};
+use super::clock::Phase;
+use super::network::{Folded, Network, Packed, Pictures, Record, with_values};
 use super::transposed::Transposed;
-use super::{Folded, Network, Packed, Phase, Record, weight_sums, with_values};
+use super::weight_sums;
 use crate::error::Result;
-use crate::model::Gradients;
+use crate::model::parameters::Gradients;
 use crate::ops::{Activation, Buffer, elementwise, pool, weight_gradient};
 
 /// Pixels of a layer that a group of pictures should have, so that the weights are worth loading.
@@ -46,6 +48,31 @@ impl Place<'_> {
             Place::Local(buffer) => buffer,
         }
     }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        match self {
+            Place::Nowhere => &mut [],
+            Place::Whole(values) => values,
+            Place::Local(buffer) => buffer,
+        }
+    }
+}
+
+/// What a node does, with its weights at hand.
+enum Work<'a> {
+    Conv(&'a ConvNode, Arc<Packed>),
+    MaxPool(&'a MaxPoolNode),
+}
+
+/// The forward pass of a range of nodes, as every group of pictures sees it.
+struct Forward<'a> {
+    network: &'a Network,
+    range: Range<usize>,
+    /// By node of the range.
+    work: Vec<Work<'a>>,
+    pictures: Pictures<'a>,
+    /// Of the nodes before the range.
+    earlier: &'a [Record],
 }
 
 impl Network {
@@ -61,13 +88,11 @@ impl Network {
     /// Runs all nodes; batch norms use their running statistics.
     pub(super) fn forward_grouped(
         &self,
-        images: &[f32],
-        batch: usize,
-        image_size: (usize, usize),
-        sizes: &[(usize, usize)],
+        pictures: Pictures,
         train: bool,
         records: &mut Vec<Record>,
     ) -> Result<()> {
+        let Pictures { batch, sizes, .. } = pictures;
         let end = sizes.len();
         let mut first = 0;
         while first < end {
@@ -75,14 +100,7 @@ impl Network {
             let last = (first..end)
                 .find(|&index| Self::group_size(batch, sizes[index]) != group)
                 .unwrap_or(end);
-            self.run_range(
-                first..last,
-                group,
-                (images, batch, image_size),
-                sizes,
-                train,
-                records,
-            )?;
+            self.run_range(first..last, group, pictures, train, records)?;
             first = last;
         }
         Ok(())
@@ -93,125 +111,37 @@ impl Network {
         &self,
         range: Range<usize>,
         group: usize,
-        (images, batch, image_size): (&[f32], usize, (usize, usize)),
-        sizes: &[(usize, usize)],
+        pictures: Pictures,
         train: bool,
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        let nodes = &self.architecture.nodes;
-        let mut weights: Vec<Option<Arc<Packed>>> = Vec::new();
-        for index in range.clone() {
-            weights.push(match (&nodes[index].operation, &self.convolutions[index]) {
-                (Operation::Conv(conv), Some(parameters)) => {
-                    let size = self.input_size(index, image_size, sizes);
-                    Some(self.folded_weights(index, conv, size, parameters)?)
-                }
-                _ => None,
-            });
-        }
-        let picture = |index: usize| sizes[index].0 * sizes[index].1 * nodes[index].channels();
-        // Tensors of the whole batch: what the backward pass or later ranges need.
-        let mut made: Vec<Record> = Vec::new();
-        for index in range.clone() {
-            let kept = train && self.kept[index];
-            let learns = train && self.learns(index);
-            let pooling = matches!(nodes[index].operation, Operation::MaxPool(_));
-            let len = batch * picture(index);
-            made.push(Record {
-                output: (kept || self.last_use[index] >= range.end).then(|| self.arena.take(len)),
-                winners: (learns && pooling).then(|| vec![0; len]),
-                normalised: None,
-            });
-        }
-        let groups = batch.div_ceil(group);
-        // By group, by node.
-        let mut places: Vec<Vec<Output>> = (0..groups).map(|_| Vec::new()).collect();
-        for (index, record) in range.clone().zip(&mut made) {
-            let size = (group * picture(index)).max(1);
-            let mut outputs = record.output.as_deref_mut().map(|o| o.chunks_mut(size));
-            let mut winners = record.winners.as_deref_mut().map(|w| w.chunks_mut(size));
-            for places in &mut places {
-                let output = outputs.as_mut().and_then(Iterator::next);
-                let winners = winners.as_mut().and_then(Iterator::next);
-                places.push((output.map_or(Place::Nowhere, Place::Whole), winners));
+        let end = range.end;
+        let work = range.clone().map(|index| match &self.layers[index] {
+            Layer::Conv(conv, parameters) => {
+                let size = self.input_size(index, pictures.size, pictures.sizes);
+                let weights = self.folded_weights(index, conv, size, parameters)?;
+                Ok(Work::Conv(conv, weights))
             }
-        }
-        let earlier = &*records;
-        places
-            .par_iter_mut()
-            .enumerate()
-            .for_each(|(number, places)| {
-                let pictures = number * group..((number + 1) * group).min(batch);
-                let dims = |(height, width)| (pictures.len(), height, width);
-                for index in range.clone() {
-                    let node = &nodes[index];
-                    let (mut output, mut winners) =
-                        std::mem::replace(&mut places[index - range.start], (Place::Nowhere, None));
-                    if matches!(output, Place::Nowhere) {
-                        output = Place::Local(self.arena.take(pictures.len() * picture(index)));
-                    }
-                    let out: &mut [f32] = match &mut output {
-                        Place::Nowhere => &mut [],
-                        Place::Whole(values) => values,
-                        Place::Local(buffer) => buffer,
-                    };
-                    let values = |source: usize| -> &[f32] {
-                        if source >= range.start {
-                            return places[source - range.start].0.values();
-                        }
-                        let size = picture(source);
-                        let whole = earlier[source].output.as_deref().unwrap_or(&[]);
-                        &whole[pictures.start * size..pictures.end * size]
-                    };
-                    let (input, size) = match node.input() {
-                        Source::Image => {
-                            let size = image_size.0 * image_size.1 * 3;
-                            let images = &images[pictures.start * size..pictures.end * size];
-                            (images, image_size)
-                        }
-                        Source::Node(source) => (values(source), sizes[source]),
-                    };
-                    self.clock.time(index, Phase::Forward, || {
-                        match (&node.operation, &weights[index - range.start]) {
-                            (Operation::Conv(conv), Some(weights)) => {
-                                let residual = conv.residual.map(values);
-                                let activation = conv.activation;
-                                self.convolve(
-                                    conv,
-                                    dims(size),
-                                    input,
-                                    weights,
-                                    residual,
-                                    activation,
-                                    out,
-                                );
-                            }
-                            (Operation::MaxPool(node), _) => {
-                                let winners = winners.as_deref_mut();
-                                pool::max_pool(
-                                    self.isa,
-                                    &node.shape,
-                                    dims(size),
-                                    input,
-                                    out,
-                                    winners,
-                                );
-                            }
-                            (Operation::Conv(_), None) => {}
-                        }
-                    });
-                    places[index - range.start] = (output, winners);
-                    for (earlier, place) in range.clone().zip(places.iter_mut()) {
-                        if self.last_use[earlier] == index && matches!(place.0, Place::Local(_)) {
-                            place.0 = Place::Nowhere;
-                        }
-                    }
-                }
-            });
+            Layer::MaxPool(pool) => Ok(Work::MaxPool(pool)),
+        });
+        let forward = Forward {
+            network: self,
+            work: work.collect::<Result<_>>()?,
+            range,
+            pictures,
+            earlier: records,
+        };
+        let mut made = forward.records(train);
+        let mut places = forward.places(group, &mut made);
+        let groups = places.par_iter_mut().enumerate();
+        groups.for_each(|(number, places)| {
+            let some = number * group..((number + 1) * group).min(pictures.batch);
+            forward.run(&some, places);
+        });
         drop(places);
         records.extend(made);
         for (index, record) in records.iter_mut().enumerate() {
-            if self.last_use[index] < range.end && !(train && self.kept[index]) {
+            if self.last_use[index] < end && !(train && self.kept[index]) {
                 record.output = None;
             }
         }
@@ -243,14 +173,10 @@ impl Network {
         let sizes = self.sizes(height, width);
         let mut layers = Vec::new();
         let mut len = 0;
-        for (index, node) in self.architecture.nodes.iter().enumerate() {
-            if let (Operation::Conv(conv), Some(parameters), true) = (
-                &node.operation,
-                &self.convolutions[index],
-                self.learns(index),
-            ) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            if let (Layer::Conv(conv, parameters), true) = (layer, self.learns(index)) {
                 let size = self.input_size(index, (height, width), &sizes);
-                let layer = Layer::new(self, index, (conv, size), parameters, len)?;
+                let layer = Learning::new(self, index, (conv, size), parameters, len)?;
                 len += weight_sums::len(layer.node);
                 layers.push(layer);
             }
@@ -286,8 +212,114 @@ impl Network {
     }
 }
 
+impl<'a> Forward<'a> {
+    /// Values of a picture that a node makes.
+    fn picture(&self, index: usize) -> usize {
+        let (height, width) = self.pictures.sizes[index];
+        height * width * self.network.architecture.nodes[index].channels()
+    }
+
+    /// By node of the range: tensors of the whole batch, for what the backward pass or later ranges
+    /// need.
+    fn records(&self, train: bool) -> Vec<Record> {
+        let network = self.network;
+        let record = |(index, work): (usize, &Work)| {
+            let kept = train && network.kept[index];
+            let learns = train && network.learns(index);
+            let len = self.pictures.batch * self.picture(index);
+            let whole = kept || network.last_use[index] >= self.range.end;
+            Record {
+                output: whole.then(|| network.arena.take(len)),
+                winners: (learns && matches!(work, Work::MaxPool(_))).then(|| vec![0; len]),
+                normalised: None,
+            }
+        };
+        self.range.clone().zip(&self.work).map(record).collect()
+    }
+
+    /// The parts of these tensors, by group and node.
+    fn places<'b>(&self, group: usize, made: &'b mut [Record]) -> Vec<Vec<Output<'b>>> {
+        let groups = self.pictures.batch.div_ceil(group);
+        let mut places: Vec<Vec<Output>> = (0..groups).map(|_| Vec::new()).collect();
+        for (index, record) in self.range.clone().zip(made) {
+            let size = (group * self.picture(index)).max(1);
+            let mut outputs = record.output.as_deref_mut().map(|o| o.chunks_mut(size));
+            let mut winners = record.winners.as_deref_mut().map(|w| w.chunks_mut(size));
+            for places in &mut places {
+                let output = outputs.as_mut().and_then(Iterator::next);
+                let winners = winners.as_mut().and_then(Iterator::next);
+                places.push((output.map_or(Place::Nowhere, Place::Whole), winners));
+            }
+        }
+        places
+    }
+
+    /// Takes a group of pictures through the range.
+    fn run(&self, group: &Range<usize>, places: &mut [Output]) {
+        let start = self.range.start;
+        for index in self.range.clone() {
+            let (mut output, mut winners) =
+                std::mem::replace(&mut places[index - start], (Place::Nowhere, None));
+            if matches!(output, Place::Nowhere) {
+                let len = group.len() * self.picture(index);
+                output = Place::Local(self.network.arena.take(len));
+            }
+            self.network.clock.time(index, Phase::Forward, || {
+                let winners = winners.as_deref_mut();
+                self.apply(index, group, places, output.values_mut(), winners);
+            });
+            places[index - start] = (output, winners);
+            for (earlier, place) in self.range.clone().zip(places.iter_mut()) {
+                let last = self.network.last_use[earlier] == index;
+                if last && matches!(place.0, Place::Local(_)) {
+                    place.0 = Place::Nowhere;
+                }
+            }
+        }
+    }
+
+    /// Runs one node; `places` are those of the nodes before it in the range.
+    fn apply(
+        &self,
+        index: usize,
+        group: &Range<usize>,
+        places: &[Output],
+        out: &mut [f32],
+        winners: Option<&mut [u8]>,
+    ) {
+        let (network, start) = (self.network, self.range.start);
+        let values = |source: usize| -> &[f32] {
+            if source >= start {
+                return places[source - start].0.values();
+            }
+            let size = self.picture(source);
+            let whole = self.earlier[source].output.as_deref().unwrap_or(&[]);
+            &whole[group.start * size..group.end * size]
+        };
+        let (input, (height, width)) = match network.architecture.nodes[index].input() {
+            Source::Image => {
+                let (height, width) = self.pictures.size;
+                let size = height * width * 3;
+                let images = &self.pictures.values[group.start * size..group.end * size];
+                (images, (height, width))
+            }
+            Source::Node(source) => (values(source), self.pictures.sizes[source]),
+        };
+        let dims = (group.len(), height, width);
+        match &self.work[index - start] {
+            Work::Conv(conv, weights) => {
+                let residual = conv.residual.map(values);
+                network.convolve(conv, dims, input, weights, residual, conv.activation, out);
+            }
+            Work::MaxPool(node) => {
+                pool::max_pool(network.isa, &node.shape, dims, input, out, winners);
+            }
+        }
+    }
+}
+
 /// A convolution that learns.
-struct Layer<'a> {
+struct Learning<'a> {
     index: usize,
     node: &'a ConvNode,
     parameters: &'a ConvParameters,
@@ -298,7 +330,7 @@ struct Layer<'a> {
     weights: Option<Transposed>,
 }
 
-impl<'a> Layer<'a> {
+impl<'a> Learning<'a> {
     fn new(
         network: &Network,
         index: usize,
@@ -314,7 +346,7 @@ impl<'a> Layer<'a> {
             }
             _ => None,
         };
-        Ok(Layer {
+        Ok(Learning {
             index,
             node,
             parameters,
@@ -339,7 +371,7 @@ impl<'a> Layer<'a> {
 /// The backward pass of a few pictures.
 struct Group<'a> {
     network: &'a Network,
-    layers: &'a [Layer<'a>],
+    layers: &'a [Learning<'a>],
     records: &'a [Record],
     images: &'a [f32],
     image_size: (usize, usize),

@@ -1,12 +1,12 @@
 //! The gradient of a convolution's input: weights packed for it, and the call of the kernel.
 
-use super::super::ConvParameters;
 use super::super::architecture::ConvNode;
-use super::{Network, with_values};
+use super::super::layers::ConvParameters;
+use super::network::{Network, with_values};
 use crate::error::Result;
-use crate::ops::conv::{self, ConvShape};
+use crate::ops::conv;
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
-use crate::ops::{Activation, BackwardWeights, Isa};
+use crate::ops::{Activation, BackwardWeights, ConvShape, Isa};
 
 /// Weights of one convolution, packed for the gradient of its input.
 pub(super) enum Transposed {

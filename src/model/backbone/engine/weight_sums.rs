@@ -3,10 +3,10 @@
 
 use candle_core::Tensor;
 
-use super::super::ConvParameters;
 use super::super::architecture::ConvNode;
+use super::super::layers::ConvParameters;
 use crate::error::Result;
-use crate::model::Gradients;
+use crate::model::parameters::Gradients;
 use crate::ops::Isa;
 use crate::ops::depthwise;
 use crate::ops::weight_gradient::{self, WeightGradientParts};

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::super::ConvParameters;
 use super::super::super::architecture::{ConvNode, Source};
+use super::super::super::layers::ConvParameters;
 use super::super::backward::Backward;
+use super::super::clock::Phase;
+use super::super::network::{Network, with_values};
 use super::super::transposed::Transposed;
-use super::super::{Network, Phase, weight_sums, with_values};
+use super::super::weight_sums;
 use super::{Groups, Normalised, of};
 use crate::error::Result;
 use crate::ops::batch_norm::{GradientSums, NormalisationGradient};

@@ -5,10 +5,11 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::super::super::architecture::{Node, Operation, Source};
-use super::super::super::{ConvParameters, EPSILON};
-use super::super::{Network, Packed, Phase, Record, values};
-use super::{Groups, Normalised, Pictures, of};
+use super::super::super::architecture::{ConvNode, MaxPoolNode, Node, Source};
+use super::super::super::layers::{ConvParameters, EPSILON, Layer};
+use super::super::clock::Phase;
+use super::super::network::{Network, Packed, Pictures, Record, values};
+use super::{Groups, Normalised, of};
 use crate::error::Result;
 use crate::ops::batch_norm::{self, Moments, Normalisation, Statistics};
 use crate::ops::{Activation, Buffer, pool};
@@ -65,7 +66,6 @@ impl Network {
             return Ok(());
         };
         let node = self.architecture.nodes.get(index);
-        let parameters = self.convolutions.get(index).and_then(Option::as_ref);
         let source = match node.map(Node::input) {
             Some(Source::Image) => None,
             Some(Source::Node(input)) => Some(input),
@@ -75,17 +75,18 @@ impl Network {
         if let Some(source) = source {
             self.norms_due(source, pending, &mut due);
         }
-        let weights = match (node.map(|node| &node.operation), parameters) {
-            (Some(Operation::Conv(conv)), Some(parameters)) => {
+        let work = match self.layers.get(index) {
+            Some(Layer::Conv(conv, parameters)) => {
                 let size = self.input_size(index, pictures.size, sizes);
-                Some(self.pack(conv, size, parameters, None)?)
+                Some(Work::Conv(conv, self.pack(conv, size, parameters, None)?))
             }
-            _ => None,
+            Some(Layer::MaxPool(pool)) => Some(Work::MaxPool(pool)),
+            None => None,
         };
         let pass = Pass {
             network: self,
             index,
-            node,
+            work,
             source,
             pictures,
             groups: Groups {
@@ -93,13 +94,12 @@ impl Network {
                 size: Self::group_size(batch, size),
             },
             due,
-            weights,
             records,
         };
         let mut output = self
             .arena
             .take(node.map_or(0, |_| batch * pass.picture(index)));
-        let pools = matches!(node.map(|n| &n.operation), Some(Operation::MaxPool(_)));
+        let pools = matches!(pass.work, Some(Work::MaxPool(_)));
         let mut winners = (pools && self.learns(index)).then(|| vec![0; output.len()]);
         let wanted = pass.due.iter().map(|&node| batch * pass.picture(node));
         let mut normalised: Vec<Buffer> = wanted.map(|len| self.arena.take(len)).collect();
@@ -111,19 +111,21 @@ impl Network {
                 records[node].normalised = None;
             }
         }
-        if let (Some(_), Some(parameters)) = (node, parameters) {
-            let norm = follow(parameters, &moments)?;
-            pending[index] = true;
-            records.push(Record {
-                normalised: Some(Normalised { raw: output, norm }),
-                ..Record::default()
-            });
-        } else if node.is_some() {
-            records.push(Record {
+        match self.layers.get(index) {
+            Some(Layer::Conv(_, parameters)) => {
+                let norm = follow(parameters, &moments)?;
+                pending[index] = true;
+                records.push(Record {
+                    normalised: Some(Normalised { raw: output, norm }),
+                    ..Record::default()
+                });
+            }
+            Some(Layer::MaxPool(_)) => records.push(Record {
                 output: Some(output),
                 winners,
                 normalised: None,
-            });
+            }),
+            None => {}
         }
         Ok(())
     }
@@ -139,19 +141,24 @@ impl Network {
     }
 }
 
+/// What a node does, with its weights at hand.
+enum Work<'a> {
+    Conv(&'a ConvNode, Packed),
+    MaxPool(&'a MaxPoolNode),
+}
+
 /// The pass of one layer.
 struct Pass<'a> {
     network: &'a Network,
     index: usize,
-    /// Node `index`, if there is one.
-    node: Option<&'a Node>,
+    /// That of node `index`, if there is one.
+    work: Option<Work<'a>>,
     /// The node that it reads; `None` for the pictures.
     source: Option<usize>,
     pictures: Pictures<'a>,
     groups: Groups,
     /// The nodes whose norms are to be applied before.
     due: Vec<usize>,
-    weights: Option<Packed>,
     records: &'a [Record],
 }
 
@@ -177,7 +184,10 @@ impl<'a> Pass<'a> {
                 made.normalised.push(part);
             }
         }
-        let len = (self.node.map_or(0, |_| size * self.picture(self.index))).max(1);
+        let len = match self.work {
+            Some(_) => (size * self.picture(self.index)).max(1),
+            None => 1,
+        };
         for (made, part) in made.iter_mut().zip(output.chunks_mut(len)) {
             made.output = part;
         }
@@ -189,7 +199,11 @@ impl<'a> Pass<'a> {
         }
         let (clock, last) = (&self.network.clock, self.records.len().saturating_sub(1));
         // What is left at the end belongs to the last node.
-        let index = self.node.map_or(last, |_| self.index);
+        let index = if self.work.is_some() {
+            self.index
+        } else {
+            last
+        };
         made.par_iter_mut().enumerate().for_each(|(group, made)| {
             let pictures = self.groups.pictures(group);
             clock.time(index, Phase::Forward, || {
@@ -234,7 +248,7 @@ impl<'a> Pass<'a> {
 
     /// Runs the node itself.
     fn apply(&self, pictures: &Range<usize>, made: &mut Made) {
-        let (Some(node), isa) = (self.node, self.network.isa) else {
+        let (Some(work), isa) = (&self.work, self.network.isa) else {
             return;
         };
         let (input, (height, width)) = match self.source {
@@ -249,18 +263,17 @@ impl<'a> Pass<'a> {
             ),
         };
         let dims = (pictures.len(), height, width);
-        match (&node.operation, &self.weights) {
-            (Operation::Conv(conv), Some(weights)) => {
+        match work {
+            Work::Conv(conv, weights) => {
                 let none = Activation::None;
                 let network = self.network;
                 network.convolve(conv, dims, input, weights, None, none, made.output);
                 made.moments = batch_norm::moments(isa, made.output, conv.out_channels);
             }
-            (Operation::MaxPool(node), _) => {
+            Work::MaxPool(node) => {
                 let winners = made.winners.as_deref_mut();
                 pool::max_pool(isa, &node.shape, dims, input, made.output, winners);
             }
-            (Operation::Conv(_), None) => {}
         }
     }
 }

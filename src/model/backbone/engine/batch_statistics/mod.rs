@@ -48,14 +48,3 @@ impl Groups {
 fn of<'a>(values: &'a [f32], pictures: &Range<usize>, size: usize) -> &'a [f32] {
     &values[pictures.start * size..pictures.end * size]
 }
-
-/// The pictures and the sizes of what the nodes make of them.
-#[derive(Clone, Copy)]
-pub(super) struct Pictures<'a> {
-    pub values: &'a [f32],
-    pub batch: usize,
-    /// Height and width.
-    pub size: (usize, usize),
-    /// Height and width of each node's output.
-    pub sizes: &'a [(usize, usize)],
-}
