@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use dbloss::config::{ExperimentFile, Layers};
+use dbloss::config::{Experiment, ExperimentFile, Layers};
 use dbloss::data::sampler::SamplerConfig;
+use dbloss::data::split::Split;
 use dbloss::model::backbone::BackboneKind;
 use dbloss::plan::SweepFile;
-use dbloss::{Result, loss};
+use dbloss::{Result, job, loss};
 
 use super::common::OverrideArgs;
 use super::output;
@@ -70,13 +71,32 @@ pub fn run(args: Args) -> Result<()> {
                     continue;
                 }
                 let file = ExperimentFile::read(&path, &overrides.assignments())?;
-                let methods = file.resolve_all(&[], &[])?.len();
-                output::data(&format!("{}: good, {methods} runs", path.display()));
+                let experiments = file.resolve_all(&[], &[])?;
+                tell(&experiments)?;
+                let runs = experiments.len();
+                output::data(&format!("{}: good, {runs} runs", path.display()));
             }
         }
         Action::List { folder } => list(&folder)?,
     }
     Ok(())
+}
+
+/// Tells of what is odd about experiments, as far as it can be known: with their split if it is
+/// there already.
+fn tell(experiments: &[Experiment]) -> Result<()> {
+    let folder = experiments.first().and_then(|e| e.split_folder.as_deref());
+    match folder.filter(|folder| folder.is_dir()) {
+        Some(folder) => job::tell(experiments, &Split::read(folder)?),
+        None => {
+            let mut told: Vec<String> = Vec::new();
+            told.extend(experiments.iter().flat_map(|e| job::warnings(e, None)));
+            told.sort();
+            told.dedup();
+            told.iter().for_each(|warning| tracing::warn!("{warning}"));
+            Ok(())
+        }
+    }
 }
 
 /// A sweep file names the experiment that it runs.

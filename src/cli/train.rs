@@ -80,7 +80,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         None => {
             job::check_images(&experiment, &split, &split_folder, false)?;
-            job::tell([&experiment], &split);
+            job::tell([&experiment], &split)?;
             let trained = train.prepare()?.train();
             let Trained { manifest, .. } = trained.map_err(|error| match error {
                 Error::Interrupted(what) => {

@@ -17,7 +17,7 @@ use crate::data::loader::{Loader, LoaderOptions};
 use crate::data::split::Split;
 use crate::error::{Error, Result};
 
-pub use check::{check_images, tell};
+pub use check::{check_images, tell, warnings};
 pub use evaluate::{Evaluate, Evaluated, Opened};
 pub use train::{Prepared, Train, Trained};
 

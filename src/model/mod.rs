@@ -60,6 +60,16 @@ impl ModelConfig {
         }
         self.neck.check()
     }
+
+    /// The part of the settings that the backbone is made from.
+    pub fn backbone_config(&self) -> BackboneConfig {
+        BackboneConfig {
+            name: self.backbone,
+            frozen_stages: self.frozen_stages,
+            norm_eval: self.norm_eval,
+            winograd: self.winograd,
+        }
+    }
 }
 
 /// The network with its parameters.
@@ -94,13 +104,7 @@ impl Model {
         seed: u64,
     ) -> Result<Self> {
         let mut parameters = Parameters::new();
-        let backbone_config = BackboneConfig {
-            name: config.backbone,
-            frozen_stages: config.frozen_stages,
-            norm_eval: config.norm_eval,
-            winograd: config.winograd,
-        };
-        let backbone = Backbone::new(&backbone_config, &mut parameters, device, seed)?;
+        let backbone = Backbone::new(&config.backbone_config(), &mut parameters, device, seed)?;
         let features = backbone.num_features();
         let neck = Neck::new(&config.neck, features, &mut parameters, device, seed)?;
         let width = config.neck.out_channels;

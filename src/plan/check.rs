@@ -36,6 +36,6 @@ pub fn check(plan: &Plan, split: &Split, again: bool) -> Result<()> {
             sources.push(source);
         }
     }
-    job::tell(waiting.iter().map(|run| &run.experiment), split);
+    job::tell(waiting.iter().map(|run| &run.experiment), split)?;
     Ok(())
 }
