@@ -16,6 +16,7 @@ pub mod memory;
 pub mod progress;
 pub mod range;
 pub mod rng;
+pub mod rows;
 pub mod wording;
 
 pub mod data;

@@ -1,6 +1,6 @@
 //! Scores of a model, or of anybody's, for a list of images: in and out of CSV files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::data::labels::LabelTable;
 use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result, closest};
 use crate::interrupt;
-use crate::io::write_atomic;
 use crate::model::Model;
 use crate::progress::Progress;
+use crate::rows;
 
 /// Scores of N images for C classes. A higher score means more confidence; the scale is the
 /// writer's (dbloss writes logits, which keep the ranking that rounded probabilities lose).
@@ -30,20 +30,15 @@ impl Predictions {
     /// Writes `image,<class>,...`, one row an image, with as many digits as a f32 needs to be
     /// read back unchanged.
     pub fn write(&self, path: &Path) -> Result<()> {
-        write_atomic(path, |writer| {
-            let mut csv = csv::Writer::from_writer(writer);
-            csv.write_field("image").map_err(csv_error(path))?;
-            csv.write_record(&self.classes).map_err(csv_error(path))?;
-            for (image, row) in self
-                .images
-                .iter()
-                .zip(self.scores.chunks(self.classes.len()))
-            {
-                csv.write_field(image).map_err(csv_error(path))?;
-                csv.write_record(row.iter().map(|score| score.to_string()))
-                    .map_err(csv_error(path))?;
+        rows::write_with(path, |csv| {
+            csv.write_field("image")?;
+            csv.write_record(&self.classes)?;
+            let rows = self.scores.chunks(self.classes.len());
+            for (image, row) in self.images.iter().zip(rows) {
+                csv.write_field(image)?;
+                csv.write_record(row.iter().map(|score| score.to_string()))?;
             }
-            Ok(csv.flush()?)
+            Ok(())
         })
     }
 
@@ -51,7 +46,7 @@ impl Predictions {
     pub fn read(path: &Path) -> Result<Self> {
         let file = fs_err::File::open(path)?;
         let mut csv = csv::Reader::from_reader(file);
-        let header = csv.headers().map_err(csv_error(path))?.clone();
+        let header = csv.headers().map_err(|e| rows::failed(path, e))?.clone();
         if header
             .get(0)
             .map(|name| name.trim_start_matches('\u{feff}'))
@@ -70,7 +65,7 @@ impl Predictions {
             scores: Vec::new(),
         };
         for record in csv.records() {
-            let record = record.map_err(csv_error(path))?;
+            let record = record.map_err(|e| rows::failed(path, e))?;
             let line = record.position().map_or(0, |p| p.line());
             predictions.images.push(record[0].to_owned());
             for (class, text) in predictions.classes.iter().zip(record.iter().skip(1)) {
@@ -93,6 +88,16 @@ impl Predictions {
             return Err(Error::file(path, "holds no prediction"));
         }
         Ok(predictions)
+    }
+
+    /// The rows of `table` that have scores, in its order: pictures that were skipped as bad have
+    /// none.
+    pub fn scored(&self, table: &LabelTable) -> LabelTable {
+        let scored: HashSet<&str> = self.images.iter().map(String::as_str).collect();
+        let rows: Vec<usize> = (0..table.len())
+            .filter(|&i| scored.contains(table.image(i)))
+            .collect();
+        table.subset(&rows)
     }
 
     /// The scores in the row order of `table` and the column order of its classes. Every image
@@ -240,14 +245,6 @@ pub fn predict(
         scores,
     };
     Ok((predictions, table))
-}
-
-/// A csv error with the file named, and the line where the reader knows it.
-fn csv_error(path: &Path) -> impl Fn(csv::Error) -> Error {
-    move |e| match e.position() {
-        Some(position) => Error::line(path, position.line(), &e),
-        None => Error::file(path, &e),
-    }
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ impl Watch {
             .iter()
             .map(|s| (s.step as f64, s.learning_rate))
             .collect();
-        let per_epoch = |value: fn(&crate::train::recorder::EpochRecord) -> Option<f64>| {
+        let per_epoch = |value: fn(&crate::train::record::EpochRecord) -> Option<f64>| {
             let rows = self.history.epochs.iter();
             rows.filter_map(|e| Some(((e.epoch + 1) as f64, value(e)?)))
                 .collect::<Vec<_>>()

@@ -15,6 +15,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         "progress",
         "range",
         "rng",
+        "rows",
         "device",
         "interrupt",
         "wording",
@@ -27,6 +28,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("progress", vec!["error"]),
         ("range", vec!["error"]),
         ("rng", vec![]),
+        ("rows", vec!["error", "io"]),
         ("device", vec!["error", "wording"]),
         ("wording", vec![]),
         ("interrupt", vec!["error"]),
@@ -47,7 +49,9 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ),
         (
             "report",
-            plus(&["config", "data", "loss", "metrics", "predict", "run_dir"]),
+            plus(&[
+                "config", "data", "loss", "metrics", "predict", "run_dir", "train",
+            ]),
         ),
         ("config", plus(&["data", "loss", "model", "optim", "train"])),
         (

@@ -1,9 +1,17 @@
 //! `dbloss report` as a user runs it, on the runs that are kept under `results/`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use predicates::prelude::*;
+
+use dbloss::report::class_scores::ClassScore;
+use dbloss::report::compare::{ScoreRow, TimingRow};
+use dbloss::report::evaluation::{GroupRow, MetricRow};
+use dbloss::report::study::{MethodRow, RunRow, Test};
+use dbloss::rows;
+use dbloss::train::record::EpochRecord;
 
 fn dbloss() -> Command {
     let mut command = Command::cargo_bin("dbloss").unwrap();
@@ -15,8 +23,62 @@ fn results() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
+/// Reads a file by its row type, writes it back, and compares the bytes.
+fn same<T: serde::Serialize + serde::de::DeserializeOwned>(path: &Path, scratch: &Path) -> usize {
+    let read: Vec<T> = rows::read(path).unwrap();
+    let count = read.len();
+    let copy = scratch.join("copy.csv");
+    rows::write(&copy, read).unwrap();
+    let (old, new) = (std::fs::read(path).unwrap(), std::fs::read(&copy).unwrap());
+    assert!(old == new, "{} is not written as it was", path.display());
+    count
+}
+
+#[test]
+fn kept_files_are_read_and_written_back_byte_for_byte() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut folders = vec![results()];
+    let (mut files, mut lines) = (BTreeMap::<String, usize>::new(), 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let scratch = scratch.path();
+            // Inside a report `per_class.csv` has a column for each method.
+            let in_report = path.parent().unwrap().ends_with("report");
+            lines += match (name.as_str(), in_report) {
+                ("per_class.csv", false) => same::<ClassScore>(&path, scratch),
+                ("groups.csv", false) => same::<GroupRow>(&path, scratch),
+                ("scores.csv", false) => same::<MetricRow>(&path, scratch),
+                ("epochs.csv", false) => same::<EpochRecord>(&path, scratch),
+                ("timings.csv", false) => same::<TimingRow>(&path, scratch),
+                ("table.csv", true) => same::<MethodRow>(&path, scratch),
+                ("runs.csv", true) => same::<RunRow>(&path, scratch),
+                ("tests.csv", true) => same::<Test>(&path, scratch),
+                ("comparison.csv", false) if has_scores_alone(&path) => {
+                    same::<ScoreRow>(&path, scratch)
+                }
+                _ => continue,
+            };
+            *files.entry(name).or_default() += 1;
+        }
+    }
+    assert_eq!(files.len(), 9, "{files:?}");
+    assert!(files["per_class.csv"] > 50 && lines > 1000, "{files:?}");
+}
+
+/// Early files held the times too, which lie in `timings.csv` now.
+fn has_scores_alone(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.starts_with("method,seed,total,head,medium,tail\n")
+}
+
 /// The named columns of a CSV file.
-fn rows(path: &Path, columns: &[&str]) -> Vec<Vec<String>> {
+fn columns_of(path: &Path, columns: &[&str]) -> Vec<Vec<String>> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let header = reader.headers().unwrap().clone();
     let place = |name: &&str| header.iter().position(|h| h == *name).unwrap();
@@ -43,7 +105,7 @@ fn kept_results_become_a_report_with_the_same_figures() {
         .stdout(predicate::str::contains("DB-Focal").and(predicate::str::contains("against ERM")));
     // The sweep wrote comparison.csv, a row a run; the report has means over its seeds.
     let columns = ["method", "total", "head", "medium", "tail"];
-    let runs = rows(&results().join("voc07/comparison.csv"), &columns);
+    let runs = columns_of(&results().join("voc07/comparison.csv"), &columns);
     let mut by_method: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
     for run in runs {
         let scores = run[1..].iter().map(|score| score.parse().unwrap());
@@ -53,7 +115,7 @@ fn kept_results_become_a_report_with_the_same_figures() {
             None => by_method.push((run[0].clone(), vec![scores])),
         }
     }
-    let table = rows(
+    let table = columns_of(
         &report.join("table.csv"),
         &[&columns[..], &["seeds", "total_deviation"]].concat(),
     );

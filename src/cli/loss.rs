@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use dbloss::config::Layers;
+use dbloss::data::labels::Group;
 use dbloss::data::split::Split;
 use dbloss::io::write_text;
 use dbloss::loss::profile::{ClassProfile, curve, profile};
 use dbloss::loss::{Loss, LossConfig, pages};
 use dbloss::report::loss_curves::{Curve, loss_curves};
-use dbloss::report::table::{Table, cell, csv_field};
+use dbloss::report::table::Table;
+use dbloss::rows::{self, number};
 use dbloss::{Error, Result};
 
 use super::output;
@@ -138,6 +141,30 @@ const HEADER: [&str; 8] = [
     "shift of negatives",
 ];
 
+/// What a loss does to a class, a row of `--csv`; empty where it does not say.
+#[derive(Serialize, Deserialize)]
+struct ProfileRow {
+    class: String,
+    /// Training images.
+    images: usize,
+    group: Group,
+    /// Mean weight over the images that show the class.
+    #[serde(serialize_with = "number::full_or_empty")]
+    weight_positive: Option<f64>,
+    /// Mean weight over the others.
+    #[serde(serialize_with = "number::full_or_empty")]
+    weight_negative: Option<f64>,
+    /// Taken off the logit.
+    #[serde(serialize_with = "number::full_or_empty")]
+    class_bias: Option<f64>,
+    /// Added to the logit of a positive before the loss.
+    #[serde(serialize_with = "number::full_or_empty")]
+    shift_positive: Option<f64>,
+    /// Added to the logit of a negative before the loss.
+    #[serde(serialize_with = "number::full_or_empty")]
+    shift_negative: Option<f64>,
+}
+
 fn class_table(split: &Split, profiles: Option<&[ClassProfile]>, csv: bool) -> String {
     let counts = split.train.class_counts();
     let rows = (0..split.train.num_classes()).map(|class| {
@@ -152,14 +179,17 @@ fn class_table(split: &Split, profiles: Option<&[ClassProfile]>, csv: bool) -> S
         (class, numbers)
     });
     if csv {
-        let mut text = "class,images,group,weight_positive,weight_negative,class_bias,shift_positive,shift_negative\n".to_string();
-        for (class, numbers) in rows {
-            let name = csv_field(&split.train.classes()[class]);
-            let cells: Vec<String> = numbers.map(cell).into();
-            let group = split.groups[class];
-            text += &format!("{name},{},{group},{}\n", counts[class], cells.join(","));
-        }
-        return text;
+        let rows = rows.map(|(class, numbers)| ProfileRow {
+            class: split.train.classes()[class].clone(),
+            images: counts[class],
+            group: split.groups[class],
+            weight_positive: numbers[0],
+            weight_negative: numbers[1],
+            class_bias: numbers[2],
+            shift_positive: numbers[3],
+            shift_negative: numbers[4],
+        });
+        return rows::to_text(rows);
     }
     let mut table = Table::new(HEADER.map(str::to_owned).into());
     for (class, numbers) in rows {

@@ -5,8 +5,8 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use crate::data::class_index::{ClassIndex, Rows};
-use crate::data::table::csv_error;
 use crate::error::{Error, Result};
+use crate::rows;
 
 /// Reads rows with the columns `ImageID`, `LabelName` and, if there, `Confidence`: below
 /// `min_confidence` the label is absent (0: verified absent). Images come in the order of their
@@ -30,7 +30,7 @@ pub(crate) fn parse(
     classes: &mut ClassIndex,
 ) -> Result<Rows> {
     let mut reader = csv::Reader::from_reader(BufReader::with_capacity(1 << 16, reader));
-    let header = reader.headers().map_err(|e| csv_error(path, e))?.clone();
+    let header = reader.headers().map_err(|e| rows::failed(path, e))?.clone();
     let column = |name: &str| header.iter().position(|h| h.trim() == name);
     let (Some(image), Some(label)) = (column("ImageID"), column("LabelName")) else {
         return Err(Error::line(
@@ -45,7 +45,7 @@ pub(crate) fn parse(
     let mut record = csv::StringRecord::new();
     while reader
         .read_record(&mut record)
-        .map_err(|e| csv_error(path, e))?
+        .map_err(|e| rows::failed(path, e))?
     {
         let line = record.position().map_or(0, csv::Position::line);
         let field = |column: usize| record.get(column).unwrap_or("").trim();
@@ -96,7 +96,7 @@ pub(crate) fn read_names(path: &Path) -> Result<HashMap<String, String>> {
         .from_reader(BufReader::new(file));
     let mut names = HashMap::new();
     for record in reader.records() {
-        let record = record.map_err(|e| csv_error(path, e))?;
+        let record = record.map_err(|e| rows::failed(path, e))?;
         let line = record.position().map_or(0, csv::Position::line);
         let (Some(code), Some(name)) = (record.get(0), record.get(1)) else {
             return Err(Error::line(

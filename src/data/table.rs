@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::class_index::{ClassIndex, Rows};
 use crate::data::labels::LabelTable;
 use crate::error::{Error, Result};
+use crate::rows;
 
 /// Between the labels of an image.
 pub const LABEL_SEPARATOR: char = '|';
@@ -117,14 +118,14 @@ pub(crate) fn parse_delimited(
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .from_reader(BufReader::with_capacity(1 << 16, reader));
-    let header = reader.headers().map_err(|e| csv_error(path, e))?.clone();
+    let header = reader.headers().map_err(|e| rows::failed(path, e))?.clone();
     let columns = read_header(path, &header, classes)?;
     let mut rows = Rows::new();
     let mut seen = SeenImages::default();
     let mut record = csv::StringRecord::new();
     loop {
         let more = reader.read_record(&mut record);
-        if !more.map_err(|e| csv_error(path, e))? {
+        if !more.map_err(|e| rows::failed(path, e))? {
             return Ok(rows);
         }
         let line = record.position().map_or(0, csv::Position::line);
@@ -195,32 +196,6 @@ fn read_header(
         return Err(Error::line(path, 1, "the header has no column `labels`"));
     }
     Ok(Columns::OneHot(image, one_hot))
-}
-
-/// The CSV reader's error with file and line, in the words of this program.
-pub(crate) fn csv_error(path: &Path, error: csv::Error) -> Error {
-    let line = error.position().map(csv::Position::line);
-    let problem = match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "the text is not UTF-8".to_owned(),
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => format!("{len} columns, but the header has {expected_len}"),
-        _ => {
-            return match error.into_kind() {
-                csv::ErrorKind::Io(e) => Error::file(path, e),
-                other => Error::file(path, format_args!("{other:?}")),
-            };
-        }
-    };
-    let utf8 = problem.contains("UTF-8");
-    let error = match line {
-        Some(line) => Error::line(path, line, problem),
-        None => Error::file(path, problem),
-    };
-    match utf8 {
-        true => error.hint("save the file as UTF-8"),
-        false => error.hint("put names that hold the separator in double quotes"),
-    }
 }
 
 /// One line of a JSON lines table.

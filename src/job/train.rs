@@ -209,7 +209,7 @@ impl Prepared<'_> {
             ..EvaluationOptions::default()
         };
         let evaluation = Evaluation::new(&predictions, &table, split, &options)?;
-        Ok(evaluation.groups().total)
+        Ok(evaluation.groups().means.total)
     }
 
     /// The manifest of a training that begins now.

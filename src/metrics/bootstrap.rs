@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Sub};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::groups::slot;
+use super::groups::{GroupScores, PerGroup, Scope};
 use super::order::{self, Entry};
 use super::table::{Score, ScoreTable};
 use crate::data::labels::Group;
@@ -53,7 +53,7 @@ pub struct Interval {
     pub p_value: f64,
 }
 
-/// Intervals of the mAP over all classes (total), head, medium and tail, in that order; `None`
+/// Intervals of the mAP over all classes and over each group; `None`
 /// where the mAP is undefined.
 ///
 /// Images are drawn with replacement, as many as there are. A class that has no positive in a
@@ -63,7 +63,7 @@ pub fn bootstrap_map<S: Score>(
     table: &ScoreTable<S>,
     groups: &[Group],
     bootstrap: &Bootstrap,
-) -> Result<[Option<Interval>; 4]> {
+) -> Result<PerGroup<Option<Interval>>> {
     check(table, groups, bootstrap)?;
     let ranked = Ranked::new(table)?;
     let resamples = Resamples::draw(table.num_images(), bootstrap)?;
@@ -72,14 +72,14 @@ pub fn bootstrap_map<S: Score>(
 }
 
 /// Intervals of the difference in mAP, second minus first, over the same resamples of the images
-/// for both; in the order and with the conventions of [`bootstrap_map`]. Both tables must hold the
+/// for both; with the conventions of [`bootstrap_map`]. Both tables must hold the
 /// same targets.
 pub fn paired_bootstrap_map<S: Score, T: Score>(
     first: &ScoreTable<S>,
     second: &ScoreTable<T>,
     groups: &[Group],
     bootstrap: &Bootstrap,
-) -> Result<[Option<Interval>; 4]> {
+) -> Result<PerGroup<Option<Interval>>> {
     check(first, groups, bootstrap)?;
     check(second, groups, bootstrap)?;
     if first.targets() != second.targets() {
@@ -90,11 +90,11 @@ pub fn paired_bootstrap_map<S: Score, T: Score>(
         .hint("compare runs on the same test set, with the images in the same order"));
     }
     let (a, b) = (Ranked::new(first)?, Ranked::new(second)?);
-    let minus = |b: [Option<f64>; 4], a: [Option<f64>; 4]| {
-        std::array::from_fn(|slot| Some(b[slot]? - a[slot]?))
+    let minus = |b: PerGroup<Option<f64>>, a: PerGroup<Option<f64>>| {
+        PerGroup::from_fn(|scope| Some(b[scope]? - a[scope]?))
     };
     let resamples = Resamples::draw(first.num_images(), bootstrap)?;
-    let samples: Vec<[Option<f64>; 4]> = (resamples.means(&a, groups).into_iter())
+    let samples: Vec<PerGroup<Option<f64>>> = (resamples.means(&a, groups).into_iter())
         .zip(resamples.means(&b, groups))
         .map(|(a, b)| minus(b, a))
         .collect();
@@ -183,8 +183,8 @@ impl Ranked {
     }
 
     /// Total, head, medium and tail mAP on the images as they are.
-    pub fn means(&self, groups: &[Group]) -> [Option<f64>; 4] {
-        super::GroupScores::new(&self.average_precisions(), groups).means()
+    pub fn means(&self, groups: &[Group]) -> PerGroup<Option<f64>> {
+        GroupScores::new(&self.average_precisions(), groups).means
     }
 
     /// For every class the precision at each of `recalls` (ascending, in [0, 1]): that of the
@@ -257,7 +257,7 @@ impl Resamples {
     /// Total, head, medium and tail mAP of `ranked` on every resample, in order. A class that has
     /// no positive in a resample is left out of that resample's mean; a mean over none is `None`.
     /// `ranked` must have the number of images that was drawn from, and `groups` its classes.
-    pub fn means(&self, ranked: &Ranked, groups: &[Group]) -> Vec<[Option<f64>; 4]> {
+    pub fn means(&self, ranked: &Ranked, groups: &[Group]) -> Vec<PerGroup<Option<f64>>> {
         assert_eq!(ranked.num_images, self.num_images, "images drawn from");
         let mut means: Vec<_> = match &self.blocks {
             Blocks::Narrow(blocks) => of_blocks(blocks, ranked, groups),
@@ -288,9 +288,9 @@ fn of_blocks<W: Count>(
     blocks: &[Multiplicities<W>],
     ranked: &Ranked,
     groups: &[Group],
-) -> Vec<[Option<f64>; 4]> {
+) -> Vec<PerGroup<Option<f64>>> {
     let arch = pulp::Arch::new();
-    let means: Vec<[[Option<f64>; 4]; LANES]> = (blocks.par_iter())
+    let means: Vec<[PerGroup<Option<f64>>; LANES]> = (blocks.par_iter())
         .map(|weights| {
             arch.dispatch(Means {
                 classes: &ranked.classes,
@@ -310,27 +310,27 @@ struct Means<'a, W> {
 }
 
 impl<W: Count> pulp::NullaryFnOnce for Means<'_, W> {
-    type Output = [[Option<f64>; 4]; LANES];
+    type Output = [PerGroup<Option<f64>>; LANES];
 
     #[inline(always)]
     fn call(self) -> Self::Output {
-        let mut sums = [[0.0f64; 4]; LANES];
-        let mut defined = [[0u32; 4]; LANES];
+        let mut sums = [PerGroup::<f64>::default(); LANES];
+        let mut defined = [PerGroup::<u32>::default(); LANES];
         for (steps, group) in self.classes.iter().zip(self.groups) {
             let values = average_precisions(steps, self.weights);
             for (lane, value) in values.into_iter().enumerate() {
                 if let Some(value) = value {
-                    for slot in [0, slot(*group)] {
-                        sums[lane][slot] += value;
-                        defined[lane][slot] += 1;
+                    for scope in [Scope::Total, (*group).into()] {
+                        sums[lane][scope] += value;
+                        defined[lane][scope] += 1;
                     }
                 }
             }
         }
         std::array::from_fn(|lane| {
-            std::array::from_fn(|slot| {
-                let defined = defined[lane][slot];
-                (defined > 0).then(|| sums[lane][slot] / f64::from(defined))
+            PerGroup::from_fn(|scope| {
+                let defined = defined[lane][scope];
+                (defined > 0).then(|| sums[lane][scope] / f64::from(defined))
             })
         })
     }
@@ -373,13 +373,13 @@ fn average_precisions<W: Count>(steps: &[Step], weights: &[[W; LANES]]) -> [Opti
 }
 
 fn intervals(
-    estimate: [Option<f64>; 4],
-    samples: &[[Option<f64>; 4]],
+    estimate: PerGroup<Option<f64>>,
+    samples: &[PerGroup<Option<f64>>],
     level: f64,
-) -> [Option<Interval>; 4] {
-    std::array::from_fn(|slot| {
-        let values = samples.iter().filter_map(|sample| sample[slot]).collect();
-        Interval::new(estimate[slot]?, values, level)
+) -> PerGroup<Option<Interval>> {
+    PerGroup::from_fn(|scope| {
+        let values = samples.iter().filter_map(|sample| sample[scope]).collect();
+        Interval::new(estimate[scope]?, values, level)
     })
 }
 

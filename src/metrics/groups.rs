@@ -1,71 +1,164 @@
 //! Means over all classes and over head, medium and tail.
 
-use serde::Serialize;
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+use serde::{Deserialize, Serialize};
 
 use crate::data::labels::Group;
 
+/// The classes that a figure is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All classes.
+    Total,
+    /// Those of the head.
+    Head,
+    /// Those between head and tail.
+    Medium,
+    /// Those of the tail.
+    Tail,
+}
+
+impl Scope {
+    /// All of them, in the order of every table.
+    pub const ALL: [Scope; 4] = [Scope::Total, Scope::Head, Scope::Medium, Scope::Tail];
+
+    /// The name in tables and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Total => "total",
+            Scope::Head => "head",
+            Scope::Medium => "medium",
+            Scope::Tail => "tail",
+        }
+    }
+
+    /// The group that it is confined to; `None` for all classes.
+    pub fn group(self) -> Option<Group> {
+        match self {
+            Scope::Total => None,
+            Scope::Head => Some(Group::Head),
+            Scope::Medium => Some(Group::Medium),
+            Scope::Tail => Some(Group::Tail),
+        }
+    }
+
+    /// Whether a class of `group` counts.
+    pub fn holds(self, group: Group) -> bool {
+        self.group().is_none_or(|own| own == group)
+    }
+}
+
+impl From<Group> for Scope {
+    fn from(group: Group) -> Self {
+        match group {
+            Group::Head => Scope::Head,
+            Group::Medium => Scope::Medium,
+            Group::Tail => Scope::Tail,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One value for all classes and one for each group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerGroup<T> {
+    /// Over all classes.
+    pub total: T,
+    /// Over the head.
+    pub head: T,
+    /// Over the classes between head and tail.
+    pub medium: T,
+    /// Over the tail.
+    pub tail: T,
+}
+
+impl<T> PerGroup<T> {
+    /// The value of each scope.
+    #[inline(always)]
+    pub fn from_fn(mut value: impl FnMut(Scope) -> T) -> Self {
+        PerGroup {
+            total: value(Scope::Total),
+            head: value(Scope::Head),
+            medium: value(Scope::Medium),
+            tail: value(Scope::Tail),
+        }
+    }
+
+    /// Each value with its scope, total first.
+    pub fn iter(&self) -> impl Iterator<Item = (Scope, &T)> {
+        Scope::ALL.into_iter().map(|scope| (scope, &self[scope]))
+    }
+}
+
+impl<T> Index<Scope> for PerGroup<T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn index(&self, scope: Scope) -> &T {
+        match scope {
+            Scope::Total => &self.total,
+            Scope::Head => &self.head,
+            Scope::Medium => &self.medium,
+            Scope::Tail => &self.tail,
+        }
+    }
+}
+
+impl<T> IndexMut<Scope> for PerGroup<T> {
+    #[inline(always)]
+    fn index_mut(&mut self, scope: Scope) -> &mut T {
+        match scope {
+            Scope::Total => &mut self.total,
+            Scope::Head => &mut self.head,
+            Scope::Medium => &mut self.medium,
+            Scope::Tail => &mut self.tail,
+        }
+    }
+}
+
 /// The mean of a per-class metric over all classes and over each group (paper, section 4.1).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupScores {
-    /// Mean over all defined classes; `None` where there is none.
-    pub total: Option<f64>,
-    /// Mean over the defined head classes.
-    pub head: Option<f64>,
-    /// Mean over the defined medium classes.
-    pub medium: Option<f64>,
-    /// Mean over the defined tail classes.
-    pub tail: Option<f64>,
-    /// Classes in all, head, medium, tail: the defined ones and the others.
-    pub counts: [usize; 4],
-    /// Classes without a value (no positive in the test set), left out of the means; in the order
-    /// of `counts`.
-    pub undefined: [usize; 4],
+    /// Means over the defined classes; `None` where there is none.
+    pub means: PerGroup<Option<f64>>,
+    /// Classes, the defined ones and the others.
+    pub counts: PerGroup<usize>,
+    /// Classes without a value (no positive in the test set), left out of the means.
+    pub undefined: PerGroup<usize>,
 }
 
 impl GroupScores {
-    /// The names of the columns, in the order of [`means`](Self::means).
-    pub const NAMES: [&str; 4] = ["total", "head", "medium", "tail"];
-
     /// Means of `values` (one a class) by `groups` (one a class, of the training counts).
     pub fn new(values: &[Option<f64>], groups: &[Group]) -> Self {
-        let mut sums = [0.0; 4];
-        let mut counts = [0; 4];
-        let mut undefined = [0; 4];
+        let mut sums = PerGroup::<f64>::default();
+        let mut counts = PerGroup::<usize>::default();
+        let mut undefined = PerGroup::<usize>::default();
         for (value, group) in values.iter().zip(groups) {
-            for slot in [0, slot(*group)] {
-                counts[slot] += 1;
+            for scope in [Scope::Total, (*group).into()] {
+                counts[scope] += 1;
                 match value {
-                    Some(value) => sums[slot] += value,
-                    None => undefined[slot] += 1,
+                    Some(value) => sums[scope] += value,
+                    None => undefined[scope] += 1,
                 }
             }
         }
-        let mean = |slot: usize| {
-            let defined = counts[slot] - undefined[slot];
-            (defined > 0).then(|| sums[slot] / defined as f64)
-        };
+        let means = PerGroup::from_fn(|scope| {
+            let defined = counts[scope] - undefined[scope];
+            (defined > 0).then(|| sums[scope] / defined as f64)
+        });
         GroupScores {
-            total: mean(0),
-            head: mean(1),
-            medium: mean(2),
-            tail: mean(3),
+            means,
             counts,
             undefined,
         }
-    }
-
-    /// Total, head, medium, tail.
-    pub fn means(&self) -> [Option<f64>; 4] {
-        [self.total, self.head, self.medium, self.tail]
-    }
-}
-
-/// The place of a group in arrays of total, head, medium, tail.
-pub(super) fn slot(group: Group) -> usize {
-    match group {
-        Group::Head => 1,
-        Group::Medium => 2,
-        Group::Tail => 3,
     }
 }
 
@@ -78,11 +171,12 @@ mod tests {
         use Group::*;
         let values = [Some(0.5), None, Some(1.0), None, Some(0.3)];
         let scores = GroupScores::new(&values, &[Head, Head, Head, Medium, Tail]);
-        assert_eq!(scores.head, Some(0.75));
-        assert_eq!(scores.medium, None);
-        assert_eq!(scores.tail, Some(0.3));
-        assert_eq!(scores.total, Some((0.5 + 1.0 + 0.3) / 3.0));
-        assert_eq!(scores.counts, [5, 3, 1, 1]);
-        assert_eq!(scores.undefined, [2, 1, 1, 0]);
+        assert_eq!(scores.means.head, Some(0.75));
+        assert_eq!(scores.means.medium, None);
+        assert_eq!(scores.means.tail, Some(0.3));
+        assert_eq!(scores.means.total, Some((0.5 + 1.0 + 0.3) / 3.0));
+        let numbers = |of: &PerGroup<usize>| of.iter().map(|(_, n)| *n).collect::<Vec<_>>();
+        assert_eq!(numbers(&scores.counts), [5, 3, 1, 1]);
+        assert_eq!(numbers(&scores.undefined), [2, 1, 1, 0]);
     }
 }

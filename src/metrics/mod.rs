@@ -16,7 +16,7 @@ pub mod threshold;
 pub use auc::{area_under_roc, area_under_roc_per_class};
 pub use average_precision::{ApMethod, average_precision, average_precision_per_class};
 pub use bootstrap::{Bootstrap, Interval, Ranked, Resamples, bootstrap_map, paired_bootstrap_map};
-pub use groups::GroupScores;
+pub use groups::{GroupScores, PerGroup, Scope};
 pub use ranking::{RankingScores, ranking_scores, top_k_scores};
 pub use table::{Score, ScoreTable};
 pub use threshold::{ThresholdScores, fit_thresholds, threshold_scores};

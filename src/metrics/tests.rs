@@ -162,7 +162,7 @@ fn the_bootstrap_is_that_of_copied_rows() {
         level: 0.9,
     };
     let own = bootstrap_map(&table, &groups, &settings).unwrap();
-    let mut samples: Vec<[Option<f64>; 4]> = Vec::new();
+    let mut samples: Vec<PerGroup<Option<f64>>> = Vec::new();
     for resample in 0..37 {
         let mut stream = Stream::new(11, "bootstrap", 0, resample);
         let (mut drawn_scores, mut drawn_targets) = (Vec::new(), Vec::new());
@@ -173,15 +173,15 @@ fn the_bootstrap_is_that_of_copied_rows() {
         }
         let table = ScoreTable::new(&drawn_scores, &drawn_targets, 7).unwrap();
         let values = average_precision_per_class(&table, ApMethod::Area);
-        samples.push(GroupScores::new(&values, &groups).means());
+        samples.push(GroupScores::new(&values, &groups).means);
     }
     let values = average_precision_per_class(&table, ApMethod::Area);
-    let estimate = GroupScores::new(&values, &groups).means();
-    for slot in 0..4 {
-        let mut values: Vec<f64> = samples.iter().filter_map(|sample| sample[slot]).collect();
+    let estimate = GroupScores::new(&values, &groups).means;
+    for scope in Scope::ALL {
+        let mut values: Vec<f64> = samples.iter().filter_map(|sample| sample[scope]).collect();
         values.sort_by(f64::total_cmp);
-        let own = own[slot].unwrap();
-        assert!((own.estimate - estimate[slot].unwrap()).abs() < 1e-12);
+        let own = own[scope].unwrap();
+        assert!((own.estimate - estimate[scope].unwrap()).abs() < 1e-12);
         assert_eq!(own.resamples, values.len());
         // 36 gaps between 37 values: the 5 % quantile lies at 1.8, the 95 % quantile at 34.2.
         let low = values[1] + 0.8 * (values[2] - values[1]);
@@ -201,11 +201,14 @@ fn the_paired_bootstrap_sees_a_difference_and_none() {
     let first = ScoreTable::new(&scores, &targets, 8).unwrap();
     let second = ScoreTable::new(&better, &targets, 8).unwrap();
     let run = || paired_bootstrap_map(&first, &second, &groups, &settings).unwrap();
-    let total = run()[0].unwrap();
+    let total = run().total.unwrap();
     assert!(total.low > 0.0 && total.p_value < 0.01, "{total:?}");
     assert!(total.low < total.estimate && total.estimate < total.high);
-    assert_eq!(run()[1], None, "there is no head class");
-    let same = paired_bootstrap_map(&first, &first, &groups, &settings).unwrap()[0].unwrap();
+    assert_eq!(run().head, None, "there is no head class");
+    let same = paired_bootstrap_map(&first, &first, &groups, &settings)
+        .unwrap()
+        .total
+        .unwrap();
     assert_eq!((same.low, same.high, same.p_value), (0.0, 0.0, 1.0));
     let pool = |threads| {
         rayon::ThreadPoolBuilder::new()
@@ -255,7 +258,10 @@ fn precision_at_a_recall_is_that_of_the_definition() {
         resamples: 3,
         ..Bootstrap::default()
     };
-    let total = bootstrap_map(&table, &[Group::Head], &settings).unwrap()[0].unwrap();
+    let total = bootstrap_map(&table, &[Group::Head], &settings)
+        .unwrap()
+        .total
+        .unwrap();
     assert!((total.low - 0.5).abs() < 0.02 && (total.high - 0.5).abs() < 0.02);
 }
 
@@ -281,7 +287,10 @@ fn the_interval_covers() {
             resamples: 200,
             ..Bootstrap::default()
         };
-        let total = bootstrap_map(&table, &[Group::Head], &settings).unwrap()[0].unwrap();
+        let total = bootstrap_map(&table, &[Group::Head], &settings)
+            .unwrap()
+            .total
+            .unwrap();
         covered += u32::from(total.low <= truth && truth <= total.high);
     }
     assert!((85..=100).contains(&covered), "{covered} of 100");

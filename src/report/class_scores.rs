@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::labels::Group;
 use crate::error::{Error, Result};
+use crate::rows::{self, number};
 
-/// One class of an evaluation.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// One class of an evaluation, a row of `per_class.csv`. Everything is in [0, 1] and `None` where
+/// it is undefined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
     /// The class's name.
     #[serde(rename = "class")]
@@ -20,35 +22,42 @@ pub struct ClassScore {
     /// Its images in the evaluated set.
     #[serde(rename = "test_positives")]
     pub positives: usize,
-    /// AP in [0, 1]; `None` where the evaluated set has no such image.
+    /// AP; undefined where the evaluated set has no such image.
+    #[serde(serialize_with = "number::full_or_empty")]
     pub average_precision: Option<f64>,
+    /// Area under the ROC curve; undefined without a positive or without a negative.
+    #[serde(rename = "auc", serialize_with = "number::full_or_empty")]
+    pub area_under_roc: Option<f64>,
+    /// Precision at the threshold; undefined without a prediction.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub precision: Option<f64>,
+    /// Recall at the threshold; undefined without a positive.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub recall: Option<f64>,
+    /// F1 at the threshold; undefined with neither a positive nor a prediction.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub f1: Option<f64>,
+    /// Share of the images that are right at the threshold.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub accuracy: Option<f64>,
 }
 
 /// What to do about a broken table.
 pub const AGAIN: &str = "evaluate the run again: `dbloss eval RUN`";
 
-/// Reads the `per_class.csv` of an evaluation, which holds all digits of AP, as far as it is needed.
+/// Reads the `per_class.csv` of an evaluation, which holds all digits of AP.
 ///
 /// # Errors
 /// If the file is not such a table, holds no class, or an AP outside [0, 1].
 pub fn read(path: &Path) -> Result<Vec<ClassScore>> {
-    let mut reader = csv::Reader::from_reader(fs_err::File::open(path)?);
-    let mut classes = Vec::new();
-    for row in reader.deserialize::<ClassScore>() {
-        let row = row.map_err(|e| {
-            let error = match e.position() {
-                Some(position) => Error::line(path, position.line(), &e),
-                None => Error::file(path, &e),
-            };
-            error.hint(AGAIN)
-        })?;
+    let classes: Vec<ClassScore> = rows::read(path).map_err(|e| e.hint(AGAIN))?;
+    for row in &classes {
         if let Some(value) = row.average_precision
             && !(0.0..=1.0).contains(&value)
         {
             let problem = format!("AP of `{}` is {value}, expected 0 to 1", row.name);
             return Err(Error::file(path, problem).hint(AGAIN));
         }
-        classes.push(row);
     }
     if classes.is_empty() {
         return Err(Error::file(path, "holds no class").hint(AGAIN));

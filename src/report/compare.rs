@@ -3,12 +3,15 @@
 use std::fmt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::class_scores::ClassScore;
 use super::comparison_plot::{self, Series};
-use super::table::{Table, cell, spread};
+use super::table::{Table, spread};
 use crate::error::Result;
 use crate::io::write_text;
-use crate::metrics::GroupScores;
+use crate::metrics::{GroupScores, PerGroup, Scope};
+use crate::rows::{self, number};
 
 /// The result of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,42 @@ pub struct Entry {
     /// Training time, seconds.
     pub train_seconds: f64,
     /// Training images a second.
+    pub images_per_second: Option<f64>,
+}
+
+/// A run, a row of `comparison.csv`: mAP in [0, 1], empty where it is undefined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRow {
+    /// The method's name.
+    pub method: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// mAP over all classes.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub total: Option<f64>,
+    /// mAP over the head.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub head: Option<f64>,
+    /// mAP over the classes between head and tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub medium: Option<f64>,
+    /// mAP over the tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub tail: Option<f64>,
+}
+
+/// A run, a row of `timings.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimingRow {
+    /// The method's name.
+    pub method: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// Training time in seconds.
+    #[serde(serialize_with = "number::one_decimal")]
+    pub train_seconds: Option<f64>,
+    /// Training images a second.
+    #[serde(serialize_with = "number::two_decimals")]
     pub images_per_second: Option<f64>,
 }
 
@@ -53,17 +92,31 @@ impl Comparison {
     /// Writes `comparison.csv` (a row a run, full precision), `comparison.md` and `comparison.svg`,
     /// none of which depends on the clock, and `timings.csv`, which does.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let mut csv = String::from("method,seed,total,head,medium,tail\n");
-        let mut timings = String::from("method,seed,train_seconds,images_per_second\n");
-        for run in self.methods.iter().flat_map(|(_, runs)| runs) {
-            let name = format!("{},{}", super::table::csv_field(&run.method), run.seed);
-            let scores = run.groups.means().map(cell).join(",");
-            let speed = (run.images_per_second).map_or(String::new(), |v| format!("{v:.2}"));
-            csv.push_str(&format!("{name},{scores}\n"));
-            timings.push_str(&format!("{name},{:.1},{speed}\n", run.train_seconds));
-        }
-        write_text(&folder.join("comparison.csv"), &csv)?;
-        write_text(&folder.join("timings.csv"), &timings)?;
+        let runs = || self.methods.iter().flat_map(|(_, runs)| runs);
+        let score = |run: &Entry| {
+            let PerGroup {
+                total,
+                head,
+                medium,
+                tail,
+            } = run.groups.means;
+            ScoreRow {
+                method: run.method.clone(),
+                seed: run.seed,
+                total,
+                head,
+                medium,
+                tail,
+            }
+        };
+        let timing = |run: &Entry| TimingRow {
+            method: run.method.clone(),
+            seed: run.seed,
+            train_seconds: Some(run.train_seconds),
+            images_per_second: run.images_per_second,
+        };
+        rows::write(&folder.join("comparison.csv"), runs().map(score))?;
+        rows::write(&folder.join("timings.csv"), runs().map(timing))?;
         if let Some(picture) = self.picture()? {
             write_text(&folder.join("comparison.svg"), &picture)?;
         }
@@ -97,17 +150,17 @@ impl Comparison {
     /// speed if `times` is set.
     fn table(&self, times: bool) -> Table {
         let mut header = vec!["method".to_owned(), "seeds".to_owned()];
-        header.extend(GroupScores::NAMES.map(|group| format!("{group} mAP")));
+        header.extend(Scope::ALL.map(|scope| format!("{scope} mAP, %")));
         if times {
             header.extend(["img/s".to_owned(), "train time".to_owned()]);
         }
         let mut table = Table::new(header);
         for (method, runs) in &self.methods {
             let mut row = vec![method.clone(), runs.len().to_string()];
-            for group in 0..GroupScores::NAMES.len() {
+            for scope in Scope::ALL {
                 let scores: Vec<f64> = runs
                     .iter()
-                    .filter_map(|run| run.groups.means()[group])
+                    .filter_map(|run| run.groups.means[scope])
                     .collect();
                 row.push(spread(&scores));
             }

@@ -3,20 +3,20 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::class_scores::ClassScore;
-use super::table::{Table, cell, csv_field, percent};
+use super::table::{Table, percent, shown};
 use crate::data::labels::LabelTable;
 use crate::data::split::{Set, Split};
 use crate::error::Result;
-use crate::io::write_text;
 use crate::metrics::{
-    ApMethod, Bootstrap, GroupScores, Interval, RankingScores, ScoreTable, ThresholdScores,
-    area_under_roc_per_class, average_precision_per_class, bootstrap_map, fit_thresholds,
-    paired_bootstrap_map, ranking_scores, threshold_scores, top_k_scores,
+    ApMethod, Bootstrap, GroupScores, Interval, PerGroup, RankingScores, Scope, ScoreTable,
+    ThresholdScores, area_under_roc_per_class, average_precision_per_class, bootstrap_map,
+    fit_thresholds, paired_bootstrap_map, ranking_scores, threshold_scores, top_k_scores,
 };
 use crate::predict::Predictions;
+use crate::rows::{self, number};
 
 /// How predictions are scored.
 #[derive(Debug, Clone, Serialize)]
@@ -45,12 +45,41 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub struct Evaluation {
     classes: Vec<ClassScore>,
-    area_under_roc: Vec<Option<f64>>,
     at_threshold: ThresholdScores,
     ranking: RankingScores,
     top_3: RankingScores,
     groups: GroupScores,
-    intervals: Option<[Option<Interval>; 4]>,
+    intervals: PerGroup<Option<Interval>>,
+}
+
+/// A scope, a row of `groups.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupRow {
+    /// total, head, medium or tail.
+    pub group: Scope,
+    /// Its classes.
+    pub classes: usize,
+    /// Those of them without an AP, for they have no image in the evaluated set.
+    pub undefined: usize,
+    /// mAP over the others, in [0, 1].
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub map: Option<f64>,
+    /// Lower end of its 95 % interval; empty without a bootstrap.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub map_low: Option<f64>,
+    /// Its upper end.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub map_high: Option<f64>,
+}
+
+/// A figure over all classes together, a row of `scores.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricRow {
+    /// Its name, as papers have it.
+    pub metric: String,
+    /// Its value in [0, 1]; empty where it is undefined.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub value: Option<f64>,
 }
 
 impl Evaluation {
@@ -71,10 +100,11 @@ impl Evaluation {
             ..Bootstrap::default()
         };
         let intervals = match (options.resamples, options.average_precision) {
-            (0, _) | (_, ApMethod::ElevenPoint) => None,
-            _ => Some(bootstrap_map(&scores, &split.groups, &bootstrap)?),
+            (0, _) | (_, ApMethod::ElevenPoint) => PerGroup::default(),
+            _ => bootstrap_map(&scores, &split.groups, &bootstrap)?,
         };
         let (train_counts, positives) = (split.train.class_counts(), table.class_counts());
+        let area_under_roc = area_under_roc_per_class(&scores);
         let names = table.classes().iter().enumerate();
         let classes = names.map(|(i, name)| ClassScore {
             name: name.clone(),
@@ -82,11 +112,15 @@ impl Evaluation {
             train_count: train_counts[i],
             positives: positives[i],
             average_precision: average_precision[i],
+            area_under_roc: area_under_roc[i],
+            precision: at_threshold.per_class[i].precision(),
+            recall: at_threshold.per_class[i].recall(),
+            f1: at_threshold.per_class[i].f1(),
+            accuracy: at_threshold.per_class[i].accuracy(),
         });
         Ok(Evaluation {
             classes: classes.collect(),
             groups: GroupScores::new(&average_precision, &split.groups),
-            area_under_roc: area_under_roc_per_class(&scores),
             ranking: ranking_scores(&at_threshold),
             top_3: top_k_scores(&scores, 3, None),
             at_threshold,
@@ -104,63 +138,33 @@ impl Evaluation {
         &self.classes
     }
 
-    /// The group scores in one line, in percent.
+    /// The group scores in one line, in per cent: `total 51.70 % / head - / tail 51.70 %`.
     pub fn one_line(&self) -> String {
-        let parts = GroupScores::NAMES.iter().zip(self.groups.means());
-        let parts: Vec<String> = parts.map(|(n, v)| format!("{n} {}", percent(v))).collect();
-        parts.join(" / ")
+        let parts = self.groups.means.iter().map(|(scope, map)| match map {
+            Some(_) => format!("{scope} {} %", percent(*map)),
+            None => format!("{scope} -"),
+        });
+        parts.collect::<Vec<_>>().join(" / ")
     }
 
     /// Writes `per_class.csv`, `groups.csv` and `scores.csv`, in full precision.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        write_text(&folder.join("per_class.csv"), &self.per_class_csv())?;
-        write_text(&folder.join("groups.csv"), &self.groups_csv())?;
-        let mut text = String::from("metric,value\n");
-        for (name, value) in self.overall() {
-            text.push_str(&format!("{name},{}\n", cell(value)));
-        }
-        write_text(&folder.join("scores.csv"), &text)
-    }
-
-    fn per_class_csv(&self) -> String {
-        let mut text = String::from(
-            "class,group,train_count,test_positives,average_precision,auc,precision,recall,f1,accuracy\n",
-        );
-        for (i, class) in self.classes.iter().enumerate() {
-            let counts = &self.at_threshold.per_class[i];
-            let values = [
-                class.average_precision,
-                self.area_under_roc[i],
-                counts.precision(),
-                counts.recall(),
-                counts.f1(),
-                counts.accuracy(),
-            ];
-            text.push_str(&format!(
-                "{},{},{},{},{}\n",
-                csv_field(&class.name),
-                class.group,
-                class.train_count,
-                class.positives,
-                values.map(cell).join(",")
-            ));
-        }
-        text
-    }
-
-    fn groups_csv(&self) -> String {
-        let mut text = String::from("group,classes,undefined,map,map_low,map_high\n");
-        for (i, name) in GroupScores::NAMES.iter().enumerate() {
-            let (classes, undefined) = (self.groups.counts[i], self.groups.undefined[i]);
-            let map = cell(self.groups.means()[i]);
-            let interval = self.interval(i);
-            let low = cell(interval.map(|interval| interval.low));
-            let high = cell(interval.map(|interval| interval.high));
-            text.push_str(&format!(
-                "{name},{classes},{undefined},{map},{low},{high}\n"
-            ));
-        }
-        text
+        let classes = self.classes.iter().cloned();
+        rows::write(&folder.join("per_class.csv"), classes)?;
+        let groups = self.groups.means.iter().map(|(scope, map)| GroupRow {
+            group: scope,
+            classes: self.groups.counts[scope],
+            undefined: self.groups.undefined[scope],
+            map: *map,
+            map_low: self.intervals[scope].map(|interval| interval.low),
+            map_high: self.intervals[scope].map(|interval| interval.high),
+        });
+        rows::write(&folder.join("groups.csv"), groups)?;
+        let scores = self.overall().into_iter().map(|(metric, value)| MetricRow {
+            metric: metric.to_owned(),
+            value,
+        });
+        rows::write(&folder.join("scores.csv"), scores)
     }
 
     /// Metrics over all classes together, with the names that papers give them.
@@ -189,12 +193,6 @@ impl Evaluation {
             ("OF1_top3", self.top_3.overall_f1),
         ]
     }
-
-    fn interval(&self, slot: usize) -> Option<Interval> {
-        self.intervals
-            .as_ref()
-            .and_then(|intervals| intervals[slot])
-    }
 }
 
 impl Evaluation {
@@ -204,30 +202,30 @@ impl Evaluation {
             Set::Train => "positives",
             other => other.name(),
         };
-        let header = ["class", "group", "train", counts, "AP", "F1"].map(str::to_owned);
+        let header = ["class", "group", "train", counts, "AP, %", "F1, %"].map(str::to_owned);
         let mut table = Table::new(header.to_vec());
-        for (i, class) in self.classes.iter().enumerate() {
+        for class in &self.classes {
             table.push(vec![
                 class.name.clone(),
                 class.group.to_string(),
                 class.train_count.to_string(),
                 class.positives.to_string(),
-                percent(class.average_precision),
-                percent(self.at_threshold.per_class[i].f1()),
+                shown(class.average_precision),
+                shown(class.f1),
             ]);
         }
         let classes = table.to_terminal();
-        let header = ["mAP", "classes", "%", "95 % interval"].map(str::to_owned);
+        let header = ["classes", "defined", "mAP, %", "95 % interval, %"].map(str::to_owned);
         let mut table = Table::new(header.to_vec());
-        for (i, name) in GroupScores::NAMES.iter().enumerate() {
-            let interval = self.interval(i).map_or(String::new(), |interval| {
+        for (scope, map) in self.groups.means.iter() {
+            let interval = self.intervals[scope].map_or("-".to_owned(), |interval| {
                 let (low, high) = (percent(Some(interval.low)), percent(Some(interval.high)));
                 format!("{low} to {high}")
             });
             table.push(vec![
-                (*name).to_owned(),
-                (self.groups.counts[i] - self.groups.undefined[i]).to_string(),
-                percent(self.groups.means()[i]),
+                scope.to_string(),
+                (self.groups.counts[scope] - self.groups.undefined[scope]).to_string(),
+                shown(*map),
                 interval,
             ]);
         }
@@ -236,7 +234,7 @@ impl Evaluation {
 }
 
 /// The difference in mAP between two sets of predictions for the images of `table`, second minus
-/// first, over the same bootstrap resamples: total, head, medium, tail.
+/// first, over the same bootstrap resamples.
 pub fn difference(
     first: &Predictions,
     second: &Predictions,
@@ -258,22 +256,23 @@ pub fn difference(
 /// What [`difference`] found.
 #[derive(Debug, Clone)]
 pub struct Difference {
-    intervals: [Option<Interval>; 4],
+    intervals: PerGroup<Option<Interval>>,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = ["gain in mAP", "%", "95 % interval", "p"].map(str::to_owned);
+        let header = ["gain in mAP", "points", "95 % interval", "p"].map(str::to_owned);
         let mut table = Table::new(header.to_vec());
         let signed = |value: f64| format!("{:+.2}", value * 100.0);
-        for (name, interval) in GroupScores::NAMES.iter().zip(&self.intervals) {
-            let mut row = vec![(*name).to_owned()];
-            if let Some(interval) = interval {
-                row.extend([
+        for (scope, interval) in self.intervals.iter() {
+            let mut row = vec![scope.to_string()];
+            match interval {
+                Some(interval) => row.extend([
                     signed(interval.estimate),
                     format!("{} to {}", signed(interval.low), signed(interval.high)),
                     format!("{:.3}", interval.p_value),
-                ]);
+                ]),
+                None => row.extend(["-", "-", "-"].map(str::to_owned)),
             }
             table.push(row);
         }

@@ -58,17 +58,9 @@ pub fn percent(score: Option<f64>) -> String {
     score.map_or(String::new(), |s| format!("{:.2}", s * 100.0))
 }
 
-/// A number for a CSV cell, in full precision; empty if it is undefined.
-pub fn cell(value: Option<f64>) -> String {
-    value.map_or(String::new(), |v| v.to_string())
-}
-
-/// Text as a CSV field: quoted where it has to be.
-pub fn csv_field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
+/// The same for a screen, where an undefined score is `-`: an empty cell looks like a mistake there.
+pub fn shown(score: Option<f64>) -> String {
+    score.map_or("-".into(), |_| percent(score))
 }
 
 /// Scores in [0, 1] as `mean ± standard deviation` in percent. The deviation is the sample's

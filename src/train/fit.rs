@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Position};
 use super::health::{self, Health};
-use super::recorder::{EpochRecord, Recorder, StepRecord};
+use super::record::{EpochRecord, StepRecord};
+use super::recorder::Recorder;
 use super::tensorboard::EventWriter;
 use crate::data::labels::LabelTable;
 use crate::data::loader::{Batch, Loader};
@@ -135,7 +136,7 @@ impl Training<'_> {
         let steps_per_epoch = self.steps_per_epoch()?;
         let total = steps_per_epoch * self.config.epochs;
         let (steps, epochs) = (position.step, position.epoch);
-        let recorder = Recorder::open(&run.steps(), &run.epochs(), steps, epochs)?;
+        let recorder = Recorder::open(run, steps, epochs)?;
         let events = match self.config.tensorboard {
             true => Some(EventWriter::open(run, steps, epochs, steps_per_epoch)?),
             false => None,

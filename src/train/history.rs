@@ -3,7 +3,9 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use super::recorder::{EpochRecord, StepRecord};
+use serde::de::DeserializeOwned;
+
+use super::record::{EpochRecord, StepRecord};
 use crate::error::Result;
 use crate::run_dir::RunDir;
 
@@ -32,45 +34,22 @@ impl History {
     /// Reads what has been written since the last call. A line that is only half there is left
     /// for the next call; a file that was cut back by resuming is read anew.
     pub fn update(&mut self) -> Result<()> {
-        follow(&mut self.steps_file, &mut self.steps, parse_step)?;
-        follow(&mut self.epochs_file, &mut self.epochs, parse_epoch)
+        follow(&mut self.steps_file, &mut self.steps)?;
+        follow(&mut self.epochs_file, &mut self.epochs)
     }
 }
 
-fn follow<T>(file: &mut Follower, rows: &mut Vec<T>, parse: fn(&str) -> Option<T>) -> Result<()> {
+fn follow<T: DeserializeOwned>(file: &mut Follower, rows: &mut Vec<T>) -> Result<()> {
     let news = file.read()?;
     if news.anew {
         rows.clear();
     }
+    let mut builder = csv::ReaderBuilder::new();
+    builder.has_headers(false).flexible(true);
+    let reader = builder.from_reader(news.text.as_slice());
     // The header, and whatever is no row, does not parse.
-    rows.extend(news.lines.iter().filter_map(|line| parse(line)));
+    rows.extend(reader.into_deserialize().filter_map(Result::ok));
     Ok(())
-}
-
-fn parse_step(line: &str) -> Option<StepRecord> {
-    let mut cells = line.split(',');
-    Some(StepRecord {
-        step: cells.next()?.parse().ok()?,
-        epoch: cells.next()?.parse().ok()?,
-        learning_rate: cells.next()?.parse().ok()?,
-        loss: cells.next()?.parse().ok()?,
-        gradient_norm: cells.next()?.parse().ok()?,
-    })
-}
-
-fn parse_epoch(line: &str) -> Option<EpochRecord> {
-    let optional = |cell: &str| match cell {
-        "" => Some(None),
-        _ => cell.parse().ok().map(Some),
-    };
-    let mut cells = line.split(',');
-    Some(EpochRecord {
-        epoch: cells.next()?.parse().ok()?,
-        loss: cells.next()?.parse().ok()?,
-        validation_map: optional(cells.next()?)?,
-        seconds: cells.next()?.parse().ok()?,
-        images_per_second: optional(cells.next()?)?,
-    })
 }
 
 /// Follows a text file that grows, line by line.
@@ -85,8 +64,9 @@ struct Follower {
 
 #[derive(Debug, Default)]
 struct News {
-    lines: Vec<String>,
-    /// The lines are the file's first ones, whatever was read before.
+    /// Whole lines.
+    text: Vec<u8>,
+    /// The text is the file's beginning, whatever was read before.
     anew: bool,
 }
 
@@ -122,9 +102,7 @@ impl Follower {
         self.offset += file.read_to_end(&mut self.half)? as u64;
         if let Some(end) = self.half.iter().rposition(|&byte| byte == b'\n') {
             let rest = self.half.split_off(end + 1);
-            let text = String::from_utf8_lossy(&self.half).into_owned();
-            news.lines.extend(text.lines().map(str::to_owned));
-            self.half = rest;
+            news.text = std::mem::replace(&mut self.half, rest);
         }
         Ok(news)
     }

@@ -4,5 +4,6 @@ pub mod checkpoint;
 pub mod fit;
 pub mod health;
 pub mod history;
+pub mod record;
 pub mod recorder;
 pub mod tensorboard;

@@ -1,50 +1,23 @@
 //! `steps.csv` and `epochs.csv`: what happened, row by row, in a form that resuming can cut back.
 
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::record::{EpochRecord, StepRecord};
 use super::tensorboard::EventWriter;
 use crate::error::{Error, Result};
 use crate::io::write_text;
-
-/// One training step. Nothing in it depends on the clock: equal runs write equal files.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepRecord {
-    /// Step over the whole training, from 0.
-    pub step: usize,
-    /// Epoch, from 0.
-    pub epoch: usize,
-    /// Learning rate of the step.
-    pub learning_rate: f64,
-    /// Loss of the batch.
-    pub loss: f64,
-    /// Global gradient norm before clipping.
-    pub gradient_norm: f64,
-}
-
-/// One epoch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EpochRecord {
-    /// Epoch, from 0.
-    pub epoch: usize,
-    /// Mean loss over its steps.
-    pub loss: f64,
-    /// mAP on the validation part, if there is one.
-    pub validation_map: Option<f64>,
-    /// Training time of the epoch in this process, seconds.
-    pub seconds: f64,
-    /// Training images a second in this process; `None` if it trained none of the epoch.
-    pub images_per_second: Option<f64>,
-}
-
-const STEP_HEADER: &str = "step,epoch,learning_rate,loss,gradient_norm";
-const EPOCH_HEADER: &str = "epoch,loss,validation_map,seconds,images_per_second";
+use crate::rows;
+use crate::run_dir::RunDir;
 
 /// Appends rows to the two files of a run.
 pub struct Recorder {
-    steps: BufWriter<fs_err::File>,
-    epochs: BufWriter<fs_err::File>,
+    steps: csv::Writer<fs_err::File>,
+    epochs: csv::Writer<fs_err::File>,
     last_flush: Instant,
     events: Option<EventWriter>,
 }
@@ -53,16 +26,11 @@ pub struct Recorder {
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Recorder {
-    /// Opens the files, keeping the first `steps` and `epochs` rows of what is there.
-    pub fn open(
-        steps_path: &Path,
-        epochs_path: &Path,
-        steps: usize,
-        epochs: usize,
-    ) -> Result<Self> {
+    /// Opens the files of a run, keeping the first `steps` and `epochs` rows of what is there.
+    pub fn open(run: &RunDir, steps: usize, epochs: usize) -> Result<Self> {
         Ok(Recorder {
-            steps: open_after(steps_path, STEP_HEADER, steps)?,
-            epochs: open_after(epochs_path, EPOCH_HEADER, epochs)?,
+            steps: open_after::<StepRecord>(&run.steps(), steps)?,
+            epochs: open_after::<EpochRecord>(&run.epochs(), epochs)?,
             last_flush: Instant::now(),
             events: None,
         })
@@ -76,17 +44,7 @@ impl Recorder {
 
     /// Adds a step.
     pub fn step(&mut self, record: &StepRecord) -> Result<()> {
-        let StepRecord {
-            step,
-            epoch,
-            learning_rate,
-            loss,
-            gradient_norm,
-        } = record;
-        writeln!(
-            self.steps,
-            "{step},{epoch},{learning_rate},{loss},{gradient_norm}"
-        )?;
+        append(&mut self.steps, record)?;
         if let Some(events) = &mut self.events {
             events.step(record)?;
         }
@@ -98,17 +56,7 @@ impl Recorder {
 
     /// Adds an epoch, whose last step was `last_step`, and flushes the files.
     pub fn epoch(&mut self, record: &EpochRecord, last_step: usize) -> Result<()> {
-        let validation = record
-            .validation_map
-            .map_or(String::new(), |v| v.to_string());
-        let speed = record
-            .images_per_second
-            .map_or(String::new(), |v| format!("{v:.2}"));
-        writeln!(
-            self.epochs,
-            "{},{},{validation},{:.3},{speed}",
-            record.epoch, record.loss, record.seconds
-        )?;
+        append(&mut self.epochs, record)?;
         if let Some(events) = &mut self.events {
             events.epoch(record, last_step)?;
         }
@@ -134,10 +82,16 @@ impl Recorder {
     }
 }
 
-/// Cuts a CSV back to its header and `rows` rows, and opens it for appending.
-fn open_after(path: &Path, header: &str, rows: usize) -> Result<BufWriter<fs_err::File>> {
-    let mut kept = format!("{header}\n");
+fn append(csv: &mut csv::Writer<fs_err::File>, record: &impl Serialize) -> Result<()> {
+    let written = csv.serialize(record);
+    written.map_err(|e| rows::failed(csv.get_ref().path(), e))
+}
+
+/// Cuts a CSV of rows `T` back to its header and `rows` rows, and opens it for appending.
+fn open_after<T: DeserializeOwned>(path: &Path, rows: usize) -> Result<csv::Writer<fs_err::File>> {
+    let mut kept = format!("{}\n", rows::columns::<T>().join(","));
     if rows > 0 && path.is_file() {
+        // The rows as they are: numbers, none of which holds a line's end.
         let file = BufReader::new(fs_err::File::open(path)?);
         for line in file.lines().skip(1).take(rows) {
             kept.push_str(&line?);
@@ -151,10 +105,9 @@ fn open_after(path: &Path, header: &str, rows: usize) -> Result<BufWriter<fs_err
             .hint("restore the file, or start the run anew with `--force`"));
     }
     write_text(path, &kept)?;
-    let file = fs_err::OpenOptions::new()
-        .append(true)
-        .open(PathBuf::from(path))?;
-    Ok(BufWriter::new(file))
+    let file = fs_err::OpenOptions::new().append(true).open(path)?;
+    let mut builder = csv::WriterBuilder::new();
+    Ok(builder.has_headers(false).from_writer(file))
 }
 
 #[cfg(test)]
@@ -164,7 +117,7 @@ mod tests {
     #[test]
     fn resuming_cuts_rows_that_the_checkpoint_does_not_know() {
         let folder = tempfile::tempdir().unwrap();
-        let (steps, epochs) = (folder.path().join("s.csv"), folder.path().join("e.csv"));
+        let run = RunDir::new(folder.path());
         let record = |step| StepRecord {
             step,
             epoch: 0,
@@ -172,14 +125,17 @@ mod tests {
             loss: 1.5,
             gradient_norm: 2.0,
         };
-        let mut recorder = Recorder::open(&steps, &epochs, 0, 0).unwrap();
+        let mut recorder = Recorder::open(&run, 0, 0).unwrap();
         (0..5).for_each(|i| recorder.step(&record(i)).unwrap());
         recorder.flush().unwrap();
-        let mut resumed = Recorder::open(&steps, &epochs, 3, 0).unwrap();
+        let mut resumed = Recorder::open(&run, 3, 0).unwrap();
         resumed.step(&record(3)).unwrap();
         resumed.flush().unwrap();
-        let text = fs_err::read_to_string(&steps).unwrap();
-        let first: Vec<&str> = text.lines().map(|l| l.split(',').next().unwrap()).collect();
-        assert_eq!(first, ["step", "0", "1", "2", "3"]);
+        let text = fs_err::read_to_string(run.steps()).unwrap();
+        let rows = "0,0,0.1,1.5,2\n1,0,0.1,1.5,2\n2,0,0.1,1.5,2\n3,0,0.1,1.5,2\n";
+        assert_eq!(
+            text,
+            format!("step,epoch,learning_rate,loss,gradient_norm\n{rows}")
+        );
     }
 }

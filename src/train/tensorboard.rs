@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::history::History;
-use super::recorder::{EpochRecord, StepRecord};
+use super::record::{EpochRecord, StepRecord};
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
 use crate::run_dir::RunDir;

@@ -8,6 +8,7 @@ use crate::data::labels::LabelTable;
 use crate::data::table;
 use crate::error::{Error, Result};
 use crate::io::{claim_folder, write_atomic, write_text};
+use crate::rows;
 
 use super::{ImageRoot, ImageRoots, Manifest, Split, first_named};
 
@@ -237,14 +238,14 @@ fn read_table(path: &Path, classes: &[String]) -> Result<LabelTable> {
 fn read_classes(path: &Path) -> Result<Vec<String>> {
     let bytes = fs_err::read(path)?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    let header = reader.headers().map_err(|e| table::csv_error(path, e))?;
+    let header = reader.headers().map_err(|e| rows::failed(path, e))?;
     let Some(column) = header.iter().position(|h| h == "class") else {
         return Err(Error::line(path, 1, "the header has no column `class`"));
     };
     let mut names = Vec::new();
     let mut first: HashMap<String, u64> = HashMap::new();
     for record in reader.records() {
-        let record = record.map_err(|e| table::csv_error(path, e))?;
+        let record = record.map_err(|e| rows::failed(path, e))?;
         let line = record.position().map_or(0, csv::Position::line);
         let name = record.get(column).unwrap_or("").to_owned();
         if let Some(first) = first.insert(name.clone(), line) {

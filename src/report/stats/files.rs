@@ -2,12 +2,36 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::longtail;
 use crate::data::split::Split;
 use crate::error::Result;
-use crate::io::{write_atomic, write_text};
+use crate::io::write_text;
+use crate::rows::{self, cell, number};
 
 use super::{SplitStatistics, page, plots};
+
+/// A figure of the split, a row of `summary.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quantity {
+    /// Its name.
+    pub quantity: String,
+    /// Its value; empty where it is undefined.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub value: Option<f64>,
+}
+
+/// The images with so many labels, a row of `labels_per_image.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelsRow {
+    /// Labels of an image.
+    pub labels: usize,
+    /// Training images that have as many.
+    pub train: usize,
+    /// Test images that have as many.
+    pub test: usize,
+}
 
 /// Writes the report into `folder`, which is made: `classes.csv`, `groups.csv`, `summary.csv`,
 /// `labels_per_image.csv`, `samplers.csv`, `co_occurrence.csv`, `conditional_probability.csv`, the pictures
@@ -15,10 +39,11 @@ use super::{SplitStatistics, page, plots};
 /// page, `report.html`. `name` is the page's title.
 pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
     let statistics = SplitStatistics::new(split)?;
-    rows(&folder.join("classes.csv"), &statistics.classes)?;
-    rows(&folder.join("groups.csv"), &statistics.groups)?;
-    summary(&statistics, &folder.join("summary.csv"))?;
-    histogram(&statistics, &folder.join("labels_per_image.csv"))?;
+    let (classes, groups) = (&statistics.classes, &statistics.groups);
+    rows::write(&folder.join("classes.csv"), classes.iter().cloned())?;
+    rows::write(&folder.join("groups.csv"), groups.iter().cloned())?;
+    rows::write(&folder.join("summary.csv"), summary(&statistics))?;
+    rows::write(&folder.join("labels_per_image.csv"), histogram(&statistics))?;
     matrix(
         split,
         longtail::co_occurrence(&split.train)
@@ -30,7 +55,7 @@ pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
     let conditional = longtail::conditional_probability(&split.train);
     matrix(
         split,
-        (conditional.iter()).map(|p| p.map_or(String::new(), |p| p.to_string())),
+        (conditional.iter()).map(|p| cell(*p)),
         &folder.join("conditional_probability.csv"),
     )?;
     let pictures = [
@@ -54,109 +79,65 @@ pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
     write_text(&folder.join("report.html"), &page)
 }
 
-fn csv_error(error: csv::Error) -> std::io::Error {
-    std::io::Error::other(error)
-}
-
-/// Writes serialisable rows with a header.
-fn rows<T: serde::Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    write_atomic(path, |writer| {
-        let mut csv = csv::Writer::from_writer(writer);
-        for row in rows {
-            csv.serialize(row).map_err(csv_error)?;
-        }
-        Ok(csv.flush()?)
-    })
-}
-
-fn summary(statistics: &SplitStatistics, path: &Path) -> Result<()> {
-    let optional = |number: Option<f64>| number.map_or(String::new(), |n| n.to_string());
+fn summary(statistics: &SplitStatistics) -> impl Iterator<Item = Quantity> {
+    let count = |number: usize| Some(number as f64);
     let facts = [
-        ("train_images", statistics.train_images.to_string()),
+        ("train_images", count(statistics.train_images)),
         (
             "validation_images",
-            optional(statistics.validation_images.map(|n| n as f64)),
+            statistics.validation_images.and_then(count),
         ),
-        ("test_images", statistics.test_images.to_string()),
-        ("classes", statistics.classes.len().to_string()),
-        ("imbalance_ratio", optional(statistics.imbalance_ratio)),
-        (
-            "labels_per_train_image",
-            statistics.labels_per_image.to_string(),
-        ),
-        (
-            "labels_per_test_image",
-            optional(statistics.test_labels_per_image),
-        ),
+        ("test_images", count(statistics.test_images)),
+        ("classes", count(statistics.classes.len())),
+        ("imbalance_ratio", statistics.imbalance_ratio),
+        ("labels_per_train_image", Some(statistics.labels_per_image)),
+        ("labels_per_test_image", statistics.test_labels_per_image),
         (
             "most_labels_of_a_train_image",
-            statistics.most_labels.to_string(),
+            count(statistics.most_labels),
         ),
-        (
-            "train_images_without_label",
-            statistics.unlabelled.to_string(),
-        ),
-        (
-            "different_train_label_sets",
-            statistics.label_sets.to_string(),
-        ),
+        ("train_images_without_label", count(statistics.unlabelled)),
+        ("different_train_label_sets", count(statistics.label_sets)),
     ];
-    write_atomic(path, |writer| {
-        let mut csv = csv::Writer::from_writer(writer);
-        csv.write_record(["quantity", "value"]).map_err(csv_error)?;
-        for (quantity, value) in &facts {
-            csv.write_record([quantity, value.as_str()])
-                .map_err(csv_error)?;
-        }
-        Ok(csv.flush()?)
+    facts.into_iter().map(|(quantity, value)| Quantity {
+        quantity: quantity.to_owned(),
+        value,
     })
 }
 
-fn histogram(statistics: &SplitStatistics, path: &Path) -> Result<()> {
+fn histogram(statistics: &SplitStatistics) -> impl Iterator<Item = LabelsRow> {
     let (train, test) = (&statistics.train_histogram, &statistics.test_histogram);
-    write_atomic(path, |writer| {
-        let mut csv = csv::Writer::from_writer(writer);
-        csv.write_record(["labels", "train", "test"])
-            .map_err(csv_error)?;
-        for labels in 0..train.len().max(test.len()) {
-            let of = |histogram: &[usize]| histogram.get(labels).copied().unwrap_or(0).to_string();
-            csv.write_record([labels.to_string(), of(train), of(test)])
-                .map_err(csv_error)?;
-        }
-        Ok(csv.flush()?)
+    let of = |histogram: &[usize], labels: usize| histogram.get(labels).copied().unwrap_or(0);
+    (0..train.len().max(test.len())).map(move |labels| LabelsRow {
+        labels,
+        train: of(train, labels),
+        test: of(test, labels),
     })
 }
 
 /// Writes the expected part of the drawn images that show each class, one column a sampler.
 fn samplers(split: &Split, statistics: &SplitStatistics, path: &Path) -> Result<()> {
-    write_atomic(path, |writer| {
-        let mut csv = csv::Writer::from_writer(writer);
-        csv.write_field("class").map_err(csv_error)?;
-        let names = statistics.samplers.iter().map(|row| &row.sampler);
-        csv.write_record(names).map_err(csv_error)?;
+    rows::write_with(path, |csv| {
+        csv.write_field("class")?;
+        csv.write_record(statistics.samplers.iter().map(|row| &row.sampler))?;
         for (class, name) in split.classes().iter().enumerate() {
-            csv.write_field(name).map_err(csv_error)?;
-            let cells = statistics
-                .samplers
-                .iter()
-                .map(|row| row.frequency[class].to_string());
-            csv.write_record(cells).map_err(csv_error)?;
+            csv.write_field(name)?;
+            let frequencies = statistics.samplers.iter().map(|row| row.frequency[class]);
+            csv.write_record(frequencies.map(|frequency| frequency.to_string()))?;
         }
-        Ok(csv.flush()?)
+        Ok(())
     })
 }
 
 /// Writes a C x C matrix with class names as header and in the first column.
 fn matrix(split: &Split, mut cells: impl Iterator<Item = String>, path: &Path) -> Result<()> {
-    write_atomic(path, |writer| {
-        let mut csv = csv::Writer::from_writer(writer);
-        csv.write_field("class").map_err(csv_error)?;
-        csv.write_record(split.classes()).map_err(csv_error)?;
+    rows::write_with(path, |csv| {
+        csv.write_field("class")?;
+        csv.write_record(split.classes())?;
         for name in split.classes() {
-            csv.write_field(name).map_err(csv_error)?;
-            csv.write_record(cells.by_ref().take(split.classes().len()))
-                .map_err(csv_error)?;
+            csv.write_field(name)?;
+            csv.write_record(cells.by_ref().take(split.classes().len()))?;
         }
-        Ok(csv.flush()?)
+        Ok(())
     })
 }

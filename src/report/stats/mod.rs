@@ -5,7 +5,7 @@ mod page;
 mod plots;
 mod text;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::labels::{Group, LabelTable};
 use crate::data::longtail;
@@ -13,11 +13,11 @@ use crate::data::sampler::{SamplerConfig, expected_label_frequency};
 use crate::data::split::{Split, SplitConfig};
 use crate::error::Result;
 
-pub use files::write_report;
+pub use files::{LabelsRow, Quantity, write_report};
 pub use text::{class_table, summary};
 
-/// A class in numbers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A class in numbers, a row of `classes.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassRow {
     /// Name.
     pub class: String,
@@ -37,8 +37,8 @@ pub struct ClassRow {
     pub labels_per_image: Option<f64>,
 }
 
-/// A class group in numbers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A class group in numbers, a row of `groups.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupRow {
     /// The group.
     pub group: Group,

@@ -1,14 +1,14 @@
 //! Every method against the baseline: is the difference more than noise?
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::method::Method;
 use crate::data::labels::Group;
 use crate::metrics::significance::{holm, mean_and_deviation, paired_t_test, wilcoxon_signed_rank};
-use crate::metrics::{GroupScores, Interval};
+use crate::metrics::{Interval, Scope};
 
 /// The tests, by what they resample or pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Paired bootstrap over the test images; mAP averaged over seeds.
@@ -45,15 +45,16 @@ impl Kind {
     }
 }
 
-/// One method against the baseline, by one test, over all classes or a group's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One method against the baseline, by one test, over all classes or a group's: a row of
+/// `tests.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Test {
     /// The method.
     pub method: String,
     /// What it is compared with.
     pub baseline: String,
     /// total, head, medium or tail.
-    pub classes: &'static str,
+    pub classes: Scope,
     /// The test.
     pub test: Kind,
     /// Pairs, or resamples.
@@ -76,11 +77,10 @@ pub struct Test {
 pub(super) fn tests(methods: &[Method], baseline: usize, groups: &[Group]) -> Vec<Test> {
     let mut tests = Vec::new();
     for kind in Kind::ALL {
-        for (slot, classes) in GroupScores::NAMES.into_iter().enumerate() {
+        for scope in Scope::ALL {
             let mut family: Vec<Test> = (methods.iter().enumerate())
                 .filter(|(place, _)| *place != baseline)
-                .filter_map(|(_, method)| test(method, &methods[baseline], kind, slot, groups))
-                .map(|test| Test { classes, ..test })
+                .filter_map(|(_, method)| test(method, &methods[baseline], kind, scope, groups))
                 .collect();
             let p_values: Vec<Option<f64>> = family.iter().map(|test| test.p_value).collect();
             for (test, corrected) in family.iter_mut().zip(holm(&p_values)) {
@@ -98,13 +98,13 @@ fn test(
     method: &Method,
     baseline: &Method,
     kind: Kind,
-    slot: usize,
+    scope: Scope,
     groups: &[Group],
 ) -> Option<Test> {
     let blank = Test {
         method: method.name.clone(),
         baseline: baseline.name.clone(),
-        classes: "",
+        classes: scope,
         test: kind,
         pairs: 0,
         difference: 0.0,
@@ -115,16 +115,16 @@ fn test(
         p_holm: None,
     };
     let differences: Vec<f64> = match kind {
-        Kind::BootstrapImages => return bootstrap(method, baseline, slot, blank),
+        Kind::BootstrapImages => return bootstrap(method, baseline, blank),
         Kind::TClasses | Kind::WilcoxonClasses => {
             (method.class_scores.iter().zip(&baseline.class_scores))
                 .zip(groups)
-                .filter(|(_, group)| slot == 0 || Group::ALL[slot - 1] == **group)
+                .filter(|(_, group)| scope.holds(**group))
                 .filter_map(|((own, other), _)| Some((*own)? - (*other)?))
                 .collect()
         }
         Kind::TSeeds | Kind::WilcoxonSeeds => (method.seeds.iter())
-            .filter_map(|&seed| Some(method.of_seed(seed, slot)? - baseline.of_seed(seed, slot)?))
+            .filter_map(|&seed| Some(method.of_seed(seed, scope)? - baseline.of_seed(seed, scope)?))
             .collect(),
     };
     // A single pair has no spread to compare its difference with.
@@ -144,10 +144,11 @@ fn test(
     })
 }
 
-fn bootstrap(method: &Method, baseline: &Method, slot: usize, blank: Test) -> Option<Test> {
-    let estimate = method.estimate?[slot]? - baseline.estimate?[slot]?;
+fn bootstrap(method: &Method, baseline: &Method, blank: Test) -> Option<Test> {
+    let scope = blank.classes;
+    let estimate = method.estimate?[scope]? - baseline.estimate?[scope]?;
     let values: Vec<f64> = (method.resampled.iter().zip(&baseline.resampled))
-        .filter_map(|(own, other)| Some(own[slot]? - other[slot]?))
+        .filter_map(|(own, other)| Some(own[scope]? - other[scope]?))
         .collect();
     let interval = Interval::new(estimate, values, super::LEVEL)?;
     Some(Test {

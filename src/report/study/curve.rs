@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
+
+use crate::rows;
 use crate::run_dir::RunDir;
+use crate::train::record::{EpochRecord, StepRecord};
 
 /// Points by ascending x.
 pub type Curve = Vec<(f64, f64)>;
@@ -14,65 +17,39 @@ const MOST_POINTS: usize = 100;
 /// Mean loss over each of at most a hundred stretches of the training, at the middle of the
 /// stretch in steps. From `steps.csv`, else by epoch from `epochs.csv`, else empty.
 pub(super) fn loss(run: &RunDir) -> Curve {
-    let steps = rows(&run.steps(), "step", "loss");
-    match steps.is_empty() {
-        false => thin(&steps),
-        true => (rows(&run.epochs(), "epoch", "loss").into_iter())
-            .map(|(epoch, loss)| (epoch + 1.0, loss))
-            .collect(),
+    let steps: Vec<StepRecord> = rows(&run.steps());
+    let by_step = finite(steps.iter().map(|row| (row.step as f64, row.loss)));
+    if !by_step.is_empty() {
+        return thin(&by_step);
     }
+    let epochs: Vec<EpochRecord> = rows(&run.epochs());
+    finite(epochs.iter().map(|row| (row.epoch as f64 + 1.0, row.loss)))
 }
 
 /// mAP on the validation part after each epoch.
 pub(super) fn validation(run: &RunDir) -> Curve {
-    (rows(&run.epochs(), "epoch", "validation_map").into_iter())
-        .map(|(epoch, map)| (epoch + 1.0, map))
-        .collect()
+    let epochs: Vec<EpochRecord> = rows(&run.epochs());
+    finite(
+        epochs
+            .iter()
+            .filter_map(|row| Some((row.epoch as f64 + 1.0, row.validation_map?))),
+    )
 }
 
-/// Two columns of a file that may be missing. A curve is no reason to have no report: what cannot
-/// be read is a warning.
-fn rows(path: &Path, x: &str, y: &str) -> Curve {
+/// The rows of a file that may be missing. A curve is no reason to have no report: what cannot be
+/// read is a warning.
+fn rows<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     if !path.is_file() {
         return Vec::new();
     }
-    columns(path, x, y).unwrap_or_else(|error| {
+    rows::read(path).unwrap_or_else(|error| {
         tracing::warn!("learning curve left out: {error}");
         Vec::new()
     })
 }
 
-fn columns(path: &Path, x: &str, y: &str) -> Result<Curve> {
-    let text = fs_err::read_to_string(path)?;
-    let mut lines = text.lines();
-    let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let place = |name: &str| {
-        header
-            .iter()
-            .position(|h| *h == name)
-            .ok_or_else(|| Error::line(path, 1, format_args!("the header has no column `{name}`")))
-    };
-    let (x, y) = (place(x)?, place(y)?);
-    let mut curve = Vec::new();
-    for (number, line) in lines.enumerate() {
-        let number_at = |column: usize| {
-            let text = line.split(',').nth(column).unwrap_or_default();
-            match text {
-                "" => Ok(None),
-                _ => text.parse::<f64>().map(Some).map_err(|_| {
-                    let problem = format!("`{text}` is not a number");
-                    Error::line(path, number as u64 + 2, problem)
-                }),
-            }
-        };
-        if let (Some(x), Some(y)) = (number_at(x)?, number_at(y)?)
-            && x.is_finite()
-            && y.is_finite()
-        {
-            curve.push((x, y));
-        }
-    }
-    Ok(curve)
+fn finite(points: impl Iterator<Item = (f64, f64)>) -> Curve {
+    points.filter(|point| point.1.is_finite()).collect()
 }
 
 /// Means over stretches of equal length.
@@ -119,13 +96,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::new(folder.path());
         assert_eq!(loss(&run), []);
-        let text = "epoch,loss,validation_map\n0,1.5,\n1,NaN,0.25\n2,0.5,0.5\n";
+        let text = "epoch,loss,validation_map,seconds,images_per_second\n0,1.5,,1,\n1,NaN,0.25,1,\n2,0.5,0.5,1,\n";
         write_text(&run.epochs(), text).unwrap();
         assert_eq!(loss(&run), [(1.0, 1.5), (3.0, 0.5)]);
         assert_eq!(validation(&run), [(2.0, 0.25), (3.0, 0.5)]);
-        write_text(&run.steps(), "step,loss\n0,x\n").unwrap();
-        let error = columns(&run.steps(), "step", "loss").unwrap_err();
-        assert!(error.to_string().contains("steps.csv:2"), "{error}");
+        write_text(
+            &run.steps(),
+            "step,epoch,learning_rate,loss,gradient_norm\n0,0,1,x,1\n",
+        )
+        .unwrap();
         assert_eq!(loss(&run), [(1.0, 1.5), (3.0, 0.5)]);
     }
 }

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use super::{Study, latex, page, plots};
-use crate::error::{Error, Result};
-use crate::io::{write_atomic, write_text};
-use crate::report::table::{cell, csv_field};
+use serde::{Deserialize, Serialize};
+
+use super::{LeftOut, Method, Run, Study, latex, page, plots};
+use crate::error::Result;
+use crate::io::write_text;
+use crate::metrics::PerGroup;
+use crate::rows::{self, cell, number};
 
 /// Writes the tables, the pictures and the page.
 pub(super) fn write(study: &Study, folder: &Path) -> Result<()> {
@@ -14,95 +17,210 @@ pub(super) fn write(study: &Study, folder: &Path) -> Result<()> {
         write_text(&folder.join(name), svg)?;
     }
     let texts = [
-        ("table.csv", study.csv()),
         ("table.md", study.markdown()),
         ("table.tex", latex::table(study)),
-        ("per_class.csv", study.per_class_csv()),
         ("per_class.tex", latex::per_class(study)),
         ("report.tex", latex::document(study)),
-        ("runs.csv", runs(study)),
-        ("settings.csv", settings(study)),
         ("index.html", page::render(study, &pictures)?),
     ];
     for (name, text) in texts {
         write_text(&folder.join(name), &text)?;
     }
-    tests(study, &folder.join("tests.csv"))
+    let methods = study.methods.iter().map(MethodRow::new);
+    rows::write(&folder.join("table.csv"), methods)?;
+    let runs = study.runs.iter().map(RunRow::new);
+    let left_out = study.left_out.iter().map(RunRow::left_out);
+    rows::write(&folder.join("runs.csv"), runs.chain(left_out))?;
+    rows::write(&folder.join("tests.csv"), study.tests.iter().cloned())?;
+    classes(study, &folder.join("per_class.csv"))?;
+    settings(study, &folder.join("settings.csv"))
 }
 
-/// Every run, those that are left out with the reason.
-fn runs(study: &Study) -> String {
-    let mut text = String::from(
-        "method,seed,total,head,medium,tail,train_seconds,images_per_second,split,folder,left_out\n",
-    );
-    for run in &study.runs {
-        let manifest = &run.manifest;
-        let scores = run.groups.means().map(cell).join(",");
-        let speed = manifest.images_per_second();
-        text.push_str(&format!(
-            "{},{},{scores},{:.1},{},{},{},\n",
-            csv_field(&run.method),
-            manifest.seed,
-            manifest.train_seconds,
-            speed.map_or(String::new(), |speed| format!("{speed:.2}")),
-            manifest.split_hash,
-            csv_field(&run.folder.display().to_string()),
-        ));
-    }
-    for out in &study.left_out {
-        text.push_str(&format!(
-            "{},{},,,,,,,,{},{}\n",
-            csv_field(&out.method),
-            out.seed,
-            csv_field(&out.folder.display().to_string()),
-            csv_field(&out.reason),
-        ));
-    }
-    text
+/// A method, a row of `table.csv`: mAP in [0, 1], the mean over seeds and its sample standard
+/// deviation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodRow {
+    /// The method's name.
+    pub method: String,
+    /// How many seeds it has.
+    pub seeds: usize,
+    /// mAP over all classes.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub total: Option<f64>,
+    /// Its deviation; empty for one seed.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub total_deviation: Option<f64>,
+    /// mAP over the head.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub head: Option<f64>,
+    /// Its deviation.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub head_deviation: Option<f64>,
+    /// mAP over the classes between head and tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub medium: Option<f64>,
+    /// Its deviation.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub medium_deviation: Option<f64>,
+    /// mAP over the tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub tail: Option<f64>,
+    /// Its deviation.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub tail_deviation: Option<f64>,
+    /// Mean rank by total mAP over the seeds that all methods have, 1 for the best.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub mean_rank: Option<f64>,
+    /// Training time of a run in seconds, mean over seeds.
+    #[serde(serialize_with = "number::one_decimal")]
+    pub train_seconds: Option<f64>,
+    /// The published mAP over all classes, where there is one.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub total_quoted: Option<f64>,
+    /// That over the head.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub head_quoted: Option<f64>,
+    /// That over the classes between head and tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub medium_quoted: Option<f64>,
+    /// That over the tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub tail_quoted: Option<f64>,
 }
 
-fn settings(study: &Study) -> String {
-    let mut text = String::from("key");
-    for method in &study.methods {
-        text.push(',');
-        text.push_str(&csv_field(&method.name));
-    }
-    text.push('\n');
-    for setting in &study.settings {
-        text.push_str(&csv_field(&setting.key));
-        for value in &setting.values {
-            text.push(',');
-            text.push_str(&csv_field(value));
+impl MethodRow {
+    pub(super) fn new(method: &Method) -> Self {
+        let score = PerGroup::from_fn(|scope| method.mean_and_deviation(scope));
+        let quoted = PerGroup::from_fn(|scope| -> Option<f64> {
+            let figure = method.published.as_ref()?.percent()[scope];
+            // Without the point it is a whole number of hundredths of a per cent.
+            figure.replace('.', "").parse::<f64>().ok().map(|v| v / 1e4)
+        });
+        MethodRow {
+            method: method.name.clone(),
+            seeds: method.seeds.len(),
+            total: score.total.0,
+            total_deviation: score.total.1,
+            head: score.head.0,
+            head_deviation: score.head.1,
+            medium: score.medium.0,
+            medium_deviation: score.medium.1,
+            tail: score.tail.0,
+            tail_deviation: score.tail.1,
+            mean_rank: method.rank,
+            train_seconds: Some(method.train_seconds),
+            total_quoted: quoted.total,
+            head_quoted: quoted.head,
+            medium_quoted: quoted.medium,
+            tail_quoted: quoted.tail,
         }
-        text.push('\n');
     }
-    text
 }
 
-fn tests(study: &Study, path: &Path) -> Result<()> {
-    const HEADER: [&str; 11] = [
-        "method",
-        "baseline",
-        "classes",
-        "test",
-        "pairs",
-        "difference",
-        "low",
-        "high",
-        "statistic",
-        "p_value",
-        "p_holm",
-    ];
-    let failed = |e: csv::Error| Error::file(path, e);
-    write_atomic(path, |writer| {
-        // The header is there even where there is nothing to compare.
-        let mut csv = csv::WriterBuilder::new()
-            .has_headers(false)
-            .from_writer(writer);
-        csv.write_record(HEADER).map_err(failed)?;
-        for test in study.tests() {
-            csv.serialize(test).map_err(failed)?;
+/// A run, a row of `runs.csv`; of one that is left out only name, seed, folder and reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// The method's name.
+    pub method: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// mAP over all classes, in [0, 1].
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub total: Option<f64>,
+    /// mAP over the head.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub head: Option<f64>,
+    /// mAP over the classes between head and tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub medium: Option<f64>,
+    /// mAP over the tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub tail: Option<f64>,
+    /// Training time in seconds.
+    #[serde(serialize_with = "number::one_decimal")]
+    pub train_seconds: Option<f64>,
+    /// Training images a second.
+    #[serde(serialize_with = "number::two_decimals")]
+    pub images_per_second: Option<f64>,
+    /// The split's hash.
+    pub split: String,
+    /// The run's folder.
+    pub folder: String,
+    /// Why it is left out; empty for the others.
+    pub left_out: String,
+}
+
+impl RunRow {
+    fn new(run: &Run) -> Self {
+        let means = &run.groups.means;
+        RunRow {
+            method: run.method.clone(),
+            seed: run.manifest.seed,
+            total: means.total,
+            head: means.head,
+            medium: means.medium,
+            tail: means.tail,
+            train_seconds: Some(run.manifest.train_seconds),
+            images_per_second: run.manifest.images_per_second(),
+            split: run.manifest.split_hash.clone(),
+            folder: run.folder.display().to_string(),
+            left_out: String::new(),
         }
-        Ok(csv.flush()?)
+    }
+
+    fn left_out(out: &LeftOut) -> Self {
+        RunRow {
+            method: out.method.clone(),
+            seed: out.seed,
+            total: None,
+            head: None,
+            medium: None,
+            tail: None,
+            train_seconds: None,
+            images_per_second: None,
+            split: String::new(),
+            folder: out.folder.display().to_string(),
+            left_out: out.reason.clone(),
+        }
+    }
+}
+
+/// The classes by falling training count; for each method AP and its deviation.
+fn classes(study: &Study, path: &Path) -> Result<()> {
+    rows::write_with(path, |csv| {
+        for name in ["class", "group", "train_count", "positives"] {
+            csv.write_field(name)?;
+        }
+        for method in &study.methods {
+            csv.write_field(&method.name)?;
+            csv.write_field(format!("{}_deviation", method.name))?;
+        }
+        csv.write_record(None::<&[u8]>)?;
+        for place in study.class_order() {
+            let class = &study.classes()[place];
+            csv.write_field(&class.name)?;
+            csv.write_field(class.group.to_string())?;
+            csv.write_field(class.train_count.to_string())?;
+            csv.write_field(class.positives.to_string())?;
+            for method in &study.methods {
+                csv.write_field(cell(method.class_scores[place]))?;
+                csv.write_field(cell(method.class_deviations[place]))?;
+            }
+            csv.write_record(None::<&[u8]>)?;
+        }
+        Ok(())
+    })
+}
+
+/// The settings that differ, a column a method.
+fn settings(study: &Study, path: &Path) -> Result<()> {
+    rows::write_with(path, |csv| {
+        csv.write_field("key")?;
+        csv.write_record(study.methods.iter().map(|method| &method.name))?;
+        for setting in &study.settings {
+            csv.write_field(&setting.key)?;
+            csv.write_record(&setting.values)?;
+        }
+        Ok(())
     })
 }

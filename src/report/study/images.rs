@@ -1,6 +1,5 @@
 //! What needs the scores of every image: resampled mAP, precision against recall.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use super::collect::Run;
 use crate::data::labels::{Group, LabelTable};
 use crate::data::split::{Set, Split};
 use crate::error::Result;
-use crate::metrics::{Bootstrap, Ranked, Resamples, ScoreTable};
+use crate::metrics::{Bootstrap, PerGroup, Ranked, Resamples, ScoreTable};
 use crate::predict::Predictions;
 use crate::report::evaluation::targets;
 use crate::run_dir::RunDir;
@@ -27,10 +26,10 @@ pub(super) fn recalls() -> Vec<f64> {
 /// A run's scores, in what the report needs of them.
 #[derive(Debug, Clone)]
 pub(super) struct Scored {
-    /// mAP (total, head, medium, tail) on the images as they are.
-    pub estimate: [Option<f64>; 4],
+    /// mAP on the images as they are.
+    pub estimate: PerGroup<Option<f64>>,
     /// The same on every resample; empty without a bootstrap.
-    pub resampled: Vec<[Option<f64>; 4]>,
+    pub resampled: Vec<PerGroup<Option<f64>>>,
     /// Precision at [`recalls`] for each class; `None` where a class has no positive.
     pub precision: Vec<Option<Vec<f64>>>,
 }
@@ -53,13 +52,8 @@ pub(super) fn score(runs: &[Run], set: Set, bootstrap: &Bootstrap) -> Result<Vec
         );
         return Ok(none());
     };
-    // Pictures that were skipped as bad have no row, in any of the runs.
-    let predictions = Predictions::read(&file(first))?;
-    let scored: HashSet<&str> = predictions.images.iter().map(String::as_str).collect();
-    let rows: Vec<usize> = (0..table.len())
-        .filter(|&i| scored.contains(table.image(i)))
-        .collect();
-    let table = table.subset(&rows);
+    // A picture that was skipped has no row in any of the runs.
+    let table = Predictions::read(&file(first))?.scored(&table);
     let targets = targets(&table);
     let resamples = match (bootstrap.resamples, table.len()) {
         (0, _) | (_, 0) => None,

@@ -3,7 +3,7 @@
 use super::Study;
 use super::published::SOURCE;
 use super::tables::{Mark, marks, spread};
-use crate::metrics::GroupScores;
+use crate::metrics::{PerGroup, Scope};
 use crate::report::table::percent;
 
 /// Methods side by side in the table of the classes; more go into a further table.
@@ -84,7 +84,7 @@ pub(super) fn table(study: &Study) -> String {
             columns + 4
         ));
     }
-    let groups = GroupScores::NAMES.join(" & ");
+    let groups = Scope::ALL.map(Scope::name).join(" & ");
     text.push_str(&format!("method & seeds & {groups}"));
     if ranked {
         text.push_str(" & rank");
@@ -93,15 +93,15 @@ pub(super) fn table(study: &Study) -> String {
         text.push_str(&format!(" & {groups}"));
     }
     text.push_str(" \\\\\n\\midrule\n");
-    let columns: Vec<Vec<Mark>> = (0..4).map(|slot| study.marks(slot)).collect();
+    let columns = PerGroup::from_fn(|scope| study.marks(scope));
     for (place, method) in study.methods.iter().enumerate() {
         text.push_str(&format!(
             "{} & {}",
             escape(&method.title),
             method.seeds.len()
         ));
-        for (slot, marks) in columns.iter().enumerate() {
-            let (mean, deviation) = method.mean_and_deviation(slot);
+        for (scope, marks) in columns.iter() {
+            let (mean, deviation) = method.mean_and_deviation(scope);
             let mean = marked(percent(mean), marks[place]);
             let deviation = deviation.map_or(String::new(), |d| {
                 format!(" {{\\scriptsize$\\pm$ {:.2}}}", d * 100.0)
@@ -115,7 +115,10 @@ pub(super) fn table(study: &Study) -> String {
             text.push_str(&format!(" & {rank}"));
         }
         match &method.published {
-            Some(published) => text.push_str(&format!(" & {}", published.percent().join(" & "))),
+            Some(published) => {
+                let figures = published.percent();
+                (figures.iter()).for_each(|(_, figure)| text.push_str(&format!(" & {figure}")));
+            }
             None if quoted => text.push_str(" & & & &"),
             None => {}
         }

@@ -5,6 +5,7 @@ use super::curve::{self, Curve};
 use super::images::{RECALLS, Scored};
 use super::published::{self, Published};
 use crate::metrics::significance::{mean_and_deviation, ranks};
+use crate::metrics::{PerGroup, Scope};
 
 /// A row of the tables.
 #[derive(Debug, Clone)]
@@ -15,8 +16,8 @@ pub struct Method {
     pub title: String,
     /// The seeds, ascending.
     pub seeds: Vec<u64>,
-    /// mAP (total, head, medium, tail) of each seed.
-    pub scores: Vec<[Option<f64>; 4]>,
+    /// mAP of each seed.
+    pub scores: Vec<PerGroup<Option<f64>>>,
     /// AP of each class, the mean over seeds; `None` where one of them has none.
     pub class_scores: Vec<Option<f64>>,
     /// Its sample standard deviation over seeds; `None` below two.
@@ -32,29 +33,29 @@ pub struct Method {
     /// Training time of a run, seconds, mean over seeds.
     pub train_seconds: f64,
     /// mAP on the images as they are, mean over seeds, from predictions that all seeds have.
-    pub estimate: Option<[Option<f64>; 4]>,
+    pub estimate: Option<PerGroup<Option<f64>>>,
     /// mAP on every resample of the images, mean over seeds; empty where a seed has none.
-    pub resampled: Vec<[Option<f64>; 4]>,
+    pub resampled: Vec<PerGroup<Option<f64>>>,
     /// Precision at evenly spaced recalls for each class, mean over seeds.
     pub precision: Vec<Option<Vec<f64>>>,
 }
 
 impl Method {
-    /// Mean and sample standard deviation over seeds of total, head, medium or tail mAP.
-    pub fn mean_and_deviation(&self, slot: usize) -> (Option<f64>, Option<f64>) {
-        let values: Vec<f64> = self.scores.iter().filter_map(|s| s[slot]).collect();
+    /// Mean and sample standard deviation over seeds of the mAP.
+    pub fn mean_and_deviation(&self, scope: Scope) -> (Option<f64>, Option<f64>) {
+        let values: Vec<f64> = self.scores.iter().filter_map(|s| s[scope]).collect();
         mean_and_deviation(&values)
     }
 
-    /// Mean mAP over seeds: total, head, medium, tail.
-    pub fn means(&self) -> [Option<f64>; 4] {
-        std::array::from_fn(|slot| self.mean_and_deviation(slot).0)
+    /// Mean mAP over seeds.
+    pub fn means(&self) -> PerGroup<Option<f64>> {
+        PerGroup::from_fn(|scope| self.mean_and_deviation(scope).0)
     }
 
     /// The mAP of a seed.
-    pub fn of_seed(&self, seed: u64, slot: usize) -> Option<f64> {
+    pub fn of_seed(&self, seed: u64, scope: Scope) -> Option<f64> {
         let place = self.seeds.iter().position(|s| *s == seed)?;
-        self.scores[place][slot]
+        self.scores[place][scope]
     }
 }
 
@@ -76,12 +77,12 @@ pub(super) fn group(
         .map_or(&[][..], |m| &m.seeds)
         .iter()
         .copied())
-    .filter(|seed| (methods.iter()).all(|m| m.of_seed(*seed, 0).is_some()))
+    .filter(|seed| (methods.iter()).all(|m| m.of_seed(*seed, Scope::Total).is_some()))
     .collect();
     let by_seed: Vec<Vec<f64>> = (common.iter())
         .map(|seed| {
             let scores: Vec<f64> = (methods.iter())
-                .filter_map(|m| m.of_seed(*seed, 0))
+                .filter_map(|m| m.of_seed(*seed, Scope::Total))
                 .collect();
             ranks(&scores)
         })
@@ -153,7 +154,7 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         name: name.to_owned(),
         title: published::title(name),
         seeds: own.iter().map(|(run, _)| run.manifest.seed).collect(),
-        scores: own.iter().map(|(run, _)| run.groups.means()).collect(),
+        scores: own.iter().map(|(run, _)| run.groups.means).collect(),
         class_scores,
         class_deviations,
         rank: None,
@@ -162,9 +163,9 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         validation: curve::mean(&validations),
         train_seconds: mean_and_deviation(&seconds).0.unwrap_or(0.0),
         estimate: (!scored.is_empty())
-            .then(|| mean_of_four(&scored, |scored| Some(scored.estimate))),
+            .then(|| mean_by_group(&scored, |scored| Some(scored.estimate))),
         resampled: (0..resamples)
-            .map(|at| mean_of_four(&scored, |scored| scored.resampled.get(at).copied()))
+            .map(|at| mean_by_group(&scored, |scored| scored.resampled.get(at).copied()))
             .collect(),
         precision: (0..if scored.is_empty() { 0 } else { classes })
             .map(|class| mean_precision(&scored, class))
@@ -172,13 +173,13 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
     }
 }
 
-/// The mean over runs of four mAPs, each `None` where one of the runs has none.
-fn mean_of_four(
+/// The mean over runs of mAPs, each `None` where one of the runs has none.
+fn mean_by_group(
     scored: &[&Scored],
-    of: impl Fn(&Scored) -> Option<[Option<f64>; 4]>,
-) -> [Option<f64>; 4] {
-    std::array::from_fn(|slot| {
-        let values: Option<Vec<f64>> = scored.iter().map(|s| of(s)?[slot]).collect();
+    of: impl Fn(&Scored) -> Option<PerGroup<Option<f64>>>,
+) -> PerGroup<Option<f64>> {
+    PerGroup::from_fn(|scope| {
+        let values: Option<Vec<f64>> = scored.iter().map(|s| of(s)?[scope]).collect();
         mean_and_deviation(&values?).0
     })
 }

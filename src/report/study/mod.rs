@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 use crate::data::labels::Group;
 use crate::data::split::Set;
 use crate::error::{Error, Result, closest};
-use crate::metrics::Bootstrap;
+use crate::metrics::{Bootstrap, Scope};
 use crate::report::class_scores::ClassScore;
 
 pub use against::{Kind, Test};
 pub use collect::{LeftOut, Run};
 pub use curve::Curve;
+pub use files::{MethodRow, RunRow};
 pub use method::Method;
 pub use published::{Checked, Published};
 pub use settings::Setting;
@@ -154,7 +155,7 @@ impl Study {
     }
 
     /// A test's result for a method.
-    fn test(&self, method: &Method, kind: Kind, classes: &str) -> Option<&Test> {
+    fn test(&self, method: &Method, kind: Kind, classes: Scope) -> Option<&Test> {
         (self.tests.iter())
             .find(|t| t.method == method.name && t.test == kind && t.classes == classes)
     }

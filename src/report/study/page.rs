@@ -12,7 +12,7 @@ use super::published::{Checked, SOURCE};
 use super::tables::{Mark, marks, p_text, signed, spread};
 use super::{Study, experiments};
 use crate::error::{Error, Result};
-use crate::metrics::GroupScores;
+use crate::metrics::{PerGroup, Scope};
 use crate::progress::human_seconds;
 use crate::report::table::percent;
 
@@ -75,14 +75,14 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             facts,
             baseline => study.baseline().title,
             comparing => study.methods.len() > 1,
-            groups => GroupScores::NAMES,
+            groups => Scope::ALL,
             ranked => study.has_ranks(),
             quoted => study.has_published(),
             source => SOURCE,
             scores => scores(study),
             kinds => kinds.iter().map(|kind| kind.title()).collect::<Vec<_>>(),
             interval => kinds.contains(&Kind::BootstrapImages),
-            gains => (0..4).map(|slot| gains(study, &kinds, slot)).collect::<Vec<_>>(),
+            gains => Scope::ALL.map(|scope| gains(study, &kinds, scope)),
             resamples => study.resamples,
             methods => study.methods.iter().map(|m| m.title.as_str()).collect::<Vec<_>>(),
             classes => classes(study),
@@ -142,14 +142,14 @@ fn facts(study: &Study) -> Vec<(&'static str, String)> {
 
 /// The main table.
 fn scores(study: &Study) -> Vec<Row> {
-    let columns: Vec<Vec<Mark>> = (0..4).map(|slot| study.marks(slot)).collect();
+    let columns = PerGroup::from_fn(|scope| study.marks(scope));
     let row = |(place, method): (usize, &super::Method)| {
         let mut cells = vec![number(
             Some(method.seeds.len() as f64),
             method.seeds.len().to_string(),
         )];
-        for (slot, marks) in columns.iter().enumerate() {
-            let (mean, deviation) = method.mean_and_deviation(slot);
+        for (scope, marks) in columns.iter() {
+            let (mean, deviation) = method.mean_and_deviation(scope);
             cells.push(marked(mean, spread(mean, deviation, " ± "), marks[place]));
         }
         if study.has_ranks() {
@@ -161,19 +161,19 @@ fn scores(study: &Study) -> Vec<Row> {
         let seconds = method.train_seconds;
         cells.push(number(Some(seconds), human_seconds(seconds)));
         if study.has_published() {
-            for slot in 0..4 {
+            for scope in Scope::ALL {
                 let text = method
                     .published
                     .as_ref()
                     .map_or(String::new(), |published| {
                         let seen = match published.checked {
                             Checked::Row => true,
-                            Checked::Total => slot == 0,
+                            Checked::Total => scope == Scope::Total,
                             Checked::None => false,
                         };
                         format!(
                             "{}{}",
-                            published.percent()[slot],
+                            published.percent()[scope],
                             if seen { "*" } else { "" }
                         )
                     });
@@ -189,14 +189,13 @@ fn scores(study: &Study) -> Vec<Row> {
     study.methods.iter().enumerate().map(row).collect()
 }
 
-/// The gains over the baseline in total, head, medium or tail mAP, with their tests.
-fn gains(study: &Study, kinds: &[Kind], slot: usize) -> Vec<Row> {
-    let classes = GroupScores::NAMES[slot];
+/// The gains over the baseline in mAP, with their tests.
+fn gains(study: &Study, kinds: &[Kind], scope: Scope) -> Vec<Row> {
     let row = |method: &super::Method| {
-        let gain = study.gain(method, slot);
+        let gain = study.gain(method, scope);
         let mut cells = vec![number(gain, gain.map_or(String::new(), signed))];
         for kind in kinds {
-            let test = study.test(method, *kind, classes);
+            let test = study.test(method, *kind, scope);
             if *kind == Kind::BootstrapImages {
                 let ends = test.and_then(|test| Some((test.low?, test.high?)));
                 let text = ends.map_or(String::new(), |(low, high)| {
@@ -264,8 +263,8 @@ fn runs(study: &Study) -> Vec<Row> {
             Some(manifest.seed as f64),
             manifest.seed.to_string(),
         )];
-        for score in run.groups.means() {
-            cells.push(number(score, percent(score)));
+        for (_, score) in run.groups.means.iter() {
+            cells.push(number(*score, percent(*score)));
         }
         let speed = manifest.images_per_second();
         let speed_text = speed.map_or(String::new(), |speed| format!("{speed:.1}"));

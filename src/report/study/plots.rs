@@ -37,7 +37,7 @@ pub(super) fn draw(study: &Study) -> Result<Vec<(&'static str, String)>> {
 pub(super) fn shown(study: &Study) -> Vec<(&Method, RGBColor)> {
     let mut places: Vec<usize> = (0..study.methods.len()).collect();
     places.sort_by(|&a, &b| {
-        let total = |place: usize| study.methods[place].means()[0].unwrap_or(-1.0);
+        let total = |place: usize| study.methods[place].means().total.unwrap_or(-1.0);
         (b == study.baseline)
             .cmp(&(a == study.baseline))
             .then(total(b).total_cmp(&total(a)))

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use super::collect::Run;
+use crate::metrics::PerGroup;
 
 /// Methods in the order of the paper's table, with the names that it gives them.
 const ORDER: [(&str, &str); 14] = [
@@ -54,9 +55,14 @@ pub struct Published {
 }
 
 impl Published {
-    /// Total, head, medium and tail mAP in per cent, with the digits that were published.
-    pub fn percent(&self) -> [&str; 4] {
-        [&self.total, &self.head, &self.medium, &self.tail]
+    /// mAP in per cent, with the digits that were published.
+    pub fn percent(&self) -> PerGroup<&str> {
+        PerGroup {
+            total: &self.total,
+            head: &self.head,
+            medium: &self.medium,
+            tail: &self.tail,
+        }
     }
 }
 
@@ -123,13 +129,14 @@ mod tests {
         assert_eq!((table().len(), rows), (24, 24));
         for row in table() {
             assert!(place(&row.method) < ORDER.len(), "{}", row.method);
-            for figure in row.percent() {
+            for (_, figure) in row.percent().iter() {
                 let value: f64 = figure.parse().unwrap();
                 assert!((20.0..90.0).contains(&value), "{figure}");
             }
         }
         let row = find("voc-mlt", "db-focal").unwrap();
-        assert_eq!(row.percent(), ["78.94", "73.22", "84.18", "79.30"]);
+        let figures: Vec<&str> = row.percent().iter().map(|(_, f)| *f).collect();
+        assert_eq!(figures, ["78.94", "73.22", "84.18", "79.30"]);
         assert_eq!(row.checked, Checked::Row);
         assert_eq!(find("voc-mlt", "r-bce"), None);
         assert_eq!(find("shapes", "erm"), None);

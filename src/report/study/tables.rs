@@ -4,8 +4,8 @@ use super::Study;
 use super::against::Kind;
 use super::method::Method;
 use super::published::SOURCE;
-use crate::metrics::GroupScores;
-use crate::report::table::{Table, cell, csv_field, percent};
+use crate::metrics::{PerGroup, Scope};
+use crate::report::table::{Table, percent};
 
 /// How a cell stands out in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,28 +62,28 @@ impl Study {
         self.methods.len() > 1 && self.methods.iter().any(|method| method.rank.is_some())
     }
 
-    /// The marks of a column: total, head, medium, tail.
-    pub(super) fn marks(&self, slot: usize) -> Vec<Mark> {
-        let means: Vec<Option<f64>> = self.methods.iter().map(|m| m.means()[slot]).collect();
+    /// The marks of a column.
+    pub(super) fn marks(&self, scope: Scope) -> Vec<Mark> {
+        let means: Vec<Option<f64>> = self.methods.iter().map(|m| m.means()[scope]).collect();
         marks(&means)
     }
 
     /// The main table; `mark` writes a cell that stands out.
     fn main_table(&self, mark: impl Fn(&str, Mark) -> String) -> Table {
         let mut header = vec!["method".to_owned(), "seeds".to_owned()];
-        header.extend(GroupScores::NAMES.map(|name| format!("{name} mAP")));
+        header.extend(Scope::ALL.map(|scope| format!("{scope} mAP")));
         if self.has_ranks() {
             header.push("rank".into());
         }
         if self.has_published() {
-            header.extend(GroupScores::NAMES.map(|name| format!("{name}, quoted")));
+            header.extend(Scope::ALL.map(|scope| format!("{scope}, quoted")));
         }
-        let marks: Vec<Vec<Mark>> = (0..4).map(|slot| self.marks(slot)).collect();
+        let marks = PerGroup::from_fn(|scope| self.marks(scope));
         let mut table = Table::new(header);
         for (place, method) in self.methods.iter().enumerate() {
             let mut row = vec![method.title.clone(), method.seeds.len().to_string()];
-            for (slot, marks) in marks.iter().enumerate() {
-                let (mean, deviation) = method.mean_and_deviation(slot);
+            for (scope, marks) in marks.iter() {
+                let (mean, deviation) = method.mean_and_deviation(scope);
                 row.push(mark(&spread(mean, deviation, " ± "), marks[place]));
             }
             if self.has_ranks() {
@@ -94,7 +94,12 @@ impl Study {
                 );
             }
             if let Some(published) = &method.published {
-                row.extend(published.percent().map(str::to_owned));
+                row.extend(
+                    published
+                        .percent()
+                        .iter()
+                        .map(|(_, figure)| (*figure).to_owned()),
+                );
             }
             table.push(row);
         }
@@ -116,10 +121,11 @@ impl Study {
         for method in self.others() {
             let mut row = vec![
                 method.title.clone(),
-                self.gain(method, 0).map_or(String::new(), signed),
+                self.gain(method, Scope::Total)
+                    .map_or(String::new(), signed),
             ];
             if kinds.contains(&images) {
-                let test = self.test(method, images, "total");
+                let test = self.test(method, images, Scope::Total);
                 row.push(match test.and_then(|test| Some((test.low?, test.high?))) {
                     Some((low, high)) => format!("{} to {}", signed(low), signed(high)),
                     None => String::new(),
@@ -127,7 +133,7 @@ impl Study {
             }
             row.extend(kinds.iter().map(|kind| {
                 p_text(
-                    self.test(method, *kind, "total")
+                    self.test(method, *kind, Scope::Total)
                         .and_then(|test| test.p_holm),
                 )
             }));
@@ -144,8 +150,8 @@ impl Study {
     }
 
     /// The difference of the means, method minus baseline.
-    pub(super) fn gain(&self, method: &Method, slot: usize) -> Option<f64> {
-        Some(method.means()[slot]? - self.baseline().means()[slot]?)
+    pub(super) fn gain(&self, method: &Method, scope: Scope) -> Option<f64> {
+        Some(method.means()[scope]? - self.baseline().means()[scope]?)
     }
 
     /// For a terminal.
@@ -184,76 +190,6 @@ impl Study {
                 self.baseline().title,
                 self.gain_table().to_markdown()
             ));
-        }
-        text
-    }
-
-    /// `table.csv`.
-    pub(super) fn csv(&self) -> String {
-        let mut text = String::from("method,seeds");
-        for name in GroupScores::NAMES {
-            text.push_str(&format!(",{name},{name}_deviation"));
-        }
-        text.push_str(",mean_rank,train_seconds");
-        for name in GroupScores::NAMES {
-            text.push_str(&format!(",{name}_quoted"));
-        }
-        text.push('\n');
-        for method in &self.methods {
-            text.push_str(&format!(
-                "{},{}",
-                csv_field(&method.name),
-                method.seeds.len()
-            ));
-            for slot in 0..4 {
-                let (mean, deviation) = method.mean_and_deviation(slot);
-                text.push_str(&format!(",{},{}", cell(mean), cell(deviation)));
-            }
-            text.push_str(&format!(
-                ",{},{:.1}",
-                cell(method.rank),
-                method.train_seconds
-            ));
-            let quoted = |slot: usize| -> Option<f64> {
-                let figure = method.published.as_ref()?.percent()[slot];
-                // Without the point it is a whole number of hundredths of a per cent.
-                figure.replace('.', "").parse::<f64>().ok().map(|v| v / 1e4)
-            };
-            for slot in 0..4 {
-                text.push_str(&format!(",{}", cell(quoted(slot))));
-            }
-            text.push('\n');
-        }
-        text
-    }
-
-    /// `per_class.csv`, the classes by falling training count.
-    pub(super) fn per_class_csv(&self) -> String {
-        let mut text = String::from("class,group,train_count,positives");
-        for method in &self.methods {
-            let name = &method.name;
-            text.push_str(&format!(
-                ",{},{}",
-                csv_field(name),
-                csv_field(&format!("{name}_deviation"))
-            ));
-        }
-        text.push('\n');
-        for place in self.class_order() {
-            let class = &self.classes()[place];
-            text.push_str(&format!(
-                "{},{},{},{}",
-                csv_field(&class.name),
-                class.group,
-                class.train_count,
-                class.positives
-            ));
-            for method in &self.methods {
-                let (mean, deviation) =
-                    (method.class_scores[place], method.class_deviations[place]);
-                text.push_str(&format!(",{},{}", cell(mean), cell(deviation)));
-            }
-            text.push('\n');
         }
         text
     }

@@ -139,13 +139,13 @@ fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
         ("erm", &[0, 1][..])
     );
     // Totals 0.5 and 0.6: mean 0.55, deviation sqrt(2 * 0.05^2 / 1).
-    let (mean, deviation) = erm.mean_and_deviation(0);
+    let (mean, deviation) = erm.mean_and_deviation(Scope::Total);
     assert_relative_eq!(mean.unwrap(), 0.55, max_relative = 1e-12);
     assert_relative_eq!(deviation.unwrap(), 0.005f64.sqrt(), max_relative = 1e-12);
-    let (mean, deviation) = erm.mean_and_deviation(3);
+    let (mean, deviation) = erm.mean_and_deviation(Scope::Tail);
     assert_relative_eq!(mean.unwrap(), 0.3, max_relative = 1e-12);
     assert_relative_eq!(deviation.unwrap(), 0.02f64.sqrt(), max_relative = 1e-12);
-    assert_eq!(study.methods()[1].mean_and_deviation(0).1, None);
+    assert_eq!(study.methods()[1].mean_and_deviation(Scope::Total).1, None);
     let ranks: Vec<f64> = study.methods().iter().map(|m| m.rank.unwrap()).collect();
     assert_eq!(ranks, [3.0, 1.0, 2.0]);
 
@@ -189,14 +189,14 @@ fn tests_pair_classes_and_seeds_and_leave_out_the_undefined() {
     let home = tempfile::tempdir().unwrap();
     two_methods(home.path());
     let study = study(home.path());
-    let test = |kind, classes: &str| {
+    let test = |kind, classes: Scope| {
         study
             .tests()
             .iter()
             .find(|t| t.test == kind && t.classes == classes)
     };
     // Classes, averaged over seeds: 0.75 - 0.8, 0.65 - 0.55, 0.55 - 0.3.
-    let t = test(Kind::TClasses, "total").unwrap();
+    let t = test(Kind::TClasses, Scope::Total).unwrap();
     assert_eq!(
         (t.pairs, t.method.as_str(), t.baseline.as_str()),
         (3, "db-focal", "erm")
@@ -210,19 +210,23 @@ fn tests_pair_classes_and_seeds_and_leave_out_the_undefined() {
     );
     assert_relative_eq!(t.p_value.unwrap(), 0.36754446796632423, max_relative = 1e-9);
     // scipy.stats.wilcoxon([-0.05, 0.1, 0.25])
-    let wilcoxon = test(Kind::WilcoxonClasses, "total").unwrap();
+    let wilcoxon = test(Kind::WilcoxonClasses, Scope::Total).unwrap();
     assert_relative_eq!(wilcoxon.p_value.unwrap(), 0.5, max_relative = 1e-9);
     // One class in each group has an AP, and one pair is no test.
-    assert_eq!(test(Kind::TClasses, "tail"), None);
+    assert_eq!(test(Kind::TClasses, Scope::Tail), None);
     // Seeds: totals 0.6 - 0.5, 0.7 - 0.6: equal differences have no t, but ranks.
-    let t = test(Kind::TSeeds, "total").unwrap();
+    let t = test(Kind::TSeeds, Scope::Total).unwrap();
     assert_eq!((t.pairs, t.p_value, t.p_holm), (2, None, None));
     assert_relative_eq!(t.difference, 0.1, max_relative = 1e-12);
     assert_eq!(
-        test(Kind::WilcoxonSeeds, "total").unwrap().p_value,
+        test(Kind::WilcoxonSeeds, Scope::Total).unwrap().p_value,
         Some(0.5)
     );
-    assert_eq!(test(Kind::BootstrapImages, "total"), None, "no predictions");
+    assert_eq!(
+        test(Kind::BootstrapImages, Scope::Total),
+        None,
+        "no predictions"
+    );
     let csv = written(&study)("tests.csv");
     assert!(csv.contains("db-focal,erm,total,t-seeds,2,"), "{csv}");
     assert_eq!(csv.lines().count(), 1 + study.tests().len());
@@ -313,6 +317,11 @@ fn published_figures_stand_beside_runs_of_the_benchmark_only() {
             train_count: 5,
             positives: 5,
             average_precision: Some(0.5),
+            area_under_roc: None,
+            precision: None,
+            recall: None,
+            f1: None,
+            accuracy: None,
         })
         .collect();
     let home = tempfile::tempdir().unwrap();
@@ -343,11 +352,8 @@ fn published_figures_stand_beside_runs_of_the_benchmark_only() {
             .contains("| 78.94 | 73.22 | 84.18 | 79.30 |")
     );
     assert!(study.markdown().contains("quoted from Wu et al."));
-    assert!(
-        study.csv().ends_with("0.7894,0.7322,0.8418,0.793\n"),
-        "{}",
-        study.csv()
-    );
+    let csv = crate::rows::to_text(study.methods.iter().map(MethodRow::new));
+    assert!(csv.ends_with("0.7894,0.7322,0.8418,0.793\n"), "{csv}");
     let tex = latex::table(&study);
     assert!(tex.contains("\\multicolumn{4}{c}{quoted}"), "{tex}");
     assert!(
@@ -506,9 +512,9 @@ fn the_bootstrap_is_the_paired_one_over_the_test_images() {
     let table = |i: usize| ScoreTable::new(&predictions[i].1.scores, &labels, 3).unwrap();
     let settings = Bootstrap::default();
     let expected = paired_bootstrap_map(&table(0), &table(1), &split.groups, &settings).unwrap();
-    let expected = expected[0].unwrap();
+    let expected = expected.total.unwrap();
     let test = (study.tests().iter())
-        .find(|t| t.test == Kind::BootstrapImages && t.classes == "total")
+        .find(|t| t.test == Kind::BootstrapImages && t.classes == Scope::Total)
         .unwrap();
     assert_eq!(test.difference, expected.estimate);
     assert_eq!(

@@ -4,9 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{block, line, nice_step, small, title};
-use crate::data::labels::Group;
 use crate::error::Result;
-use crate::metrics::GroupScores;
+use crate::metrics::Scope;
 use crate::report::drawing::{
     CHARACTER, FAINT, GREY, INK, failed, group_colour, sheet, shown as cut, text,
 };
@@ -20,7 +19,7 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(0);
     let left = 24 + (longest as f64 * 13.0 * CHARACTER * 1.1) as i32;
     let highest = (study.methods.iter())
-        .flat_map(|m| (0..4).map(|slot| m.mean_and_deviation(slot)))
+        .flat_map(|m| Scope::ALL.map(|scope| m.mean_and_deviation(scope)))
         .filter_map(|(mean, deviation)| Some(mean? + deviation.unwrap_or(0.0)))
         .fold(0.0f64, f64::max);
     if highest <= 0.0 {
@@ -42,15 +41,12 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
             ""
         };
         title(area, &format!("mAP, %{spread}"), 12)?;
-        for (slot, name) in GroupScores::NAMES.iter().enumerate() {
-            let start = left + slot as i32 * (panel + gap);
+        for (column, scope) in Scope::ALL.into_iter().enumerate() {
+            let start = left + column as i32 * (panel + gap);
             let x = |score: f64| start + (score / ceiling * f64::from(width)).round() as i32;
-            let colour = match slot {
-                0 => GREY,
-                _ => group_colour(Group::ALL[slot - 1]),
-            };
+            let colour = scope.group().map_or(GREY, group_colour);
             let style = text(13.0, colour, HPos::Left, VPos::Bottom);
-            area.draw_text(name, &style, (start, top - 6))
+            area.draw_text(scope.name(), &style, (start, top - 6))
                 .map_err(failed)?;
             for tick in 0..=(ceiling / step).round() as usize {
                 let score = tick as f64 * step;
@@ -70,7 +66,7 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
             }
             for (row, method) in study.methods.iter().enumerate() {
                 let middle = top + row as i32 * ROW + ROW / 2;
-                let (Some(mean), deviation) = method.mean_and_deviation(slot) else {
+                let (Some(mean), deviation) = method.mean_and_deviation(scope) else {
                     continue;
                 };
                 let corners = [(start, middle - 8), (x(mean), middle + 8)];

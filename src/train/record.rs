@@ -1,0 +1,43 @@
+//! The rows of `steps.csv` and `epochs.csv`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rows::number;
+
+/// One training step, a row of `steps.csv`. Nothing in it depends on the clock: equal runs write
+/// equal files.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Step over the whole training, from 0.
+    pub step: usize,
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Learning rate of the step.
+    #[serde(serialize_with = "number::full")]
+    pub learning_rate: f64,
+    /// Loss of the batch.
+    #[serde(serialize_with = "number::full")]
+    pub loss: f64,
+    /// Global gradient norm before clipping.
+    #[serde(serialize_with = "number::full")]
+    pub gradient_norm: f64,
+}
+
+/// One epoch, a row of `epochs.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Mean loss over its steps.
+    #[serde(serialize_with = "number::full")]
+    pub loss: f64,
+    /// mAP on the validation part in [0, 1], if there is one.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub validation_map: Option<f64>,
+    /// Training time of the epoch in this process, seconds.
+    #[serde(serialize_with = "number::three_decimals")]
+    pub seconds: f64,
+    /// Training images a second in this process; `None` if it trained none of the epoch.
+    #[serde(serialize_with = "number::two_decimals")]
+    pub images_per_second: Option<f64>,
+}
