@@ -4,6 +4,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use predicates::prelude::*;
+use serde_json::{Value, json};
 
 fn dbloss(arguments: &[&str]) -> assert_cmd::assert::Assert {
     Command::cargo_bin("dbloss")
@@ -47,12 +48,54 @@ fn list_names_every_loss_in_every_format() {
         for name in dbloss::loss::names() {
             assert = assert.stdout(predicate::str::contains(name));
         }
-        if format == "json" {
-            let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
-            let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(json.as_array().unwrap().len(), dbloss::loss::names().len());
+    }
+}
+
+/// What a program reads: every loss, every key with the place in the parts that it stands for.
+#[test]
+fn the_listing_for_machines_tells_all_of_a_key() {
+    let assert = dbloss(&["loss", "list", "--format", "json"]).success();
+    let losses: Vec<Value> = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let names: Vec<&str> = losses.iter().map(|l| l["name"].as_str().unwrap()).collect();
+    assert_eq!(names[..names.len() - 1], dbloss::loss::names());
+    assert_eq!(names.last(), Some(&"composed"));
+    for loss in &losses {
+        for text in ["title", "formula", "source", "when", "notes"] {
+            assert!(loss[text].is_string(), "{text} of {}", loss["name"]);
+        }
+        for key in loss["keys"].as_array().unwrap() {
+            for text in ["name", "path", "unit", "meaning"] {
+                assert!(key[text].is_string(), "{text} of {key}");
+            }
+            assert!(!key["meaning"].as_str().unwrap().is_empty(), "{key}");
+            assert!(key["range"]["type"].is_string() && key["range"]["description"].is_string());
         }
     }
+    let key = |loss: &str, path: &str, kind: Value| {
+        let loss = losses.iter().find(|l| l["name"] == loss).unwrap();
+        let mut keys = loss["keys"].as_array().unwrap().iter();
+        let found = keys.find(|k| k["path"] == path && k["kind"] == kind);
+        found.unwrap_or_else(|| panic!("{path}")).clone()
+    };
+    let lambda = key("db-focal", "tolerance.lambda", Value::Null);
+    assert_eq!(
+        (&lambda["name"], &lambda["default"]),
+        (&json!("lambda"), &json!(5.0))
+    );
+    assert_eq!(lambda["range"]["exclusiveMinimum"], 0);
+    let clip = key("asl", "kernel.clip", json!("asymmetric"));
+    assert_eq!(
+        (&clip["unit"], &clip["default"]),
+        (&json!("probability"), &json!(0.05))
+    );
+    let beta = key("composed", "weight.beta", json!("class-balanced"));
+    assert_eq!(
+        (&beta["default"], &beta["range"]["exclusiveMaximum"]),
+        (&json!(0.9), &json!(1.0))
+    );
+    let kind = key("composed", "weight.kind", Value::Null);
+    assert_eq!(kind["default"], "none");
+    assert_eq!(kind["range"]["enum"].as_array().unwrap().len(), 5);
 }
 
 #[test]

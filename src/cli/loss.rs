@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use dbloss::config::Layers;
 use dbloss::data::labels::Group;
 use dbloss::data::split::Split;
+use dbloss::error::KeyPath;
 use dbloss::io::write_text;
 use dbloss::loss::profile::{ClassProfile, curve, profile};
 use dbloss::loss::{Loss, LossConfig, pages};
@@ -31,7 +32,7 @@ enum Command {
     Show(ShowArgs),
 }
 
-/// Print every loss: formula, parameters with defaults, source.
+/// Print every loss: formula, keys with meaning, default, range and unit, source.
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     /// How it is printed
@@ -60,12 +61,12 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct ShowArgs {
-    /// Name of the loss (`dbloss loss list`), or `composed` with its parts in --set
+    #[arg(help = pages::names_help())]
     name: String,
     /// The split folder, for the class counts
     #[arg(long, value_name = "DIR")]
     split: PathBuf,
-    /// Set a parameter, for example `--set kappa=0.1` or `--set weight.kind=inverse`; may be
+    /// Set a key, for example `--set kappa=0.1` or `--set weight.kind=inverse`; may be
     /// repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
@@ -85,9 +86,9 @@ pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::List(args) => {
             output::data(&match args.format {
-                ListFormat::Text => pages::list(),
-                ListFormat::Json => pages::json(),
-                ListFormat::Markdown => pages::markdown(),
+                ListFormat::Text => pages::list()?,
+                ListFormat::Json => pages::json()?,
+                ListFormat::Markdown => pages::markdown()?,
             });
             Ok(())
         }
@@ -102,7 +103,7 @@ fn show(args: &ShowArgs) -> Result<()> {
     }
     let mut table = layers.table().clone();
     table.insert("name".into(), args.name.clone().into());
-    let config = LossConfig::from_table(&table)?;
+    let config = LossConfig::from_table(&table, &KeyPath::from("loss"))?;
     if let Some(out) = &args.out
         && out.exists()
         && !args.force

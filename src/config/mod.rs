@@ -89,7 +89,6 @@ impl Experiment {
         }
         self.model.check()?;
         self.input.check()?;
-        self.loss.check()?;
         self.sampler.check()?;
         self.optimizer.check()?;
         self.schedule.check()?;
@@ -280,6 +279,10 @@ impl ExperimentFile {
         let mut layers = self.layers.clone();
         if let Some(Value::Table(overrides)) = method.and_then(|name| self.methods.get(name)) {
             layers.overlay(method.unwrap_or_default(), overrides);
+        }
+        // Read ahead of the rest, for its errors name their keys.
+        if let Some(Value::Table(loss)) = layers.table().get("loss") {
+            LossConfig::from_table(loss, &"loss".into()).map_err(|e| self.locate(&layers, e))?;
         }
         let mut experiment: Experiment = layers.typed()?;
         if let Some(seed) = seed {

@@ -1,72 +1,73 @@
 //! Class-balanced losses by the effective number of images.
 
-use super::common::{
-    BALANCE, BIAS, CB_BETA, CB_MODE, FOCAL_GAMMA, KAPPA, LAMBDA, NORMALISATION, REDUCTION, SCALE,
-    class_balanced, focal, tolerance, weighted,
-};
-use super::composition::Composition;
-use super::definition::{Build, Definition, Value};
+use super::definition::{Definition, Form};
 
-const SOURCE: &str = "Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019 (arXiv 1901.05555)";
+const SOURCE: &str = "Cui et al., Class-Balanced Loss Based on Effective Number of Samples, \
+    CVPR 2019 (arXiv 1901.05555)";
 const NOTES: &str = "In the modes with one weight an image, an image without positives is weighted \
-    as one of the most frequent class. A class without a training image is weighted as though it had one.";
+    as one of the most frequent class. A class without a training image is weighted as though it \
+    had one.";
 
 /// CB, CB-Focal and CB-NTR.
 pub const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "cb",
         title: "CB",
-        formula: "mean of w l,  w = (1 - beta) / (1 - beta^n),  l = softplus(z) - y z; n by class, or one w an image",
-        parameters: &[CB_BETA, CB_MODE, NORMALISATION, REDUCTION, SCALE],
+        formula: "mean of w l,  \
+            w = (1 - beta) / (1 - beta^n),  \
+            l = softplus(z) - y z; n by class, or one w an image",
+        form: Form::Preset("weight = { kind = 'class-balanced' }"),
+        keys: &["weight", "normalisation", "reduction", "scale"],
         source: SOURCE,
         when: "re-weighting that levels off for classes with many images",
         notes: NOTES,
-        build: Build::Composition(|s| weighted(s, class_balanced(s))),
     },
     Definition {
         name: "cb-focal",
         title: "CB-Focal",
-        formula: "mean of w balance (1 - p_t)^gamma l,  w = (1 - beta) / (1 - beta^n),  p_t = exp(-l),  l = softplus(z) - y z",
-        parameters: &[
-            CB_BETA,
-            CB_MODE,
-            FOCAL_GAMMA,
-            BALANCE,
-            NORMALISATION,
-            REDUCTION,
-            SCALE,
-        ],
+        formula: "mean of w balance (1 - p_t)^gamma l,  \
+            w = (1 - beta) / (1 - beta^n),  \
+            p_t = exp(-l),  \
+            l = softplus(z) - y z",
+        form: Form::Preset(
+            "weight = { kind = 'class-balanced' }
+             focal = {}",
+        ),
+        keys: &["weight", "focal", "normalisation", "reduction", "scale"],
         source: SOURCE,
-        when: "class-balanced weights with focus on hard logits; the CB-Focal row of the ECCV 2020 paper",
+        when: "class-balanced weights with focus on hard logits; the CB-Focal row of the \
+            ECCV 2020 paper",
         notes: NOTES,
-        build: Build::Composition(|s| Composition {
-            focal: focal(s),
-            ..weighted(s, class_balanced(s))
-        }),
     },
     Definition {
         name: "cb-ntr",
         title: "CB-NTR",
-        formula: "mean of w balance (1 - p_t)^gamma l',  w = (1 - beta) / (1 - beta^n),  l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for negatives,  s = nu_c / lambda (bias = code) or nu_c (paper),  nu_c = kappa b_c,  b_c = -log(N / n_c - 1),  p_t = exp(-softplus(-(z + s))) for positives, exp(-softplus(lambda (z + s))) for negatives",
-        parameters: &[
-            CB_BETA,
-            CB_MODE.with_default(Value::Choice("by-class")),
-            KAPPA,
-            LAMBDA,
-            BIAS,
-            FOCAL_GAMMA,
-            BALANCE,
-            NORMALISATION,
-            REDUCTION,
-            SCALE,
+        formula: "mean of w balance (1 - p_t)^gamma l',  \
+            w = (1 - beta) / (1 - beta^n),  \
+            l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for \
+            negatives,  \
+            s = nu_c / lambda (bias = code) or nu_c (paper),  \
+            nu_c = kappa b_c,  \
+            b_c = -log(N / n_c - 1),  \
+            p_t = exp(-softplus(-(z + s))) for positives, exp(-softplus(lambda (z + s))) for \
+            negatives",
+        form: Form::Preset(
+            "weight = { kind = 'class-balanced', mode = 'by-class' }
+             tolerance = {}
+             focal = {}",
+        ),
+        keys: &[
+            "weight",
+            "tolerance",
+            "focal",
+            "normalisation",
+            "reduction",
+            "scale",
         ],
-        source: "Huang et al., Balancing Methods for Multi-label Text Classification with Long-Tailed Class Distribution, EMNLP 2021 (arXiv 2109.04712)",
-        when: "class-balanced weights where suppression of negatives is the main trouble, as in text",
+        source: "Huang et al., Balancing Methods for Multi-label Text Classification with \
+            Long-Tailed Class Distribution, EMNLP 2021 (arXiv 2109.04712)",
+        when: "class-balanced weights where suppression of negatives is the main trouble, as \
+            in text",
         notes: NOTES,
-        build: Build::Composition(|s| Composition {
-            tolerance: tolerance(s),
-            focal: focal(s),
-            ..weighted(s, class_balanced(s))
-        }),
     },
 ];

@@ -3,142 +3,145 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::{Table, Value};
 
 use super::composition::Composition;
-use super::definition::{Build, Definition, Settings};
+use super::definition::{Definition, Form};
+use super::part::{self, complete, unknown, value_mut};
 use super::{Elementwise, Loss};
 use crate::data::labels::ClassFrequency;
-use crate::error::{Error, Result, closest};
+use crate::error::{Error, KeyPath, Result};
 
 /// The name under which a loss is put together part by part.
 pub const COMPOSED: &str = "composed";
 
-/// A loss by name with its parameters, or a composition of parts.
+/// A loss by name with its keys, or a composition of parts.
 ///
 /// In TOML: `loss = { name = "db-focal", lambda = 2.0 }`, or `name = "composed"` with the tables
-/// of [`Composition`]. It is written back with every parameter, the defaults too, so that a saved
+/// of [`Composition`]. It is written back with every key, the defaults too, so that a saved
 /// configuration does not depend on them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct LossConfig {
-    name: String,
-    body: Body,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Body {
-    Named(Settings),
-    Composed(Box<Composition>),
+    /// What is known about the loss; `None` for one put together part by part.
+    definition: Option<&'static Definition>,
+    /// Its parts with every key, checked.
+    parts: Table,
 }
 
 impl LossConfig {
     /// The loss `name` with its defaults.
     pub fn named(name: &str) -> Result<Self> {
-        let mut table = toml::Table::new();
-        table.insert("name".into(), name.into());
-        Self::from_table(&table)
+        Self::from_table(
+            &Table::from_iter([("name".into(), name.into())]),
+            &KeyPath::from("loss"),
+        )
     }
 
-    /// A loss put together from parts.
-    pub fn composed(composition: Composition) -> Self {
-        LossConfig {
-            name: COMPOSED.into(),
-            body: Body::Composed(Box::new(composition)),
-        }
+    /// A loss put together from parts; numbers out of range are refused.
+    pub fn composed(composition: &Composition) -> Result<Self> {
+        Self::from_parts(&part::table(composition), &KeyPath::from("loss"))
     }
 
-    /// Reads the table; errors name the key, what is accepted and the closest match.
-    pub fn from_table(table: &toml::Table) -> Result<Self> {
-        let name = match table.get("name") {
-            Some(toml::Value::String(name)) => name.clone(),
+    fn from_parts(given: &Table, at: &KeyPath) -> Result<Self> {
+        Ok(LossConfig {
+            definition: None,
+            parts: complete(Composition::KINDS, given, at)?,
+        })
+    }
+
+    /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
+    /// match.
+    pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
+        let place = at.child("name");
+        let mut given = table.clone();
+        let name = match given.remove("name") {
+            Some(Value::String(name)) => name,
             Some(other) => {
                 let problem = format!("is {other}, expected the name of a loss in quotes");
-                return Err(Error::input("loss.name", problem));
+                return Err(Error::key(&place, problem));
             }
             None => {
-                return Err(Error::input("loss.name", "is missing")
-                    .hint("`dbloss loss list` shows the names"));
+                return Err(
+                    Error::key(&place, "is missing").hint("`dbloss loss list` shows the names")
+                );
             }
         };
-        let body = if name == COMPOSED {
-            let mut parts = table.clone();
-            parts.remove("name");
-            let composition: Composition = parts.try_into().map_err(part_error)?;
-            Body::Composed(Box::new(composition))
-        } else {
-            Body::Named(Settings::new(super::definition(&name)?, table)?)
-        };
-        let config = LossConfig { name, body };
-        config.check()?;
-        Ok(config)
+        if name == COMPOSED {
+            return Self::from_parts(&given, at);
+        }
+        let definition = super::definition(&name).ok_or_else(|| {
+            let names = super::names().into_iter().chain([COMPOSED]);
+            unknown(&place, "loss", &name, names)
+        })?;
+        Self::preset(definition, &given, at)
     }
 
-    /// All parameters as a TOML table.
-    pub fn to_table(&self) -> toml::Table {
-        let mut table = match &self.body {
-            Body::Named(settings) => settings.to_table(),
-            Body::Composed(composition) => {
-                toml::Table::try_from(composition.as_ref()).unwrap_or_default()
+    /// The loss of `definition` with the keys `given` (without `name`) in place of its defaults.
+    pub fn preset(definition: &'static Definition, given: &Table, at: &KeyPath) -> Result<Self> {
+        let mut parts = definition.parts()?;
+        let settings = definition.settings(&parts);
+        for (name, value) in given {
+            let place = at.child(name);
+            let Some(setting) = settings.iter().find(|setting| setting.key.name == name) else {
+                let what = format!("key of `{}`", definition.name);
+                let accepted = settings.iter().map(|setting| setting.key.name);
+                return Err(unknown(&place, &what, name, accepted));
+            };
+            let value = setting.key.read(value, &place)?;
+            if let Some(old) = value_mut(&mut parts, &setting.path) {
+                *old = value;
+            }
+        }
+        Ok(LossConfig {
+            definition: Some(definition),
+            parts,
+        })
+    }
+
+    /// All keys as a TOML table. The order, by name under a loss's name and by part under
+    /// `composed`, is part of the hash of an experiment: it must not change.
+    pub fn to_table(&self) -> Table {
+        let mut table = match self.definition {
+            None => self.parts.clone(),
+            Some(definition) => {
+                let mut settings = definition.settings(&self.parts);
+                settings.sort_by_key(|setting| setting.key.name);
+                let pairs = settings.into_iter();
+                pairs.map(|s| (s.key.name.to_owned(), s.value)).collect()
             }
         };
-        table.insert("name".into(), self.name.clone().into());
+        table.insert("name".into(), self.name().into());
         table
     }
 
     /// The name of the loss, `composed` for one put together from parts.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> &'static str {
+        self.definition.map_or(COMPOSED, |d| d.name)
     }
 
     /// The parts that the loss is made of; `None` where it is not element-wise.
     pub fn composition(&self) -> Option<Composition> {
-        match &self.body {
-            Body::Composed(composition) => Some(composition.as_ref().clone()),
-            Body::Named(settings) => match self.definition()?.build {
-                Build::Composition(compose) => Some(compose(settings)),
-                Build::Own(_) => None,
-            },
-        }
-    }
-
-    /// What is known about the loss; `None` for one put together from parts.
-    pub fn definition(&self) -> Option<&'static Definition> {
-        super::definition(&self.name).ok()
-    }
-
-    /// Checks every number against its range.
-    pub fn check(&self) -> Result<()> {
-        match self.composition() {
-            Some(composition) => composition.check(),
-            None => Ok(()),
+        match self.definition.map(|definition| &definition.form) {
+            Some(Form::Own(..)) => None,
+            _ => Composition::read(&self.parts, &KeyPath::from("loss")).ok(),
         }
     }
 
     /// The loss for a training set with these class counts.
     pub fn build(&self, class_frequency: &ClassFrequency) -> Result<Arc<dyn Loss>> {
-        let compose = |composition: &Composition| -> Result<Arc<dyn Loss>> {
-            Ok(Arc::new(Elementwise::new(composition, class_frequency)?))
-        };
-        match &self.body {
-            Body::Composed(composition) => compose(composition),
-            Body::Named(settings) => match super::definition(&self.name)?.build {
-                Build::Composition(parts) => compose(&parts(settings)),
-                Build::Own(build) => Ok(build(settings)),
-            },
+        match self.definition.map(|definition| &definition.form) {
+            Some(Form::Own(_, build)) => build(&self.parts, &KeyPath::from("loss")),
+            _ => {
+                let composition = Composition::read(&self.parts, &KeyPath::from("loss"))?;
+                Ok(Arc::new(Elementwise::new(composition, class_frequency)?))
+            }
         }
     }
 }
 
-/// Turns serde's message into an error of the house, with the closest accepted name.
-fn part_error(error: toml::de::Error) -> Error {
-    let message = error.message().to_string();
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let wrong = Error::input("loss", format_args!("in a composition: {message}"));
-    match quoted.split_first() {
-        Some((given, accepted)) => match closest(given, accepted.iter().copied()) {
-            Some(near) => wrong.hint(format_args!("did you mean `{near}`?")),
-            None => wrong,
-        },
-        None => wrong,
+impl PartialEq for LossConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.parts == other.parts
     }
 }
 
@@ -151,8 +154,8 @@ impl Serialize for LossConfig {
 impl<'de> Deserialize<'de> for LossConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
-        let table = toml::Table::deserialize(deserializer)?;
-        Self::from_table(&table).map_err(|error| match &error {
+        let table = Table::deserialize(deserializer)?;
+        Self::from_table(&table, &KeyPath::from("loss")).map_err(|error| match &error {
             Error::Input(input) => match &input.hint {
                 Some(hint) => D::Error::custom(format_args!("{input} ({hint})")),
                 None => D::Error::custom(input),

@@ -1,89 +1,87 @@
 //! Distribution-balanced loss: re-balanced weight and negative-tolerant regularisation.
 
-use super::common::{
-    ALPHA, BALANCE, BETA, BIAS, FOCAL_GAMMA, KAPPA, LAMBDA, MU, NORMALISATION, REDUCTION, SCALE,
-    focal, rebalanced, tolerance, weighted,
-};
-use super::composition::Composition;
-use super::definition::{Build, Definition, Settings, Value};
+use super::definition::{Definition, Form};
 
-const SOURCE: &str =
-    "Wu et al., Distribution-Balanced Loss, ECCV 2020 (arXiv 2007.09654), section 3.3";
+const SOURCE: &str = "Wu et al., Distribution-Balanced Loss, ECCV 2020 (arXiv 2007.09654), \
+    section 3.3";
 const NOTES: &str = "The defaults are those of VOC-MLT; COCO-MLT takes mu = 0.2 and lambda = 2. \
-    r of an image without positives is 0 for all its classes; the bias of a class in no image or in all is finite, as in `ntr`.";
-
-fn distribution_balanced(settings: &Settings) -> Composition {
-    Composition {
-        tolerance: tolerance(settings),
-        ..weighted(settings, rebalanced(settings))
-    }
-}
+    r of an image without positives is 0 for all its classes; the bias of a class in no image or in \
+    all is finite, as in `ntr`.";
 
 /// DB, DB-Focal and DB-0FL.
 pub const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "db",
         title: "DB",
-        formula: "mean of r^ l',  r^ = alpha + sigmoid(beta (r - mu)),  r = (1 / n_c) / sum over the image's positives j of 1 / n_j,  l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for negatives,  s = nu_c / lambda (bias = code) or nu_c (paper),  nu_c = kappa b_c,  b_c = -log(N / n_c - 1)",
-        parameters: &[
-            ALPHA,
-            BETA,
-            MU,
-            KAPPA,
-            LAMBDA,
-            BIAS,
-            NORMALISATION,
-            REDUCTION,
-            SCALE,
-        ],
+        formula: "mean of r^ l',  \
+            r^ = alpha + sigmoid(beta (r - mu)),  \
+            r = (1 / n_c) / sum over the image's positives j of 1 / n_j,  \
+            l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for \
+            negatives,  \
+            s = nu_c / lambda (bias = code) or nu_c (paper),  \
+            nu_c = kappa b_c,  \
+            b_c = -log(N / n_c - 1)",
+        form: Form::Preset(
+            "weight = { kind = 'rebalanced' }
+             tolerance = {}",
+        ),
+        keys: &["weight", "tolerance", "normalisation", "reduction", "scale"],
         source: SOURCE,
         when: "long-tailed classes that co-occur, with class-aware sampling",
         notes: NOTES,
-        build: Build::Composition(distribution_balanced),
     },
     Definition {
         name: "db-focal",
         title: "DB-Focal",
-        formula: "mean of r^ balance (1 - p_t)^gamma l',  r^ = alpha + sigmoid(beta (r - mu)),  r = (1 / n_c) / sum over the image's positives j of 1 / n_j,  l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for negatives,  s = nu_c / lambda (bias = code) or nu_c (paper),  nu_c = kappa b_c,  b_c = -log(N / n_c - 1),  p_t = exp(-softplus(-(z + s))) for positives, exp(-softplus(lambda (z + s))) for negatives",
-        parameters: &[
-            ALPHA,
-            BETA,
-            MU,
-            KAPPA,
-            LAMBDA,
-            BIAS,
-            FOCAL_GAMMA,
-            BALANCE,
-            NORMALISATION,
-            REDUCTION,
-            SCALE,
+        formula: "mean of r^ balance (1 - p_t)^gamma l',  \
+            r^ = alpha + sigmoid(beta (r - mu)),  \
+            r = (1 / n_c) / sum over the image's positives j of 1 / n_j,  \
+            l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for \
+            negatives,  \
+            s = nu_c / lambda (bias = code) or nu_c (paper),  \
+            nu_c = kappa b_c,  \
+            b_c = -log(N / n_c - 1),  \
+            p_t = exp(-softplus(-(z + s))) for positives, exp(-softplus(lambda (z + s))) for \
+            negatives",
+        form: Form::Preset(
+            "weight = { kind = 'rebalanced' }
+             tolerance = {}
+             focal = {}",
+        ),
+        keys: &[
+            "weight",
+            "tolerance",
+            "focal",
+            "normalisation",
+            "reduction",
+            "scale",
         ],
         source: SOURCE,
-        when: "the method of the paper, its best row: long-tailed classes that co-occur, with class-aware sampling",
+        when: "the method of the paper, its best row: long-tailed classes that co-occur, \
+            with class-aware sampling",
         notes: NOTES,
-        build: Build::Composition(|s| Composition {
-            focal: focal(s),
-            ..distribution_balanced(s)
-        }),
     },
     Definition {
         name: "db-0fl",
         title: "DB-0FL",
-        formula: "scale x mean of r^ l',  scale = 0.5,  r^ = alpha + sigmoid(beta (r - mu)),  r = (1 / n_c) / sum over the image's positives j of 1 / n_j,  l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for negatives,  s = nu_c / lambda (bias = code) or nu_c (paper),  nu_c = kappa b_c,  b_c = -log(N / n_c - 1)",
-        parameters: &[
-            ALPHA,
-            BETA,
-            MU,
-            KAPPA,
-            LAMBDA,
-            BIAS,
-            NORMALISATION,
-            REDUCTION,
-            SCALE.with_default(Value::Number(0.5)),
-        ],
-        source: "Huang et al., Balancing Methods for Multi-label Text Classification with Long-Tailed Class Distribution, EMNLP 2021 (arXiv 2109.04712)",
+        formula: "scale x mean of r^ l',  \
+            scale = 0.5,  \
+            r^ = alpha + sigmoid(beta (r - mu)),  \
+            r = (1 / n_c) / sum over the image's positives j of 1 / n_j,  \
+            l' = softplus(-(z + s)) for positives, softplus(lambda (z + s)) / lambda for \
+            negatives,  \
+            s = nu_c / lambda (bias = code) or nu_c (paper),  \
+            nu_c = kappa b_c,  \
+            b_c = -log(N / n_c - 1)",
+        form: Form::Preset(
+            "weight = { kind = 'rebalanced' }
+             tolerance = {}
+             scale = 0.5",
+        ),
+        keys: &["weight", "tolerance", "normalisation", "reduction", "scale"],
+        source: "Huang et al., Balancing Methods for Multi-label Text Classification with \
+            Long-Tailed Class Distribution, EMNLP 2021 (arXiv 2109.04712)",
         when: "the ablation of DB-Focal without its focal factor; text takes mu = 0.9",
         notes: NOTES,
-        build: Build::Composition(distribution_balanced),
     },
 ];

@@ -10,7 +10,7 @@ use super::kernel::focal_factor;
 use super::weight::{Weights, normalise};
 use super::{Batch, Loss};
 use crate::data::labels::ClassFrequency;
-use crate::error::Result;
+use crate::error::{KeyPath, Result};
 
 /// Elements from which a batch is worth spreading over threads.
 const PARALLEL_ELEMENTS: usize = 1 << 13;
@@ -36,8 +36,8 @@ pub struct Elementwise {
 
 impl Elementwise {
     /// Checks `composition` and prepares it for the classes of a training set.
-    pub fn new(composition: &Composition, frequency: &ClassFrequency) -> Result<Self> {
-        composition.check()?;
+    pub fn new(composition: Composition, frequency: &ClassFrequency) -> Result<Self> {
+        composition.check(&KeyPath::from("loss"))?;
         let prior = Prior::new(frequency)?;
         let num_classes = prior.counts.len();
         let bias: Vec<f64> = (0..num_classes).map(|class| prior.bias(class)).collect();
@@ -78,8 +78,8 @@ impl Elementwise {
             }
         }
         Ok(Elementwise {
-            composition: composition.clone(),
             weights: Weights::new(&composition.weight, &prior),
+            composition,
             bias,
             shift_positive,
             shift_negative,

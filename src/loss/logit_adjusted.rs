@@ -1,31 +1,18 @@
 //! Logit adjustment while training.
 
-use super::common::{REDUCTION, SCALE, base};
-use super::composition::{Adjustment, Composition};
-use super::definition::{Build, Definition, Parameter, Range};
+use super::definition::{Definition, Form};
 
 /// Logit-adjusted BCE.
 pub const DEFINITIONS: &[Definition] = &[Definition {
     name: "logit-adjusted",
     title: "Logit-adjusted BCE",
     formula: "mean of softplus(u) - y u,  u = z + tau log(pi_c / (1 - pi_c)),  pi_c = n_c / N",
-    parameters: &[
-        Parameter::number(
-            "tau",
-            1.0,
-            Range::Finite,
-            "strength of the adjustment; 0 is plain BCE",
-        ),
-        REDUCTION,
-        SCALE,
-    ],
-    source: "Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021 (arXiv 2007.07314), for sigmoid outputs",
-    when: "a prior-free score is wanted: the bias of the class frequency is taken out of the logits while training",
-    notes: "Without training, adding the same term to the scores moves F1 at a fixed threshold but never the AP of a class.",
-    build: Build::Composition(|s| Composition {
-        adjustment: Some(Adjustment {
-            tau: s.number("tau"),
-        }),
-        ..base(s)
-    }),
+    form: Form::Preset("adjustment = {}"),
+    keys: &["adjustment", "reduction", "scale"],
+    source: "Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021 \
+        (arXiv 2007.07314), for sigmoid outputs",
+    when: "a prior-free score is wanted: the bias of the class frequency is taken out of \
+        the logits while training",
+    notes: "Without training, adding the same term to the scores moves F1 at a fixed \
+        threshold but never the AP of a class.",
 }];

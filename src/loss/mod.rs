@@ -10,7 +10,6 @@ use crate::data::labels::ClassFrequency;
 use crate::error::{Error, Result};
 
 pub mod chance;
-pub mod common;
 pub mod composition;
 pub mod config;
 pub mod definition;
@@ -20,12 +19,13 @@ pub mod frequency;
 pub mod graph;
 pub mod kernel;
 pub mod pages;
+pub mod part;
 pub mod profile;
 pub mod weight;
 
 pub use chance::chance_loss;
 pub use config::LossConfig;
-pub use definition::{Definition, Parameter, Settings};
+pub use definition::{Definition, Form};
 pub use elementwise::Elementwise;
 pub use graph::apply;
 
@@ -63,15 +63,9 @@ pub fn names() -> Vec<&'static str> {
     definitions().iter().map(|loss| loss.name).collect()
 }
 
-/// The definition of the loss `name`; an unknown name gets an error with the accepted ones.
-pub fn definition(name: &str) -> Result<&'static Definition> {
-    (definitions().into_iter())
-        .find(|loss| loss.name == name)
-        .ok_or_else(|| {
-            let mut names = names();
-            names.push(config::COMPOSED);
-            definition::unknown("loss.name", "loss", name, &names)
-        })
+/// The definition of the loss `name`, unless there is none.
+pub fn definition(name: &str) -> Option<&'static Definition> {
+    definitions().into_iter().find(|loss| loss.name == name)
 }
 
 /// Logits and labels of some images.

@@ -1,170 +1,356 @@
-//! The table of losses as text: for the terminal, as JSON, and as the pages under `docs/losses`.
+//! The description of the losses as text: for the terminal, as JSON, and as the pages under
+//! `docs/losses`.
 
 use std::fmt::Write;
 
+use serde::Serialize;
 use serde_json::{Value as Json, json};
+use toml::Value;
 
+use super::composition::Composition;
 use super::config::COMPOSED;
-use super::definition::{Build, Definition, Parameter, Value};
-use super::definitions;
+use super::definition::{Definition, Form};
+use super::part::{Accepts, Key, Kind, listed};
+use super::{definitions, names};
+use crate::error::Result;
+use crate::range::Range;
+
+/// What `--help` says of the names that are accepted.
+pub fn names_help() -> String {
+    let names = names().join(", ");
+    format!("One of {names}, or `{COMPOSED}`; `dbloss loss list` describes them")
+}
+
+/// All that is said of a loss; as JSON, what `dbloss loss list --format json` prints of it.
+#[derive(Debug, Serialize)]
+pub struct Sheet {
+    /// The name in TOML.
+    pub name: &'static str,
+    title: String,
+    formula: &'static str,
+    source: &'static str,
+    when: &'static str,
+    notes: &'static str,
+    keys: Vec<Entry>,
+    /// Texts of the page alone: each a sentence and a `[loss]` table in TOML, or one of them.
+    #[serde(skip)]
+    examples: Vec<(&'static str, String)>,
+}
+
+/// All that is said of a key.
+#[derive(Debug, Serialize)]
+struct Entry {
+    /// The key in the `[loss]` table.
+    name: String,
+    /// Dotted path into the parts of a composition.
+    path: String,
+    /// The kind of the part that has the key; `None` where the part has one form.
+    kind: Option<&'static str>,
+    /// `None` where a part is left out by default.
+    default: Option<Value>,
+    /// What is accepted, in the words of JSON Schema, with a description for people.
+    range: Json,
+    unit: &'static str,
+    meaning: String,
+}
+
+impl Entry {
+    fn new(key: &Key, path: String, kind: &'static str, default: Option<Value>) -> Self {
+        let mut range = match key.accepts {
+            Accepts::Value(range) => schema(range),
+            Accepts::Part(_) => json!({"type": "object"}),
+        };
+        range["description"] = json!(key.accepts.to_string());
+        Entry {
+            name: path.clone(),
+            path,
+            kind: (!kind.is_empty()).then_some(kind),
+            default,
+            range,
+            unit: key.unit,
+            meaning: phrase(key.meaning).to_owned(),
+        }
+    }
+
+    /// The key of a part itself: its kinds with their formulas.
+    fn part(
+        key: &Key,
+        kinds: &[Kind],
+        path: String,
+        kind: &'static str,
+        default: Option<Value>,
+    ) -> Self {
+        let mut entry = Entry::new(key, path, kind, None);
+        if let [only] = kinds {
+            entry.meaning = format!("{}: {}", entry.meaning, phrase(only.meaning));
+            return entry;
+        }
+        entry.path += ".kind";
+        entry.name.clone_from(&entry.path);
+        entry.default = default.and_then(|part| part.get("kind").cloned());
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+        entry.range = json!({
+            "type": "string",
+            "enum": names,
+            "description": format!("one of {}", listed(names.iter().copied())),
+        });
+        for kind in kinds {
+            let _ = write!(entry.meaning, "; `{}`: {}", kind.name, phrase(kind.meaning));
+        }
+        entry
+    }
+
+    fn accepted(&self) -> &str {
+        self.range["description"].as_str().unwrap_or_default()
+    }
+}
+
+/// A range in the words of JSON Schema.
+fn schema(range: Range) -> Json {
+    match range {
+        Range::Finite => json!({"type": "number"}),
+        Range::Positive => json!({"type": "number", "exclusiveMinimum": 0}),
+        Range::NotNegative => json!({"type": "number", "minimum": 0}),
+        Range::Within(low, high) => json!({"type": "number", "minimum": low, "maximum": high}),
+        Range::Below(low, high) => {
+            json!({"type": "number", "minimum": low, "exclusiveMaximum": high})
+        }
+        Range::Above(low, high) => {
+            json!({"type": "number", "exclusiveMinimum": low, "maximum": high})
+        }
+        Range::Between(low, high) => {
+            json!({"type": "number", "exclusiveMinimum": low, "exclusiveMaximum": high})
+        }
+        Range::Whole => json!({"type": "integer", "minimum": 0}),
+        Range::AtLeast(least) => json!({"type": "integer", "minimum": least}),
+        Range::WholeWithin(low, high) => {
+            json!({"type": "integer", "minimum": low, "maximum": high})
+        }
+        Range::OneOf(words) => json!({"type": "string", "enum": words}),
+        Range::Flag => json!({"type": "boolean"}),
+    }
+}
+
+/// All keys of `kind`, and those of the parts in it under every kind that the part can have.
+fn entries(kind: &'static Kind, prefix: &str) -> Vec<Entry> {
+    let defaults = (kind.defaults)();
+    let mut found = Vec::new();
+    for key in kind.keys {
+        let path = format!("{prefix}{}", key.name);
+        let default = defaults.get(key.name).cloned();
+        match key.accepts {
+            Accepts::Part(kinds) => {
+                found.push(Entry::part(key, kinds, path.clone(), kind.name, default));
+                let below = format!("{path}.");
+                found.extend(kinds.iter().flat_map(|kind| entries(kind, &below)));
+            }
+            _ => found.push(Entry::new(key, path, kind.name, default)),
+        }
+    }
+    found
+}
+
+/// What is said of every loss, `composed` the last.
+pub fn sheets() -> Result<Vec<Sheet>> {
+    let named = definitions().into_iter().map(sheet);
+    named.chain([Ok(composed())]).collect()
+}
+
+/// What is said of a named loss.
+pub fn sheet(loss: &Definition) -> Result<Sheet> {
+    let settings = loss.settings(&loss.parts()?);
+    let mut toml = format!("name = \"{}\"\n", loss.name);
+    for setting in &settings {
+        let _ = writeln!(toml, "{} = {}", setting.key.name, setting.value);
+    }
+    let mut examples = vec![("", toml)];
+    match loss.form {
+        Form::Own(..) => examples.push((
+            "It is not element-wise: the terms of an image depend on each other, so it has no \
+             class weights and does not combine with the parts of `composed`.",
+            String::new(),
+        )),
+        Form::Preset("") => {}
+        Form::Preset(preset) => {
+            let lines = preset.lines().map(|line| format!("{}\n", line.trim()));
+            let parts = lines.collect::<String>().replace('\'', "\"");
+            examples.push((
+                "The same out of parts, to be combined with others:",
+                format!("name = \"{COMPOSED}\"\n{parts}"),
+            ));
+        }
+    }
+    let keys = settings.into_iter().map(|setting| Entry {
+        name: setting.key.name.to_owned(),
+        ..Entry::new(setting.key, setting.path, setting.kind, Some(setting.value))
+    });
+    Ok(Sheet {
+        name: loss.name,
+        title: loss.title.to_owned(),
+        formula: loss.formula,
+        source: loss.source,
+        when: loss.when,
+        notes: loss.notes,
+        keys: keys.collect(),
+        examples,
+    })
+}
 
 /// What is said of losses that are put together part by part.
-const COMPOSED_SUMMARY: &str = "any combination of kernel, weight, tolerance, margin, adjustment, focal factor and relabelling";
+fn composed() -> Sheet {
+    let [all] = Composition::KINDS;
+    let example = |parts: &str| format!("name = \"{COMPOSED}\"\n{parts}\n");
+    Sheet {
+        name: COMPOSED,
+        title: phrase(all.meaning).to_owned(),
+        formula: "scale x reduction over images i and classes c of  \
+            weight(i, c) x focal(u) x kernel(u),  \
+            u = lambda (z + shift_c) for a negative, z + shift_c - margin_c for a positive,  \
+            shift_c = tau b_c (adjustment) + kappa b_c / lambda (tolerance),  \
+            b_c = -log(N / n_c - 1)",
+        source: "every named loss that is element-wise is a preset of these parts",
+        when: "no name stands for the combination of parts that is wanted",
+        notes: "A part that is left out has no effect. Losses of negatives are divided by lambda \
+            again, so that the slope of a far negative stays 1. A class without a training image \
+            is weighted and shifted as though it had one, a class in every image as though it \
+            lacked half an image. An image without positives has r = 0 for every class under \
+            `rebalanced`, and counts as an image of the most frequent class under the modes of \
+            `class-balanced` that take one weight an image.",
+        keys: entries(all, ""),
+        examples: vec![
+            (
+                "Negative tolerance with re-weighting by the square root of the inverse frequency:",
+                example(
+                    "weight = { kind = \"inverse\", power = 0.5 }\n\
+                     tolerance = { kappa = 0.05, lambda = 5.0 }",
+                ),
+            ),
+            (
+                "Asymmetric loss under re-balanced weights:",
+                example(
+                    "reduction = \"sum\"\n\
+                     kernel = { kind = \"asymmetric\", gamma_negative = 4.0, gamma_positive = 1.0 }\n\
+                     weight = { kind = \"rebalanced\", mu = 0.2 }",
+                ),
+            ),
+        ],
+    }
+}
 
 /// All losses for the terminal.
-pub fn list() -> String {
+pub fn list() -> Result<String> {
     let mut text = String::new();
-    for loss in definitions() {
-        let _ = writeln!(text, "{}: {}", loss.name, loss.title);
-        let _ = writeln!(text, "    formula  {}", loss.formula);
-        for parameter in loss.parameters {
+    for sheet in sheets()? {
+        let _ = writeln!(text, "{}: {}", sheet.name, sheet.title);
+        let _ = writeln!(text, "    formula  {}", sheet.formula);
+        for key in &sheet.keys {
+            let kind = match (sheet.name, key.kind) {
+                (COMPOSED, Some(kind)) => format!(" ({kind})"),
+                _ => String::new(),
+            };
+            let default = key.default.as_ref();
+            let default = default.map_or(String::new(), |value| format!(" = {value}"));
+            let unit = match key.unit {
+                "" => String::new(),
+                unit => format!(", in {unit}"),
+            };
+            let (name, meaning, accepted) = (&key.name, &key.meaning, key.accepted());
             let _ = writeln!(
                 text,
-                "    {} = {}  {}; {}",
-                parameter.name,
-                quoted(&parameter.default),
-                parameter.meaning,
-                accepted(parameter),
+                "    {name}{kind}{default}  {meaning}; {accepted}{unit}"
             );
         }
-        let _ = writeln!(text, "    use      {}", loss.when);
-        let _ = writeln!(text, "    source   {}\n", loss.source);
+        let _ = writeln!(text, "    use      {}", sheet.when);
+        let _ = writeln!(text, "    source   {}\n", sheet.source);
     }
-    let _ = writeln!(text, "{COMPOSED}: {COMPOSED_SUMMARY}, each a table in TOML");
-    text
+    Ok(text)
 }
 
 /// All losses as JSON.
-pub fn json() -> String {
-    let losses: Vec<Json> = (definitions().into_iter())
-        .map(|loss| {
-            let parameters: Vec<Json> = (loss.parameters.iter())
-                .map(|parameter| {
-                    let default = match parameter.default {
-                        Value::Number(x) => json!(x),
-                        Value::Integer(i) => json!(i),
-                        Value::Choice(word) => json!(word),
-                        Value::Flag(flag) => json!(flag),
-                    };
-                    json!({
-                        "name": parameter.name,
-                        "default": default,
-                        "accepted": parameter.range.to_string(),
-                        "unit": parameter.unit,
-                        "meaning": parameter.meaning,
-                    })
-                })
-                .collect();
-            json!({
-                "name": loss.name,
-                "title": loss.title,
-                "formula": loss.formula,
-                "parameters": parameters,
-                "when": loss.when,
-                "source": loss.source,
-                "notes": loss.notes,
-            })
-        })
-        .collect();
-    format!("{:#}\n", Json::Array(losses))
+pub fn json() -> Result<String> {
+    Ok(format!("{:#}\n", json!(sheets()?)))
 }
 
 /// All losses as one Markdown document.
-pub fn markdown() -> String {
-    let pages: Vec<String> = definitions().into_iter().map(page).collect();
-    format!("{}\n{}", index(""), pages.join("\n"))
+pub fn markdown() -> Result<String> {
+    let pages: Vec<String> = sheets()?.iter().map(page).collect();
+    Ok(format!("{}\n{}", index("")?, pages.join("\n")))
 }
 
 /// The overview: which loss stands for which published method. `suffix` follows a name in links
 /// (`.md` for files; empty for headings of the same document).
-pub fn index(suffix: &str) -> String {
+pub fn index(suffix: &str) -> Result<String> {
     let mut text = String::from(
         "# Losses\n\n\
         Notation: N training images, n_c of them with class c; z the logit of an image and a class, \
         y its label (0 or 1), p = sigmoid(z), softplus(x) = log(1 + e^x), l = softplus(z) - y z. \
-        `dbloss loss list` prints what follows, and `dbloss loss show NAME --split DIR` what a loss \
-        does to each class of a split.\n\n\
+        `dbloss loss list` prints what follows, with `--format json` for machines, and \
+        `dbloss loss show NAME --split DIR` what a loss does to each class of a split.\n\n\
         | name | stands for | published in |\n| --- | --- | --- |\n",
     );
-    for loss in definitions() {
+    for Sheet {
+        name,
+        title,
+        source,
+        ..
+    } in sheets()?
+    {
         let link = match suffix {
-            "" => format!("#{}", loss.name),
-            suffix => format!("{}{suffix}", loss.name),
+            "" => format!("#{name}"),
+            suffix => format!("{name}{suffix}"),
         };
-        let _ = writeln!(
-            text,
-            "| [`{}`]({link}) | {} | {} |",
-            loss.name, loss.title, loss.source
-        );
+        let _ = writeln!(text, "| [`{name}`]({link}) | {title} | {source} |");
     }
-    let link = if suffix.is_empty() { "" } else { "composed.md" };
-    let _ = match link {
-        "" => writeln!(text, "| `{COMPOSED}` | {COMPOSED_SUMMARY} | |"),
-        link => writeln!(text, "| [`{COMPOSED}`]({link}) | {COMPOSED_SUMMARY} | |"),
-    };
-    text
+    Ok(text)
 }
 
 /// The page of one loss.
-pub fn page(loss: &Definition) -> String {
-    let mut text = format!(
-        "# {}\n\n{}\n\nFormula:\n\n```text\n{}\n```\n\n",
-        loss.name,
-        loss.title,
-        loss.formula
-            .replace(";  ", "\n")
-            .replace(":  ", ":\n")
-            .replace(",  ", "\n"),
-    );
+pub fn page(sheet: &Sheet) -> String {
+    let lines = sheet
+        .formula
+        .replace(";  ", "\n")
+        .replace(":  ", ":\n")
+        .replace(",  ", "\n");
+    let (name, title) = (sheet.name, &sheet.title);
+    let mut text = format!("# {name}\n\n{title}\n\nFormula:\n\n```text\n{lines}\n```\n\n");
     text.push_str(
-        "| parameter | default | accepted | unit | meaning |\n| --- | --- | --- | --- | --- |\n",
+        "| key | default | accepted | unit | meaning |\n| --- | --- | --- | --- | --- |\n",
     );
-    for parameter in loss.parameters {
+    for key in &sheet.keys {
+        let kind = match (name, key.kind) {
+            (COMPOSED, Some(kind)) => format!(" of `{kind}`"),
+            _ => String::new(),
+        };
+        let default = key.default.as_ref();
+        let default = default.map_or("none".to_owned(), |value| format!("`{value}`"));
+        let unit = if key.unit.is_empty() {
+            "none"
+        } else {
+            key.unit
+        };
+        let (name, meaning, accepted) = (&key.name, &key.meaning, key.accepted());
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} |",
-            parameter.name,
-            parameter.default,
-            parameter.range,
-            if parameter.unit.is_empty() {
-                "none"
-            } else {
-                parameter.unit
-            },
-            parameter.meaning,
+            "| `{name}`{kind} | {default} | {accepted} | {unit} | {meaning} |"
         );
     }
-    let _ = write!(text, "\nUse it when: {}.\n\n", loss.when);
-    if !loss.notes.is_empty() {
-        let _ = write!(text, "{}\n\n", loss.notes);
+    let _ = write!(text, "\nUse it when: {}.\n\n", sheet.when);
+    if !sheet.notes.is_empty() {
+        let _ = write!(text, "{}\n\n", sheet.notes);
     }
-    let _ = write!(text, "Source: {}.\n\n", loss.source);
-    let _ = write!(text, "```toml\n[loss]\nname = \"{}\"\n", loss.name);
-    for parameter in loss.parameters {
-        let _ = writeln!(text, "{} = {}", parameter.name, quoted(&parameter.default));
-    }
-    text.push_str("```\n");
-    if let Build::Own(_) = loss.build {
-        text.push_str(
-            "\nIt is not element-wise: the terms of an image depend on each other, so it has no \
-             class weights and does not combine with the parts of `composed`.\n",
-        );
+    let _ = writeln!(text, "Source: {}.", sheet.source);
+    for (sentence, toml) in &sheet.examples {
+        if !sentence.is_empty() {
+            let _ = write!(text, "\n{sentence}\n");
+        }
+        if !toml.is_empty() {
+            let _ = write!(text, "\n```toml\n[loss]\n{toml}```\n");
+        }
     }
     text
 }
 
-/// A default as TOML writes it.
-fn quoted(value: &Value<&str>) -> String {
-    match value {
-        Value::Choice(word) => format!("\"{word}\""),
-        Value::Number(x) => format!("{x:?}"),
-        other => other.to_string(),
-    }
-}
-
-fn accepted(parameter: &Parameter) -> String {
-    match parameter.unit {
-        "" => parameter.range.to_string(),
-        unit => format!("{}, in {unit}", parameter.range),
-    }
+/// A sentence without its full stop, to go into a line of a list.
+fn phrase(sentence: &str) -> &str {
+    sentence.strip_suffix('.').unwrap_or(sentence)
 }

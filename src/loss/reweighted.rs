@@ -1,8 +1,6 @@
 //! Re-weighting by the inverse class frequency.
 
-use super::common::{NORMALISATION, REDUCTION, SCALE, weighted};
-use super::composition::Weight;
-use super::definition::{Build, Definition};
+use super::definition::{Definition, Form};
 
 const NOTES: &str = "A class without a training image is weighted as though it had one.";
 
@@ -12,20 +10,22 @@ pub const DEFINITIONS: &[Definition] = &[
         name: "rw",
         title: "RW, inverse frequency",
         formula: "mean of w_c l,  w_c = N / n_c,  l = softplus(z) - y z",
-        parameters: &[NORMALISATION, REDUCTION, SCALE],
+        form: Form::Preset("weight = { kind = 'inverse', power = 1.0 }"),
+        keys: &["normalisation", "reduction", "scale"],
         source: "re-weighting by inverse class frequency, positives and negatives alike",
-        when: "a simple counterweight to the imbalance; rare classes can dominate: prefer the square root first",
+        when: "a simple counterweight to the imbalance; rare classes can dominate: prefer \
+            the square root first",
         notes: NOTES,
-        build: Build::Composition(|s| weighted(s, Weight::Inverse { power: 1.0 })),
     },
     Definition {
         name: "rw-sqrt",
         title: "RW, square-root inverse frequency",
         formula: "mean of w_c l,  w_c = sqrt(N / n_c),  l = softplus(z) - y z",
-        parameters: &[NORMALISATION, REDUCTION, SCALE],
-        source: "the RW row of Wu et al., ECCV 2020 (arXiv 2007.09654): square-root inverse class frequency",
+        form: Form::Preset("weight = { kind = 'inverse', power = 0.5 }"),
+        keys: &["normalisation", "reduction", "scale"],
+        source: "the RW row of Wu et al., ECCV 2020 (arXiv 2007.09654): square-root inverse \
+            class frequency",
         when: "a milder counterweight than `rw`, the usual choice of the two",
         notes: NOTES,
-        build: Build::Composition(|s| weighted(s, Weight::Inverse { power: 0.5 })),
     },
 ];

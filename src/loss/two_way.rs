@@ -1,51 +1,38 @@
 //! Two-way multi-label loss: positives against negatives, image by image and class by class.
 
-use std::sync::Arc;
-
-use super::common::SCALE;
-use super::definition::{Build, Definition, Parameter, Range};
+use super::definition::{Definition, Form, own};
 use super::dual::sigmoid_and_softplus;
+use super::part::Accepts::Value;
+use super::part::part;
 use super::{Batch, Loss};
+use crate::range::Range::Positive;
 
 /// Two-way.
 pub const DEFINITIONS: &[Definition] = &[Definition {
     name: "two-way",
     title: "Two-way",
-    formula: "mean over images with a positive of softplus(T_n lse(z- / T_n) + T_p lse(-z+ / T_p)), plus the same over classes of the batch; lse = log of the sum of exponentials, z+ and z- the logits of positives and negatives",
-    parameters: &[
-        Parameter::number(
-            "temperature_positive",
-            4.0,
-            Range::Positive,
-            "T_p: the larger, the more positives share the pull",
-        ),
-        Parameter::number(
-            "temperature_negative",
-            1.0,
-            Range::Positive,
-            "T_n: the larger, the more negatives share the push",
-        ),
-        SCALE,
-    ],
+    formula: "mean over images with a positive of softplus(T_n lse(z- / T_n) + T_p lse(-z+ / \
+        T_p)), plus the same over classes of the batch; lse = log of the sum of \
+        exponentials, z+ and z- the logits of positives and negatives",
+    form: Form::Own(TwoWay::KINDS, own::<TwoWay>),
+    keys: &["temperature_positive", "temperature_negative", "scale"],
     source: "Kobayashi, Two-Way Multi-Label Loss, CVPR 2023",
     when: "ranking is what counts (mAP), and a batch holds several images of many classes",
     notes: "Images and classes without a positive are left out; a batch without any costs 0. \
-        Where there is no negative the term is 0. The value depends on the whole batch: halves do not add up.",
-    build: Build::Own(|s| {
-        Arc::new(TwoWay {
-            temperature_positive: s.number("temperature_positive"),
-            temperature_negative: s.number("temperature_negative"),
-            scale: s.number("scale"),
-        })
-    }),
+        Where there is no negative the term is 0. The value depends on the whole batch: halves do \
+        not add up.",
 }];
 
-/// The two-way loss with its temperatures.
-#[derive(Debug, Clone)]
-pub struct TwoWay {
-    temperature_positive: f64,
-    temperature_negative: f64,
-    scale: f64,
+part! {
+    /// The two-way loss (Kobayashi, CVPR 2023, equations 6 and 7).
+    pub struct TwoWay {
+        /// T_p: the larger, the more positives share the pull.
+        temperature_positive: f64 = 4.0, Value(Positive);
+        /// T_n: the larger, the more negatives share the push.
+        temperature_negative: f64 = 1.0, Value(Positive);
+        /// A factor on the whole loss.
+        scale: f64 = 1.0, Value(Positive);
+    }
 }
 
 impl TwoWay {

@@ -1,32 +1,32 @@
 //! ZLPR: zero-bounded log-sum-exp and pairwise rank-based loss.
 
-use std::sync::Arc;
-
-use super::common::SCALE;
-use super::definition::{Build, Definition};
+use super::definition::{Definition, Form, own};
+use super::part::Accepts::Value;
+use super::part::part;
 use super::two_way::log_sum_exp;
 use super::{Batch, Loss};
+use crate::range::Range::Positive;
 
 /// ZLPR.
 pub const DEFINITIONS: &[Definition] = &[Definition {
     name: "zlpr",
     title: "ZLPR",
-    formula: "mean over images of log(1 + sum over negatives of e^z) + log(1 + sum over positives of e^-z)",
-    parameters: &[SCALE],
+    formula: "mean over images of log(1 + sum over negatives of e^z) + log(1 + sum over \
+        positives of e^-z)",
+    form: Form::Own(Zlpr::KINDS, own::<Zlpr>),
+    keys: &["scale"],
     source: "Su et al., ZLPR: A Novel Loss for Multi-label Classification (arXiv 2208.02955)",
-    when: "labels of an image depend on each other, and 0 is to be the threshold of the logits",
+    when: "labels of an image depend on each other, and 0 is to be the threshold of the \
+        logits",
     notes: "",
-    build: Build::Own(|s| {
-        Arc::new(Zlpr {
-            scale: s.number("scale"),
-        })
-    }),
 }];
 
-/// ZLPR with its factor.
-#[derive(Debug, Clone)]
-pub struct Zlpr {
-    scale: f64,
+part! {
+    /// ZLPR (Su et al., arXiv 2208.02955, section 3).
+    pub struct Zlpr {
+        /// A factor on the whole loss.
+        scale: f64 = 1.0, Value(Positive);
+    }
 }
 
 impl Loss for Zlpr {
