@@ -49,7 +49,7 @@ pub fn name(device: &Device) -> String {
 
 /// The processor's name, with the instruction set in use.
 pub fn processor(instruction_set: &str) -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpuinfo = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))

@@ -8,6 +8,9 @@
 //!
 //! Who may know whom is listed in `tests/architecture.rs`, which holds it.
 
+#![warn(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]
+#![warn(clippy::too_many_lines)]
+
 pub mod device;
 pub mod error;
 pub mod interrupt;

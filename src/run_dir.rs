@@ -99,8 +99,9 @@ impl RunDir {
     /// True while a process holds the folder's lock.
     pub fn is_locked(&self) -> bool {
         // Asked through a lock of one's own, let go of at once.
-        std::fs::File::open(self.root.join(Self::LOCK))
-            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        fs_err::File::open(self.root.join(Self::LOCK)).is_ok_and(|file| {
+            matches!(file.file().try_lock_shared(), Err(TryLockError::WouldBlock))
+        })
     }
 
     /// Results of the last checkpoint on a set.

@@ -326,7 +326,7 @@ enum EmptyClassesArg {
 pub fn run(args: Args) -> Result<()> {
     let config = args.settings()?;
     // Refused before the annotations are read, not after.
-    if !args.force && args.out.is_dir() && std::fs::read_dir(&args.out)?.next().is_some() {
+    if !args.force && args.out.is_dir() && fs_err::read_dir(&args.out)?.next().is_some() {
         dbloss::io::claim_folder(&args.out, false)?;
     }
     let split = Split::build(&config)?;

@@ -93,6 +93,10 @@ fn check_dense(shape: ConvShape, dims: (usize, usize, usize)) {
     check_dense_by(shape, Algorithm::Direct, dims, TOLERANCE);
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "every kernel of a convolution on the same data"
+)]
 fn check_dense_by(
     shape: ConvShape,
     algorithm: Algorithm,

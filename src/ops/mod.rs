@@ -26,6 +26,11 @@
 //! Every result is bit for bit the same whatever the number of threads: work is divided by the
 //! shape of the problem alone, and partial sums are added in a fixed order.
 
+#![allow(
+    unsafe_code,
+    reason = "the kernels' registers, raw places and mapped files"
+)]
+
 pub mod batch_norm;
 pub mod buffer;
 pub mod conv;

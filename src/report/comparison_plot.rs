@@ -22,6 +22,10 @@ pub(super) struct Series<'a> {
 const MOST_NAMED: usize = 120;
 
 /// Draws the picture. `classes` gives names, groups and training counts.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one chart, from its frame to its legend"
+)]
 pub(super) fn draw(title: &str, classes: &[ClassScore], series: &[Series]) -> Result<String> {
     let mut order: Vec<usize> = (0..classes.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(classes[i].train_count));

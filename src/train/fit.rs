@@ -124,98 +124,141 @@ pub struct Training<'a> {
     pub label: String,
 }
 
+/// What a training holds beside the model while it runs.
+struct Session<'a> {
+    run: &'a RunDir,
+    optimizer: Sgd,
+    recorder: Recorder,
+    progress: Progress,
+    health: Health,
+    steps_per_epoch: usize,
+    /// Seconds that it ran in earlier processes, and when it began in this one.
+    before: f64,
+    start: Instant,
+}
+
 impl Training<'_> {
     /// Trains to the end, from the last checkpoint if `resume` is set and there is one. The final
     /// checkpoint holds the model alone.
     /// `position` tells how far it got, also when the training ends with an error. Gives back what
     /// was found amiss with the training on the way, in a sentence each; it has been logged.
     pub fn fit(&self, run: &RunDir, resume: bool, position: &mut Position) -> Result<Vec<String>> {
-        let mut health = Health::default();
+        let mut session = self.open(run, resume, position)?;
+        while position.epoch < self.config.epochs {
+            self.epoch(&mut session, position)?;
+        }
+        self.save(run, Checkpoint::Last, None, position)?;
+        Ok(session.health.findings().to_vec())
+    }
+
+    /// Sets `position` to where the training begins, and gets ready to go on from there.
+    fn open<'r>(
+        &self,
+        run: &'r RunDir,
+        resume: bool,
+        position: &mut Position,
+    ) -> Result<Session<'r>> {
         let mut optimizer = Sgd::new(self.optimizer.clone());
         *position = self.start(run, resume, &mut optimizer)?;
         let steps_per_epoch = self.steps_per_epoch()?;
-        let total = steps_per_epoch * self.config.epochs;
         let (steps, epochs) = (position.step, position.epoch);
         let recorder = Recorder::open(run, steps, epochs)?;
         let events = match self.config.tensorboard {
             true => Some(EventWriter::open(run, steps, epochs, steps_per_epoch)?),
             false => None,
         };
-        let mut recorder = recorder.with_events(events);
+        let total = steps_per_epoch * self.config.epochs;
         let mut progress = Progress::new(self.label.clone(), total as u64);
         progress.skip(position.step as u64);
-        let before = position.train_seconds;
-        let start = Instant::now();
+        Ok(Session {
+            run,
+            optimizer,
+            recorder: recorder.with_events(events),
+            progress,
+            health: Health::default(),
+            steps_per_epoch,
+            before: position.train_seconds,
+            start: Instant::now(),
+        })
+    }
 
-        while position.epoch < self.config.epochs {
-            let epoch = position.epoch;
-            let (epoch_start, first) = (Instant::now(), position.step_in_epoch);
-            let order = self
-                .sampler
-                .epoch_indices(self.labels, self.seed, epoch as u64)?;
-            let augment = Some((self.seed, epoch as u64));
-            let batches = self
-                .loader
-                .epoch(&order, augment, first)
-                .take(steps_per_epoch - first);
-            for batch in batches {
-                let rate = self.schedule.learning_rate(
-                    self.optimizer.learning_rate,
-                    position.step,
-                    steps_per_epoch,
-                    self.config.epochs,
-                );
-                let record = self.step(&mut optimizer, batch?, position, rate, &mut health)?;
-                recorder.step(&record)?;
-                position.step += 1;
-                position.step_in_epoch += 1;
-                position.loss_sum += record.loss;
-                position.train_seconds = before + start.elapsed().as_secs_f64();
+    /// What is left of an epoch, its end included.
+    fn epoch(&self, session: &mut Session, position: &mut Position) -> Result<()> {
+        let (epoch, steps_per_epoch) = (position.epoch, session.steps_per_epoch);
+        let (epoch_start, first) = (Instant::now(), position.step_in_epoch);
+        let order = self
+            .sampler
+            .epoch_indices(self.labels, self.seed, epoch as u64)?;
+        let augment = Some((self.seed, epoch as u64));
+        let batches = self
+            .loader
+            .epoch(&order, augment, first)
+            .take(steps_per_epoch - first);
+        for batch in batches {
+            let rate = self.schedule.learning_rate(
+                self.optimizer.learning_rate,
+                position.step,
+                steps_per_epoch,
+                self.config.epochs,
+            );
+            let (optimizer, health) = (&mut session.optimizer, &mut session.health);
+            let record = self.step(optimizer, batch?, position, rate, health)?;
+            session.recorder.step(&record)?;
+            position.step += 1;
+            position.step_in_epoch += 1;
+            position.loss_sum += record.loss;
+            position.train_seconds = session.before + session.start.elapsed().as_secs_f64();
 
-                let done = position.step_in_epoch - first;
-                let speed =
-                    (done * self.config.batch_size) as f64 / epoch_start.elapsed().as_secs_f64();
-                let mean = position.loss_sum / position.step_in_epoch as f64;
-                progress.message(format!(
-                    "epoch {} of {} loss {mean:.4} {speed:.1} img/s",
-                    epoch + 1,
-                    self.config.epochs
-                ));
-                progress.advance(1);
-                let stop = interrupt::requested();
-                if stop || position.step.is_multiple_of(self.config.checkpoint_steps) {
-                    // The rows first: a checkpoint must never know of steps that they lack.
-                    recorder.sync()?;
-                    self.save(run, Checkpoint::Last, Some(&optimizer), position)?;
-                }
-                if stop {
-                    let saved = format!("saved at step {} of {total}", position.step);
-                    return Err(Error::Interrupted(saved));
-                }
-            }
-            if position.step_in_epoch < steps_per_epoch {
-                return Err(Error::input(
-                    "train",
-                    format_args!(
-                        "epoch {} gave {} full batches, expected {steps_per_epoch}",
-                        epoch + 1,
-                        position.step_in_epoch
-                    ),
-                )
-                .hint("too many pictures were skipped as bad"));
-            }
-            let seconds = epoch_start.elapsed().as_secs_f64();
-            let images = ((steps_per_epoch - first) * self.config.batch_size) as f64;
-            let loss = self.end_epoch(run, position, &mut recorder, seconds, images)?;
-            if position.epoch == self.config.epochs {
-                self.hold_against_chance(loss, &order, &mut health)?;
-            }
-            if position.epoch < self.config.epochs {
-                self.save(run, Checkpoint::Last, Some(&optimizer), position)?;
-            }
+            let done = position.step_in_epoch - first;
+            let speed =
+                (done * self.config.batch_size) as f64 / epoch_start.elapsed().as_secs_f64();
+            let mean = position.loss_sum / position.step_in_epoch as f64;
+            session.progress.message(format!(
+                "epoch {} of {} loss {mean:.4} {speed:.1} img/s",
+                epoch + 1,
+                self.config.epochs
+            ));
+            session.progress.advance(1);
+            self.save_if_due(session, position)?;
         }
-        self.save(run, Checkpoint::Last, None, position)?;
-        Ok(health.findings().to_vec())
+        if position.step_in_epoch < steps_per_epoch {
+            return Err(Error::input(
+                "train",
+                format_args!(
+                    "epoch {} gave {} full batches, expected {steps_per_epoch}",
+                    epoch + 1,
+                    position.step_in_epoch
+                ),
+            )
+            .hint("too many pictures were skipped as bad"));
+        }
+        let seconds = epoch_start.elapsed().as_secs_f64();
+        let images = ((steps_per_epoch - first) * self.config.batch_size) as f64;
+        let (run, recorder) = (session.run, &mut session.recorder);
+        let loss = self.end_epoch(run, position, recorder, seconds, images)?;
+        if position.epoch == self.config.epochs {
+            self.hold_against_chance(loss, &order, &mut session.health)
+        } else {
+            self.save(run, Checkpoint::Last, Some(&session.optimizer), position)
+        }
+    }
+
+    /// A checkpoint after a step, if it is time for one or somebody asked the run to stop, which is
+    /// then an error.
+    fn save_if_due(&self, session: &mut Session, position: &mut Position) -> Result<()> {
+        let stop = interrupt::requested();
+        if stop || position.step.is_multiple_of(self.config.checkpoint_steps) {
+            // The rows first: a checkpoint must never know of steps that they lack.
+            session.recorder.sync()?;
+            let optimizer = Some(&session.optimizer);
+            self.save(session.run, Checkpoint::Last, optimizer, position)?;
+        }
+        if stop {
+            let total = session.steps_per_epoch * self.config.epochs;
+            let saved = format!("saved at step {} of {total}", position.step);
+            return Err(Error::Interrupted(saved));
+        }
+        Ok(())
     }
 
     /// Full batches in an epoch, at least one.

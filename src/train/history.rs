@@ -82,14 +82,14 @@ impl Follower {
 
     fn read(&mut self) -> Result<News> {
         let mut news = News::default();
-        let mut file = match std::fs::File::open(&self.path) {
+        let mut file = match fs_err::File::open(&self.path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 news.anew = self.offset > 0;
                 *self = Follower::new(std::mem::take(&mut self.path));
                 return Ok(news);
             }
-            Err(e) => return Err(crate::Error::file(&self.path, e)),
+            Err(e) => return Err(e.into()),
         };
         let found = file.metadata()?;
         let identity = identity(&found);

@@ -136,6 +136,7 @@ impl InputConfig {
     ///
     /// # Errors
     /// Names the first key that is out of its range; `input` is the key of this table.
+    #[expect(clippy::too_many_lines, reason = "one range after the other")]
     pub fn check(&self) -> Result<()> {
         let fail = |key: &str, problem: String| Err(Error::input(format!("input.{key}"), problem));
         let pair = |key: &str, [low, high]: [f64; 2], least: f64, most: f64| {

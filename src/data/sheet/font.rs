@@ -7,6 +7,7 @@ pub const HEIGHT: u32 = 7;
 
 /// Rows from the top, the leftmost dot in bit 4. Letters come as capitals; what the font lacks is
 /// a box.
+#[expect(clippy::too_many_lines, reason = "a table of letters")]
 pub fn glyph(character: char) -> [u8; HEIGHT as usize] {
     match character.to_ascii_uppercase() {
         ' ' => [0; 7],

@@ -36,8 +36,13 @@ impl Split {
         let building = temporary_folder(parent)?;
         split.write(building.path(), false)?;
         // Not every system renames onto a folder, even an empty one.
-        let _ = std::fs::remove_dir(folder);
-        if let Err(error) = std::fs::rename(building.path(), folder) {
+        let _ = fs_err::remove_dir(folder);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what is said of it names the folder"
+        )]
+        let renamed = std::fs::rename(building.path(), folder);
+        if let Err(error) = renamed {
             // Another process may have been faster; else the folder is in use for something else.
             if !Split::is_in(folder) {
                 return Err(Error::file(folder, error).hint("name another folder with `--out`"));

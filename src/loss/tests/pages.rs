@@ -20,13 +20,13 @@ fn the_documentation_pages_are_those_of_the_table() {
         if write {
             crate::io::write_text(&path, expected).unwrap();
         }
-        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        let found = fs_err::read_to_string(&path).unwrap_or_default();
         assert!(
             found == *expected,
             "docs/losses/{name} is not that of the table; write it with DBLOSS_WRITE_DOCS=1"
         );
     }
-    for entry in std::fs::read_dir(docs()).unwrap() {
+    for entry in fs_err::read_dir(docs()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let known = pages.iter().any(|(page, _)| *page == name);
         assert!(known, "docs/losses/{name} is the page of no loss");
@@ -37,8 +37,8 @@ fn the_documentation_pages_are_those_of_the_table() {
 #[test]
 fn examples_of_the_pages_are_accepted() {
     let mut read = 0;
-    for entry in std::fs::read_dir(docs()).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    for entry in fs_err::read_dir(docs()).unwrap() {
+        let text = fs_err::read_to_string(entry.unwrap().path()).unwrap();
         for block in text.split("```toml\n").skip(1) {
             let block = block.split("```").next().unwrap();
             let table: toml::Table = block.parse().unwrap();

@@ -7,7 +7,7 @@ use crate::loss::pages;
 #[test]
 fn the_recipe_of_contributing_makes_a_loss() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let recipe = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let recipe = fs_err::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
     assert!(recipe.contains(include_str!("power_focal.rs")));
 
     let definition = &power_focal::DEFINITIONS[0];

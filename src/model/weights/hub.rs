@@ -186,8 +186,8 @@ impl Model {
         let file = repo.download_with_progress(name, bar).map_err(failed)?;
         if let Err(problem) = check(&blob, &metadata) {
             // Never to be taken for the file, nor to be gone on with.
-            let _ = std::fs::remove_file(&file);
-            let _ = std::fs::remove_file(&blob);
+            let _ = fs_err::remove_file(&file);
+            let _ = fs_err::remove_file(&blob);
             let error = Error::input(self, format_args!("`{name}` arrived damaged: {problem}"));
             return Err(other(error.hint("try again; nothing of it was kept")));
         }
@@ -272,7 +272,7 @@ impl Settings {
         let cache = path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub"));
         let token = || {
             let file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
-            let token = std::fs::read_to_string(file).ok()?;
+            let token = fs_err::read_to_string(file).ok()?;
             Some(token.trim().to_owned()).filter(|token| !token.is_empty())
         };
         let offline = text("HF_HUB_OFFLINE").is_some_and(|text| {

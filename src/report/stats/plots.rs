@@ -28,6 +28,10 @@ fn name_space(statistics: &SplitStatistics, size: f64) -> i32 {
 
 /// Training images a class in decreasing order, on a logarithmic axis, with the curve that the
 /// construction aimed at and the bounds of the groups.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one chart, from its frame to its legend"
+)]
 pub(super) fn class_distribution(
     statistics: &SplitStatistics,
     thresholds: GroupThresholds,
@@ -172,6 +176,10 @@ fn legend(area: &Area, right: i32, entries: &[(String, RGBColor, Mark)]) -> Resu
 }
 
 /// The part of the images with 0, 1, 2 ... labels, training beside test.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one chart, from its frame to its legend"
+)]
 pub(super) fn labels_per_image(statistics: &SplitStatistics) -> Result<String> {
     let sets = [
         (

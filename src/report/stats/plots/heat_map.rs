@@ -53,6 +53,10 @@ fn heat(part: f64) -> RGBColor {
 }
 
 /// P(column | row) as a heat map, classes by training images; many classes are averaged in blocks.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one chart, from its frame to its legend"
+)]
 pub fn co_occurrence(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> Result<String> {
     let c = statistics.classes.len();
     let (per_block, cells) = blocks(statistics, conditional);

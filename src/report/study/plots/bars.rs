@@ -14,6 +14,10 @@ use crate::report::study::Study;
 /// Height of a method's row.
 const ROW: i32 = 26;
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one chart, from its frame to its legend"
+)]
 pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     let names: Vec<String> = study.methods.iter().map(|m| cut(&m.title)).collect();
     let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(0);

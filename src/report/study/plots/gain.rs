@@ -17,6 +17,10 @@ const HEAD: i32 = 24;
 /// Above this many classes their names are left out.
 const MOST_NAMED: usize = 120;
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one chart, from its frame to its legend"
+)]
 pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     let order = study.class_order();
     let classes = study.classes();

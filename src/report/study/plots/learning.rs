@@ -14,6 +14,10 @@ const COLUMNS: usize = 4;
 const PANEL: (i32, i32) = (244, 168);
 const PLOT: (i32, i32) = (184, 108);
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one chart, from its frame to its legend"
+)]
 pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     let methods: Vec<_> = (study.methods.iter())
         .filter(|m| m.losses.iter().any(|curve| curve.len() > 1))

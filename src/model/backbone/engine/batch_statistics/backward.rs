@@ -13,7 +13,7 @@ use super::super::transposed::Transposed;
 use super::super::weight_sums;
 use super::{Groups, Normalised, of};
 use crate::error::Result;
-use crate::ops::batch_norm::{GradientSums, NormalisationGradient};
+use crate::ops::batch_norm::{GradientSums, Normalisation, NormalisationGradient};
 use crate::ops::{Activation, Algorithm, weight_gradient};
 
 /// Teams of a backward pass, each with a partial sum of the weights' gradient.
@@ -82,19 +82,11 @@ impl Backward<'_> {
             size: Network::group_size(batch, self.sizes[index]),
         };
         let made = self.len(index) / batch.max(1);
-        let found = self.sums[index].take();
-        let sums = found.unwrap_or_else(|| {
-            // The whole gradient came from a pooling or a residual.
-            let groups_of = (0..groups.count()).into_par_iter();
-            let parts: Vec<GradientSums> = groups_of
-                .map(|group| {
-                    let range = groups.pictures(group);
-                    let (raw, gradient) = (of(&raw, &range, made), of(gradient, &range, made));
-                    norm.sums(network.isa, raw, gradient)
-                })
-                .collect();
-            GradientSums::combine(node.out_channels, &parts)
-        });
+        // If nothing was found in passing, the whole gradient came from a pooling or a residual.
+        let sums = match self.sums[index].take() {
+            Some(sums) => sums,
+            None => network.gradient_sums(node, groups, (&raw, &norm), gradient),
+        };
         let norm_gradient = norm.gradient(&sums);
 
         let (source, size) = match node.input {
@@ -163,6 +155,28 @@ impl Backward<'_> {
         let (gamma, beta) = (norm_gradient.gamma, norm_gradient.beta);
         let result = &mut self.result;
         weight_sums::keep(result, node, parameters, parts.weight, gamma, beta)
+    }
+}
+
+impl Network {
+    /// What a norm needs to know of its whole gradient.
+    fn gradient_sums(
+        &self,
+        node: &ConvNode,
+        groups: Groups,
+        (raw, norm): (&[f32], &Normalisation),
+        gradient: &[f32],
+    ) -> GradientSums {
+        let made = raw.len() / groups.batch.max(1);
+        let groups_of = (0..groups.count()).into_par_iter();
+        let parts: Vec<GradientSums> = groups_of
+            .map(|group| {
+                let range = groups.pictures(group);
+                let (raw, gradient) = (of(raw, &range, made), of(gradient, &range, made));
+                norm.sums(self.isa, raw, gradient)
+            })
+            .collect();
+        GradientSums::combine(node.out_channels, &parts)
     }
 }
 
