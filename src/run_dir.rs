@@ -300,6 +300,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What is amiss with the run, a sentence each: what its training found, and whether all
+    /// images of its test set score `alike`.
+    pub fn remarks(&self, alike: bool) -> Vec<String> {
+        let scored = alike.then(|| "all images score alike".to_owned());
+        self.findings.iter().cloned().chain(scored).collect()
+    }
+
     /// Training images a second over the whole run; `None` before the first.
     pub fn images_per_second(&self) -> Option<f64> {
         (self.images_seen > 0 && self.train_seconds > 0.0)

@@ -3,6 +3,7 @@
 //! Scores and targets are images x classes, row by row, wrapped once in a [`ScoreTable`] that has
 //! checked them. What is undefined is `None`, is counted, and is left out of means.
 
+pub mod alike;
 pub mod auc;
 pub mod average_precision;
 pub mod bootstrap;
@@ -13,6 +14,7 @@ pub mod significance;
 pub mod table;
 pub mod threshold;
 
+pub use alike::alike_per_class;
 pub use auc::{area_under_roc, area_under_roc_per_class};
 pub use average_precision::{ApMethod, average_precision, average_precision_per_class};
 pub use bootstrap::{Bootstrap, Interval, Ranked, Resamples, bootstrap_map, paired_bootstrap_map};

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::metrics::GroupScores;
 use crate::report::class_scores;
 use crate::report::compare::{Comparison, Entry};
+use crate::report::evaluation;
 use crate::run_dir::Manifest;
 
 /// What a plan has come to.
@@ -29,8 +30,8 @@ pub fn collect(plan: &Plan, split: &Split) -> Result<Collected> {
         let folder = plan.run_dir(run);
         match manifest_of(&folder, run, split) {
             Some(manifest) if is_finished(&folder, &manifest) => {
-                let table = folder.eval(Set::Test).join("per_class.csv");
-                entries.push(entry(run, &manifest, &table, split)?);
+                let scored = folder.eval(Set::Test);
+                entries.push(entry(run, &manifest, &scored, split)?);
             }
             _ if asked => missing.push(run.name.clone()),
             _ => {}
@@ -50,7 +51,8 @@ pub fn collect(plan: &Plan, split: &Split) -> Result<Collected> {
     })
 }
 
-fn entry(run: &PlannedRun, manifest: &Manifest, table: &Path, split: &Split) -> Result<Entry> {
+fn entry(run: &PlannedRun, manifest: &Manifest, scored: &Path, split: &Split) -> Result<Entry> {
+    let table = &scored.join("per_class.csv");
     let classes = class_scores::read(table)?;
     if !classes.iter().map(|class| &class.name).eq(split.classes()) {
         let problem = "does not list the classes of the split";
@@ -64,5 +66,6 @@ fn entry(run: &PlannedRun, manifest: &Manifest, table: &Path, split: &Split) -> 
         classes,
         train_seconds: manifest.train_seconds,
         images_per_second: manifest.images_per_second(),
+        remarks: manifest.remarks(evaluation::all_alike(&scored.join("scores.csv"))?),
     })
 }

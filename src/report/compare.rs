@@ -28,6 +28,8 @@ pub struct Entry {
     pub train_seconds: f64,
     /// Training images a second.
     pub images_per_second: Option<f64>,
+    /// What is amiss with it, a sentence each; the tables mark its method.
+    pub remarks: Vec<String>,
 }
 
 /// A run, a row of `comparison.csv`: mAP in [0, 1], empty where it is undefined.
@@ -120,7 +122,8 @@ impl Comparison {
         if let Some(picture) = self.picture()? {
             write_text(&folder.join("comparison.svg"), &picture)?;
         }
-        let markdown = format!("# {}\n\n{}", self.name, self.table(false).to_markdown());
+        let table = self.table(false).to_markdown();
+        let markdown = format!("# {}\n\n{table}{}", self.name, self.remarks("\n\\*"));
         write_text(&folder.join("comparison.md"), &markdown)
     }
 
@@ -156,7 +159,11 @@ impl Comparison {
         }
         let mut table = Table::new(header);
         for (method, runs) in &self.methods {
-            let mut row = vec![method.clone(), runs.len().to_string()];
+            let mark = match runs.iter().all(|run| run.remarks.is_empty()) {
+                true => "",
+                false => MARK,
+            };
+            let mut row = vec![format!("{method}{mark}"), runs.len().to_string()];
             for scope in Scope::ALL {
                 let scores: Vec<f64> = runs
                     .iter()
@@ -177,9 +184,25 @@ impl Comparison {
     }
 }
 
+/// Behind a method of whose runs one is not what it seems.
+const MARK: &str = " *";
+
+impl Comparison {
+    /// What is amiss with which run, a line each behind `star`.
+    fn remarks(&self, star: &str) -> String {
+        let runs = self.methods.iter().flat_map(|(_, runs)| runs);
+        let lines = runs.flat_map(|run| {
+            let name = format!("{}-s{}", run.method, run.seed);
+            let line = move |remark| format!("{star} {name}: {remark}\n");
+            run.remarks.iter().map(line)
+        });
+        lines.collect()
+    }
+}
+
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.table(true).to_terminal())
+        write!(f, "{}{}", self.table(true).to_terminal(), self.remarks("*"))
     }
 }
 

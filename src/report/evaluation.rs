@@ -12,8 +12,9 @@ use crate::data::split::{Set, Split};
 use crate::error::Result;
 use crate::metrics::{
     ApMethod, Bootstrap, GroupScores, Interval, PerGroup, RankingScores, Scope, ScoreTable,
-    ThresholdScores, area_under_roc_per_class, average_precision_per_class, bootstrap_map,
-    fit_thresholds, paired_bootstrap_map, ranking_scores, threshold_scores, top_k_scores,
+    ThresholdScores, alike_per_class, area_under_roc_per_class, average_precision_per_class,
+    bootstrap_map, fit_thresholds, paired_bootstrap_map, ranking_scores, threshold_scores,
+    top_k_scores,
 };
 use crate::predict::Predictions;
 use crate::rows::{self, number};
@@ -41,6 +42,24 @@ impl Default for Options {
     }
 }
 
+/// The row of `scores.csv` with the share of the classes for which all images score alike.
+const SCORED_ALIKE: &str = "classes_scored_alike";
+
+/// What is said of an evaluation whose scores do not tell images apart.
+pub const ALIKE: &str =
+    "all images score alike: the network does not tell them apart, and its mAP is that of chance";
+
+/// Whether all images score alike, by the `scores.csv` of an evaluation; false where an older one
+/// does not say.
+///
+/// # Errors
+/// The file is missing or is not such a table.
+pub fn all_alike(scores: &Path) -> Result<bool> {
+    let rows: Vec<MetricRow> = rows::read(scores)?;
+    let row = rows.iter().find(|row| row.metric == SCORED_ALIKE);
+    Ok(row.is_some_and(|row| row.value == Some(1.0)))
+}
+
 /// What predictions are worth on a labelled set.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
@@ -50,6 +69,8 @@ pub struct Evaluation {
     top_3: RankingScores,
     groups: GroupScores,
     intervals: PerGroup<Option<Interval>>,
+    /// Share of the classes for which all images score alike.
+    alike: f64,
 }
 
 /// A scope, a row of `groups.csv`.
@@ -105,6 +126,8 @@ impl Evaluation {
         };
         let (train_counts, positives) = (split.train.class_counts(), table.class_counts());
         let area_under_roc = area_under_roc_per_class(&scores);
+        let alike = alike_per_class(&predictions.scores, table.num_classes());
+        let alike = alike.iter().filter(|&&alike| alike).count() as f64 / alike.len() as f64;
         let names = table.classes().iter().enumerate();
         let classes = names.map(|(i, name)| ClassScore {
             name: name.clone(),
@@ -125,6 +148,7 @@ impl Evaluation {
             top_3: top_k_scores(&scores, 3, None),
             at_threshold,
             intervals,
+            alike,
         })
     }
 
@@ -191,6 +215,7 @@ impl Evaluation {
             ("OP_top3", self.top_3.overall_precision),
             ("OR_top3", self.top_3.overall_recall),
             ("OF1_top3", self.top_3.overall_f1),
+            (SCORED_ALIKE, Some(self.alike)),
         ]
     }
 }
@@ -229,7 +254,11 @@ impl Evaluation {
                 interval,
             ]);
         }
-        classes + &table.to_terminal()
+        let remark = match self.alike {
+            1.0 => format!("{ALIKE}\n"),
+            _ => String::new(),
+        };
+        classes + &table.to_terminal() + &remark
     }
 }
 
