@@ -12,7 +12,7 @@ use crate::metrics::bootstrap::quantile;
 use crate::model::Parameters;
 use crate::model::backbone::profile::training_step;
 use crate::model::backbone::{Backbone, BackboneConfig};
-use crate::predict::tensors;
+use crate::predict::pictures;
 use crate::progress::Progress;
 
 /// How much is measured.
@@ -91,9 +91,7 @@ pub fn feeding(
     let mut parameters = Parameters::new();
     let backbone = Backbone::new(config, &mut parameters, device, 0)?;
     let steps = amount.steps.max(1);
-    let tensor = |batch: Result<Batch>| -> Result<Tensor> {
-        Ok(tensors(&mut batch?, table.num_classes(), device)?.0)
-    };
+    let tensor = |batch: Result<Batch>| -> Result<Tensor> { pictures(&mut batch?, device) };
     let indices: Vec<u32> = (0..table.len() as u32).collect();
     // Whole batches: a training epoch leaves out what does not fill one.
     let order = |batches: usize| -> Vec<u32> {

@@ -176,21 +176,18 @@ impl Predictions {
     }
 }
 
-/// A batch as tensors on `device`: images [N, H, W, 3], targets [N, C].
+/// The pictures of a batch as a tensor on `device`: [N, H, W, 3].
 ///
-/// The pictures are taken out of the batch where the tensor can hold them as they are; elsewhere
-/// they are copied, and the batch's buffers serve another one.
-pub fn tensors(batch: &mut Batch, num_classes: usize, device: &Device) -> Result<(Tensor, Tensor)> {
+/// They are taken out of the batch where the tensor can hold them as they are; elsewhere they are
+/// copied, and the batch's buffers serve another one.
+pub fn pictures(batch: &mut Batch, device: &Device) -> Result<Tensor> {
     let n = batch.num_images;
     let side = (batch.images.len() / (3 * n)).isqrt();
     let shape = (n, side, side, 3);
-    let images = if device.is_cpu() {
-        Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?
-    } else {
-        Tensor::from_slice(&batch.images, shape, device)?
-    };
-    let targets = Tensor::from_slice(&batch.targets, (n, num_classes), device)?;
-    Ok((images, targets))
+    Ok(match device.is_cpu() {
+        true => Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?,
+        false => Tensor::from_slice(&batch.images, shape, device)?,
+    })
 }
 
 /// Logits of every image that `loader` gives for `table`, in the table's order, and the table of
@@ -213,7 +210,7 @@ pub fn predict(
         for batch in loader.view(&order, *view) {
             interrupt::check("the predictions are not written")?;
             let mut batch = batch?;
-            let (images, _) = tensors(&mut batch, table.num_classes(), model.device())?;
+            let images = pictures(&mut batch, model.device())?;
             let logits = model.logits(&images)?.flatten_all()?.to_vec1::<f32>()?;
             if number == 0 {
                 predicted.extend(batch.indices.iter().map(|&i| i as usize));

@@ -159,7 +159,6 @@ fn train(golden: &Value, wiggle: f32) -> Run {
             targets[row * classes + class as usize] = 1.0;
         }
     }
-    let targets = Tensor::from_vec(targets, (batch, classes), &Device::Cpu).unwrap();
 
     let mut run = Run {
         eval_logits: flat(&model.logits(&images).unwrap()),

@@ -154,7 +154,13 @@ impl Serialize for LossConfig {
 impl<'de> Deserialize<'de> for LossConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
-        let table = Table::deserialize(deserializer)?;
+        let table = match Value::deserialize(deserializer)? {
+            Value::Table(table) => table,
+            other => {
+                let problem = "expected a table such as `{ name = \"db-focal\" }`";
+                return Err(D::Error::custom(format_args!("is {other}, {problem}")));
+            }
+        };
         Self::from_table(&table, &KeyPath::from("loss")).map_err(|error| match &error {
             Error::Input(input) => match &input.hint {
                 Some(hint) => D::Error::custom(format_args!("{input} ({hint})")),

@@ -5,36 +5,24 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 
 use super::{Batch, Loss};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The loss of a batch as a scalar f32 tensor; its backward gives the gradient of the logits only.
 ///
-/// `logits` and `targets` (0 or 1) have the shape (images, classes), any float type, any device.
-/// `epoch` counts from 0. Logits are few: those on a GPU are copied to the host, where the loss is
-/// taken in f64, and the gradient is copied back.
+/// `logits` have the shape (images, classes), any float type, any device; `targets` (0 or 1) are
+/// theirs row by row, on the host as the loader made them. `epoch` counts from 0. Logits are few:
+/// those on a GPU are copied to the host, where the loss is taken in f64, and the gradient is
+/// copied back.
 pub fn apply(
     loss: &Arc<dyn Loss>,
     logits: &Tensor,
-    targets: &Tensor,
+    targets: &[f32],
     epoch: usize,
 ) -> Result<Tensor> {
-    let (images, num_classes) = logits.dims2()?;
-    if targets.dims() != [images, num_classes] {
-        return Err(Error::input(
-            "loss",
-            format_args!(
-                "targets have the shape {:?}, logits ({images}, {num_classes})",
-                targets.dims()
-            ),
-        ));
-    }
-    let values = |tensor: &Tensor, dtype| -> Result<Tensor> {
-        let host = tensor.detach().to_device(&Device::Cpu)?;
-        Ok(host.to_dtype(dtype)?.flatten_all()?)
-    };
-    let logit_values = values(logits, DType::F64)?.to_vec1::<f64>()?;
-    let target_values = values(targets, DType::F32)?.to_vec1::<f32>()?;
-    let batch = Batch::new(&logit_values, &target_values, num_classes, epoch)?;
+    let (_, num_classes) = logits.dims2()?;
+    let host = logits.detach().to_device(&Device::Cpu)?;
+    let logit_values = host.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    let batch = Batch::new(&logit_values, targets, num_classes, epoch)?;
     let mut gradient = vec![0.0; logit_values.len()];
     let value = loss.evaluate(&batch, &mut gradient)?;
     let op = Evaluated { value, gradient };

@@ -20,7 +20,7 @@ use crate::loss::{self, Loss, chance_loss};
 use crate::model::Model;
 use crate::optim::clip::clip_factor;
 use crate::optim::{Schedule, Sgd, SgdConfig, gradient_norm};
-use crate::predict::tensors;
+use crate::predict::pictures;
 use crate::progress::Progress;
 use crate::rng::Stream;
 use crate::run_dir::{Checkpoint, RunDir};
@@ -276,11 +276,10 @@ impl Training<'_> {
         health: &mut Health,
     ) -> Result<StepRecord> {
         let model = self.model;
-        let classes = self.labels.num_classes();
-        let (images, targets) = tensors(&mut batch, classes, model.device())?;
+        let images = pictures(&mut batch, model.device())?;
         let mut dropout = Stream::new(self.seed, "dropout", 0, position.step as u64);
         let (logits, trace) = model.forward_train(&images, &mut dropout)?;
-        let loss = loss::apply(&self.loss, &logits, &targets, position.epoch)?;
+        let loss = loss::apply(&self.loss, &logits, &batch.targets, position.epoch)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         let found = loss.backward()?;
         let features = trace.features().clone();
