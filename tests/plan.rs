@@ -73,6 +73,15 @@ fn processes_and_this_process_come_to_the_same_tables_and_know_each_other() {
         .assert()
         .success()
         .stderr(predicate::str::contains("2 runs").and(predicate::str::contains("2 finished")));
+    // Events that are asked for after the training are written from its tables.
+    dbloss(folder.path())
+        .args(["run", "small.toml", "--out", "one", "--tensorboard"])
+        .args(short)
+        .assert()
+        .success();
+    let events = std::fs::read_dir(home.join("erm-s0/tensorboard")).unwrap();
+    assert_eq!(events.count(), 1);
+    assert_eq!(read(&home.join("erm-s0/manifest.json")), before);
     // A part of the runs, and the rest is still in the table.
     dbloss(folder.path())
         .args(["run", "small.toml", "--out", "one", "--method", "erm"])

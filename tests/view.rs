@@ -49,6 +49,26 @@ fn view_writes_a_sheet_and_replaces_none_unasked() {
     assert!(!folder.path().join("b.png").exists());
     let rare = ["--class", "taxi", "--set", "test", "--out", "c.png"];
     view().args(rare).assert().success();
+    // The same in the grammar of today, and the two kinds of `--set` told apart.
+    let now = |arguments: &[&str]| {
+        let mut command = dbloss();
+        command.current_dir(folder.path());
+        command.args(["view", "split", "--class", "taxi"]);
+        command.args(arguments).assert()
+    };
+    let sixty_four = ["--set", "input.size=64", "--on", "test", "--out", "d.png"];
+    now(&sixty_four).success();
+    let [old, new] = ["c.png", "d.png"].map(|name| std::fs::read(folder.path().join(name)));
+    assert!(old.unwrap() == new.unwrap(), "the sheets differ");
+    now(&["--set", "test", "--on", "train", "--out", "e.png"])
+        .code(2)
+        .stderr(contains("more than one set"));
+    now(&["--set", "tset", "--out", "e.png"])
+        .code(2)
+        .stderr(contains("--on train|validation|test"));
+    now(&["--set", "input.sise=64", "--out", "e.png"])
+        .code(2)
+        .stderr(contains("did you mean `size`"));
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub fn run(args: Args) -> Result<()> {
     let manifest = match train.finished()? {
         Some(manifest) => {
             tracing::info!("{}: finished already", out.display());
+            job::add_events(&experiment, &split, &run)?;
             manifest
         }
         None => {

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::memory;
 
 /// Looks for what a run on `split` needs: the sets, and their pictures by a quick look at the disk.
-/// `scored` says whether the test set is to be evaluated too.
+/// `scored` says whether the test set is to be evaluated too; else it may lack pictures, which is
+/// told.
 ///
 /// # Errors
 /// A set that is needed has no image, or a picture is missing and `experiment` does not say to
@@ -26,6 +27,9 @@ pub fn check_images(
     if scored {
         split.set(Set::Test, folder)?;
         sets.push(Set::Test);
+    }
+    if !scored && let Some(problem) = split.check_pictures(&[Set::Test]).problem() {
+        tracing::warn!("test set: {problem}; `dbloss eval` will need them");
     }
     let found = split.check_pictures(&sets);
     match experiment.on_bad_image {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 
 pub use check::{check_images, tell, warnings};
 pub use evaluate::{Evaluate, Evaluated, Opened};
-pub use train::{Prepared, Train, Trained};
+pub use train::{Prepared, Train, Trained, add_events};
 
 /// Settings of the machine, which change no number.
 #[derive(Debug, Clone)]

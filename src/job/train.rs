@@ -19,6 +19,7 @@ use crate::report::evaluation::{Evaluation, Options as EvaluationOptions};
 use crate::run_dir::{Existing, Manifest, RunDir, Status};
 use crate::train::checkpoint::Position;
 use crate::train::fit::{Training, Validate};
+use crate::train::tensorboard::EventWriter;
 
 /// A training of one experiment into one folder.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,22 @@ pub struct Trained {
     pub model: Option<Model>,
     /// Facts of the run, as they stand in its folder.
     pub manifest: Manifest,
+}
+
+/// Writes the TensorBoard events of a finished run from its tables, if they are asked for and not
+/// there: the option may come after the training.
+pub fn add_events(experiment: &Experiment, split: &Split, run: &RunDir) -> Result<()> {
+    let Experiment { train, sampler, .. } = experiment;
+    if !train.tensorboard || run.tensorboard().is_dir() {
+        return Ok(());
+    }
+    let steps = train.steps_per_epoch(sampler, &split.train)?;
+    EventWriter::open(run, steps * train.epochs, train.epochs, steps)?;
+    tracing::info!(
+        "{}: the run is finished; its events are written from `steps.csv` and `epochs.csv`",
+        run.tensorboard().display()
+    );
+    Ok(())
 }
 
 impl<'a> Train<'a> {

@@ -18,8 +18,11 @@ pub fn check(plan: &Plan, split: &Split, again: bool) -> Result<()> {
     let folder = plan.split_folder()?;
     let mut waiting: Vec<&PlannedRun> = Vec::new();
     for run in &plan.runs {
-        if again || RunState::read(plan, run, split)?.state != State::Finished {
-            waiting.push(run);
+        match RunState::read(plan, run, split)?.state {
+            State::Finished if !again => {
+                job::add_events(&run.experiment, split, &plan.run_dir(run))?;
+            }
+            _ => waiting.push(run),
         }
     }
     let Some(first) = waiting.first() else {

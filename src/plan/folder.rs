@@ -153,9 +153,15 @@ impl Plan {
         RunDir::new(self.home.join(&run.name))
     }
 
-    /// The log of a run, beside the folders of the runs.
+    /// The folder of the logs, beside those of the runs; there is one where runs are processes of
+    /// their own.
+    pub fn logs(&self) -> PathBuf {
+        self.home.join("logs")
+    }
+
+    /// The log of a run.
     pub fn log(&self, run: &PlannedRun) -> PathBuf {
-        self.home.join("logs").join(format!("{}.log", run.name))
+        self.logs().join(format!("{}.log", run.name))
     }
 
     /// The split, if it is there already.
@@ -272,8 +278,7 @@ impl Plan {
         let path = self.home.join(PlanFile::NAME);
         let text = serde_json::to_string_pretty(&plan)
             .map_err(|e| Error::file(&path, format_args!("cannot be written: {e}")))?;
-        write_text(&path, &(text + "\n"))?;
-        Ok(fs_err::create_dir_all(self.home.join("logs"))?)
+        write_text(&path, &(text + "\n"))
     }
 
     /// Refuses runs whose folders hold another run.

@@ -59,6 +59,7 @@ const TICK: Duration = Duration::from_millis(50);
 impl Executor for Processes {
     fn execute(&self, plan: &Plan, split: &Split) -> Result<Outcome> {
         interrupt::listen()?;
+        fs_err::create_dir_all(plan.logs())?;
         let mut work = Work::new(plan, split, self)?;
         loop {
             work.stop_if_asked();

@@ -95,6 +95,7 @@ impl<'a> Slurm<'a> {
         }
         let folder = self.folder();
         fs_err::create_dir_all(&folder)?;
+        fs_err::create_dir_all(self.plan.logs())?;
         let script = folder.join("job.sh");
         let text = slurm_script::script(
             self.plan,
