@@ -7,6 +7,7 @@ use dbloss::data::sampler::SamplerConfig;
 use dbloss::data::split::Split;
 use dbloss::model::backbone::BackboneKind;
 use dbloss::plan::SweepFile;
+use dbloss::wording::counted;
 use dbloss::{Result, job, loss};
 
 use super::common::OverrideArgs;
@@ -67,14 +68,15 @@ pub fn run(args: Args) -> Result<()> {
                 if is_sweep(&path)? {
                     let sweep = SweepFile::read(&path)?;
                     let runs = sweep.experiments(&overrides.assignments())?.len();
-                    output::data(&format!("{}: good, a sweep of {runs} runs", path.display()));
+                    let runs = counted(runs, "run");
+                    output::data(&format!("{}: good, a sweep of {runs}", path.display()));
                     continue;
                 }
                 let file = ExperimentFile::read(&path, &overrides.assignments())?;
                 let experiments = file.resolve_all(&[], &[])?;
                 tell(&experiments)?;
-                let runs = experiments.len();
-                output::data(&format!("{}: good, {runs} runs", path.display()));
+                let runs = counted(experiments.len(), "run");
+                output::data(&format!("{}: good, {runs}", path.display()));
             }
         }
         Action::List { folder } => list(&folder)?,
