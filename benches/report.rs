@@ -189,13 +189,14 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         for (class, margin) in margins.iter().enumerate() {
             let positive = split.test.labels(image).contains(&(class as u32));
             let score = stream.normal() + if positive { *margin } else { 0.0 };
-            scores.push((score - 2.0) as f32);
+            scores.push(score - 2.0);
         }
     }
     let predictions = Predictions {
         classes: split.classes().to_vec(),
         images: split.test.images().to_vec(),
         scores,
+        scale: None,
     };
     let options = EvaluationOptions {
         resamples: 0,

@@ -14,8 +14,40 @@ use crate::model::Model;
 use crate::progress::Progress;
 use crate::rows;
 
-/// Scores of N images for C classes. A higher score means more confidence; the scale is the
-/// writer's (dbloss writes logits, which keep the ranking that rounded probabilities lose).
+/// What scores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Any number; a class counts as present above 0.
+    Logits,
+    /// 0 to 1; a class counts as present above one half.
+    Probabilities,
+}
+
+impl Scale {
+    /// The word for it in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scale::Logits => "logits",
+            Scale::Probabilities => "probabilities",
+        }
+    }
+
+    /// The scale of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut all = [Scale::Logits, Scale::Probabilities].into_iter();
+        all.find(|scale| scale.name() == name)
+    }
+
+    /// The score at or below which a class counts as absent.
+    pub fn threshold(self) -> f64 {
+        match self {
+            Scale::Logits => 0.0,
+            Scale::Probabilities => 0.5,
+        }
+    }
+}
+
+/// Scores of N images for C classes. A higher score means more confidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     /// Class names, the columns.
@@ -23,53 +55,61 @@ pub struct Predictions {
     /// Image names, the rows.
     pub images: Vec<String>,
     /// Scores, row by row: images x classes.
-    pub scores: Vec<f32>,
+    pub scores: Vec<f64>,
+    /// What the scores are, where it is known: dbloss writes logits, which keep the ranking that
+    /// rounded probabilities lose.
+    pub scale: Option<Scale>,
 }
 
 impl Predictions {
-    /// Writes `image,<class>,...`, one row an image, with as many digits as a f32 needs to be
-    /// read back unchanged.
+    /// Writes `image (logits),<class>,...`, one row an image, with as many digits as tell a score
+    /// from every other: of those that a `f32` can be, where it is one. The first cell says what
+    /// the scores are, if that is known.
     pub fn write(&self, path: &Path) -> Result<()> {
+        let first = match self.scale {
+            Some(scale) => format!("image ({})", scale.name()),
+            None => "image".to_owned(),
+        };
         rows::write_with(path, |csv| {
-            csv.write_field("image")?;
+            csv.write_field(first)?;
             csv.write_record(&self.classes)?;
             let rows = self.scores.chunks(self.classes.len());
             for (image, row) in self.images.iter().zip(rows) {
                 csv.write_field(image)?;
-                csv.write_record(row.iter().map(|score| score.to_string()))?;
+                csv.write_record(row.iter().map(|&score| digits(score)))?;
             }
             Ok(())
         })
     }
 
-    /// Reads a file of that form, from dbloss or anyone else.
+    /// Reads a file of that form, from dbloss or anyone else, with commas between the cells.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_separated(path, b',')
+    }
+
+    /// Reads a file of that form with another separator.
+    ///
+    /// # Errors
+    /// Names the line of what is no score; a score that is no number is one.
+    pub fn read_separated(path: &Path, separator: u8) -> Result<Self> {
         let file = fs_err::File::open(path)?;
-        let mut csv = csv::Reader::from_reader(file);
+        let mut csv = (csv::ReaderBuilder::new().delimiter(separator)).from_reader(file);
         let header = csv.headers().map_err(|e| rows::failed(path, e))?.clone();
-        if header
-            .get(0)
-            .map(|name| name.trim_start_matches('\u{feff}'))
-            != Some("image")
-            || header.len() < 2
-        {
-            return Err(
-                Error::line(path, 1, "expected the header `image,<class>,<class>,...`")
-                    .hint("the first column names the image, every other column is a class"),
-            );
-        }
-        let classes: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
+        let scale = first_cell(&header, separator).map_err(|hint| {
+            Error::line(path, 1, "expected the header `image,<class>,<class>,...`").hint(hint)
+        })?;
         let mut predictions = Predictions {
-            classes,
+            classes: header.iter().skip(1).map(str::to_owned).collect(),
             images: Vec::new(),
             scores: Vec::new(),
+            scale,
         };
         for record in csv.records() {
             let record = record.map_err(|e| rows::failed(path, e))?;
             let line = record.position().map_or(0, |p| p.line());
             predictions.images.push(record[0].to_owned());
             for (class, text) in predictions.classes.iter().zip(record.iter().skip(1)) {
-                let score: f32 = text.trim().parse().map_err(|_| {
+                let score: f64 = text.trim().parse().map_err(|_| {
                     Error::line(
                         path,
                         line,
@@ -100,10 +140,75 @@ impl Predictions {
         table.subset(&rows)
     }
 
+    /// Settles what the scores are: as the file says, as `given` says, or as the values tell,
+    /// which is said. Probabilities lie in 0..1.
+    ///
+    /// # Errors
+    /// If file and `given` contradict each other, or a probability is outside of 0..1.
+    pub fn settle_scale(&mut self, given: Option<Scale>, path: &Path) -> Result<Scale> {
+        let outside = self
+            .scores
+            .iter()
+            .filter(|s| !(0.0..=1.0).contains(*s))
+            .count();
+        let first = (self.scores.iter())
+            .position(|s| !(0.0..=1.0).contains(s))
+            .map(|at| {
+                let classes = self.classes.len();
+                let (image, class) = (&self.images[at / classes], &self.classes[at % classes]);
+                format!("first {} for `{class}` of `{image}`", self.scores[at])
+            });
+        let scale = match (self.scale, given) {
+            (Some(own), Some(given)) if own != given => {
+                let (own, given) = (own.name(), given.name());
+                let problem =
+                    format!("says that its scores are {own}, and `--scores` that they are {given}");
+                return Err(Error::file(path, problem).hint("leave `--scores` out"));
+            }
+            (Some(scale), _) | (None, Some(scale)) => scale,
+            (None, None) => match &first {
+                None => {
+                    tracing::info!(
+                        "{}: all scores lie in 0..1 and are taken for probabilities (`--scores logits` if they are not)",
+                        path.display()
+                    );
+                    Scale::Probabilities
+                }
+                Some(first) => {
+                    tracing::warn!(
+                        "{}: {outside} of {} scores lie outside of 0..1, {first}: they are taken for logits, present above 0 (`--scores logits` says so)",
+                        path.display(),
+                        self.scores.len()
+                    );
+                    Scale::Logits
+                }
+            },
+        };
+        if let (Scale::Probabilities, Some(first)) = (scale, first) {
+            let problem = format!("{outside} of its probabilities lie outside of 0..1, {first}");
+            return Err(Error::file(path, problem).hint("for logits pass `--scores logits`"));
+        }
+        self.scale = Some(scale);
+        Ok(scale)
+    }
+
     /// The scores in the row order of `table` and the column order of its classes. Every image
     /// and class of the table must be there, once; others in the file are an error too, because
     /// they mean that the two do not belong together.
-    pub fn align(&self, table: &LabelTable, path: &Path) -> Result<Vec<f32>> {
+    ///
+    /// A file that names pictures without their folders is matched by the base names, if each is
+    /// there once.
+    pub fn align(&self, table: &LabelTable, path: &Path) -> Result<Vec<f64>> {
+        self.align_part(table, &[], path)
+    }
+
+    /// As [`align`](Self::align) for a file that may score the images of `others` too.
+    pub fn align_part(
+        &self,
+        table: &LabelTable,
+        others: &[&LabelTable],
+        path: &Path,
+    ) -> Result<Vec<f64>> {
         let columns = self.columns(table, path)?;
         let mut rows: HashMap<&str, usize> = HashMap::with_capacity(self.images.len());
         for (row, image) in self.images.iter().enumerate() {
@@ -111,39 +216,54 @@ impl Predictions {
                 return Err(Error::file(path, format_args!("scores `{image}` twice")));
             }
         }
-        let mut aligned = Vec::with_capacity(table.len() * columns.len());
-        let mut missing = Vec::new();
-        for image in table.images() {
-            match rows.remove(image.as_str()) {
-                Some(row) => {
-                    let scores = &self.scores[row * columns.len()..(row + 1) * columns.len()];
-                    aligned.extend(columns.iter().map(|&column| scores[column]));
-                }
-                None => missing.push(image.as_str()),
+        let mut found: Vec<Option<usize>> = (table.images().iter())
+            .map(|image| rows.remove(image.as_str()))
+            .collect();
+        for other in others {
+            for image in other.images() {
+                rows.remove(image.as_str());
             }
         }
+        match_base_names(table, &mut found, &mut rows, path);
+        let missing: Vec<&str> = (table.images().iter().zip(&found))
+            .filter(|(_, row)| row.is_none())
+            .map(|(image, _)| image.as_str())
+            .collect();
         if let Some(first) = missing.first() {
+            let known = rows.keys().min().map_or(String::new(), |row| {
+                format!(", and has rows that fit none, first `{row}`")
+            });
             return Err(Error::file(
                 path,
                 format_args!(
-                    "lacks {} of {} images, first `{first}`",
+                    "lacks {} of {} images, first `{first}`{known}",
                     missing.len(),
                     table.len()
                 ),
             )
             .hint("every image of the label table needs a row of scores"));
         }
-        if let Some(stranger) = rows.keys().min() {
+        let elsewhere: HashSet<&str> = (others.iter())
+            .flat_map(|other| other.images())
+            .map(|image| base(image))
+            .collect();
+        let strangers = rows.keys().filter(|row| !elsewhere.contains(base(row)));
+        if let (count, Some(stranger)) = (strangers.clone().count(), strangers.min()) {
             return Err(Error::file(
                 path,
-                format_args!(
-                    "scores {} images without labels, first `{stranger}`",
-                    rows.len()
-                ),
+                format_args!("scores {count} images without labels, first `{stranger}`"),
             )
             .hint("the predictions and the label table must name the same images"));
         }
-        Ok(aligned)
+        let rows = found.into_iter().flatten();
+        let width = columns.len();
+        Ok(rows
+            .flat_map(|row| {
+                columns
+                    .iter()
+                    .map(move |&column| self.scores[row * width + column])
+            })
+            .collect())
     }
 
     fn columns(&self, table: &LabelTable, path: &Path) -> Result<Vec<usize>> {
@@ -176,6 +296,94 @@ impl Predictions {
     }
 }
 
+/// As few digits as tell the score from every other, of `f32` where it is one.
+fn digits(score: f64) -> String {
+    let narrow = score as f32;
+    match f64::from(narrow) == score {
+        true => narrow.to_string(),
+        false => score.to_string(),
+    }
+}
+
+/// What the header's first cell says of the scores; the error is what to do.
+fn first_cell(header: &csv::StringRecord, separator: u8) -> Result<Option<Scale>, String> {
+    let cell = header.get(0).unwrap_or_default();
+    let cell = cell.trim_start_matches('\u{feff}').trim();
+    if header.len() < 2 {
+        let other = [b',', b';', b'\t']
+            .into_iter()
+            .find(|&c| c != separator && cell.contains(char::from(c)));
+        if let Some(other) = other {
+            let name = match other {
+                b'\t' => "\\t".to_owned(),
+                other => char::from(other).to_string(),
+            };
+            return Err(format!(
+                "the cells seem to be separated otherwise: `--separator '{name}'`"
+            ));
+        }
+    }
+    let scale = cell
+        .strip_prefix("image (")
+        .and_then(|rest| rest.strip_suffix(')'));
+    match (cell, scale.map(Scale::parse)) {
+        (_, Some(Some(scale))) if header.len() > 1 => Ok(Some(scale)),
+        ("image", _) if header.len() > 1 => Ok(None),
+        _ => Err(
+            "the first column names the image, every other column is a class; \
+                  `image (logits)` or `image (probabilities)` says what the scores are"
+                .into(),
+        ),
+    }
+}
+
+/// The name without its folders.
+fn base(image: &str) -> &str {
+    image.rsplit(['/', '\\']).next().unwrap_or(image)
+}
+
+/// Matches rows and images that are left by their base names, where each is there once.
+fn match_base_names(
+    table: &LabelTable,
+    found: &mut [Option<usize>],
+    rows: &mut HashMap<&str, usize>,
+    path: &Path,
+) {
+    if rows.is_empty() || found.iter().all(Option::is_some) {
+        return;
+    }
+    // `None` for a base name that several have.
+    let mut by_base: HashMap<&str, Option<&str>> = HashMap::new();
+    for &row in rows.keys() {
+        by_base
+            .entry(base(row))
+            .and_modify(|one| *one = None)
+            .or_insert(Some(row));
+    }
+    let mut images: HashMap<&str, usize> = HashMap::new();
+    for image in table.images() {
+        *images.entry(base(image)).or_default() += 1;
+    }
+    let (mut matched, mut first) = (0, None);
+    for (image, place) in table.images().iter().zip(found) {
+        let name = base(image);
+        if place.is_none()
+            && images.get(name) == Some(&1)
+            && let Some(Some(row)) = by_base.get(name)
+        {
+            *place = rows.remove(row);
+            matched += 1;
+            first.get_or_insert((*row, image));
+        }
+    }
+    if let Some((row, image)) = first {
+        tracing::info!(
+            "{}: {matched} images are matched by their base names, first `{row}` with `{image}`",
+            path.display()
+        );
+    }
+}
+
 /// The pictures of a batch as a tensor on `device`: [N, H, W, 3].
 ///
 /// They are taken out of the batch where the tensor can hold them as they are; elsewhere they are
@@ -204,7 +412,7 @@ pub fn predict(
     let views = loader.views();
     let mut progress = Progress::new(label, (order.len() * views.len()) as u64);
     let mut predicted = Vec::with_capacity(table.len());
-    let mut scores: Vec<f32> = Vec::with_capacity(table.len() * table.num_classes());
+    let mut sums: Vec<f32> = Vec::with_capacity(table.len() * table.num_classes());
     for (number, view) in views.iter().enumerate() {
         let mut at = 0;
         for batch in loader.view(&order, *view) {
@@ -214,16 +422,16 @@ pub fn predict(
             let logits = model.logits(&images)?.flatten_all()?.to_vec1::<f32>()?;
             if number == 0 {
                 predicted.extend(batch.indices.iter().map(|&i| i as usize));
-                scores.extend(&logits);
+                sums.extend(&logits);
             } else {
-                let sums = scores.iter_mut().skip(at).zip(&logits);
-                sums.for_each(|(sum, logit)| *sum += logit);
+                let pairs = sums.iter_mut().skip(at).zip(&logits);
+                pairs.for_each(|(sum, logit)| *sum += logit);
             }
             at += logits.len();
             progress.advance(batch.num_images as u64);
         }
     }
-    scores.iter_mut().for_each(|sum| *sum /= views.len() as f32);
+    sums.iter_mut().for_each(|sum| *sum /= views.len() as f32);
     let table = match predicted.len() == table.len() {
         true => Arc::clone(table),
         false => Arc::new(table.subset(&predicted)),
@@ -231,7 +439,7 @@ pub fn predict(
     if table.is_empty() {
         return Err(Error::input(label, "not one picture could be read"));
     }
-    if let Some(bad) = scores.iter().position(|score: &f32| score.is_nan()) {
+    if let Some(bad) = sums.iter().position(|score| score.is_nan()) {
         let image = table.image(bad / table.num_classes());
         return Err(Error::input(image, "the model's score is NaN")
             .hint("the training diverged: see the loss in `steps.csv`"));
@@ -239,7 +447,8 @@ pub fn predict(
     let predictions = Predictions {
         classes: table.classes().to_vec(),
         images: table.images().to_vec(),
-        scores,
+        scores: sums.into_iter().map(f64::from).collect(),
+        scale: Some(Scale::Logits),
     };
     Ok((predictions, table))
 }
@@ -260,7 +469,8 @@ mod tests {
         let predictions = Predictions {
             classes: vec!["dog, big".into(), "cat".into()],
             images: vec!["b.jpg".into(), "a.jpg".into()],
-            scores: vec![0.1, -3.4e-30, f32::MAX, 1.0 / 3.0],
+            scores: vec![0.1, -3.4e-30, f64::MAX, 1.0 / 3.0],
+            scale: Some(Scale::Logits),
         };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.csv");
@@ -268,7 +478,9 @@ mod tests {
         let read = Predictions::read(&path).unwrap();
         assert_eq!(read, predictions);
         let aligned = read.align(&table(), &path).unwrap();
-        assert_eq!(aligned, [1.0 / 3.0, f32::MAX, -3.4e-30, 0.1]);
+        assert_eq!(aligned, [1.0 / 3.0, f64::MAX, -3.4e-30, 0.1]);
+        // A model's scores are written with the digits of a f32.
+        assert_eq!(digits(f64::from(0.1f32)), "0.1");
     }
 
     #[test]

@@ -307,6 +307,40 @@ impl Manifest {
         self.findings.iter().cloned().chain(scored).collect()
     }
 
+    /// The manifest of scores that another program made: a finished run of `method` without a
+    /// training, so that they stand in a report beside those of dbloss. `hash` is that of the
+    /// scores' file.
+    pub fn of_predictions(
+        method: &str,
+        seed: u64,
+        split_folder: &Path,
+        split_hash: &str,
+        hash: String,
+    ) -> Result<Self> {
+        Ok(Manifest {
+            status: Status::Finished,
+            experiment: "predictions".to_owned(),
+            method: method.to_owned(),
+            seed,
+            command: std::env::args().collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: String::new(),
+            threads: 0,
+            workers: 0,
+            processor: String::new(),
+            started_unix: 0,
+            split_folder: std::path::absolute(split_folder)?,
+            split_hash: split_hash.to_owned(),
+            weights_hash: None,
+            config_hash: hash,
+            train_seconds: 0.0,
+            images_seen: 0,
+            total_steps: None,
+            error: None,
+            findings: Vec::new(),
+        })
+    }
+
     /// Training images a second over the whole run; `None` before the first.
     pub fn images_per_second(&self) -> Option<f64> {
         (self.images_seen > 0 && self.train_seconds > 0.0)

@@ -7,9 +7,9 @@ use dbloss::data::labels::LabelTable;
 use dbloss::data::split::{Set, Split};
 use dbloss::job::{Evaluate, Evaluated, Opened};
 use dbloss::metrics::ApMethod;
-use dbloss::predict::Predictions;
-use dbloss::report::evaluation::{Evaluation, Options, difference};
-use dbloss::run_dir::{Checkpoint, RunDir};
+use dbloss::predict::{Predictions, Scale};
+use dbloss::report::evaluation::{Evaluation, Options, best_thresholds, difference};
+use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
 use dbloss::{Error, Result};
 
 use super::common::{MachineArgs, checkpoint_parser, set_parser};
@@ -25,7 +25,9 @@ use super::output;
 #[command(after_help = "Examples:
   dbloss eval runs/shapes/db-focal-s0
   dbloss eval runs/shapes/db-focal-s0 --against runs/shapes/erm-s0
-  dbloss eval --predictions scores.csv --split runs/shapes/split --out scored")]
+  dbloss eval --predictions scores.csv --split runs/shapes/split --out scored
+  dbloss eval --predictions scores.csv --split runs/shapes/split --method theirs --out runs/theirs
+  dbloss eval --predictions all.csv --split runs/shapes/split --scores logits --fit-thresholds")]
 pub struct Args {
     /// Folder of a trained run
     #[arg(required_unless_present = "predictions", value_name = "RUN_DIR")]
@@ -33,6 +35,20 @@ pub struct Args {
     /// Scores to evaluate instead of a run's: `image,<class>,<class>,...`
     #[arg(long, value_name = "FILE", requires = "split", conflicts_with = "run")]
     predictions: Option<PathBuf>,
+    /// What the scores of `--predictions` are, where the file does not say it itself by beginning
+    /// with `image (logits)` or `image (probabilities)` [default: logits if one is outside of
+    /// 0..1]
+    #[arg(long, value_name = "SCALE", requires = "predictions",
+        value_parser = ["logits", "probabilities"])]
+    scores: Option<String>,
+    /// What stands between the cells of `--predictions`, `\t` for a tab
+    #[arg(long, value_name = "CHARACTER", requires = "predictions", default_value = ",",
+        value_parser = separator)]
+    separator: u8,
+    /// Scores of the split's validation part for `--fit-thresholds`, if `--predictions` does not
+    /// hold them too
+    #[arg(long, value_name = "FILE", requires_all = ["predictions", "fit_thresholds"])]
+    validation_predictions: Option<PathBuf>,
     /// The split whose labels and class groups to compare with; for a run, its own if that has
     /// been moved
     #[arg(long, value_name = "DIR")]
@@ -45,7 +61,7 @@ pub struct Args {
         conflicts_with = "predictions")]
     checkpoint: Checkpoint,
     /// Score at or below which a class counts as absent in precision, recall and F1 [default: 0
-    /// for a run's logits, 0.5 for given predictions]
+    /// for logits, 0.5 for probabilities]
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Resamples of the test images for the confidence intervals; 0 for none
@@ -56,7 +72,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN_DIR")]
     against: Option<PathBuf>,
     /// Per-class thresholds with the best F1 on the split's validation part
-    #[arg(long, conflicts_with_all = ["predictions", "threshold"])]
+    #[arg(long, conflicts_with = "threshold")]
     fit_thresholds: bool,
     /// How AP is taken from the precision-recall curve
     #[arg(long = "ap", default_value = "area", value_name = "METHOD")]
@@ -64,6 +80,13 @@ pub struct Args {
     /// Where to write the tables of `--predictions`; without it they are only printed
     #[arg(long, value_name = "DIR", requires = "predictions")]
     out: Option<PathBuf>,
+    /// Make `--out` a run's folder under this method's name, which `dbloss report` compares with
+    /// other runs
+    #[arg(long, value_name = "NAME", requires_all = ["predictions", "out"])]
+    method: Option<String>,
+    /// The seed of `--method`: scores with the seed of a run are compared with it in pairs
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "method")]
+    seed: u64,
     /// Write into an output folder that is not empty
     #[arg(long, requires = "out")]
     force: bool,
@@ -110,15 +133,14 @@ impl Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
-    let logits = args.predictions.is_none();
     let options = Options {
-        thresholds: vec![args.threshold.unwrap_or(if logits { 0.0 } else { 0.5 })],
+        thresholds: vec![args.threshold.unwrap_or(Scale::Logits.threshold())],
         resamples: args.bootstrap,
         average_precision: args.average_precision.into(),
     };
     let baseline = args.baseline()?;
     let (split, evaluated) = match (&args.run, &args.predictions) {
-        (_, Some(file)) => score_file(&args, file, &options)?,
+        (_, Some(file)) => score_file(&args, file, options)?,
         (Some(folder), None) => score_run(&args, folder, options)?,
         (None, None) => return Err(Error::input("eval", "expected a run's folder")),
     };
@@ -159,15 +181,58 @@ fn score_run(args: &Args, folder: &Path, options: Options) -> Result<(Split, Eva
 }
 
 /// Scores the predictions of a file.
-fn score_file(args: &Args, file: &Path, options: &Options) -> Result<(Split, Evaluated)> {
+fn score_file(args: &Args, file: &Path, mut options: Options) -> Result<(Split, Evaluated)> {
     let folder = args.split.clone().unwrap_or_default();
     let split = Split::read(&folder)?;
     let table = Arc::clone(split.set(args.on, &folder)?.0);
-    let predictions = aligned(file, &table)?;
-    let evaluation = Evaluation::new(&predictions, &table, &split, options)?;
-    if let Some(out) = &args.out {
-        dbloss::io::claim_folder(out, args.force)?;
-        evaluation.write(out)?;
+    let others: Vec<&LabelTable> = [Set::Train, Set::Validation, Set::Test]
+        .into_iter()
+        .filter(|set| *set != args.on)
+        .filter_map(|set| Some(&**split.set(set, &folder).ok()?.0))
+        .collect();
+    let given = args.scores.as_deref().and_then(Scale::parse);
+    let read = |file: &Path| -> Result<(Predictions, Scale)> {
+        let mut read = Predictions::read_separated(file, args.separator)?;
+        let scale = read.settle_scale(given, file)?;
+        Ok((read, scale))
+    };
+    let (whole, scale) = read(file)?;
+    let predictions = in_order(&whole, &table, &others, file)?;
+    options.thresholds = vec![args.threshold.unwrap_or(scale.threshold())];
+    if args.fit_thresholds {
+        let held_out = Arc::clone(split.set(Set::Validation, &folder)?.0);
+        let rest: Vec<&LabelTable> = others.into_iter().chain([&*table]).collect();
+        let fitting = match &args.validation_predictions {
+            Some(file) => {
+                let (validation, found) = read(file)?;
+                if found != scale {
+                    let problem = format!("holds {}, `--predictions` {}", found.name(), scale.name());
+                    return Err(Error::file(file, problem).hint("give both on one scale"));
+                }
+                in_order(&validation, &held_out, &rest, file)?
+            }
+            None => in_order(&whole, &held_out, &rest, file).map_err(|error| {
+                error.hint("thresholds are fitted on the validation part: give its scores with `--validation-predictions`")
+            })?,
+        };
+        options.thresholds = best_thresholds(&fitting, &held_out, scale.threshold())?;
+    }
+    let evaluation = Evaluation::new(&predictions, &table, &split, &options)?;
+    match (&args.out, &args.method) {
+        (Some(out), Some(method)) => {
+            dbloss::io::claim_folder(out, args.force)?;
+            let run = RunDir::new(out);
+            evaluation.write(&run.eval(args.on))?;
+            predictions.write(&run.eval(args.on).join("predictions.csv"))?;
+            let hash = dbloss::io::hash_file(file)?;
+            Manifest::of_predictions(method, args.seed, &folder, &split.hash, hash)?
+                .write(&run.manifest())?;
+        }
+        (Some(out), None) => {
+            dbloss::io::claim_folder(out, args.force)?;
+            evaluation.write(out)?;
+        }
+        (None, _) => {}
     }
     let evaluated = Evaluated {
         evaluation,
@@ -177,11 +242,31 @@ fn score_file(args: &Args, file: &Path, options: &Options) -> Result<(Split, Eva
     Ok((split, evaluated))
 }
 
-/// The predictions in `file` in the order of `table`.
+/// The predictions in `file`, of another run, in the order of `table`.
 fn aligned(file: &Path, table: &LabelTable) -> Result<Predictions> {
-    let mut predictions = Predictions::read(file)?;
-    predictions.scores = predictions.align(table, file)?;
-    predictions.classes = table.classes().to_vec();
-    predictions.images = table.images().to_vec();
-    Ok(predictions)
+    in_order(&Predictions::read(file)?, table, &[], file)
+}
+
+/// Predictions in the order of `table`; those of `others` are left out.
+fn in_order(
+    predictions: &Predictions,
+    table: &LabelTable,
+    others: &[&LabelTable],
+    file: &Path,
+) -> Result<Predictions> {
+    Ok(Predictions {
+        scores: predictions.align_part(table, others, file)?,
+        classes: table.classes().to_vec(),
+        images: table.images().to_vec(),
+        scale: predictions.scale,
+    })
+}
+
+/// One character, or `\t`.
+fn separator(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [one] if one.is_ascii() && *one != b'"' => Ok(*one),
+        _ => Err("expected one character, for example `;`, or `\\t` for a tab".into()),
+    }
 }

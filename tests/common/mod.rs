@@ -5,6 +5,7 @@
 
 pub mod formula;
 pub mod small;
+pub mod torch;
 
 use std::path::PathBuf;
 

@@ -479,13 +479,14 @@ fn with_images(home: &Path) -> Vec<(String, Predictions)> {
         for i in 0..split.test.len() {
             for class in 0..3 {
                 let positive = split.test.labels(i).contains(&class);
-                scores.push((stream.normal() + if positive { skill } else { 0.0 }) as f32);
+                scores.push(stream.normal() + if positive { skill } else { 0.0 });
             }
         }
         let predictions = Predictions {
             classes: split.classes().to_vec(),
             images: split.test.images().to_vec(),
             scores,
+            scale: None,
         };
         let run = RunDir::new(home.join(format!("{method}-s0")));
         let mut manifest = manifest(method, 0);
