@@ -7,15 +7,10 @@ use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use serde::{Deserialize, Serialize};
 
-use crate::data::picture::{Format, Rgb8, format_names};
+use crate::data::picture::{Format, MAX_PIXELS, Rgb8, check_size, format_names};
 use crate::data::{content, jpeg, shapes};
 use crate::error::{Error, Result};
 
-/// Widest and highest picture that is decoded, in pixels.
-pub const MAX_SIDE: u32 = 1 << 15;
-/// Most pixels of a picture that is decoded: 300 MB as RGB. Larger ones are taken for
-/// decompression bombs.
-pub const MAX_PIXELS: u64 = 100_000_000;
 /// Largest picture file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 28;
 
@@ -42,7 +37,7 @@ impl ImageRoot {
     ///
     /// # Errors
     /// Names the file if it is missing, truncated, corrupt, not a picture, or larger than the
-    /// limits [`MAX_SIDE`], [`MAX_PIXELS`] and [`MAX_FILE_BYTES`].
+    /// limits [`MAX_SIDE`](crate::data::picture::MAX_SIDE), [`MAX_PIXELS`] and [`MAX_FILE_BYTES`].
     pub fn decode(&self, name: &str) -> Result<Rgb8> {
         match self {
             ImageRoot::Folder { path } => read(&path.join(name)),
@@ -117,18 +112,6 @@ pub fn decode(bytes: &[u8]) -> Result<Rgb8, String> {
         }
         _ => decode_other(bytes, format),
     }
-}
-
-pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
-    if width == 0 || height == 0 {
-        return Err(format!("a picture of {width} x {height} pixels is empty"));
-    }
-    if width > u64::from(MAX_SIDE) || height > u64::from(MAX_SIDE) || width * height > MAX_PIXELS {
-        return Err(format!(
-            "the picture has {width} x {height} pixels, more than the limit of {MAX_SIDE} a side and {MAX_PIXELS} in all"
-        ));
-    }
-    Ok(())
 }
 
 fn decode_jpeg(bytes: &[u8]) -> Result<Rgb8, String> {

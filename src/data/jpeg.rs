@@ -14,7 +14,7 @@ use zune_jpeg::zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZCursor, 
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use crate::data::image::check_size;
+use crate::data::picture::check_size;
 
 /// A decoded JPEG.
 pub(super) struct Decoded {

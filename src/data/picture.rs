@@ -9,6 +9,11 @@ use image::{DynamicImage, ImageFormat};
 use crate::error::{Error, Result};
 use crate::ops::MappedFile;
 
+/// Widest and highest picture that is decoded, in pixels.
+pub const MAX_SIDE: u32 = 1 << 15;
+/// Most pixels of a picture that is decoded: 300 MB as RGB. Larger ones are taken for
+/// decompression bombs.
+pub const MAX_PIXELS: u64 = 100_000_000;
 /// A format of picture files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
@@ -228,4 +233,17 @@ impl Rgb8 {
         let (width, height) = image.dimensions();
         Rgb8::new(width, height, image.into_raw())
     }
+}
+
+/// Says so if a picture of this size is not decoded.
+pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
+    if width == 0 || height == 0 {
+        return Err(format!("a picture of {width} x {height} pixels is empty"));
+    }
+    if width > u64::from(MAX_SIDE) || height > u64::from(MAX_SIDE) || width * height > MAX_PIXELS {
+        return Err(format!(
+            "the picture has {width} x {height} pixels, more than the limit of {MAX_SIDE} a side and {MAX_PIXELS} in all"
+        ));
+    }
+    Ok(())
 }

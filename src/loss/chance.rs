@@ -1,6 +1,7 @@
 //! What a loss comes to for a network that does not look at the pictures.
 
-use super::{Batch, Loss};
+use super::batch::Batch;
+use super::objective::Loss;
 use crate::error::Result;
 
 /// Rounds of the search; the value is then within a few thousandths of the least one.

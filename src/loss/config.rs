@@ -7,8 +7,9 @@ use toml::{Table, Value};
 
 use super::composition::Composition;
 use super::definition::{Definition, Form};
+use super::elementwise::Elementwise;
+use super::objective::Loss;
 use super::part::{self, complete, unknown, value_mut};
-use super::{Elementwise, Loss};
 use crate::data::labels::ClassFrequency;
 use crate::error::{Error, KeyPath, Result};
 
@@ -169,4 +170,9 @@ impl<'de> Deserialize<'de> for LossConfig {
             other => D::Error::custom(other),
         })
     }
+}
+
+/// Builds the loss `name` with its defaults; a shorthand for tests and benchmarks.
+pub fn build(name: &str, frequency: &ClassFrequency) -> Result<Arc<dyn Loss>> {
+    LossConfig::named(name)?.build(frequency)
 }

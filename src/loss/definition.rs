@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use super::Loss;
 use super::composition::Composition;
+use super::objective::Loss;
 use super::part::{Kind, Setting, complete, settings};
 use crate::error::{Error, KeyPath, Result};
 

@@ -3,12 +3,12 @@
 
 use rayon::prelude::*;
 
+use super::batch::Batch;
 use super::composition::{BiasForm, Composition, Margin, Reduction};
 use super::dual::Dual;
 use super::frequency::Prior;
 use super::kernel::focal_factor;
 use super::weight::{Weights, normalise};
-use super::{Batch, Loss};
 use crate::data::labels::ClassFrequency;
 use crate::error::{KeyPath, Result};
 
@@ -162,16 +162,14 @@ impl Elementwise {
     }
 }
 
-impl Loss for Elementwise {
-    fn num_classes(&self) -> Option<usize> {
-        Some(self.bias.len())
+impl Elementwise {
+    /// Classes that it was made for.
+    pub(super) fn classes(&self) -> usize {
+        self.bias.len()
     }
 
-    fn elementwise(&self) -> Option<&Elementwise> {
-        Some(self)
-    }
-
-    fn value_and_gradient(&self, batch: &Batch, gradient: &mut [f64]) -> f64 {
+    /// The value for a batch; writes its derivatives over `gradient`.
+    pub(super) fn sum_over(&self, batch: &Batch, gradient: &mut [f64]) -> f64 {
         let num_classes = batch.num_classes();
         let divisor = match self.composition.reduction {
             Reduction::Mean => batch.logits().len(),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 
-use super::{Batch, Loss};
+use super::batch::Batch;
+use super::objective::Loss;
 use crate::error::Result;
 
 /// The loss of a batch as a scalar f32 tensor; its backward gives the gradient of the logits only.

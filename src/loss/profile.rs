@@ -1,6 +1,8 @@
 //! What a loss does to each class of a training set: weights, shifts, curves.
 
-use super::{Batch, Elementwise, Loss};
+use super::batch::Batch;
+use super::elementwise::Elementwise;
+use super::objective::Loss;
 use crate::data::labels::LabelTable;
 use crate::error::{Error, Result};
 

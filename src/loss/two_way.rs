@@ -4,7 +4,8 @@ use super::definition::{Definition, Form, own};
 use super::dual::sigmoid_and_softplus;
 use super::part::Accepts::Value;
 use super::part::part;
-use super::{Batch, Loss};
+use super::batch::Batch;
+use super::objective::Loss;
 use crate::range::Range::Positive;
 
 /// Two-way.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, Weak};
 
-use super::lock;
+use super::lock::lock;
 
 /// A batch of N pictures of H x W pixels with their labels over C classes. Its buffers go back to
 /// the loader when it is dropped; take them (`std::mem::take`) to keep them.

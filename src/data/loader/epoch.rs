@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::batch::Batch;
-use super::lock;
+use super::lock::lock;
 use super::work::Work;
 use crate::data::augment::Transformer;
 use crate::error::{Error, Result};

@@ -4,83 +4,37 @@
 //! order and byte for byte the same whatever the number of workers, also when an epoch is taken
 //! up in its middle.
 //!
-//! With [`OnBadImage::Skip`], a picture that cannot be decoded is warned of once. In training,
+//! With [`OnBadImage::Skip`](crate::data::image::OnBadImage::Skip), a picture that cannot be decoded is warned of once. In training,
 //! the next picture of the epoch's order that can be decoded takes its place (after the last
 //! comes the first), so that batches keep their size and epochs their length. In testing its row
 //! is left out of the batch; a batch that has no row left is left out whole.
 
 mod batch;
 mod epoch;
+mod lock;
+mod options;
 mod pictures;
 mod work;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use batch::Pool;
 use pictures::Pictures;
-use work::Work;
+use work::{Shared, Work};
 
 pub use batch::Batch;
 pub use epoch::Epoch;
+pub use options::LoaderOptions;
 
 use crate::data::augment::{InputConfig, View};
-use crate::data::image::{ImageRoot, OnBadImage};
+use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
 use crate::error::{Error, Result};
-
-/// How batches are made; none of it but the batch size changes what is in them.
-#[derive(Debug, Clone)]
-pub struct LoaderOptions {
-    /// Images a batch, at least 1.
-    pub batch_size: usize,
-    /// Leave out the last batch of a training epoch if it is not full. Testing never does.
-    pub drop_last: bool,
-    /// Worker threads; 0 makes each batch when it is asked for, on the caller's thread.
-    pub workers: usize,
-    /// Batches that may be made ahead or being made, at least one a worker. Bounds the memory.
-    pub prefetch: usize,
-    /// What to do with a picture that cannot be decoded.
-    pub on_bad_image: OnBadImage,
-    /// Most bytes of decoded pictures that are kept in memory; 0 keeps none.
-    pub cache_bytes: u64,
-    /// Folder that keeps decoded pictures from one run to the next; see
-    /// [`DiskCache`](crate::data::cache::DiskCache). Worth its room where the pictures do not fit
-    /// into memory, are large, or are wanted by several runs at once.
-    pub cache_folder: Option<PathBuf>,
-}
-
-impl Default for LoaderOptions {
-    fn default() -> Self {
-        LoaderOptions {
-            batch_size: 32,
-            drop_last: true,
-            workers: 2,
-            prefetch: 4,
-            on_bad_image: OnBadImage::Error,
-            cache_bytes: 1 << 30,
-            cache_folder: None,
-        }
-    }
-}
-
-/// A panic elsewhere does not make what a lock guards here inconsistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Makes batches of the pictures of a label table.
 #[derive(Debug)]
 pub struct Loader {
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    pictures: Pictures,
-    config: InputConfig,
-    options: LoaderOptions,
-    pool: Arc<Pool>,
 }
 
 impl Loader {

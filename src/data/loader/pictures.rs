@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use super::{LoaderOptions, lock};
+use super::lock::lock;
+use super::options::LoaderOptions;
 use crate::data::augment::{InputConfig, Transformer};
 use crate::data::cache::{Cache, DiskCache, Form};
 use crate::data::image::{ImageRoot, OnBadImage};

@@ -2,12 +2,22 @@
 
 use std::sync::Arc;
 
-use super::Shared;
-use super::batch::{Batch, Buffers};
-use crate::data::augment::{Plan, Transformer, View, mixup};
+use super::batch::{Batch, Buffers, Pool};
+use super::options::LoaderOptions;
+use super::pictures::Pictures;
+use crate::data::augment::{InputConfig, Plan, Transformer, View, mixup};
 use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
 use crate::rng::Stream;
+
+/// What all epochs share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub pictures: Pictures,
+    pub config: InputConfig,
+    pub options: LoaderOptions,
+    pub pool: Arc<Pool>,
+}
 
 /// What one epoch consists of.
 pub(super) struct Work {

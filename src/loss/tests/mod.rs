@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::data::labels::ClassFrequency;
+use crate::error::{Error, Result};
 use crate::rng::Stream;
 
 mod config;
