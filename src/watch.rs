@@ -136,6 +136,8 @@ impl Watch {
         let text = |value: Option<f64>, digits: usize| {
             value.map_or(String::new(), |v| format!("{v:.digits$}"))
         };
+        let percent =
+            |value: Option<f64>| value.map_or(String::new(), |v| format!("{:.2} %", v * 100.0));
         let total = self
             .total_steps()
             .map_or(String::new(), |total| format!("/{total}"));
@@ -155,16 +157,9 @@ impl Watch {
             ("gradient norm", text(step.map(|s| s.gradient_norm), 3)),
             (
                 "validation mAP",
-                text(
-                    epochs
-                        .iter()
-                        .rev()
-                        .find_map(|e| e.validation_map)
-                        .map(|v| v * 100.0),
-                    2,
-                ),
+                percent(epochs.iter().rev().find_map(|e| e.validation_map)),
             ),
-            ("best mAP", text(best.map(|v| v * 100.0), 2)),
+            ("best mAP", percent(best)),
             ("images per second", text(speed, 1)),
             ("eta", left),
             (
@@ -206,7 +201,7 @@ impl Watch {
             ("loss", Color::Cyan, smoothed(&loss), loss),
             ("learning rate", Color::Yellow, Vec::new(), rate),
             (
-                "validation mAP by epoch",
+                "validation mAP by epoch, %",
                 Color::Green,
                 Vec::new(),
                 validation,
@@ -234,10 +229,9 @@ impl Watch {
             .min((body.height as usize / 6).max(1));
         let areas = Layout::vertical(vec![Constraint::Fill(1); rows]).split(body);
         let mut rest = shown.into_iter();
-        for (row, area) in areas.iter().enumerate() {
+        for area in areas.iter() {
             let left = rest.len().min(columns);
             let cells = Layout::horizontal(vec![Constraint::Fill(1); left]).split(*area);
-            let _ = row;
             for (cell, (title, colour, mean, points)) in cells.iter().zip(rest.by_ref().take(left))
             {
                 draw_curve(frame, *cell, title, *colour, points, mean);
@@ -415,7 +409,7 @@ mod tests {
             ("epoch", "4"),
             ("loss", "0.0582"),
             ("learning rate", "0.0002"),
-            ("validation mAP", "50.00"),
+            ("validation mAP", "50.00 %"),
             ("images per second", "40.0"),
             ("eta", ""),
         ] {

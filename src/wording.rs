@@ -1,4 +1,4 @@
-//! Counts with their noun, as English has them.
+//! Words and names for people: counts with their noun, names that can be shown.
 
 /// A number with its noun: `1 run`, `2 runs`, `0 classes`.
 pub fn counted(number: usize, noun: &str) -> String {
@@ -6,6 +6,18 @@ pub fn counted(number: usize, noun: &str) -> String {
         1 => format!("1 {noun}"),
         _ => format!("{number} {}", plural(noun)),
     }
+}
+
+/// Text that a terminal, an XML file and a page can hold: control characters other than tabs and
+/// line ends, which names of classes and files may bring along, become `\u{fffd}`.
+pub fn printable(text: &str) -> String {
+    let forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let shown = |c: char| match c {
+        '\t' | '\n' | '\r' => c,
+        c if forbidden(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 fn plural(noun: &str) -> String {
@@ -19,7 +31,15 @@ fn plural(noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::counted;
+    use super::{counted, printable};
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_as_unknown() {
+        assert_eq!(
+            printable("a\u{1b}[2Jb\u{7}\n\té\u{9b}"),
+            "a\u{fffd}[2Jb\u{fffd}\n\té\u{fffd}"
+        );
+    }
 
     #[test]
     fn nouns_follow_their_number() {

@@ -34,12 +34,21 @@ fn view_writes_a_sheet_and_replaces_none_unasked() {
         .assert()
         .success())
     .stdout(contains("4 pictures"));
+    let page = std::fs::read_to_string(folder.path().join("sheet.html")).unwrap();
+    assert_eq!(page.matches("data:image/jpeg").count(), 4 * 3);
+    assert!(page.contains("augmented copies"));
+    view()
+        .args(["--count", "4", "--augment", "2", "--out", "sheet.png"])
+        .assert()
+        .success();
     let sheet = dbloss::data::image::read(&folder.path().join("sheet.png")).unwrap();
-    // Six tiles of at least 96 pixels.
-    assert!(sheet.width() > 6 * 96, "{}", sheet.width());
+    // Six tiles of 64 pixels.
+    assert!(sheet.width() > 6 * 64, "{}", sheet.width());
+    let wrong = ["--out", "sheet.gif"];
+    (view().args(wrong).assert().code(2)).stderr(contains("`.html`").and(contains("`.png`")));
     let whites = sheet.pixels().iter().filter(|v| **v == 255).count();
     assert!(whites < sheet.pixels().len() * 3 / 4, "the sheet is empty");
-    (view().assert().code(2)).stderr(contains("sheet.png").and(contains("--force")));
+    (view().assert().code(2)).stderr(contains("sheet.html").and(contains("--force")));
     view().arg("--force").assert().success();
     (view()
         .args(["--class", "perso", "--out", "b.png"])

@@ -8,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use dbloss::Error;
+use dbloss::wording::printable;
 
 /// How much is logged.
 #[derive(Debug, Clone, clap::Args)]
@@ -47,7 +48,7 @@ pub fn data(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let written = stdout
-        .write_all(text.as_bytes())
+        .write_all(printable(text).as_bytes())
         .and_then(|()| stdout.write_all(end.as_bytes()))
         .and_then(|()| stdout.flush());
     if let Err(error) = written
@@ -61,9 +62,9 @@ pub fn data(text: &str) {
 /// Prints an error with its hint to stderr and gives the exit code.
 pub fn report(error: &Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "error: {error}");
+    let _ = writeln!(stderr, "error: {}", printable(&error.to_string()));
     if let Some(hint) = error.remedy() {
-        let _ = writeln!(stderr, "hint: {hint}");
+        let _ = writeln!(stderr, "hint: {}", printable(hint));
     }
     if let Error::Io(io) = error
         && io.kind() == ErrorKind::NotFound

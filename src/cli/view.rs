@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use dbloss::data::sheet::{self, SheetOptions};
 use dbloss::error::closest;
+use dbloss::report::sheet::{self, SheetOptions};
 use dbloss::rng::Stream;
+use dbloss::wording::counted;
 use dbloss::{Error, Result, io};
 
 use super::common::{InputArgs, SplitArg};
@@ -15,22 +16,23 @@ Examples:
   Look at the training pictures and at what augmentation makes of them:
     dbloss view splits/shapes --augment
   All training pictures of a rare class:
-    dbloss view splits/voc-mlt --class cow --out cow.png
+    dbloss view splits/voc-mlt --class cow --out cow.html
   The test pictures with an experiment's size and augmentation:
     dbloss view splits/shapes --on test --config experiments/shapes.toml";
 
 /// Draw a contact sheet of pictures as the network sees them.
 ///
-/// Each picture is resized and normalised as for the network, and shown with the last part of its
-/// name and its labels. With --augment, copies as training sees them stand beside it. Errors in
+/// Each picture is resized and normalised as for the network, and shown with its name
+/// and its labels. With --augment, copies as training sees them stand beside it. Errors in
 /// one's data are found by eye: look at a sheet before training.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     split: SplitArg,
-    /// PNG file to write; one that is there is only replaced with --force
-    #[arg(long, default_value = "sheet.png", value_name = "FILE")]
+    /// Page to write, or a picture without words if it ends in .png; one that is there is only
+    /// replaced with --force
+    #[arg(long, default_value = "sheet.html", value_name = "FILE")]
     out: PathBuf,
     /// Replace the file
     #[arg(long)]
@@ -59,6 +61,13 @@ pub fn run(args: Args) -> Result<()> {
     if args.out.exists() && !args.force {
         return Err(Error::file(&args.out, "exists already")
             .hint("name another file with `--out`, or pass `--force` to replace it"));
+    }
+    let ending = args.out.extension().unwrap_or_default();
+    let ending = ending.to_string_lossy().to_lowercase();
+    if !["html", "htm", "png"].contains(&ending.as_str()) {
+        let problem = format!("`{}` is neither a page nor a PNG", args.out.display());
+        return Err(Error::argument("--out", problem)
+            .hint("end it in `.html` for a page with names and labels, in `.png` without"));
     }
     if args.augment > 30 || args.columns > 100 || args.count > 2000 {
         return Err(Error::input(
@@ -98,15 +107,19 @@ pub fn run(args: Args) -> Result<()> {
         columns: args.columns,
         seed: args.seed,
     };
-    let sheet = sheet::draw(&table, &root, &config, &options)?;
-    let png = sheet.to_png()?;
-    io::write_atomic(&args.out, |writer| Ok(writer.write_all(&png)?))?;
+    let bytes = match ending.as_str() {
+        "png" => sheet::picture(&table, &root, &config, &options)?.to_png()?,
+        _ => {
+            let split = args.split.folder();
+            let title = format!("Pictures of {}", split.display());
+            sheet::page(&title, &table, &root, &config, &options)?.into_bytes()
+        }
+    };
+    io::write_atomic(&args.out, |writer| Ok(writer.write_all(&bytes)?))?;
     output::data(&format!(
-        "{}: {} pictures, {} x {} pixels",
+        "{}: {}",
         args.out.display(),
-        options.images.len(),
-        sheet.width(),
-        sheet.height()
+        counted(options.images.len(), "picture")
     ));
     Ok(())
 }

@@ -19,7 +19,6 @@ pub mod replay;
 pub mod resize;
 pub mod sampler;
 pub mod shapes;
-pub mod sheet;
 pub mod source;
 pub mod split;
 pub mod stratify;

@@ -6,6 +6,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::data::labels::Group;
 use crate::error::{Error, Result};
+use crate::wording::printable;
 
 /// Where a picture is drawn.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -71,7 +72,8 @@ pub(super) fn sheet(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<()>) ->
         draw(&area)?;
         area.present().map_err(failed)?;
     }
-    Ok(svg)
+    // XML has no place for control characters, which the names of classes may hold.
+    Ok(printable(&svg))
 }
 
 /// A class name, cut where it is very long.

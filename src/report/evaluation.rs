@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::class_scores::ClassScore;
-use super::table::{Table, percent, shown};
+use super::table::{Table, percent};
 use crate::data::labels::LabelTable;
 use crate::data::split::{Set, Split};
 use crate::error::Result;
@@ -235,22 +235,22 @@ impl Evaluation {
                 class.group.to_string(),
                 class.train_count.to_string(),
                 class.positives.to_string(),
-                shown(class.average_precision),
-                shown(class.f1),
+                percent(class.average_precision),
+                percent(class.f1),
             ]);
         }
         let classes = table.to_terminal();
         let header = ["classes", "defined", "mAP, %", "95 % interval, %"].map(str::to_owned);
         let mut table = Table::new(header.to_vec());
         for (scope, map) in self.groups.means.iter() {
-            let interval = self.intervals[scope].map_or("-".to_owned(), |interval| {
+            let interval = self.intervals[scope].map_or(String::new(), |interval| {
                 let (low, high) = (percent(Some(interval.low)), percent(Some(interval.high)));
                 format!("{low} to {high}")
             });
             table.push(vec![
                 scope.to_string(),
                 (self.groups.counts[scope] - self.groups.undefined[scope]).to_string(),
-                shown(*map),
+                percent(*map),
                 interval,
             ]);
         }
@@ -295,13 +295,12 @@ impl fmt::Display for Difference {
         let signed = |value: f64| format!("{:+.2}", value * 100.0);
         for (scope, interval) in self.intervals.iter() {
             let mut row = vec![scope.to_string()];
-            match interval {
-                Some(interval) => row.extend([
+            if let Some(interval) = interval {
+                row.extend([
                     signed(interval.estimate),
                     format!("{} to {}", signed(interval.low), signed(interval.high)),
                     format!("{:.3}", interval.p_value),
-                ]),
-                None => row.extend(["-", "-", "-"].map(str::to_owned)),
+                ]);
             }
             table.push(row);
         }

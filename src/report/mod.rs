@@ -6,6 +6,8 @@ mod comparison_plot;
 mod drawing;
 pub mod evaluation;
 pub mod loss_curves;
+mod page;
+pub mod sheet;
 pub mod stats;
 pub mod study;
 pub mod table;

@@ -1,5 +1,8 @@
 //! Small tables: for the terminal, Markdown and CSV.
 
+/// The width of the terminals that people have at the least.
+const WIDE: usize = 80;
+
 /// A table of text, one header row.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -22,26 +25,47 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// For a terminal: the first column to the left, the others to the right.
+    /// For a terminal: the first column to the left, the others to the right, an empty cell as `-`.
+    /// A table that would be wider than most terminals gets its headings in several lines, and one
+    /// that is wider than this terminal is wrapped.
     pub fn to_terminal(&self) -> String {
         let mut table = comfy_table::Table::new();
+        let header = match self.width() > WIDE {
+            true => self.header.iter().map(|h| h.replace(", ", ",\n")).collect(),
+            false => self.header.clone(),
+        };
+        let cell = |cell: &String| match cell.is_empty() {
+            true => "-".to_owned(),
+            false => cell.replace(char::is_control, "\u{fffd}"),
+        };
         // A rule under the header alone: rows of numbers need none between them.
         table
             .load_preset(comfy_table::presets::NOTHING)
             .set_style(comfy_table::TableComponent::HeaderLines, '─')
             .set_style(comfy_table::TableComponent::MiddleHeaderIntersections, '─')
-            .set_header(&self.header)
-            .add_rows(&self.rows);
+            .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+            .set_header(header)
+            .add_rows(self.rows.iter().map(|row| row.iter().map(cell)));
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
         format!("{table}\n")
     }
 
+    /// Characters in a line, with a space on both sides of each cell.
+    fn width(&self) -> usize {
+        let column = |at: usize| {
+            let rows = self.rows.iter().map(|row| &row[at]);
+            let widths = rows.chain([&self.header[at]]).map(|c| c.chars().count());
+            widths.max().unwrap_or(0) + 2
+        };
+        (0..self.header.len()).map(column).sum()
+    }
+
     /// For a Markdown page.
     pub fn to_markdown(&self) -> String {
         let line = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|c| c.replace('|', "\\|")).collect();
+            let cells: Vec<String> = cells.iter().map(|c| markdown_cell(c)).collect();
             format!("| {} |\n", cells.join(" | "))
         };
         let mut text = line(&self.header);
@@ -53,14 +77,14 @@ impl Table {
     }
 }
 
+/// Text as a cell: what would end it or the line is escaped or a space.
+fn markdown_cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(char::is_control, " ")
+}
+
 /// A score in [0, 1] as a percentage with two decimals; empty if it is undefined.
 pub fn percent(score: Option<f64>) -> String {
     score.map_or(String::new(), |s| format!("{:.2}", s * 100.0))
-}
-
-/// The same for a screen, where an undefined score is `-`: an empty cell looks like a mistake there.
-pub fn shown(score: Option<f64>) -> String {
-    score.map_or("-".into(), |_| percent(score))
 }
 
 /// Scores in [0, 1] as `mean ± standard deviation` in percent. The deviation is the sample's

@@ -9,41 +9,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::history::History;
 use super::record::{EpochRecord, StepRecord};
-use crate::error::{Error, Result};
-use crate::io::write_atomic;
+use crate::error::Result;
 use crate::run_dir::RunDir;
 
-/// Tags of the epoch's scalars begin with this, which tells their events from those of steps.
-const EPOCH: &str = "epoch/";
-
-/// Writes the events of a run. Resuming leaves every step once, as in the CSV files.
+/// Writes the events of a run: a projection of its CSV files, made anew whenever a training goes
+/// on, and kept up with them from there.
 pub struct EventWriter {
     file: BufWriter<fs_err::File>,
 }
 
 impl EventWriter {
-    /// Opens a new event file in the run's folder of them. What earlier ones hold beyond the first
-    /// `steps` steps and `epochs` epochs is cut off, for it will be written again; where there are
-    /// none, for the option is new, the rows of the CSV files come first.
+    /// Opens the run's event file. Its first events are the first `steps` and `epochs` rows of the
+    /// CSV files; files that earlier processes left are replaced by it.
     pub fn open(run: &RunDir, steps: usize, epochs: usize, steps_per_epoch: usize) -> Result<Self> {
         let folder = run.tensorboard();
         fs_err::create_dir_all(&folder)?;
-        let earlier = event_files(&folder)?;
-        for path in &earlier {
-            match steps {
-                0 => fs_err::remove_file(path)?,
-                _ => cut_back(path, steps, epochs, steps_per_epoch)?,
-            }
+        let mut history = History::new(run);
+        history.update()?;
+        for path in event_files(&folder)? {
+            fs_err::remove_file(path)?;
         }
-        // TensorBoard reads the files of a folder in the order of their names.
-        let mut seconds = now() as u64;
-        let path = loop {
-            let path = folder.join(format!("events.out.tfevents.{seconds:010}.dbloss"));
-            if earlier.last().is_none_or(|last| *last < path) {
-                break path;
-            }
-            seconds += 1;
-        };
+        let path = folder.join(format!("events.out.tfevents.{:010}.dbloss", now() as u64));
         let file = fs_err::OpenOptions::new()
             .create_new(true)
             .append(true)
@@ -52,19 +38,14 @@ impl EventWriter {
             file: BufWriter::new(file),
         };
         writer.event(0, &string(FILE_VERSION, "brain.Event:2"))?;
-        if steps > 0 && earlier.is_empty() {
-            let mut history = History::new(run);
-            history.update()?;
-            for record in history.steps.iter().take(steps) {
-                writer.step(record)?;
+        let mut ended = history.epochs.iter().take(epochs).peekable();
+        for record in history.steps.iter().take(steps) {
+            writer.step(record)?;
+            let last =
+                |epoch: &&EpochRecord| (epoch.epoch + 1) * steps_per_epoch == record.step + 1;
+            if let Some(epoch) = ended.next_if(last) {
+                writer.epoch(epoch, record.step)?;
             }
-            for record in history.epochs.iter().take(epochs) {
-                writer.epoch(record, (record.epoch + 1) * steps_per_epoch - 1)?;
-            }
-        } else if steps > 0 {
-            // A TensorBoard that has read more of the run than was kept forgets it at this.
-            let start = bytes(SESSION_LOG, &varint(SESSION_STATUS, SESSION_START));
-            writer.event(steps as u64, &start)?;
         }
         writer.flush()?;
         Ok(writer)
@@ -112,7 +93,7 @@ fn now() -> f64 {
     since.map_or(0.0, |duration| duration.as_secs_f64())
 }
 
-/// The event files of a folder, in the order of their names.
+/// The event files of a folder that are ours, in the order of their names.
 fn event_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs_err::read_dir(folder)? {
@@ -130,42 +111,11 @@ fn event_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Keeps the records of a file up to the given steps and epochs, and drops a half record at its
-/// end.
-fn cut_back(path: &Path, steps: usize, epochs: usize, steps_per_epoch: usize) -> Result<()> {
-    let all = fs_err::read(path)?;
-    let mut kept: Vec<&[u8]> = Vec::new();
-    let mut rest = all.as_slice();
-    while let Some((whole, event, after)) = next_record(rest) {
-        rest = after;
-        let facts = facts(event).ok_or_else(|| {
-            Error::file(path, "holds an event that cannot be read")
-                .hint("remove the file, or start the run anew with `--force`")
-        })?;
-        let last = match facts.epoch {
-            true => epochs * steps_per_epoch,
-            false => steps,
-        };
-        if facts.step < last as u64 || facts.version {
-            kept.push(whole);
-        }
-    }
-    write_atomic(path, |writer| {
-        for record in kept {
-            writer.write_all(record)?;
-        }
-        Ok(())
-    })
-}
-
-// Fields of the protocol buffers, and the one value of an enumeration.
+// Fields of the protocol buffers.
 const WALL_TIME: u64 = 1;
 const STEP: u64 = 2;
 const FILE_VERSION: u64 = 3;
 const SUMMARY: u64 = 5;
-const SESSION_LOG: u64 = 7;
-const SESSION_STATUS: u64 = 1;
-const SESSION_START: u64 = 1;
 const VALUE: u64 = 1;
 const TAG: u64 = 1;
 const SIMPLE_VALUE: u64 = 2;
@@ -219,72 +169,6 @@ fn summary(scalars: &[(&str, f64)]) -> Vec<u8> {
     bytes(SUMMARY, &values.collect::<Vec<u8>>())
 }
 
-/// Reads one field: its number, its bytes (of a varint: none), its value as a number if it is a
-/// varint, and what follows.
-fn field(buffer: &[u8]) -> Option<(u64, &[u8], u64, &[u8])> {
-    let (key, rest) = read_number(buffer)?;
-    let take = |rest: &'_ [u8], length: usize| (length <= rest.len()).then_some(length);
-    match key & 7 {
-        VARINT => {
-            let (value, rest) = read_number(rest)?;
-            Some((key >> 3, &[], value, rest))
-        }
-        kind => {
-            let (length, rest) = match kind {
-                FIXED_64 => (8, rest),
-                FIXED_32 => (4, rest),
-                BYTES => {
-                    let (length, rest) = read_number(rest)?;
-                    (usize::try_from(length).ok()?, rest)
-                }
-                _ => return None,
-            };
-            let (value, rest) = rest.split_at(take(rest, length)?);
-            Some((key >> 3, value, 0, rest))
-        }
-    }
-}
-
-fn read_number(buffer: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0u64;
-    for (i, byte) in buffer.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            return Some((value, &buffer[i + 1..]));
-        }
-    }
-    None
-}
-
-/// What cutting a file back has to know of an event.
-#[derive(Debug, Default)]
-struct Facts {
-    step: u64,
-    /// It is an epoch's summary.
-    epoch: bool,
-    /// It is the file's first event, which says what the file is.
-    version: bool,
-}
-
-fn facts(mut event: &[u8]) -> Option<Facts> {
-    let mut facts = Facts::default();
-    while !event.is_empty() {
-        let (number, value, integer, rest) = field(event)?;
-        event = rest;
-        match number {
-            STEP => facts.step = integer,
-            FILE_VERSION => facts.version = true,
-            SUMMARY if !value.is_empty() => {
-                let (_, first, _, _) = field(value)?;
-                let (_, tag, _, _) = field(first)?;
-                facts.epoch = tag.starts_with(EPOCH.as_bytes());
-            }
-            _ => {}
-        }
-    }
-    Some(facts)
-}
-
 /// A record: the length and the data, each with its checksum behind it.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
@@ -296,25 +180,6 @@ fn record(data: &[u8]) -> Vec<u8> {
         &of_data.to_le_bytes(),
     ]
     .concat()
-}
-
-/// The first record of a buffer: all of it, its data, and what follows. `None` at the end, or
-/// where half a record is left.
-fn next_record(buffer: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let length: [u8; 8] = *buffer.first_chunk()?;
-    let checksum = |at: usize| Some(u32::from_le_bytes(*buffer.get(at..)?.first_chunk()?));
-    if checksum(8)? != masked_crc(&length) {
-        return None;
-    }
-    let end = usize::try_from(u64::from_le_bytes(length))
-        .ok()?
-        .checked_add(12)?;
-    let data = buffer.get(12..end)?;
-    if checksum(end)? != masked_crc(data) {
-        return None;
-    }
-    let (whole, rest) = buffer.split_at(end + 4);
-    Some((whole, data, rest))
 }
 
 /// The format's checksum: a CRC is turned and shifted, for data that may hold CRCs itself.

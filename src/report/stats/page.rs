@@ -1,9 +1,10 @@
 //! The report as one HTML page that needs no other file.
 
-use minijinja::{Environment, context};
+use minijinja::context;
 
 use crate::data::split::Split;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::report::page;
 
 use super::SplitStatistics;
 
@@ -14,19 +15,11 @@ pub(super) fn render(
     name: &str,
     pictures: &[(&str, String)],
 ) -> Result<String> {
-    let failed = |e: minijinja::Error| Error::input("report.html", e);
-    let mut environment = Environment::new();
-    // The ending turns on escaping: class names come from the user's files.
-    environment
-        .add_template("page.html", include_str!("page.html"))
-        .map_err(failed)?;
-    let template = environment.get_template("page.html").map_err(failed)?;
     let largest = statistics.classes.first().map_or(0, |row| row.train);
     let settings = toml::to_string(&split.manifest.config).unwrap_or_default();
     let svgs: Vec<&str> = pictures.iter().map(|(_, svg)| svg.as_str()).collect();
-    template
-        .render(context! {
-            name,
+    let context = context! {
+            title => name,
             settings,
             svgs,
             largest,
@@ -34,6 +27,6 @@ pub(super) fn render(
             s => statistics,
             thresholds => split.thresholds,
             hash => split.hash,
-        })
-        .map_err(failed)
+    };
+    page::render("report.html", include_str!("page.html"), context)
 }

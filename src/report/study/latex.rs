@@ -23,7 +23,7 @@ pub(super) fn escape(text: &str) -> String {
             '|' => escaped.push_str("\\textbar{}"),
             '"' => escaped.push_str("\\char34{}"),
             '±' => escaped.push_str("$\\pm$"),
-            '\n' | '\r' | '\t' => escaped.push(' '),
+            other if other.is_control() => escaped.push(' '),
             other => escaped.push(other),
         }
     }
@@ -39,7 +39,7 @@ fn marked(cell: String, mark: Mark) -> String {
 }
 
 fn header(study: &Study, packages: &str) -> String {
-    let title: String = study.title.replace(['\n', '\r'], " ");
+    let title: String = study.title.replace(char::is_control, " ");
     format!(
         "% {title}. Written by dbloss {}. Needs {packages}.\n",
         env!("CARGO_PKG_VERSION")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use minijinja::{Environment, Value, context};
+use minijinja::{Value, context};
 use serde::Serialize;
 
 use super::against::Kind;
@@ -14,7 +14,9 @@ use super::{Study, experiments};
 use crate::error::{Error, Result};
 use crate::metrics::{PerGroup, Scope};
 use crate::progress::human_seconds;
+use crate::report::page;
 use crate::report::table::percent;
+use crate::wording::counted;
 
 /// A cell of a table that can be sorted.
 #[derive(Serialize)]
@@ -53,13 +55,6 @@ struct Row {
 
 /// Fills the page's template.
 pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Result<String> {
-    let failed = |e: minijinja::Error| Error::input("index.html", e);
-    let mut environment = Environment::new();
-    // The ending turns on escaping: names come from the user's files.
-    environment
-        .add_template("page.html", include_str!("page.html"))
-        .map_err(failed)?;
-    let template = environment.get_template("page.html").map_err(failed)?;
     let picture = |name: &str| {
         let found = pictures.iter().find(|(other, _)| *other == name);
         found.map(|(_, svg)| svg.as_str())
@@ -68,8 +63,7 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
         .filter(|kind| study.tests.iter().any(|test| test.test == *kind))
         .collect();
     let facts = facts(study);
-    template
-        .render(context! {
+    let context = context! {
             title => study.title,
             set => study.set.name(),
             facts,
@@ -96,8 +90,8 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             counts => picture("training_count.svg"),
             learning => picture("learning.svg"),
             curves => curves(study)?.map(Value::from_safe_string),
-        })
-        .map_err(failed)
+    };
+    page::render("index.html", include_str!("page.html"), context)
 }
 
 /// What the figures come from: name and value.
@@ -109,7 +103,12 @@ fn facts(study: &Study) -> Vec<(&'static str, String)> {
     };
     let seconds: f64 = manifests().map(|m| m.train_seconds).sum();
     let seeds: BTreeSet<u64> = manifests().map(|m| m.seed).collect();
-    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    let listed: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    let listed = listed.join(", ");
+    let seeds = match seeds.len() {
+        1 => format!("1 (seed {listed})"),
+        count => format!("{count} ({listed})"),
+    };
     let classes = study.classes();
     let groups = crate::data::labels::Group::ALL.map(|group| {
         let size = classes.iter().filter(|class| class.group == group).count();
@@ -119,7 +118,7 @@ fn facts(study: &Study) -> Vec<(&'static str, String)> {
         ("experiment", experiments(&study.runs).join(", ")),
         ("runs", study.runs.len().to_string()),
         ("methods", study.methods.len().to_string()),
-        ("seeds", seeds.join(", ")),
+        ("seeds", seeds),
         (
             "classes",
             format!("{}: {}", classes.len(), groups.join(", ")),
@@ -130,7 +129,7 @@ fn facts(study: &Study) -> Vec<(&'static str, String)> {
         ("processor", each(&|m| m.processor.clone())),
         (
             "device",
-            each(&|m| format!("{}, {} threads", m.device, m.threads)),
+            each(&|m| format!("{}, {}", m.device, counted(m.threads, "thread"))),
         ),
         ("split", each(&|m| short(&m.split_hash))),
     ];

@@ -69,19 +69,23 @@ impl Study {
     }
 
     /// The main table; `mark` writes a cell that stands out.
-    fn main_table(&self, mark: impl Fn(&str, Mark) -> String) -> Table {
+    fn main_table(
+        &self,
+        name: impl Fn(&str) -> String,
+        mark: impl Fn(&str, Mark) -> String,
+    ) -> Table {
         let mut header = vec!["method".to_owned(), "seeds".to_owned()];
-        header.extend(Scope::ALL.map(|scope| format!("{scope} mAP")));
+        header.extend(Scope::ALL.map(|scope| format!("{scope} mAP, %")));
         if self.has_ranks() {
             header.push("rank".into());
         }
         if self.has_published() {
-            header.extend(Scope::ALL.map(|scope| format!("{scope}, quoted")));
+            header.extend(Scope::ALL.map(|scope| format!("{scope}, %, quoted")));
         }
         let marks = PerGroup::from_fn(|scope| self.marks(scope));
         let mut table = Table::new(header);
         for (place, method) in self.methods.iter().enumerate() {
-            let mut row = vec![method.title.clone(), method.seeds.len().to_string()];
+            let mut row = vec![name(&method.title), method.seeds.len().to_string()];
             for (scope, marks) in marks.iter() {
                 let (mean, deviation) = method.mean_and_deviation(scope);
                 row.push(mark(&spread(mean, deviation, " ± "), marks[place]));
@@ -107,9 +111,9 @@ impl Study {
     }
 
     /// The gains over the baseline with their tests, over all classes.
-    fn gain_table(&self) -> Table {
-        let mut header = vec!["method".to_owned(), "gain in total mAP".to_owned()];
-        let (interval, images) = ("95 % interval, images", Kind::BootstrapImages);
+    fn gain_table(&self, name: impl Fn(&str) -> String) -> Table {
+        let mut header = vec!["method".to_owned(), "gain in total mAP, points".to_owned()];
+        let (interval, images) = ("95 % interval, points", Kind::BootstrapImages);
         let kinds: Vec<Kind> = (Kind::ALL.into_iter())
             .filter(|kind| self.tests.iter().any(|test| test.test == *kind))
             .collect();
@@ -120,7 +124,7 @@ impl Study {
         let mut table = Table::new(header);
         for method in self.others() {
             let mut row = vec![
-                method.title.clone(),
+                name(&method.title),
                 self.gain(method, Scope::Total)
                     .map_or(String::new(), signed),
             ];
@@ -156,25 +160,27 @@ impl Study {
 
     /// For a terminal.
     pub fn to_terminal(&self) -> String {
-        let mut text = self.main_table(|cell, _| cell.to_owned()).to_terminal();
+        let mut text = self
+            .main_table(str::to_owned, |cell, _| cell.to_owned())
+            .to_terminal();
         if self.methods.len() > 1 {
             text.push_str(&format!(
                 "\nagainst {}, p after Holm\n{}",
                 self.baseline().title,
-                self.gain_table().to_terminal()
+                self.gain_table(str::to_owned).to_terminal()
             ));
         }
         text
     }
 
     pub(super) fn markdown(&self) -> String {
-        let table = self.main_table(|cell, mark| match mark {
+        let table = self.main_table(markdown, |cell, mark| match mark {
             _ if cell.is_empty() => String::new(),
             Mark::Plain => cell.to_owned(),
             Mark::Best => format!("**{cell}**"),
             Mark::Second => format!("<ins>{cell}</ins>"),
         });
-        let title = self.title.replace('<', "&lt;");
+        let title = markdown(&self.title);
         let mut text = format!("# {title}\n\n{}\n", table.to_markdown());
         text.push_str("mAP in per cent on the ");
         text.push_str(self.set.name());
@@ -188,11 +194,26 @@ impl Study {
             text.push_str(&format!(
                 "\n## Against {}\n\n{}\np-values are two-sided, after Holm over the methods.\n",
                 self.baseline().title,
-                self.gain_table().to_markdown()
+                self.gain_table(markdown).to_markdown()
             ));
         }
         text
     }
+}
+
+/// A name as Markdown: no markup, and one line.
+fn markdown(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            '<' => text.push_str("&lt;"),
+            '&' => text.push_str("&amp;"),
+            '*' | '`' | '[' | ']' | '\\' => text.extend(['\\', character]),
+            c if c.is_control() => text.push(' '),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// A difference in per cent, with its sign.

@@ -140,7 +140,9 @@ pub fn co_occurrence(statistics: &SplitStatistics, conditional: &[Option<f64>]) 
         for pixel in 0..height {
             let part = 1.0 - f64::from(pixel) / f64::from(height - 1).max(1.0);
             let from = (x, top + pixel);
-            rectangle(from, (x + 16, top + pixel + 1), heat(part).filled())?;
+            // One row over the next: no seams where the picture is scaled.
+            let to = (x + 16, (top + pixel + 2).min(top + height));
+            rectangle(from, to, heat(part).filled())?;
         }
         rectangle((x, top), (x + 16, top + height), GREY.stroke_width(1))?;
         for part in [0.0, 0.25, 0.5, 1.0] {

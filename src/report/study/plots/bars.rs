@@ -30,7 +30,8 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
         return Ok(None);
     }
     let step = nice_step(highest, 4.0).max(0.01);
-    let ceiling = (highest / step).ceil() * step;
+    // A bar of errors may reach beyond 100 %, the axis does not.
+    let ceiling = ((highest / step).ceil() * step).min(1.0);
     let (top, gap) = (64, 14);
     let panel = (1000 - left - 4 * gap - 8) / 4;
     // The figures stand to the right of the bars, in their panel.
@@ -47,12 +48,24 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
         title(area, &format!("mAP, %{spread}"), 12)?;
         for (column, scope) in Scope::ALL.into_iter().enumerate() {
             let start = left + column as i32 * (panel + gap);
-            let x = |score: f64| start + (score / ceiling * f64::from(width)).round() as i32;
+            let x = |score: f64| {
+                start + (score.min(ceiling) / ceiling * f64::from(width)).round() as i32
+            };
             let colour = scope.group().map_or(GREY, group_colour);
             let style = text(13.0, colour, HPos::Left, VPos::Bottom);
             area.draw_text(scope.name(), &style, (start, top - 6))
                 .map_err(failed)?;
-            for tick in 0..=(ceiling / step).round() as usize {
+            if study.methods.iter().all(|m| m.means()[scope].is_none()) {
+                small(
+                    area,
+                    "no class with an AP",
+                    (start, top + 6),
+                    HPos::Left,
+                    VPos::Top,
+                )?;
+                continue;
+            }
+            for tick in 0..=(ceiling / step).floor() as usize {
                 let score = tick as f64 * step;
                 line(
                     area,

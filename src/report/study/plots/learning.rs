@@ -69,7 +69,7 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
         let last = points().map(|p| p.0).fold(1.0f64, f64::max);
         let highest = points().map(|p| p.1).fold(0.01f64, f64::max);
         let step = nice_step(highest, 5.0);
-        let ceiling = (highest / step).ceil() * step;
+        let ceiling = ((highest / step).ceil() * step).min(1.0);
         let x = |epoch: f64| left + (epoch / last * f64::from(width)).round() as i32;
         let y = |map: f64| top + height - (map / ceiling * f64::from(height)).round() as i32;
         for tick in 0..=(ceiling / step).round() as usize {

@@ -1,0 +1,175 @@
+//! The tests against the baseline.
+
+use super::*;
+
+/// A split of three classes and runs with drawn scores beside it.
+fn with_images(home: &Path) -> Vec<(String, Predictions)> {
+    let mut stream = crate::rng::Stream::new(3, "images", 0, 0);
+    let mut table = |prefix: &str, images: usize| {
+        let mut text = String::from("image,labels\n");
+        for i in 0..images {
+            let labels: Vec<&str> = (["a", "b", "c"].into_iter())
+                .filter(|_| stream.chance(0.3))
+                .collect();
+            text.push_str(&format!("{prefix}{i}.jpg,{}\n", labels.join("|")));
+        }
+        text
+    };
+    let (train, test) = (table("train", 40), table("test", 60));
+    write_text(&home.join("train.csv"), &train).unwrap();
+    write_text(&home.join("test.csv"), &test).unwrap();
+    let mut config = SplitConfig::new(Source::Table(Files {
+        train: home.join("train.csv"),
+        test: Some(home.join("test.csv")),
+        ..Files::default()
+    }));
+    config.distribution = Distribution::AsIs {};
+    Split::build(&config)
+        .and_then(|split| split.write(&home.join("split"), false))
+        .unwrap();
+    let split = Split::read(&home.join("split")).unwrap();
+    let mut written = Vec::new();
+    for (method, skill) in [("erm", 0.2), ("db-focal", 1.5)] {
+        let mut scores = Vec::new();
+        for i in 0..split.test.len() {
+            for class in 0..3 {
+                let positive = split.test.labels(i).contains(&class);
+                scores.push(stream.normal() + if positive { skill } else { 0.0 });
+            }
+        }
+        let predictions = Predictions {
+            classes: split.classes().to_vec(),
+            images: split.test.images().to_vec(),
+            scores,
+            scale: None,
+        };
+        let run = RunDir::new(home.join(format!("{method}-s0")));
+        let mut manifest = manifest(method, 0);
+        manifest.split_hash = split.hash.clone();
+        manifest.write(&run.manifest()).unwrap();
+        let options = EvaluationOptions::default();
+        let evaluation = Evaluation::new(&predictions, &split.test, &split, &options).unwrap();
+        evaluation.write(&run.eval(Set::Test)).unwrap();
+        predictions
+            .write(&run.eval(Set::Test).join("predictions.csv"))
+            .unwrap();
+        written.push((method.to_owned(), predictions));
+    }
+    written
+}
+
+#[test]
+fn tests_pair_classes_and_seeds_and_leave_out_the_undefined() {
+    let home = tempfile::tempdir().unwrap();
+    two_methods(home.path());
+    let study = study(home.path());
+    let test = |kind, classes: Scope| {
+        study
+            .tests()
+            .iter()
+            .find(|t| t.test == kind && t.classes == classes)
+    };
+    // Classes, averaged over seeds: 0.75 - 0.8, 0.65 - 0.55, 0.55 - 0.3.
+    let t = test(Kind::TClasses, Scope::Total).unwrap();
+    assert_eq!(
+        (t.pairs, t.method.as_str(), t.baseline.as_str()),
+        (3, "db-focal", "erm")
+    );
+    assert_relative_eq!(t.difference, 0.1, max_relative = 1e-12);
+    // scipy.stats.ttest_1samp([-0.05, 0.1, 0.25], 0)
+    assert_relative_eq!(
+        t.statistic.unwrap(),
+        1.1547005383792515,
+        max_relative = 1e-9
+    );
+    assert_relative_eq!(t.p_value.unwrap(), 0.36754446796632423, max_relative = 1e-9);
+    // scipy.stats.wilcoxon([-0.05, 0.1, 0.25])
+    let wilcoxon = test(Kind::WilcoxonClasses, Scope::Total).unwrap();
+    assert_relative_eq!(wilcoxon.p_value.unwrap(), 0.5, max_relative = 1e-9);
+    // One class in each group has an AP, and one pair is no test.
+    assert_eq!(test(Kind::TClasses, Scope::Tail), None);
+    // Seeds: totals 0.6 - 0.5, 0.7 - 0.6: equal differences have no t, but ranks.
+    let t = test(Kind::TSeeds, Scope::Total).unwrap();
+    assert_eq!((t.pairs, t.p_value, t.p_holm), (2, None, None));
+    assert_relative_eq!(t.difference, 0.1, max_relative = 1e-12);
+    assert_eq!(
+        test(Kind::WilcoxonSeeds, Scope::Total).unwrap().p_value,
+        Some(0.5)
+    );
+    assert_eq!(
+        test(Kind::BootstrapImages, Scope::Total),
+        None,
+        "no predictions"
+    );
+    let csv = written(&study)("tests.csv");
+    assert!(csv.contains("db-focal,erm,total,t-seeds,2,"), "{csv}");
+    assert_eq!(csv.lines().count(), 1 + study.tests().len());
+}
+
+#[test]
+fn the_bootstrap_is_the_paired_one_over_the_test_images() {
+    let home = tempfile::tempdir().unwrap();
+    let predictions = with_images(home.path());
+    let study = study(home.path());
+    let split = Split::read(&home.path().join("split")).unwrap();
+    let labels = targets(&split.test);
+    let table = |i: usize| ScoreTable::new(&predictions[i].1.scores, &labels, 3).unwrap();
+    let settings = Bootstrap::default();
+    let expected = paired_bootstrap_map(&table(0), &table(1), &split.groups, &settings).unwrap();
+    let expected = expected.total.unwrap();
+    let test = (study.tests().iter())
+        .find(|t| t.test == Kind::BootstrapImages && t.classes == Scope::Total)
+        .unwrap();
+    assert_eq!(test.difference, expected.estimate);
+    assert_eq!(
+        (test.low, test.high),
+        (Some(expected.low), Some(expected.high))
+    );
+    assert_eq!(test.p_value, Some(expected.p_value));
+    assert!(expected.low > 0.0, "a difference that is there is found");
+    // The precision by recall averages to about the AP.
+    let erm = study.baseline();
+    for (curve, score) in erm.precision.iter().zip(&erm.class_scores) {
+        let curve = curve.as_ref().unwrap();
+        let mean = curve.iter().sum::<f64>() / curve.len() as f64;
+        assert!((mean - score.unwrap()).abs() < 0.03, "{mean} {score:?}");
+    }
+    let read = written(&study);
+    assert!(read("index.html").contains("application/json"));
+    roxmltree::Document::parse(&read("precision_recall.svg")).unwrap();
+
+    // Without it, and where the predictions do not fit, the rest is still there.
+    let none = Options {
+        resamples: 0,
+        ..Options::default()
+    };
+    let quick = Study::read(&[home.path().to_owned()], &none).unwrap();
+    assert!(
+        quick
+            .tests()
+            .iter()
+            .all(|t| t.test != Kind::BootstrapImages)
+    );
+    let file = home.path().join("db-focal-s0/eval/test/predictions.csv");
+    write_text(&file, "image,a,b,c\ntest0.jpg,1,2,3\n").unwrap();
+    let left = Study::read(&[home.path().to_owned()], &Options::default()).unwrap();
+    assert_eq!(left.methods().len(), 2);
+    assert!(left.tests().iter().all(|t| t.test != Kind::BootstrapImages));
+}
+
+#[test]
+fn threads_do_not_change_a_byte() {
+    let home = tempfile::tempdir().unwrap();
+    with_images(home.path());
+    let report = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let read = written(&study(home.path()));
+            ["index.html", "tests.csv", "table.tex"].map(read)
+        })
+    };
+    assert!(report(1) == report(3), "the files differ");
+}

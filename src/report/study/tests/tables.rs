@@ -1,0 +1,193 @@
+//! The tables, the page and the pictures.
+
+use super::*;
+
+#[test]
+fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
+    let home = tempfile::tempdir().unwrap();
+    two_methods(home.path());
+    // A third with one seed, best there: ranks count only the seed that all have.
+    run(home.path(), &manifest("rs", 0), [Some(0.9); 4]);
+    let study = study(home.path());
+    let names: Vec<&str> = study.methods().iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["erm", "rs", "db-focal"]);
+    let erm = study.baseline();
+    assert_eq!(
+        (erm.name.as_str(), erm.seeds.as_slice()),
+        ("erm", &[0, 1][..])
+    );
+    // Totals 0.5 and 0.6: mean 0.55, deviation sqrt(2 * 0.05^2 / 1).
+    let (mean, deviation) = erm.mean_and_deviation(Scope::Total);
+    assert_relative_eq!(mean.unwrap(), 0.55, max_relative = 1e-12);
+    assert_relative_eq!(deviation.unwrap(), 0.005f64.sqrt(), max_relative = 1e-12);
+    let (mean, deviation) = erm.mean_and_deviation(Scope::Tail);
+    assert_relative_eq!(mean.unwrap(), 0.3, max_relative = 1e-12);
+    assert_relative_eq!(deviation.unwrap(), 0.02f64.sqrt(), max_relative = 1e-12);
+    assert_eq!(study.methods()[1].mean_and_deviation(Scope::Total).1, None);
+    let ranks: Vec<f64> = study.methods().iter().map(|m| m.rank.unwrap()).collect();
+    assert_eq!(ranks, [3.0, 1.0, 2.0]);
+
+    let read = written(&study);
+    let table = read("table.csv");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        lines[0],
+        "method,seeds,total,total_deviation,head,head_deviation,medium,medium_deviation,tail,\
+         tail_deviation,mean_rank,train_seconds,total_quoted,head_quoted,medium_quoted,tail_quoted"
+    );
+    assert_eq!(lines[2], "rs,1,0.9,,0.9,,0.9,,0.9,,1,60.0,,,,");
+    assert!(read("table.md").contains("| ERM | 2 | 55.00 ± 7.07 |"));
+    assert!(read("table.md").contains("| RS | 1 | **90.00** |"));
+    assert!(read("table.md").contains("<ins>65.00 ± 7.07</ins>"));
+    assert!(
+        !read("table.md").contains("quoted"),
+        "no benchmark of the paper"
+    );
+    let tex = read("table.tex");
+    assert!(
+        tex.contains("ERM & 2 & 55.00 {\\scriptsize$\\pm$ 7.07} &"),
+        "{tex}"
+    );
+    assert!(tex.contains("RS & 1 & \\textbf{90.00} &"), "{tex}");
+    assert!(
+        tex.contains("\\underline{65.00} {\\scriptsize$\\pm$ 7.07}"),
+        "{tex}"
+    );
+    assert!(
+        tex.contains("hand\\_made") && !tex.contains("quoted"),
+        "{tex}"
+    );
+    // The last class has a value for the method that has one.
+    let per_class = read("per_class.csv");
+    assert_eq!(per_class.lines().last().unwrap(), "tie,tail,3,5,,,0.9,,,");
+}
+
+#[test]
+fn names_of_the_user_are_text_everywhere() {
+    let home = tempfile::tempdir().unwrap();
+    two_methods(home.path());
+    let read = written(&study(home.path()));
+    let tex = read("per_class.tex");
+    assert!(tex.contains("hair\\_drier \\& co & 120 &"), "{tex}");
+    assert!(
+        tex.contains("50 \\% \\textless{}b\\textgreater{}off"),
+        "{tex}"
+    );
+    assert_eq!(
+        tex.matches("\\midrule").count(),
+        2 + 2,
+        "one in each head, one between groups"
+    );
+    let page = read("index.html");
+    assert!(page.contains("50 % &lt;b&gt;off"), "escaped");
+    assert!(!page.contains("<b>off"), "a class name is not markup");
+    for foreign in ["src=", "<link", "@import", "url(", "https://"] {
+        assert!(!page.contains(foreign), "{foreign}: nothing is fetched");
+    }
+    let mut csv = csv::Reader::from_reader(read("per_class.csv").into_bytes().as_slice())
+        .into_records()
+        .map(|row| row.unwrap()[0].to_owned())
+        .collect::<Vec<_>>();
+    let mut names: Vec<&str> = CLASSES.iter().map(|class| class.0).collect();
+    csv.sort();
+    names.sort_unstable();
+    assert_eq!(csv, names);
+    for name in [
+        "methods.svg",
+        "per_class.svg",
+        "gain.svg",
+        "training_count.svg",
+    ] {
+        let svg = read(name);
+        let document = roxmltree::Document::parse(&svg).unwrap();
+        assert_eq!(document.root_element().tag_name().name(), "svg", "{name}");
+    }
+    assert!(read("settings.csv").contains("loss.name,erm,db-focal"));
+    assert!(
+        !read("settings.csv").contains("train.epochs"),
+        "the same everywhere"
+    );
+}
+
+#[test]
+fn one_run_of_one_method_is_a_report_too() {
+    let home = tempfile::tempdir().unwrap();
+    // Neither a medium class nor one of the tail has an AP.
+    let folder = run(
+        home.path(),
+        &manifest("asl", 3),
+        [Some(0.25), None, None, None],
+    );
+    let study = Study::read(&[folder], &Options::default()).unwrap();
+    assert!(study.tests().is_empty());
+    let read = written(&study);
+    assert_eq!(
+        read("table.csv").lines().nth(1).unwrap(),
+        "asl,1,0.25,,0.25,,,,,,1,60.0,,,,"
+    );
+    assert!(read("table.md").contains("| asl | 1 | 25.00 | 25.00 |  |  |"));
+    assert!(read("table.tex").contains("asl & 1 & 25.00 & 25.00 &  &  \\\\"));
+    assert_eq!(read("tests.csv").lines().count(), 1);
+    let page = read("index.html");
+    // The script knows the word, no cell holds it.
+    assert!(!page.contains(">NaN") && !page.contains("Gains over"));
+    assert_eq!(study.to_terminal().matches("25.00").count(), 2);
+}
+
+#[test]
+fn published_figures_stand_beside_runs_of_the_benchmark_only() {
+    let classes: Vec<ClassScore> = (0..20)
+        .map(|i| ClassScore {
+            name: if i == 0 {
+                "aeroplane".into()
+            } else {
+                format!("class {i}")
+            },
+            group: Group::Tail,
+            train_count: 5,
+            positives: 5,
+            average_precision: Some(0.5),
+            area_under_roc: None,
+            precision: None,
+            recall: None,
+            f1: None,
+            accuracy: None,
+        })
+        .collect();
+    let home = tempfile::tempdir().unwrap();
+    two_methods(home.path());
+    let mut study = study(home.path());
+    assert_eq!(published::benchmark(&study.runs), None);
+    for run in &mut study.runs {
+        run.manifest.experiment = "voc-mlt".into();
+    }
+    assert_eq!(
+        published::benchmark(&study.runs),
+        None,
+        "four classes are no VOC"
+    );
+    for run in &mut study.runs {
+        run.classes = classes.clone();
+    }
+    assert_eq!(published::benchmark(&study.runs), Some("voc-mlt"));
+    study.runs[0].manifest.experiment = "voc-mltish".into();
+    assert_eq!(published::benchmark(&study.runs), None);
+
+    for method in &mut study.methods {
+        method.published = published::find("voc-mlt", &method.name);
+    }
+    assert!(
+        study
+            .markdown()
+            .contains("| 78.94 | 73.22 | 84.18 | 79.30 |")
+    );
+    assert!(study.markdown().contains("quoted from Wu et al."));
+    let csv = crate::rows::to_text(study.methods.iter().map(MethodRow::new));
+    assert!(csv.ends_with("0.7894,0.7322,0.8418,0.793\n"), "{csv}");
+    let tex = latex::table(&study);
+    assert!(tex.contains("\\multicolumn{4}{c}{quoted}"), "{tex}");
+    assert!(
+        tex.contains(" & 70.86 & 68.91 & 80.20 & 65.31 \\\\"),
+        "{tex}"
+    );
+}
