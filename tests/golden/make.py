@@ -200,9 +200,9 @@ def check_model(made, agreement):
                 see("gradients that are rounding", lambda x: x["first_step_gradients"][name]["norm"],
                     1e-4 * total / gradient["norm"], True)
                 continue
-            # A small part of the whole gradient is what is left of much that cancels.
-            part = max(gradient["norm"], 1e-3 * total) / gradient["norm"]
-            see("norms of first gradients", lambda x: x["first_step_gradients"][name]["norm"], 1e-3 * part)
+            # In the deep network much cancels, and each version of PyTorch adds in its own order.
+            allowed = 5e-3 if case["arch"] == "resnet50" else 1e-3
+            see("norms of first gradients", lambda x: x["first_step_gradients"][name]["norm"], allowed)
         if degenerate:
             continue
         for step in range(steps):
