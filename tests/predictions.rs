@@ -117,7 +117,8 @@ fn scores_that_only_f64_tells_apart_are_no_ties() {
             score(!i.is_multiple_of(3))
         )
     });
-    eval(folder, "p.csv", "");
+    let (scores, _) = eval(folder, "p.csv", "");
+    assert!(scores.contains("classes_scored_alike,0\n"), "{scores}");
     let groups = small::read(&folder.join("e/groups.csv"));
     assert!(
         groups

@@ -16,7 +16,7 @@ use crate::metrics::{
     bootstrap_map, fit_thresholds, paired_bootstrap_map, ranking_scores, threshold_scores,
     top_k_scores,
 };
-use crate::predict::Predictions;
+use crate::predict::{Predictions, Scale};
 use crate::rows::{self, number};
 
 /// How predictions are scored.
@@ -126,7 +126,18 @@ impl Evaluation {
         };
         let (train_counts, positives) = (split.train.class_counts(), table.class_counts());
         let area_under_roc = area_under_roc_per_class(&scores);
-        let alike = alike_per_class(&predictions.scores, table.num_classes());
+        let alike = match predictions.scale {
+            // Near 0 and 1 probabilities that tell images apart differ in their last digits only.
+            Some(Scale::Probabilities) => {
+                let logit = |p: &f64| {
+                    let p = p.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
+                    (p / (1.0 - p)).ln()
+                };
+                let logits: Vec<f64> = predictions.scores.iter().map(logit).collect();
+                alike_per_class(&logits, table.num_classes())
+            }
+            _ => alike_per_class(&predictions.scores, table.num_classes()),
+        };
         let alike = alike.iter().filter(|&&alike| alike).count() as f64 / alike.len() as f64;
         let names = table.classes().iter().enumerate();
         let classes = names.map(|(i, name)| ClassScore {
