@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use dbloss::data::split::{Distribution, Files, Set, Source, Split, SplitConfig};
+use dbloss::data::split::{Distribution, Set, Source, Split, SplitConfig, Table};
 use dbloss::io::write_text;
 use dbloss::predict::Predictions;
 use dbloss::report::evaluation::{Evaluation, Options as EvaluationOptions};
@@ -161,10 +161,10 @@ fn split(folder: &Path, size: &Size) -> Result<Split> {
     }
     write_text(&tables.path().join("train.csv"), &train)?;
     write_text(&tables.path().join("test.csv"), &test)?;
-    let mut config = SplitConfig::new(Source::Table(Files {
+    let mut config = SplitConfig::new(Source::Table(Table {
         train: tables.path().join("train.csv"),
         test: Some(tables.path().join("test.csv")),
-        ..Files::default()
+        ..Table::default()
     }));
     config.distribution = Distribution::AsIs {};
     let split = Split::build(&config)?;

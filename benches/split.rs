@@ -11,8 +11,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use dbloss::data::formats::table;
 use dbloss::data::longtail::{self, Pareto};
-use dbloss::data::{replay, table};
+use dbloss::data::replay;
 
 /// The best time of seven, in milliseconds, with the last result.
 fn best<T>(mut work: impl FnMut() -> T) -> (f64, T) {

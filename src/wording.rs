@@ -20,6 +20,11 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// The verb for a number of things: `is` for 1, else `are`.
+pub fn is_or_are(number: usize) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
 fn plural(noun: &str) -> String {
     let hisses = ["s", "x", "z", "ch", "sh"];
     match noun.strip_suffix('y') {

@@ -306,7 +306,7 @@ fn a_cache_folder_changes_no_batch() {
 fn batches_of_real_data_are_the_same_for_any_workers_and_after_any_resume() {
     for set in ["voc07", "coco18"] {
         let folder = common::real_data(set);
-        let table = dbloss::data::table::read(&folder.join("lt-train.csv"), None).unwrap();
+        let table = dbloss::data::formats::table::read(&folder.join("lt-train.csv"), None).unwrap();
         let table = Arc::new(table);
         let root = ImageRoot::Folder { path: folder };
         let order: Vec<u32> = (0..table.len() as u32).step_by(9).take(64).collect();

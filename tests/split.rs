@@ -105,7 +105,7 @@ fn write_pictures(folder: &Path) {
         for i in 0..count {
             let path = folder.join(format!("pictures/{class}/{i:02}.jpg"));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
+            std::fs::write(path, "x").unwrap();
         }
     }
 }
@@ -184,6 +184,26 @@ fn wrong_splits_are_refused() {
         "image,labels\na.jpg,cat|dog\nb.jpg,dog\nc.jpg,dog\n",
     );
     write("both.csv", "image,labels\nb.jpg,dog\n");
+    write(
+        "joined.csv",
+        "image,labels\na.jpg,\"cat,dog\"\nb.jpg,cat\nc.jpg,dog\n",
+    );
+    write(
+        "lists.csv",
+        "image,labels\na.jpg,\"['cat', 'dog']\"\nb.jpg,['cat']\n",
+    );
+    write(
+        "open.csv",
+        "image,labels\na.jpg,cat\nb.jpg,\"small cat\nc.jpg,dog\nd.jpg,cat\n",
+    );
+    write("control.csv", "image,labels\na.jpg,c\u{1b}[31mat\n");
+    write("twice.csv", "image,cat,dog,cat\na.jpg,1,0,0\n");
+    write("test.csv", "image,labels\nt.jpg,cat\n");
+    std::fs::create_dir(folder.path().join("bare")).unwrap();
+    write(
+        "bare/a.json",
+        "{\"flags\": {\"cat\": false}, \"shapes\": []}",
+    );
     write("ids.txt", "a\nx1\nx2\nx3\nx4\nx5\nx6\n");
     write(
         "cut.json",
@@ -193,6 +213,7 @@ fn wrong_splits_are_refused() {
         "broken.toml",
         "[source]\nkind = \"table\"\ntrain = \"pool.csv\"\n[distribution]\nkind = \"pareto\"\nmaxx = 5\n",
     );
+    let own_data = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/own-data.toml");
     let cases: &[(&[&str], &[&str])] = &[
         (&[], &["--voc", "--coco", "--table"]),
         (
@@ -244,9 +265,50 @@ fn wrong_splits_are_refused() {
         ),
         (
             &["--coco", "cut.json"],
-            &["cut.json: malformed JSON at byte"],
+            &["cut.json:1: malformed JSON at column"],
         ),
         (&["--folder", "."], &["holds no pictures"]),
+        (
+            &["--table", "joined.csv"],
+            &["joined.csv:2", "`cat,dog`", "--separator comma"],
+        ),
+        (
+            &["--table", "lists.csv"],
+            &["lists.csv:2", "--separator list"],
+        ),
+        (
+            &["--table", "joined.csv", "--separator", ";"],
+            &["joined.csv:2", "`cat,dog`", "--separator comma"],
+        ),
+        (
+            &["--table", "joined.csv", "--separator", "x"],
+            &["`x`", "list"],
+        ),
+        (
+            &["--table", "open.csv"],
+            &["open.csv:3", "never closed", "`\"\"`"],
+        ),
+        (
+            &["--table", "control.csv"],
+            &["control.csv:2", "U+001B", "\\u{1b}"],
+        ),
+        (
+            &["--table", "twice.csv"],
+            &["twice.csv:1", "columns 2 and 4", "`cat`"],
+        ),
+        (
+            &[
+                "--table",
+                "pool.csv",
+                "--test",
+                "test.csv",
+                "--test-part",
+                "0.2",
+            ],
+            &["--test-part", "no effect"],
+        ),
+        (&["--labelme", "bare"], &["none of", "has a label"]),
+        (&["--config", own_data], &["own-data.toml", "[split]"]),
         (
             &["--config", "broken.toml"],
             &["broken.toml:", "`maxx`", "`alpha`"],
@@ -294,6 +356,8 @@ fn an_option_of_another_source_is_refused() {
         ("--min-confidence", "0.1"),
         ("--pool-size", "10"),
         ("--side", "64"),
+        ("--test-list", "test"),
+        ("--coco-objects", "all"),
     ] {
         let arguments = ["split", "--table", "train.csv", "--out", "s", option, value];
         let (code, _, errors) = run(folder.path(), &arguments);
@@ -301,4 +365,41 @@ fn an_option_of_another_source_is_refused() {
         assert!(errors.contains(option), "{option}: {errors}");
         assert!(!folder.path().join("s").exists());
     }
+}
+
+/// People's own data is taken as it is, and what is left out otherwise is said with its number.
+#[test]
+fn own_data_is_not_drawn_from_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pictures(folder.path());
+    let split = |more: &[&str]| {
+        let out = format!("s{}", more.len());
+        let arguments = [&["split", "--folder", "pictures", "--out", &out], more].concat();
+        let (code, stdout, stderr) = run(folder.path(), &arguments);
+        assert_eq!(code, Some(0), "{stderr}");
+        (stdout, stderr)
+    };
+    let (stdout, stderr) = split(&[]);
+    assert!(stdout.contains("60 training images"), "{stdout}");
+    assert!(!stderr.contains("left out"), "{stderr}");
+    // Bounds of 100 and 20 leave no class in the head.
+    assert!(stderr.contains("no class is in head"), "{stderr}");
+    assert!(stderr.contains("--head 40 --medium 15"), "{stderr}");
+    let (_, stderr) = split(&["--like", "voc-mlt"]);
+    assert!(
+        stderr.contains("of the pool's 60 images are drawn"),
+        "{stderr}"
+    );
+    let (_, stderr) = split(&["--head", "40", "--medium", "15"]);
+    assert!(!stderr.contains("no class is in"), "{stderr}");
+}
+
+/// An experiment file says how a split is made, as a file of split settings does.
+#[test]
+fn the_split_of_an_experiment_can_be_made_alone() {
+    let folder = common::small::folder();
+    let arguments = ["split", "--config", "small.toml", "--out", "s"];
+    let (code, stdout, stderr) = run(folder.path(), &arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("40 test images"), "{stdout}");
 }

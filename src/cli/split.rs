@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, ValueEnum};
+use clap::ValueEnum;
 
-use dbloss::Result;
+use dbloss::config::ExperimentFile;
 use dbloss::data::labels::GroupThresholds;
-use dbloss::data::split::{
-    Difficult, EmptyClasses, Files, Set, Source, Split, SplitConfig, ValidationFrom,
-};
+use dbloss::data::split::{EmptyClasses, Set, Split, SplitConfig, ValidationFrom};
 use dbloss::report::stats;
+use dbloss::{Error, Result};
 
 use super::output;
 
 mod distribution;
+mod source;
+
+use source::SourceArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,27 +26,8 @@ Examples:
   COCO-MLT's construction:
     dbloss split --coco annotations/instances_train2017.json --test annotations/instances_val2017.json \\
       --images train2017 --test-images val2017 --like coco-mlt --out splits/coco-mlt
-  A table of one's own, grouped and reported as it is:
-    dbloss split --table train.csv --test test.csv --distribution as-is --report --out splits/mine";
-
-/// The options that say where the annotations come from.
-const SOURCES: [&str; 9] = [
-    "voc",
-    "coco",
-    "lvis",
-    "table",
-    "folder",
-    "open_images",
-    "labelme",
-    "shapes",
-    "config",
-];
-
-/// What an option of `source` alone is refused beside: clap lets a `requires` pass that a conflict
-/// makes impossible.
-fn all_but(source: &str) -> impl Iterator<Item = &'static str> {
-    SOURCES.into_iter().filter(move |other| *other != source)
-}
+  A table of one's own, as it is, grouped and reported:
+    dbloss split --table train.csv --test test.csv --report --out splits/mine";
 
 /// Build a long-tailed training subset and its test set.
 ///
@@ -53,7 +36,6 @@ fn all_but(source: &str) -> impl Iterator<Item = &'static str> {
 /// test.csv, classes.csv, split.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group(ArgGroup::new("from").required(true).args(SOURCES)))]
 pub struct Args {
     /// Folder to write
     #[arg(short, long, value_name = "DIR")]
@@ -65,146 +47,8 @@ pub struct Args {
     #[arg(long)]
     report: bool,
 
-    /// A PASCAL VOC devkit: the folder with VOC2007 or VOC2012 inside
-    #[arg(long, value_name = "DIR", help_heading = "Source")]
-    voc: Option<PathBuf>,
-    /// COCO instances JSON
-    #[arg(long, value_name = "FILE", help_heading = "Source")]
-    coco: Option<PathBuf>,
-    /// LVIS JSON
-    #[arg(long, value_name = "FILE", help_heading = "Source")]
-    lvis: Option<PathBuf>,
-    /// A label table: CSV or TSV with the columns `image` and `labels` (separated by `|`), or
-    /// `image` and one column of 0 and 1 a class; or JSON lines
-    #[arg(long, value_name = "FILE", help_heading = "Source")]
-    table: Option<PathBuf>,
-    /// A folder with one folder of pictures a class
-    #[arg(long, value_name = "DIR", help_heading = "Source")]
-    folder: Option<PathBuf>,
-    /// Open Images CSV: image-level labels or boxes
-    #[arg(long, value_name = "FILE", help_heading = "Source")]
-    open_images: Option<PathBuf>,
-    /// A folder of LabelMe JSON files
-    #[arg(long, value_name = "DIR", help_heading = "Source")]
-    labelme: Option<PathBuf>,
-    /// The embedded set of drawn shapes
-    #[arg(long, help_heading = "Source")]
-    shapes: bool,
-    /// Settings from a TOML file, the same as in split.toml under `config`
-    #[arg(long, value_name = "FILE", help_heading = "Source")]
-    config: Option<PathBuf>,
-    /// Annotations of the test set, of the same kind
-    #[arg(long, value_name = "PATH", help_heading = "Source", conflicts_with_all = ["voc", "shapes"])]
-    test: Option<PathBuf>,
-    /// Folder that the image names are relative to [default: the annotations' folder]
-    #[arg(long, value_name = "DIR", help_heading = "Source")]
-    images: Option<PathBuf>,
-    /// The same for the test set [default: that of --images]
-    #[arg(long, value_name = "DIR", help_heading = "Source")]
-    test_images: Option<PathBuf>,
-    /// Classes and their order, one name a line [default: all that occur, sorted; COCO: by id]
-    #[arg(long, value_name = "FILE", help_heading = "Source")]
-    classes: Option<PathBuf>,
-    /// VOC: year of the pool
-    #[arg(
-        long,
-        default_value_t = 2012,
-        help_heading = "Source",
-        requires = "voc",
-        conflicts_with_all = all_but("voc")
-    )]
-    year: u32,
-    /// VOC: list of the pool's images in ImageSets/Main
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "trainval",
-        help_heading = "Source",
-        requires = "voc",
-        conflicts_with_all = all_but("voc")
-    )]
-    train_list: String,
-    /// VOC: list of the test images in ImageSets/Main
-    #[arg(long, value_name = "NAME", help_heading = "Source", requires = "voc",
-        conflicts_with_all = all_but("voc"))]
-    test_list: Option<String>,
-    /// VOC: year of the test set [default: that of the pool]
-    #[arg(
-        long,
-        value_name = "YEAR",
-        help_heading = "Source",
-        requires = "test_list",
-        conflicts_with_all = all_but("voc")
-    )]
-    test_year: Option<u32>,
-    /// VOC: devkit of the test set [default: that of the pool]
-    #[arg(
-        long,
-        value_name = "DIR",
-        help_heading = "Source",
-        requires = "test_list",
-        conflicts_with_all = all_but("voc")
-    )]
-    test_voc: Option<PathBuf>,
-    /// VOC: whether objects flagged as difficult count
-    #[arg(long, value_enum, default_value_t = DifficultArg::Count, help_heading = "Source", requires = "voc",
-        conflicts_with_all = all_but("voc"))]
-    voc_difficult: DifficultArg,
-    /// Open Images: CSV that names the label codes
-    #[arg(
-        long,
-        value_name = "FILE",
-        help_heading = "Source",
-        requires = "open_images",
-        conflicts_with_all = all_but("open_images")
-    )]
-    descriptions: Option<PathBuf>,
-    /// Open Images: labels with less confidence are absent
-    #[arg(
-        long,
-        value_name = "P",
-        default_value_t = 0.5,
-        help_heading = "Source",
-        requires = "open_images",
-        conflicts_with_all = all_but("open_images")
-    )]
-    min_confidence: f64,
-    /// Shapes: seed of the pictures
-    #[arg(
-        long,
-        default_value_t = 0,
-        help_heading = "Source",
-        requires = "shapes",
-        conflicts_with_all = all_but("shapes")
-    )]
-    shapes_seed: u64,
-    /// Shapes: pictures in the pool
-    #[arg(
-        long,
-        default_value_t = 4000,
-        help_heading = "Source",
-        requires = "shapes",
-        conflicts_with_all = all_but("shapes")
-    )]
-    pool_size: usize,
-    /// Shapes: pictures in the test set
-    #[arg(
-        long,
-        default_value_t = 1500,
-        help_heading = "Source",
-        requires = "shapes",
-        conflicts_with_all = all_but("shapes")
-    )]
-    test_size: usize,
-    /// Shapes: side of the pictures, in pixels
-    #[arg(
-        long,
-        default_value_t = 80,
-        help_heading = "Source",
-        requires = "shapes",
-        conflicts_with_all = all_but("shapes")
-    )]
-    side: u32,
+    #[command(flatten)]
+    source: SourceArgs,
 
     /// The settings of a published benchmark
     #[arg(long, value_enum, help_heading = "Distribution", conflicts_with_all = ["distribution", "recipe", "ids"])]
@@ -220,7 +64,7 @@ pub struct Args {
         conflicts_with = "distribution"
     )]
     ids: Option<PathBuf>,
-    /// The curve of wanted images a class
+    /// The curve of wanted images a class [default: as-is; --voc, --coco, --lvis, --shapes: pareto]
     #[arg(long, value_enum, help_heading = "Distribution")]
     distribution: Option<DistributionArg>,
     /// Pareto, exponential: wanted images of the first class [default: 800; --like coco-mlt: 1200]
@@ -284,12 +128,6 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DifficultArg {
-    Count,
-    Ignore,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PresetArg {
     VocMlt,
     CocoMlt,
@@ -346,9 +184,11 @@ pub fn run(args: Args) -> Result<()> {
 impl Args {
     /// The settings that the arguments stand for.
     fn settings(&self) -> Result<SplitConfig> {
-        let mut config = match &self.config {
-            Some(path) => SplitConfig::read(path)?,
-            None => SplitConfig::new(self.source()?),
+        let source = self.source.source()?;
+        let mut config = match (&self.source.config, source) {
+            (_, Some(source)) => SplitConfig::new(source),
+            (Some(path), None) => read_settings(path)?,
+            (None, None) => return Err(Error::argument("the source", "is missing")),
         };
         if let Some(distribution) = self.distribution()? {
             config.distribution = distribution;
@@ -379,59 +219,20 @@ impl Args {
         config.allow_overlap |= self.allow_overlap;
         Ok(config)
     }
+}
 
-    fn source(&self) -> Result<Source> {
-        let classes = self.classes.clone();
-        if let Some(root) = &self.voc {
-            return Ok(Source::Voc {
-                root: root.clone(),
-                year: self.year,
-                train: self.train_list.clone(),
-                test: self.test_list.clone(),
-                test_year: self.test_year,
-                test_root: self.test_voc.clone(),
-                difficult: match self.voc_difficult {
-                    DifficultArg::Count => Difficult::Count,
-                    DifficultArg::Ignore => Difficult::Ignore,
-                },
-                classes,
-            });
-        }
-        let files = |train: &Path| Files {
-            train: train.to_path_buf(),
-            test: self.test.clone(),
-            root: self.images.clone(),
-            test_root: self.test_images.clone(),
-            classes: classes.clone(),
-        };
-        if let Some(train) = &self.table {
-            return Ok(Source::Table(files(train)));
-        }
-        if let Some(train) = self.coco.as_ref().or(self.lvis.as_ref()) {
-            return Ok(Source::Coco(files(train)));
-        }
-        if let Some(train) = &self.folder {
-            return Ok(Source::Folder(files(train)));
-        }
-        if let Some(train) = &self.labelme {
-            return Ok(Source::Labelme(files(train)));
-        }
-        if let Some(train) = &self.open_images {
-            return Ok(Source::OpenImages {
-                train: train.clone(),
-                test: self.test.clone(),
-                root: self.images.clone(),
-                test_root: self.test_images.clone(),
-                classes,
-                descriptions: self.descriptions.clone(),
-                min_confidence: self.min_confidence,
-            });
-        }
-        Ok(Source::Shapes {
-            seed: self.shapes_seed,
-            pool_size: self.pool_size,
-            test_size: self.test_size,
-            side: self.side,
-        })
+/// The split settings of a file: a configuration of a split, or an experiment's.
+fn read_settings(path: &Path) -> Result<SplitConfig> {
+    let keys = ["split", "split_folder", "extends", "methods"];
+    let text = fs_err::read_to_string(path).unwrap_or_default();
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    if !keys.iter().any(|key| table.contains_key(*key)) {
+        return SplitConfig::read(path);
     }
+    let file = ExperimentFile::read(path, &[])?;
+    let experiment = file.resolve(file.methods().first().copied(), None)?;
+    experiment.split.ok_or_else(|| {
+        Error::file(path, "is an experiment without a `[split]` table")
+            .hint("name one that says how its split is made, not where it lies")
+    })
 }

@@ -1,49 +1,90 @@
 //! Class names met while annotations are read, and the rows that refer to them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use crate::data::account::Account;
+use crate::data::class_name::{appearance, clean};
 use crate::data::labels::LabelTable;
+use crate::data::text;
 use crate::error::{Error, Result, closest};
 
 /// Names to indices. An open index grows with every new name and is sorted at the end; a closed
 /// one, made of a given class list, knows no others and keeps its order.
 pub(crate) struct ClassIndex {
     names: Vec<String>,
-    by_name: HashMap<String, u32>,
+    /// Every spelling that was met, and the names themselves.
+    by_spelling: HashMap<String, u32>,
+    /// Spellings in another Unicode form than the name that they became.
+    normalised: Vec<u32>,
     closed: bool,
 }
 
 impl ClassIndex {
-    /// An open index, or a closed one over `classes`.
+    /// An open index, or a closed one over `classes`, which are clean and differ.
     pub fn new(classes: Option<Vec<String>>) -> Self {
         let closed = classes.is_some();
         let names = classes.unwrap_or_default();
-        let by_name = (names.iter().cloned()).zip(0..names.len() as u32).collect();
+        let by_spelling = (names.iter().cloned()).zip(0..names.len() as u32).collect();
         ClassIndex {
             names,
-            by_name,
+            by_spelling,
+            normalised: Vec::new(),
             closed,
         }
     }
 
-    /// The index of `name`; `None` for a name that a closed index does not know.
-    pub fn get(&mut self, name: &str) -> Option<u32> {
-        if let Some(&index) = self.by_name.get(name) {
-            return Some(index);
-        }
-        if self.closed {
-            return None;
-        }
-        let index = self.names.len() as u32;
-        self.names.push(name.to_owned());
-        self.by_name.insert(name.to_owned(), index);
-        Some(index)
+    /// True if the names come from a list.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
-    /// The error for a name that is not in a closed index.
-    pub fn unknown(&self, place: impl std::fmt::Display, name: &str) -> Error {
-        let error = Error::input(place, format_args!("unknown class `{name}`"));
+    /// The names met so far.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// True for a name that the index knows as it is written.
+    pub fn knows(&self, name: &str) -> bool {
+        self.by_spelling.contains_key(name)
+    }
+
+    /// The index of a name as it stands in a file, `line` included where that is known.
+    ///
+    /// # Errors
+    /// The name is not one, see [`clean`], or a closed index does not know it.
+    pub fn number(&mut self, raw: &str, path: &Path, line: Option<u64>) -> Result<u32> {
+        let raw = raw.trim();
+        if let Some(&index) = self.by_spelling.get(raw) {
+            return Ok(index);
+        }
+        let place = |problem: String| match line {
+            Some(line) => Error::line(path, line, problem),
+            None => Error::file(path, problem),
+        };
+        let name = clean(raw).map_err(|problem| {
+            place(problem).hint("rename the class; names are shown in tables, plots and LaTeX")
+        })?;
+        let index = match self.by_spelling.get(name.as_ref()) {
+            Some(&index) => index,
+            None if self.closed => {
+                return Err(self.hint_at(place(format!("unknown class `{name}`")), &name));
+            }
+            None => {
+                let index = self.names.len() as u32;
+                self.names.push(name.clone().into_owned());
+                self.by_spelling.insert(name.clone().into_owned(), index);
+                index
+            }
+        };
+        if name != raw {
+            self.normalised.push(index);
+            self.by_spelling.insert(raw.to_owned(), index);
+        }
+        Ok(index)
+    }
+
+    fn hint_at(&self, error: Error, name: &str) -> Error {
         match closest(name, self.names.iter().map(String::as_str)) {
             Some(near) => error.hint(format_args!("did you mean `{near}`?")),
             None => error.hint(format_args!(
@@ -51,6 +92,40 @@ impl ClassIndex {
                 self.names.len()
             )),
         }
+    }
+
+    /// Tells of names that were one in two Unicode forms, and of names that look alike.
+    pub fn tell_look_alikes(&self, place: &Path, account: &mut Account) {
+        let written_otherwise = self
+            .normalised
+            .iter()
+            .map(|&i| self.names[i as usize].as_str());
+        account.warn(
+            place,
+            (
+                "class name",
+                "written in another Unicode form than NFC, and taken in NFC",
+            ),
+            written_otherwise,
+            "",
+        );
+        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for name in &self.names {
+            alike.entry(appearance(name)).or_default().push(name);
+        }
+        let groups: Vec<String> = (alike.into_values())
+            .filter(|names| names.len() > 1)
+            .map(|mut names| {
+                names.sort_unstable();
+                names.join("` and `")
+            })
+            .collect();
+        account.warn(
+            place,
+            ("look-alike", "among the class names, kept apart"),
+            groups.iter().map(String::as_str),
+            "make them one in the annotations if they mean the same",
+        );
     }
 
     /// The class names in their final order, and where each index goes.
@@ -83,24 +158,44 @@ impl ClassIndex {
 /// Images with the class numbers of a [`ClassIndex`].
 pub(crate) type Rows = Vec<(String, Vec<u32>)>;
 
+/// What readers add to: the classes met, and the account of what they left out.
+pub(crate) struct Reading {
+    /// The classes.
+    pub classes: ClassIndex,
+    /// What was left out.
+    pub account: Account,
+}
+
+impl Reading {
+    /// Over the names of a class list file, or over all names that will occur.
+    pub fn new(list: Option<&Path>) -> Result<Self> {
+        Ok(Self::over(list.map(read_class_list).transpose()?))
+    }
+
+    /// Over given names, or over all names that will occur.
+    pub fn over(classes: Option<Vec<String>>) -> Self {
+        Reading {
+            classes: ClassIndex::new(classes),
+            account: Account::default(),
+        }
+    }
+}
+
 /// Reads a class list: one name a line; empty lines are skipped.
 pub fn read_class_list(path: &Path) -> Result<Vec<String>> {
-    let text = super::table::read_utf8(path)?;
+    let text = text::read(path)?;
     let mut names: Vec<String> = Vec::new();
     let mut first_line = HashMap::new();
-    for (number, line) in (1u64..).zip(text.lines()) {
-        let name = line.trim();
-        if name.is_empty() {
+    for (number, line) in text::lines(&text) {
+        if line.trim().is_empty() {
             continue;
         }
-        if let Some(first) = first_line.insert(name.to_owned(), number) {
-            return Err(Error::line(
-                path,
-                number,
-                format_args!("class `{name}` is already on line {first}"),
-            ));
+        let name = clean(line).map_err(|problem| Error::line(path, number, problem))?;
+        if let Some(first) = first_line.insert(name.clone().into_owned(), number) {
+            let problem = format_args!("class `{name}` is already on line {first}");
+            return Err(Error::line(path, number, problem));
         }
-        names.push(name.to_owned());
+        names.push(name.into_owned());
     }
     if names.is_empty() {
         return Err(

@@ -1,33 +1,29 @@
 //! From annotations to batches: label tables, long-tailed splits, samplers, pictures, loader.
 
+mod account;
 pub mod augment;
 pub mod cache;
 mod class_index;
-pub mod coco;
+mod class_name;
 pub mod content;
-pub mod folder;
+mod delimited;
+pub mod formats;
 pub mod image;
 mod jpeg;
-mod json_elements;
-mod label_me;
 pub mod labels;
 pub mod loader;
 pub mod longtail;
-mod open_images;
 pub mod picture;
+mod picture_name;
 pub mod replay;
 pub mod resize;
 pub mod sampler;
+mod separator;
 pub mod shapes;
-pub mod source;
 pub mod split;
 pub mod stratify;
-pub mod table;
+mod text;
 pub mod throughput;
-pub mod voc;
-
-#[cfg(test)]
-mod fuzz;
 
 /// A file of real labels, which the project does not hold: for tests that have `real_data` in their
 /// name and are marked `#[ignore = "needs DBLOSS_DATA"]`.

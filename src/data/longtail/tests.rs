@@ -64,7 +64,7 @@ fn order_and_probabilities_are_those_worked_out_by_hand() {
 #[ignore = "needs DBLOSS_DATA"]
 fn class_order_of_real_data_is_the_published_one() {
     let path = crate::data::real_data("labels/voc2012-trainval.csv");
-    let pool = crate::data::table::read(&path, None).unwrap();
+    let pool = crate::data::formats::table::read(&path, None).unwrap();
     let names: Vec<&str> = (class_order(&pool).into_iter())
         .map(|c| pool.classes()[c].as_str())
         .collect();

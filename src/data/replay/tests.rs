@@ -1,7 +1,8 @@
 //! The replay against the released list.
 
 use super::*;
-use crate::data::{real_data, table};
+use crate::data::formats::table;
+use crate::data::real_data;
 
 #[test]
 #[ignore = "needs DBLOSS_DATA"]

@@ -1,17 +1,17 @@
 //! From a source to a split.
 
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::data::account::first_named;
+use crate::data::formats::{Loaded, table};
 use crate::data::labels::LabelTable;
-use crate::data::source::Loaded;
-use crate::data::{longtail, replay, stratify, table};
+use crate::data::{longtail, replay, stratify};
 use crate::error::{Error, Result};
 
 use super::{
     Distribution, EmptyClasses, ImageRoots, Manifest, PoolFacts, Preset, Split, SplitConfig,
-    ValidationFrom, first_named,
+    ValidationFrom,
 };
 
 impl Split {
@@ -29,10 +29,10 @@ impl Split {
             mut test,
             train_root,
             test_root,
+            account,
         } = loaded;
-        if pool.is_empty() {
-            return Err(Error::input("source", "the pool has no images"));
-        }
+        account.report();
+        refuse_useless(config, &pool, test.as_ref())?;
         let facts = PoolFacts {
             images: pool.len(),
             hash: table_hash(&pool)?,
@@ -44,6 +44,7 @@ impl Split {
         }
         handle_empty_classes(config.empty_classes, &mut pool, &mut test)?;
         let images = draw(config, &pool)?;
+        let (in_pool, drawn) = (pool.len(), images.len());
         let mut train = pool.subset(&images);
         let validation = match (config.validation > 0.0, config.validation_from) {
             (false, _) => None,
@@ -77,6 +78,7 @@ impl Split {
                 },
                 pool: facts,
                 config: config.clone(),
+                left_out: account.facts(),
             },
             train: Arc::new(train),
             test: Arc::new(test),
@@ -88,16 +90,39 @@ impl Split {
         split.check_overlap("source")?;
         split.hash = split.files()?.hash();
         split.manifest.hash = split.hash.clone();
+        split.tell_what_was_drawn(in_pool, drawn);
         split.warn_about_classes();
+        split.hint_at_bounds();
         Ok(split)
     }
+}
+
+/// Refuses a pool without a label, and settings without an effect on what was read.
+fn refuse_useless(
+    config: &SplitConfig,
+    pool: &LabelTable,
+    test: Option<&LabelTable>,
+) -> Result<()> {
+    if pool.is_empty() {
+        return Err(Error::input("source", "the pool has no images"));
+    }
+    if pool.num_labels() == 0 {
+        let problem = format!("none of the pool's {} images has a label", pool.len());
+        return Err(Error::input("source", problem)
+            .hint("see what was left out above, and whether the annotations are of this kind"));
+    }
+    if test.is_some() && config.test > 0.0 {
+        let problem = "the source has a test set, so a part of the pool set apart for one (`--test-part`) has no effect";
+        return Err(Error::input("test", problem).hint("leave one of the two out"));
+    }
+    Ok(())
 }
 
 /// The images of the pool that the distribution asks for.
 fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
     match &config.distribution {
         Distribution::AsIs {} => return Ok((0..pool.len()).collect()),
-        Distribution::Ids { file } => return find_ids(file, pool),
+        Distribution::Ids { file } => return super::ids::find_ids(file, pool),
         Distribution::Released { recipe } => {
             let subset = match recipe {
                 Preset::VocMlt => replay::voc_mlt(pool)?,
@@ -129,63 +154,6 @@ fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
             .hint("no class has both images and a wanted count above 0"));
     }
     Ok(subset.images)
-}
-
-/// The pool's images that a released list names, in the list's order.
-fn find_ids(file: &Path, pool: &LabelTable) -> Result<Vec<usize>> {
-    let text = table::read_utf8(file)?;
-    let mut by_name: HashMap<&str, Option<usize>> = HashMap::new();
-    for (i, image) in pool.images().iter().enumerate() {
-        // A name without folder and ending counts where it is unique.
-        let stem = Path::new(image).file_stem().and_then(|s| s.to_str());
-        for name in [Some(image.as_str()), stem].into_iter().flatten() {
-            (by_name.entry(name))
-                .and_modify(|known| {
-                    if *known != Some(i) {
-                        *known = None;
-                    }
-                })
-                .or_insert(Some(i));
-        }
-    }
-    let mut images = Vec::new();
-    let mut unknown = Vec::new();
-    let mut first_line = HashMap::new();
-    for (line, text) in (1u64..).zip(text.lines()) {
-        let id = text.trim();
-        if id.is_empty() {
-            continue;
-        }
-        let stem = Path::new(id).file_stem().and_then(|s| s.to_str());
-        let found = by_name.get(id).or_else(|| by_name.get(stem?));
-        match found {
-            Some(Some(image)) => {
-                if let Some(first) = first_line.insert(*image, line) {
-                    let problem = format_args!("id `{id}` is already on line {first}");
-                    return Err(Error::line(file, line, problem));
-                }
-                images.push(*image);
-            }
-            Some(None) => {
-                let problem = format_args!("id `{id}` stands for several images");
-                return Err(Error::line(file, line, problem)
-                    .hint("write the images' names as the annotations have them"));
-            }
-            None => unknown.push(id),
-        }
-    }
-    if !unknown.is_empty() {
-        let (count, names) = (unknown.len(), first_named(unknown));
-        return Err(Error::file(
-            file,
-            format_args!("{count} ids are not in the annotations: {names}"),
-        )
-        .hint("name the annotations that the list was drawn from"));
-    }
-    if images.is_empty() {
-        return Err(Error::file(file, "the list names no images"));
-    }
-    Ok(images)
 }
 
 /// Splits off `amount` (a part, or a number of images): the images that stay and those held out.

@@ -1,16 +1,22 @@
 //! The split folder: written, read, checked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use crate::data::account::first_named;
+use crate::data::class_name;
+use crate::data::delimited::Delimited;
+use crate::data::formats::table;
 use crate::data::labels::LabelTable;
-use crate::data::table;
+use crate::data::picture_name::{identities, lexically_clean};
+use crate::data::text;
 use crate::error::{Error, Result};
 use crate::io::{claim_folder, write_atomic, write_text};
-use crate::rows;
+use crate::wording::{counted, is_or_are};
 
-use super::{ImageRoot, ImageRoots, Manifest, Split, first_named};
+use super::{ImageRoot, ImageRoots, Manifest, Set, Split};
 
 /// The file of a split folder that says what it is.
 const MANIFEST: &str = "split.toml";
@@ -63,9 +69,9 @@ impl Split {
             .map_err(failed)?;
         let (train, test) = (self.train.class_counts(), self.test.class_counts());
         for (c, name) in self.classes().iter().enumerate() {
-            if name.contains(table::LABEL_SEPARATOR) || name.trim() != name || name.is_empty() {
-                let problem = "the name is empty, begins or ends with a space, or holds `|`, which separates labels";
-                return Err(Error::input(format_args!("class `{name}`"), problem));
+            // Readers give clean names; a table made otherwise may hold others.
+            if let Some(problem) = class_name::clean(name).err() {
+                return Err(Error::input(format_args!("class {c}"), problem));
             }
             csv.write_record([
                 name,
@@ -119,7 +125,7 @@ impl Split {
             let problem = format!("is not a split folder: it has no `{MANIFEST}`");
             return Err(Error::file(dir, problem).hint("make one with `dbloss split`"));
         }
-        let text = table::read_utf8(&path)?;
+        let text = text::read(&path)?;
         let manifest: Manifest = super::config::parse_toml(&path, &text)?;
         if manifest.format != 1 {
             let problem = format_args!("format {}, expected 1", manifest.format);
@@ -165,30 +171,43 @@ impl Split {
         Ok(split)
     }
 
-    /// Refuses images that are in two sets, unless the configuration allows it.
+    /// Refuses pictures that are in two sets or twice in one, unless the configuration allows it.
+    /// Pictures are compared by their files, however their paths are spelled.
     pub(super) fn check_overlap(&self, place: impl std::fmt::Display) -> Result<()> {
-        let train: HashSet<&str> = self.train.images().iter().map(String::as_str).collect();
-        let shared = |other: &LabelTable| -> Vec<String> {
-            let both = other.images().iter().filter(|i| train.contains(i.as_str()));
-            both.cloned().collect()
-        };
-        let mut found = Vec::new();
-        // The same name under two roots is two pictures.
-        if self.train_root == self.test_root {
-            found.push(("test", shared(&self.test)));
-        }
-        if let Some(validation) = &self.validation {
-            found.push(("validation", shared(validation)));
-        }
-        for (set, images) in found {
-            if images.is_empty() {
-                continue;
+        let sets = [
+            (Set::Train, Some(&self.train), &self.train_root),
+            (Set::Validation, self.validation.as_ref(), &self.train_root),
+            (Set::Test, Some(&self.test), &self.test_root),
+        ];
+        let mut seen: HashMap<PathBuf, (Set, &str)> = HashMap::new();
+        let mut shared: BTreeMap<(Set, Set), Vec<String>> = BTreeMap::new();
+        for (set, table, root) in sets {
+            let Some(table) = table else { continue };
+            for (identity, image) in identities(root, table).into_iter().zip(table.images()) {
+                match seen.entry(identity) {
+                    Entry::Vacant(entry) => drop(entry.insert((set, image))),
+                    Entry::Occupied(entry) => {
+                        let (first, name) = *entry.get();
+                        shared
+                            .entry((first, set))
+                            .or_default()
+                            .push(match name == image {
+                                true => image.clone(),
+                                false => format!("{name}` = `{image}"),
+                            });
+                    }
+                }
             }
+        }
+        for ((first, second), images) in shared {
             let names = first_named(images.iter().map(String::as_str));
-            let problem = format!(
-                "{} images are in the training set and in the {set} set: {names}",
-                images.len()
-            );
+            let (count, are) = (counted(images.len(), "image"), is_or_are(images.len()));
+            let problem = match first == second {
+                true => format!("{count} {are} twice in the {first} set: {names}"),
+                false => {
+                    format!("{count} {are} in the {first} set and in the {second} set: {names}")
+                }
+            };
             if !self.manifest.config.allow_overlap {
                 return Err(Error::input(place, problem).hint(
                     "scores on them would be too good; `allow_overlap = true` (`--allow-overlap`) accepts them",
@@ -236,21 +255,17 @@ fn read_table(path: &Path, classes: &[String]) -> Result<LabelTable> {
 
 /// The class names of `classes.csv`, in its order.
 fn read_classes(path: &Path) -> Result<Vec<String>> {
-    let bytes = fs_err::read(path)?;
-    let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    let header = reader.headers().map_err(|e| rows::failed(path, e))?;
-    let Some(column) = header.iter().position(|h| h == "class") else {
+    let mut table = Delimited::open(fs_err::File::open(path)?, path, b',', |_| true)?;
+    let Some(column) = table.column(&["class"])? else {
         return Err(Error::line(path, 1, "the header has no column `class`"));
     };
     let mut names = Vec::new();
     let mut first: HashMap<String, u64> = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| rows::failed(path, e))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let name = record.get(column).unwrap_or("").to_owned();
-        if let Some(first) = first.insert(name.clone(), line) {
+    while let Some(row) = table.next()? {
+        let name = row.field(column).to_owned();
+        if let Some(first) = first.insert(name.clone(), row.line) {
             let problem = format_args!("class `{name}` is already on line {first}");
-            return Err(Error::line(path, line, problem));
+            return Err(Error::line(path, row.line, problem));
         }
         names.push(name);
     }
@@ -264,7 +279,7 @@ fn root_from(dir: &Path, root: &ImageRoot) -> Result<ImageRoot> {
             let absolute = |path: &Path| match fs_err::canonicalize(path) {
                 Ok(path) => Ok(path),
                 // Labels may be split before the pictures are there.
-                Err(_) => Ok::<_, Error>(clean(&std::path::absolute(path)?)),
+                Err(_) => Ok::<_, Error>(lexically_clean(&std::path::absolute(path)?)),
             };
             Ok(ImageRoot::Folder {
                 path: relative(&absolute(dir)?, &absolute(folder)?),
@@ -272,21 +287,6 @@ fn root_from(dir: &Path, root: &ImageRoot) -> Result<ImageRoot> {
         }
         other => Ok(other.clone()),
     }
-}
-
-/// An absolute path without `.` and `..`.
-pub(super) fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            other => cleaned.push(other),
-        }
-    }
-    cleaned
 }
 
 /// The way from the folder `from` to `to`, both absolute and clean.

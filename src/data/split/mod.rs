@@ -3,21 +3,25 @@
 mod build;
 mod config;
 mod folder;
+mod hints;
+mod ids;
 mod open;
+mod pictures;
 mod set;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::labels::{ClassFrequency, Group, GroupThresholds, LabelTable};
-use crate::error::{Error, Result};
 
+pub use crate::data::account::LeftOut;
 pub use crate::data::class_index::read_class_list;
-pub use crate::data::source::{Difficult, Files, ImageRoot, Loaded, Source};
+pub use crate::data::formats::{
+    FORMATS, FormatOption, ImageRoot, Loaded, OptionValue, Source, Table,
+};
 pub use config::{Distribution, EmptyClasses, Preset, SplitConfig, ValidationFrom};
+pub use pictures::{MissingPicture, PictureCheck};
 pub use set::Set;
 
 /// A training set with its test set over the same classes.
@@ -60,6 +64,9 @@ pub struct Manifest {
     pub pool: PoolFacts,
     /// Every parameter. Paths in here are as they were given.
     pub config: SplitConfig,
+    /// What was left out of the source, merged or assumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Where the pictures lie.
@@ -108,84 +115,6 @@ impl Split {
             self.groups.len(),
         )
     }
-
-    /// Looks for every picture of some sets on disk.
-    pub fn check_pictures(&self, sets: &[Set]) -> PictureCheck {
-        let mut paths: Vec<PathBuf> = Vec::new();
-        for set in sets {
-            let (table, root) = match set {
-                Set::Train => (Some(&self.train), &self.train_root),
-                Set::Validation => (self.validation.as_ref(), &self.train_root),
-                Set::Test => (Some(&self.test), &self.test_root),
-            };
-            let images = table.into_iter().flat_map(|table| table.images());
-            paths.extend(images.filter_map(|image| root.file(image)));
-        }
-        let found: Vec<bool> = paths.par_iter().map(|path| path.is_file()).collect();
-        let mut missing = (paths.iter().zip(&found)).filter_map(|(p, found)| (!found).then_some(p));
-        let first: Vec<PathBuf> = missing.by_ref().take(FIRST_NAMED).cloned().collect();
-        PictureCheck {
-            pictures: paths.len(),
-            missing: first.len() + missing.count(),
-            first,
-        }
-    }
-}
-
-/// How many of several wrong things an error names.
-pub(crate) const FIRST_NAMED: usize = 5;
-
-/// What [`Split::check_pictures`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PictureCheck {
-    /// Pictures looked for.
-    pub pictures: usize,
-    /// Pictures that are not there.
-    pub missing: usize,
-    /// The first of them.
-    pub first: Vec<PathBuf>,
-}
-
-impl PictureCheck {
-    /// The missing pictures in words, or `None` if all are there.
-    pub fn problem(&self) -> Option<String> {
-        (self.missing > 0).then(|| {
-            let first: Vec<_> = (self.first.iter())
-                .map(|path| format!("`{}`", path.display()))
-                .collect();
-            let more = if self.missing > first.len() {
-                ", ..."
-            } else {
-                ""
-            };
-            format!(
-                "{} of {} pictures are missing: {}{more}",
-                self.missing,
-                self.pictures,
-                first.join(", ")
-            )
-        })
-    }
-
-    /// An error at `place` if a picture is missing.
-    pub fn require_all(&self, place: impl std::fmt::Display) -> Result<()> {
-        match self.problem() {
-            None => Ok(()),
-            Some(problem) => Err(Error::input(place, problem).hint(
-                "put the pictures there, or build the split again with the folder they lie in",
-            )),
-        }
-    }
-}
-
-/// The first few of `names`, quoted, for an error.
-pub(crate) fn first_named<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut names = names.into_iter();
-    let first: Vec<String> = (names.by_ref().take(FIRST_NAMED))
-        .map(|name| format!("`{name}`"))
-        .collect();
-    let more = if names.next().is_some() { ", ..." } else { "" };
-    format!("{}{more}", first.join(", "))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::data::formats::Folder;
 use crate::data::longtail::Pareto;
 use crate::io::write_text;
 
@@ -26,10 +27,10 @@ impl Fixture {
         write_text(&folder.path().join("pool.csv"), &pool).unwrap();
         let test = "image,labels\ntest/1.jpg,cat|person\ntest/2.jpg,dog\ntest/3.jpg,cow\n";
         write_text(&folder.path().join("test.csv"), test).unwrap();
-        let mut config = SplitConfig::new(Source::Table(Files {
+        let mut config = SplitConfig::new(Source::Table(Table {
             train: folder.path().join("pool.csv"),
             test: Some(folder.path().join("test.csv")),
-            ..Files::default()
+            ..Table::default()
         }));
         config.distribution = Distribution::Pareto(Pareto {
             max: 120,
@@ -179,6 +180,36 @@ fn images_in_both_sets_are_refused_unless_allowed() {
         files.test_root = Some("elsewhere".into());
     }
     Split::build(&fixture.config).unwrap();
+    // One root in two spellings is one root; so are the pictures in it.
+    let spelled = fixture.path("pool/..");
+    fs_err::create_dir(fixture.path("pool")).unwrap();
+    if let Source::Table(files) = &mut fixture.config.source {
+        files.test_root = Some(spelled);
+    }
+    let error = fixture.error();
+    assert!(error.contains("2 images"), "{error}");
+    let absolute = fixture.path("pool/001.jpg");
+    write_text(
+        &fixture.path("test.csv"),
+        &format!(
+            "image,labels\n./pool/002.jpg,cat\n{},cat\n",
+            absolute.display()
+        ),
+    )
+    .unwrap();
+    let error = fixture.error();
+    assert!(
+        error.contains("2 images") && error.contains("`pool/001.jpg` = `/"),
+        "{error}"
+    );
+    // Twice in one set, with other labels perhaps.
+    let test = "image,labels\ntest/1.jpg,cat\ntest/x/../1.jpg,dog\n";
+    write_text(&fixture.path("test.csv"), test).unwrap();
+    let error = fixture.error();
+    assert!(
+        error.contains("twice in the test set: `test/1.jpg` = `test/x/../1.jpg`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -197,6 +228,23 @@ fn a_released_list_is_taken_in_its_order() {
             "pool/281.jpg"
         ]
     );
+    // A folder or an ending that no image has is not passed over.
+    for id in ["val/003.jpg", "003.png", "pool/x/003", "003.jpg.jpg"] {
+        write_text(&file, &format!("041\n{id}\n")).unwrap();
+        let error = fixture.error();
+        assert!(error.contains(&format!("line 2): `{id}`")), "{error}");
+    }
+    for id in [
+        "pool\\003.jpg",
+        "./pool/003.jpg",
+        "pool/003",
+        "003.jpg",
+        "003",
+    ] {
+        write_text(&file, id).unwrap();
+        let split = Split::build(&fixture.config).unwrap();
+        assert_eq!(split.train.images(), ["pool/003.jpg"]);
+    }
     let ids: Vec<String> = (396..410).map(|i| i.to_string()).collect();
     write_text(&file, &ids.join("\n")).unwrap();
     let error = fixture.error();
@@ -235,6 +283,48 @@ fn classes_without_images_are_refused_dropped_or_kept() {
         (split.train.class_counts()[1], split.groups[1]),
         (0, Group::Tail)
     );
+}
+
+/// Nothing can be learnt without a label, nothing of a part that is not set apart.
+#[test]
+fn settings_without_effect_and_pools_without_labels_are_refused() {
+    let mut fixture = Fixture::new();
+    fixture.config.test = 0.2;
+    let error = fixture.error();
+    assert!(
+        error.starts_with("test: ") && error.contains("--test-part"),
+        "{error}"
+    );
+    fixture.config.test = 0.0;
+    write_text(
+        &fixture.path("pool.csv"),
+        "image,labels\na.jpg,\nb.jpg,nan\n",
+    )
+    .unwrap();
+    let error = fixture.error();
+    assert!(
+        error.contains("none of the pool's 2 images has a label"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_was_left_out_is_kept() {
+    let fixture = Fixture::new();
+    let pool =
+        "image,labels\na.jpg,cat|dog\nb.jpg,nan\nc.jpg,Cat|dog|person|cow\nd.jpg,NaN\ne.jpg,nan\n";
+    write_text(&fixture.path("pool.csv"), pool).unwrap();
+    let dir = fixture.path("split");
+    Split::build(&fixture.config)
+        .unwrap()
+        .write(&dir, false)
+        .unwrap();
+    let left_out = Split::read(&dir).unwrap().manifest.left_out;
+    let facts: Vec<(usize, &str)> = left_out
+        .iter()
+        .map(|fact| (fact.count, fact.first[0].as_str()))
+        .collect();
+    assert_eq!(facts, [(2, "b.jpg"), (1, "d.jpg"), (1, "Cat` and `cat")]);
 }
 
 #[test]
@@ -339,7 +429,10 @@ fn roots_given_relative_move_with_the_folder() {
         Path::new("../../data/voc")
     );
     assert_eq!(folder::relative(&base, &base), Path::new("."));
-    assert_eq!(folder::clean(Path::new("/a/./b/../c")), Path::new("/a/c"));
+    assert_eq!(
+        crate::data::picture_name::lexically_clean(Path::new("/a/./b/../c")),
+        Path::new("/a/c")
+    );
     // An absolute root stays as it is.
     let fixture = Fixture::new();
     let dir = fixture.path("split");
@@ -359,6 +452,15 @@ fn missing_pictures_are_counted_and_named() {
     assert_eq!(check.pictures, split.train.len() + 3);
     assert_eq!(check.missing, check.pictures - 1);
     assert_eq!(check.first.len(), 5);
+    let first = &check.first[0];
+    assert_eq!((first.set, first.line), (Set::Train, 2));
+    let problem = check.problem().unwrap();
+    assert!(
+        problem.contains(&format!("{}` (train.csv:2)", split.train.image(0))),
+        "{problem}"
+    );
+    let test = split.check_pictures(&[Set::Test]).first;
+    assert_eq!(test.iter().map(|m| m.line).collect::<Vec<_>>(), [2, 4]);
     assert!(check.require_all("x").is_err());
     for image in split.train.images().iter().chain(split.test.images()) {
         write_text(&fixture.path(image), "x").unwrap();
@@ -407,16 +509,18 @@ fn a_configuration_file_names_paths_from_where_it_is() {
 /// Every source survives the way into TOML and back: split.toml holds it.
 #[test]
 fn sources_and_distributions_survive_toml() {
-    let files = Files {
+    let files = Folder {
         train: "a".into(),
         test: Some("b".into()),
-        ..Files::default()
+        ..Folder::default()
     };
     let sources = [
         "kind = \"voc\"\nroot = \"d\"\ntest = \"test\"\ndifficult = \"ignore\"",
         "kind = \"lvis\"\ntrain = \"a.json\"\nroot = \"r\"",
         "kind = \"open-images\"\ntrain = \"a.csv\"\nmin_confidence = 1.0",
         "kind = \"labelme\"\ntrain = \"a\"",
+        "kind = \"tsv\"\ntrain = \"a.tsv\"\nseparator = \", \"",
+        "kind = \"coco\"\ntrain = \"a.json\"\nobjects = \"all\"",
         "kind = \"shapes\"\nseed = 4",
     ];
     let mut sources: Vec<Source> = sources.iter().map(|t| toml::from_str(t).unwrap()).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::data::split::{Distribution, Files, Source};
+use crate::data::split::{Distribution, Source, Table};
 use crate::io::write_text;
 
 /// Six training images; a class name that would break a page.
@@ -12,10 +12,10 @@ fn split(folder: &Path) -> Split {
     let test = "image,labels\n7,a\n8,a|<b>\n";
     write_text(&folder.join("train.csv"), train).unwrap();
     write_text(&folder.join("test.csv"), test).unwrap();
-    let mut config = SplitConfig::new(Source::Table(Files {
+    let mut config = SplitConfig::new(Source::Table(Table {
         train: folder.join("train.csv"),
         test: Some(folder.join("test.csv")),
-        ..Files::default()
+        ..Table::default()
     }));
     config.distribution = Distribution::AsIs {};
     config.groups.head = 5;
@@ -113,9 +113,9 @@ fn the_report_is_whole_and_well_formed() {
 fn undefined_figures_stay_empty() {
     let folder = tempfile::tempdir().unwrap();
     write_text(&folder.path().join("t.csv"), "image,a,b\n1,1,0\n").unwrap();
-    let mut config = SplitConfig::new(Source::Table(Files {
+    let mut config = SplitConfig::new(Source::Table(Table {
         train: folder.path().join("t.csv"),
-        ..Files::default()
+        ..Table::default()
     }));
     config.distribution = Distribution::AsIs {};
     config.empty_classes = crate::data::split::EmptyClasses::Keep;

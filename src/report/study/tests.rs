@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use approx::assert_relative_eq;
 
 use super::*;
-use crate::data::split::{Distribution, Files, Set, Source, Split, SplitConfig};
+use crate::data::split::{Distribution, Set, Source, Split, SplitConfig, Table};
 use crate::io::write_text;
 use crate::metrics::{ScoreTable, paired_bootstrap_map};
 use crate::predict::Predictions;

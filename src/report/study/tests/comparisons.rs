@@ -18,10 +18,10 @@ fn with_images(home: &Path) -> Vec<(String, Predictions)> {
     let (train, test) = (table("train", 40), table("test", 60));
     write_text(&home.join("train.csv"), &train).unwrap();
     write_text(&home.join("test.csv"), &test).unwrap();
-    let mut config = SplitConfig::new(Source::Table(Files {
+    let mut config = SplitConfig::new(Source::Table(Table {
         train: home.join("train.csv"),
         test: Some(home.join("test.csv")),
-        ..Files::default()
+        ..Table::default()
     }));
     config.distribution = Distribution::AsIs {};
     Split::build(&config)

@@ -1,0 +1,253 @@
+//! CSV, TSV and semicolon tables: the one reader.
+
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use crate::data::text;
+use crate::error::{Error, Result};
+use crate::rows;
+
+/// A delimited table whose header was read.
+pub(crate) struct Delimited<'a> {
+    path: PathBuf,
+    reader: csv::Reader<Strict<Box<dyn BufRead + 'a>>>,
+    /// The names of the columns, without blanks around them.
+    pub header: Vec<String>,
+    record: csv::StringRecord,
+}
+
+impl<'a> Delimited<'a> {
+    /// Opens a table. `usual` separates the columns, unless a header parted by `,`, `;` or a tab
+    /// is one that `fits` and that parted by `usual` is not.
+    pub fn open(
+        reader: impl Read + 'a,
+        path: &Path,
+        usual: u8,
+        fits: impl Fn(&[String]) -> bool,
+    ) -> Result<Self> {
+        let opened = text::open(reader, path)?;
+        let mut lines = text::lines(&opened.head).filter(|(_, line)| !line.trim().is_empty());
+        let first = lines.next().map_or("", |(_, line)| line);
+        // Excel's way to name the separator.
+        let told = (first.strip_prefix("sep=")).and_then(|rest| rest.trim_end().bytes().next());
+        let header = match told {
+            Some(_) => lines.next().map_or("", |(_, line)| line),
+            None => first,
+        };
+        let parted = |by: u8| -> Vec<String> { columns_of(header, by) };
+        let others = [b',', b';', b'\t'].into_iter().filter(|&by| by != usual);
+        let delimiter = told.unwrap_or_else(|| match fits(&parted(usual)) {
+            true => usual,
+            false => others
+                .into_iter()
+                .find(|&by| fits(&parted(by)))
+                .unwrap_or(usual),
+        });
+        if delimiter != usual {
+            let name = match delimiter {
+                b'\t' => "tabs".to_owned(),
+                other => format!("`{}`", char::from(other)),
+            };
+            tracing::info!("{}: the columns are separated by {name}", path.display());
+        }
+        let strict = Strict::new(opened.all, delimiter);
+        let mut reader = (csv::ReaderBuilder::new().delimiter(delimiter))
+            .quoting(delimiter != b'\t')
+            .has_headers(false)
+            // Rows are counted below, where the header is known.
+            .flexible(true)
+            .from_reader(strict);
+        let mut record = csv::StringRecord::new();
+        for _ in 0..=usize::from(told.is_some()) {
+            reader
+                .read_record(&mut record)
+                .map_err(|e| csv_error(path, e))?;
+        }
+        let header = record.iter().map(|name| name.trim().to_owned()).collect();
+        Ok(Delimited {
+            path: path.to_path_buf(),
+            reader,
+            header,
+            record,
+        })
+    }
+
+    /// The place of the column with one of `names` in any letter case, an exact one first.
+    ///
+    /// # Errors
+    /// Several columns bear the name that would be taken.
+    pub fn column(&self, names: &[&str]) -> Result<Option<usize>> {
+        for exact in [true, false] {
+            for name in names {
+                let same = |h: &str| {
+                    if exact {
+                        h == *name
+                    } else {
+                        h.eq_ignore_ascii_case(name)
+                    }
+                };
+                let found: Vec<usize> = (0..self.header.len())
+                    .filter(|&i| same(&self.header[i]))
+                    .collect();
+                match found.as_slice() {
+                    [] => {}
+                    [only] => return Ok(Some(*only)),
+                    [first, second, ..] => return Err(self.doubled(name, *first, *second)),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The error for two columns of one name.
+    pub fn doubled(&self, name: &str, first: usize, second: usize) -> Error {
+        let problem = format_args!(
+            "columns {} and {} are both named `{name}`",
+            first + 1,
+            second + 1
+        );
+        Error::line(&self.path, 1, problem).hint("rename one, or make them one column")
+    }
+
+    /// Reads the next row; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<Row<'_>>> {
+        let more = self.reader.read_record(&mut self.record);
+        if !more.map_err(|e| csv_error(&self.path, e))? {
+            return Ok(None);
+        }
+        if self.record.len() != self.header.len() {
+            let line = self.record.position().map_or(0, csv::Position::line);
+            let (found, expected) = (self.record.len(), self.header.len());
+            let problem = format_args!("{found} columns, but the header has {expected}");
+            return Err(Error::line(&self.path, line, problem)
+                .hint("put names that hold the separator in double quotes"));
+        }
+        Ok(Some(Row {
+            line: self.record.position().map_or(0, csv::Position::line),
+            record: &self.record,
+        }))
+    }
+}
+
+/// A row of a table.
+pub(crate) struct Row<'a> {
+    /// Its line in the file, from 1.
+    pub line: u64,
+    record: &'a csv::StringRecord,
+}
+
+impl Row<'_> {
+    /// A column's text without blanks around it.
+    pub fn field(&self, column: usize) -> &str {
+        self.record.get(column).unwrap_or("").trim()
+    }
+}
+
+fn columns_of(header: &str, delimiter: u8) -> Vec<String> {
+    let mut reader = (csv::ReaderBuilder::new().delimiter(delimiter))
+        .quoting(delimiter != b'\t')
+        .has_headers(false)
+        .from_reader(header.as_bytes());
+    let first = reader.records().next();
+    let fields = first.and_then(Result::ok).unwrap_or_default();
+    fields.iter().map(|name| name.trim().to_owned()).collect()
+}
+
+/// The CSV reader's error with file and line; a wrong quote is told with the line where it opens.
+fn csv_error(path: &Path, error: csv::Error) -> Error {
+    if let csv::ErrorKind::Io(e) = error.kind()
+        && let Some(quote) = e.get_ref().and_then(|e| e.downcast_ref::<QuoteProblem>())
+    {
+        return Error::line(path, quote.line, quote.problem)
+            .hint("close the quote, or write `\"\"` for a quote inside quotes");
+    }
+    rows::failed(path, error)
+}
+
+/// A quote that is never closed, or not where a column ends.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+struct QuoteProblem {
+    line: u64,
+    problem: &'static str,
+}
+
+/// Hands bytes on and watches the quotes: the parser behind it takes any.
+struct Strict<R> {
+    inner: R,
+    delimiter: u8,
+    state: Quote,
+    line: u64,
+    /// Line on which the last quote was opened.
+    opened: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Quote {
+    /// At the beginning of a column.
+    Begin,
+    /// In a column without quotes.
+    Plain,
+    /// Between quotes.
+    Open,
+    /// Behind a quote that closes, or is the first of two.
+    Closed,
+    /// In the blanks behind a closing quote.
+    Blank,
+}
+
+impl<R> Strict<R> {
+    fn new(inner: R, delimiter: u8) -> Self {
+        Strict {
+            inner,
+            delimiter,
+            state: Quote::Begin,
+            line: 1,
+            opened: 0,
+        }
+    }
+
+    fn watch(&mut self, bytes: &[u8]) -> Result<(), QuoteProblem> {
+        for &byte in bytes {
+            let ends = byte == self.delimiter || matches!(byte, b'\n' | b'\r');
+            self.state = match (self.state, byte) {
+                (Quote::Begin, b'"') => {
+                    self.opened = self.line;
+                    Quote::Open
+                }
+                (Quote::Open, b'"') => Quote::Closed,
+                (Quote::Open, _) => Quote::Open,
+                (Quote::Closed, b'"') => Quote::Open,
+                (_, _) if ends => Quote::Begin,
+                (Quote::Closed | Quote::Blank, b' ') => Quote::Blank,
+                (Quote::Closed | Quote::Blank, _) => {
+                    return Err(QuoteProblem {
+                        line: self.opened,
+                        problem: "the `\"` that opens here is closed in the middle of a column",
+                    });
+                }
+                _ => Quote::Plain,
+            };
+            self.line += u64::from(byte == b'\n');
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Strict<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if self.delimiter == b'\t' {
+            return Ok(read);
+        }
+        let failed = |problem| std::io::Error::new(std::io::ErrorKind::InvalidData, problem);
+        self.watch(&buffer[..read]).map_err(failed)?;
+        if read == 0 && !buffer.is_empty() && self.state == Quote::Open {
+            return Err(failed(QuoteProblem {
+                line: self.opened,
+                problem: "the `\"` that opens here is never closed",
+            }));
+        }
+        Ok(read)
+    }
+}

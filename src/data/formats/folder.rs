@@ -1,0 +1,295 @@
+//! Pictures sorted into one folder a class.
+
+use std::path::{Path, PathBuf};
+
+use super::format::{
+    Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
+};
+use crate::data::class_index::{Reading, Rows};
+use crate::data::picture::{endings, has_picture_ending};
+use crate::error::{Error, Result};
+
+annotation_files! {
+    /// Folders with one folder of pictures a class.
+    #[derive(Default)]
+    pub struct Folder {}
+}
+
+impl Format for Folder {
+    const INFO: Info = Info {
+        sources: &[option(
+            "folder",
+            "train",
+            OptionValue::Path("DIR"),
+            "A folder with one folder of pictures a class",
+        )],
+        options: options_beside_files!(),
+        as_is: true,
+    };
+
+    fn load(&self) -> Result<Loaded> {
+        let files = self.files();
+        files.load(Reading::new(files.classes)?, Path::to_path_buf, read_rows)
+    }
+
+    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
+        self.each_file(change);
+    }
+
+    fn has_test(&self) -> bool {
+        self.test.is_some()
+    }
+
+    #[cfg(test)]
+    fn samples() -> Vec<super::format::Sample> {
+        Vec::new()
+    }
+}
+
+/// Names of folders that part a set, not its classes.
+const SETS: [&str; 8] = [
+    "train",
+    "training",
+    "test",
+    "testing",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+];
+
+/// Reads `<root>/<class>/**/<picture>`, sorted by name. Each picture has its folder's class.
+pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
+    let entries = entries(root)?;
+    refuse_sets(root, &entries)?;
+    let mut rows = Rows::new();
+    let (mut others, mut loose, mut deeper) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, path, is_folder) in entries {
+        if !is_folder {
+            let list = if has_picture_ending(&name) {
+                &mut loose
+            } else {
+                &mut others
+            };
+            list.push(name);
+            continue;
+        }
+        let class = reading.classes.number(&name, &path, None)?;
+        let before = rows.len();
+        walk(&path, &name, &mut |file| {
+            if !has_picture_ending(&file) {
+                others.push(file);
+                return;
+            }
+            if file[name.len() + 1..].contains('/') {
+                deeper.push(file.clone());
+            }
+            rows.push((file, vec![class]));
+        })?;
+        if rows.len() == before {
+            reading.account.warn(
+                root,
+                ("class folder", "without a picture"),
+                [name.as_str()],
+                "",
+            );
+        }
+    }
+    let what = format!(
+        "left out, without the ending of a picture that can be read ({})",
+        picture_endings()
+    );
+    let account = &mut reading.account;
+    account.warn(
+        root,
+        ("file", &what),
+        others.iter().map(String::as_str),
+        "convert those that are pictures",
+    );
+    account.warn(
+        root,
+        ("picture", "beside the class folders left out"),
+        loose.iter().map(String::as_str),
+        "",
+    );
+    account.tell(
+        root,
+        (
+            "picture",
+            "in a folder below its class folder, taken with its class",
+        ),
+        deeper.iter().map(String::as_str),
+    );
+    if rows.is_empty() {
+        return Err(
+            Error::file(root, "holds no pictures in class folders").hint(format_args!(
+                "expected `<class>/<picture>` with the endings {}",
+                picture_endings()
+            )),
+        );
+    }
+    Ok(rows)
+}
+
+fn picture_endings() -> String {
+    endings().collect::<Vec<_>>().join(", ")
+}
+
+/// Refuses a folder of sets: `train` and `test` would become classes.
+fn refuse_sets(root: &Path, entries: &[Entry]) -> Result<()> {
+    let folders: Vec<_> = entries
+        .iter()
+        .filter(|(_, _, is_folder)| *is_folder)
+        .collect();
+    let is_set = |name: &str| SETS.iter().any(|set| set.eq_ignore_ascii_case(name));
+    let sets = !folders.is_empty() && folders.iter().all(|(name, ..)| is_set(name));
+    for (_, path, _) in folders.iter().filter(|_| sets) {
+        if self::entries(path)?
+            .iter()
+            .any(|(_, _, is_folder)| *is_folder)
+        {
+            let names: Vec<&str> = folders.iter().map(|(name, ..)| name.as_str()).collect();
+            let problem = format_args!(
+                "holds the sets `{}`, expected class folders",
+                names.join("`, `")
+            );
+            return Err(Error::file(root, problem)
+                .hint("name the set's own folder: `--folder DIR/train --test DIR/test`"));
+        }
+    }
+    Ok(())
+}
+
+/// Folders in folders deeper than this are taken for a link that leads back.
+const DEEPEST: usize = 16;
+
+/// Gives `prefix/<file>` for every file below `folder`, sorted by folder.
+pub(super) fn walk(folder: &Path, prefix: &str, found: &mut dyn FnMut(String)) -> Result<()> {
+    walk_to(folder, prefix, 0, found)
+}
+
+fn walk_to(folder: &Path, prefix: &str, depth: usize, found: &mut dyn FnMut(String)) -> Result<()> {
+    if depth > DEEPEST {
+        return Err(Error::file(folder, "the folders are nested too deeply"));
+    }
+    for (name, path, is_folder) in entries(folder)? {
+        let relative = match prefix {
+            "" => name,
+            prefix => format!("{prefix}/{name}"),
+        };
+        match is_folder {
+            true => walk_to(&path, &relative, depth + 1, found)?,
+            false => found(relative),
+        }
+    }
+    Ok(())
+}
+
+/// Name, path, and whether it is a folder.
+type Entry = (String, PathBuf, bool);
+
+/// What systems and tools leave in folders, beside hidden files.
+const LEFT_BEHIND: [&str; 5] = [
+    "__MACOSX",
+    "Thumbs.db",
+    "desktop.ini",
+    "@eaDir",
+    "$RECYCLE.BIN",
+];
+
+/// What lies in `folder`, sorted; hidden files and what systems leave behind are passed over.
+pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
+            return Err(Error::file(&path, "the file's name is not UTF-8"));
+        };
+        if name.starts_with('.')
+            || LEFT_BEHIND
+                .iter()
+                .any(|left| left.eq_ignore_ascii_case(name))
+        {
+            continue;
+        }
+        let (name, is_folder) = (name.to_owned(), path.is_dir());
+        entries.push((name, path, is_folder));
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::write_text;
+
+    /// The images, and what was left out: how many, and the first.
+    type Read = (Vec<String>, Vec<(usize, String)>);
+
+    fn read(files: &[&str]) -> Result<Read> {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            write_text(&folder.path().join(file), "x").unwrap();
+        }
+        let mut reading = Reading::new(None)?;
+        let rows = read_rows(folder.path(), &mut reading)?;
+        let facts = reading
+            .account
+            .facts()
+            .into_iter()
+            .map(|fact| (fact.count, fact.first[0].clone()));
+        Ok((
+            rows.into_iter().map(|(name, _)| name).collect(),
+            facts.collect(),
+        ))
+    }
+
+    #[test]
+    fn what_is_no_picture_is_counted_and_named() {
+        let (images, left_out) = read(&[
+            "cat/a.JPG",
+            "cat/b.jfif",
+            "cat/c.jpe",
+            "cat/d.heic",
+            "cat/e.svg",
+            "cat/.DS_Store",
+            "cat/Thumbs.db",
+            "cat/young/f.png",
+            "dog/a.jpg",
+            "dog/readme.txt",
+            "loose.jpg",
+            "__MACOSX/cat/._a.jpg",
+            "cow/notes.txt",
+        ])
+        .unwrap();
+        assert_eq!(
+            images,
+            [
+                "cat/a.JPG",
+                "cat/b.jfif",
+                "cat/c.jpe",
+                "cat/young/f.png",
+                "dog/a.jpg"
+            ]
+        );
+        let expected = [
+            (1, "cow"),
+            (4, "cat/d.heic"),
+            (1, "loose.jpg"),
+            (1, "cat/young/f.png"),
+        ];
+        let expected = expected.map(|(count, name)| (count, name.to_owned()));
+        assert_eq!(left_out, expected);
+    }
+
+    #[test]
+    fn a_folder_of_sets_is_not_a_folder_of_classes() {
+        let error = read(&["train/cat/a.jpg", "test/cat/b.jpg"])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("`test`, `train`"), "{error}");
+        // Classes of such names are classes.
+        assert_eq!(read(&["train/a.jpg", "test/b.jpg"]).unwrap().0.len(), 2);
+    }
+}

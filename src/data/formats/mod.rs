@@ -1,0 +1,119 @@
+//! Where a split's images and labels come from: the list of formats, one file each.
+//!
+//! A format is a struct of its settings with [`Format`] and a line in `formats!`: that list
+//! drives the configuration's `kind`, the options of `dbloss split` with their help, and the
+//! fuzzer.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+pub mod coco;
+pub mod folder;
+mod format;
+pub mod label_me;
+pub mod open_images;
+pub mod shapes;
+pub mod table;
+pub mod voc;
+
+#[cfg(test)]
+mod fuzz;
+
+use format::Format;
+#[cfg(test)]
+use format::Sample;
+
+pub use crate::data::image::ImageRoot;
+pub use coco::{Coco, Objects};
+pub use folder::Folder;
+pub use format::{FormatOption, Info, Loaded, OptionValue};
+pub use label_me::LabelMe;
+pub use open_images::OpenImages;
+pub use shapes::Shapes;
+pub use table::Table;
+pub use voc::{Difficult, Voc};
+
+/// The formats: variant, and other names of its `kind`.
+macro_rules! formats {
+    ($($(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])* $format:ident,)*) => {
+        /// Annotations of a pool to draw the training set from, and of a test set.
+        ///
+        /// Paths are relative to the working directory, see [`Source::resolve`]. `classes` is a
+        /// file with one class name a line that fixes the classes and their order; without it
+        /// they are all names that occur, sorted (COCO: the file's categories by ascending id).
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+        pub enum Source {
+            $($(#[doc = $doc])* $(#[serde($($serde)*)])* $format($format),)*
+        }
+
+        /// What the command line knows of every format, in the order of its help.
+        pub const FORMATS: &[Info] = &[$(<$format as Format>::INFO),*];
+
+        impl Source {
+            /// Reads the annotations.
+            ///
+            /// # Errors
+            /// A file cannot be read or holds what the format does not allow, with its place.
+            pub fn load(&self) -> Result<Loaded> {
+                match self {
+                    $(Source::$format(format) => format.load(),)*
+                }
+            }
+
+            /// Makes relative paths relative to `folder`: that of the file which names them.
+            pub fn resolve(&mut self, folder: &Path) {
+                let change = &mut |path: &mut PathBuf| *path = folder.join(&*path);
+                match self {
+                    $(Source::$format(format) => format.each_path(change),)*
+                }
+            }
+
+            /// True if it names a test set.
+            pub fn has_test(&self) -> bool {
+                match self {
+                    $(Source::$format(format) => format.has_test(),)*
+                }
+            }
+
+            /// What the command line knows of the format.
+            pub fn info(&self) -> &'static Info {
+                match self {
+                    $(Source::$format(_) => {
+                        const INFO: &Info = &<$format as Format>::INFO;
+                        INFO
+                    })*
+                }
+            }
+        }
+
+        /// Samples of every format.
+        #[cfg(test)]
+        fn samples() -> Vec<Sample> {
+            [$(<$format as Format>::samples()),*].into_iter().flatten().collect()
+        }
+    };
+}
+
+formats! {
+    /// A PASCAL VOC devkit.
+    Voc,
+    /// COCO or LVIS instances JSON.
+    #[serde(alias = "lvis")]
+    Coco,
+    /// Tables: CSV, TSV or JSON lines, by the file's ending.
+    #[serde(alias = "csv", alias = "tsv", alias = "jsonl")]
+    Table,
+    /// Folders with one folder of pictures a class.
+    Folder,
+    /// Open Images CSV, image-level labels or boxes.
+    OpenImages,
+    /// Folders of LabelMe JSON files.
+    #[serde(rename = "labelme")]
+    LabelMe,
+    /// The embedded set, drawn by the program itself.
+    Shapes,
+}

@@ -1,0 +1,84 @@
+//! Released lists of image ids.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::data::account::first_named;
+use crate::data::labels::LabelTable;
+use crate::data::picture_name::{clean, without_ending};
+use crate::data::text;
+use crate::error::{Error, Result};
+use crate::wording::{counted, is_or_are};
+
+/// The pool's images by what a list may call them; `None` where several have one name.
+struct Names<'a>(HashMap<&'a str, Option<usize>>);
+
+impl<'a> Names<'a> {
+    /// An image has its whole name, and the name without folder, both also without the ending.
+    fn of(pool: &'a LabelTable) -> Self {
+        let mut names: HashMap<&str, Option<usize>> = HashMap::new();
+        let mut add = |name: &'a str, image: usize| {
+            (names.entry(name))
+                .and_modify(|known| {
+                    if *known != Some(image) {
+                        *known = None;
+                    }
+                })
+                .or_insert(Some(image));
+        };
+        for (i, image) in pool.images().iter().enumerate() {
+            let file = image.rsplit('/').next().unwrap_or(image);
+            for name in [image, file] {
+                add(name, i);
+                add(without_ending(name), i);
+            }
+        }
+        // A whole name stands for its image, whatever other images are called in short.
+        for (i, image) in pool.images().iter().enumerate() {
+            names.insert(image, Some(i));
+        }
+        Names(names)
+    }
+}
+
+/// The pool's images that a released list names, in the list's order. An id with a folder or an
+/// ending stands only for an image that has them.
+pub(super) fn find_ids(file: &Path, pool: &LabelTable) -> Result<Vec<usize>> {
+    let text = text::read(file)?;
+    let names = Names::of(pool);
+    let mut images = Vec::new();
+    let mut unknown = Vec::new();
+    let mut first_line = HashMap::new();
+    for (line, text) in text::lines(&text).filter(|(_, text)| !text.trim().is_empty()) {
+        let id = clean(text).map_err(|problem| Error::line(file, line, problem))?;
+        match names.0.get(id.as_ref()) {
+            Some(Some(image)) => {
+                if let Some(first) = first_line.insert(*image, line) {
+                    let problem = format_args!("id `{id}` is already on line {first}");
+                    return Err(Error::line(file, line, problem));
+                }
+                images.push(*image);
+            }
+            Some(None) => {
+                let problem = format_args!("id `{id}` stands for several images");
+                return Err(Error::line(file, line, problem)
+                    .hint("write the images' names as the annotations have them"));
+            }
+            None => unknown.push((line, id.into_owned())),
+        }
+    }
+    if let Some((line, _)) = unknown.first() {
+        let names = first_named(unknown.iter().map(|(_, id)| id.as_str()));
+        let problem = format_args!(
+            "{} {} not in the annotations (the first on line {line}): {names}",
+            counted(unknown.len(), "id"),
+            is_or_are(unknown.len())
+        );
+        return Err(Error::file(file, problem)
+            .hint("name the annotations that the list was drawn from; an id with a folder or an ending stands for that file alone"));
+    }
+    if images.is_empty() {
+        return Err(Error::file(file, "the list names no images"));
+    }
+    Ok(images)
+}
