@@ -69,10 +69,12 @@ pub fn report(error: &Error) -> ExitCode {
     if let Error::Io(io) = error
         && io.kind() == ErrorKind::NotFound
     {
-        let _ = writeln!(
-            stderr,
-            "hint: check the path; it is relative to the working directory"
-        );
+        // The message quotes the path.
+        let relative = match io.to_string().contains("`/") {
+            true => "",
+            false => "; it is relative to the working directory",
+        };
+        let _ = writeln!(stderr, "hint: check the path{relative}");
     }
     ExitCode::from(error.exit_code())
 }
