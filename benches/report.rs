@@ -1,9 +1,8 @@
 //! Time of `dbloss report` over 140 runs (14 methods, 10 seeds) of 80 classes and 1,000 test images.
 //!
 //! `cargo bench --bench report` makes the runs in a temporary folder and prints the times of
-//! reading (with 1,000 bootstrap resamples) and of writing. Other sizes, and a folder that stays,
-//! to be looked at: `cargo bench --bench report -- --keep DIR --methods 4 --seeds 3 --classes 20
-//! --images 500`.
+//! reading and of writing. Other sizes, and a folder that stays, to be looked at:
+//! `cargo bench --bench report -- --keep DIR --methods 4 --seeds 3 --classes 20 --images 500`.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -104,17 +103,11 @@ fn main() -> Result<()> {
         times.sort_by(f64::total_cmp);
         Ok((times[0], times[2]))
     };
-    for resamples in [0, 1_000] {
-        let options = Options {
-            resamples,
-            ..Options::default()
-        };
-        let (best, median) = times(&mut || {
-            Study::read(&runs, &options)?;
-            Ok(())
-        })?;
-        println!("read, {resamples:5} resamples   {best:.3} s ({median:.3} s)");
-    }
+    let (best, median) = times(&mut || {
+        Study::read(&runs, &Options::default())?;
+        Ok(())
+    })?;
+    println!("read                     {best:.3} s ({median:.3} s)");
     let study = Study::read(&runs, &Options::default())?;
     let (best, median) = times(&mut || Ok(study.write(out.path())?))?;
     println!("write                    {best:.3} s ({median:.3} s)");
@@ -198,10 +191,7 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         scores,
         scale: None,
     };
-    let options = EvaluationOptions {
-        resamples: 0,
-        ..EvaluationOptions::default()
-    };
+    let options = EvaluationOptions::default();
     let eval = run.eval(Set::Test);
     Evaluation::new(&predictions, &split.test, split, &options)?.write(&eval)?;
     predictions.write(&eval.join("predictions.csv"))?;

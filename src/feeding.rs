@@ -8,7 +8,6 @@ use candle_core::{Device, Tensor};
 use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::metrics::bootstrap::quantile;
 use crate::model::Parameters;
 use crate::model::backbone::profile::training_step;
 use crate::model::backbone::{Backbone, BackboneConfig};
@@ -68,6 +67,17 @@ impl Feeding {
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [0.25, 0.5, 0.75].map(|share| quantile(&values, share))
+}
+
+/// The quantile of ascending values, linear between neighbours; NaN without values.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let Some(last) = values.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    let position = share * last as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(last);
+    values[below] + (values[above] - values[below]) * (position - below as f64)
 }
 
 /// Trains a freshly made backbone (forward and backward pass) on what `loader` gives.

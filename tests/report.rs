@@ -23,14 +23,22 @@ fn results() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
-/// Reads a file by its row type, writes it back, and compares the bytes.
+/// Reads a file by its row type, writes it back, and compares the bytes. Columns that have come
+/// since are behind the others and empty, and a bootstrap was where the jackknife is.
 fn same<T: serde::Serialize + serde::de::DeserializeOwned>(path: &Path, scratch: &Path) -> usize {
     let read: Vec<T> = rows::read(path).unwrap();
     let count = read.len();
     let copy = scratch.join("copy.csv");
     rows::write(&copy, read).unwrap();
-    let (old, new) = (std::fs::read(path).unwrap(), std::fs::read(&copy).unwrap());
-    assert!(old == new, "{} is not written as it was", path.display());
+    let [old, new] = [path, &copy].map(|file| std::fs::read_to_string(file).unwrap());
+    let old = old.replace("bootstrap-images", "jackknife-images");
+    let (old_header, new_header) = (old.lines().next().unwrap(), new.lines().next().unwrap());
+    assert!(new_header.starts_with(old_header), "{}", path.display());
+    let columns = |header: &str| header.split(',').count();
+    let empty = ",".repeat(columns(new_header) - columns(old_header));
+    let expected: Vec<String> = old.lines().skip(1).map(|line| format!("{line}{empty}")).collect();
+    let written: Vec<&str> = new.lines().skip(1).collect();
+    assert!(written == expected, "{} is not written as it was", path.display());
     count
 }
 

@@ -64,11 +64,8 @@ pub struct Args {
     /// for logits, 0.5 for probabilities]
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f64>,
-    /// Resamples of the test images for the confidence intervals; 0 for none
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    bootstrap: usize,
-    /// Another run on the same split, evaluated before: prints the gain over it with a paired
-    /// bootstrap over the images
+    /// Another run on the same split, evaluated before: prints the gain over it, with
+    /// intervals that pair the images
     #[arg(long, value_name = "RUN_DIR")]
     against: Option<PathBuf>,
     /// Per-class thresholds with the best F1 on the split's validation part
@@ -118,10 +115,6 @@ impl Args {
         let Some(other) = &self.against else {
             return Ok(None);
         };
-        if self.bootstrap == 0 {
-            let problem = "`--against` compares by resampling, and there are to be 0 resamples";
-            return Err(Error::argument("--bootstrap", problem).hint("leave `--bootstrap` out"));
-        }
         let file = RunDir::new(other).eval(self.on).join("predictions.csv");
         if !file.is_file() {
             return Err(Error::file(&file, "does not exist")
@@ -135,7 +128,6 @@ impl Args {
 pub fn run(args: Args) -> Result<()> {
     let options = Options {
         thresholds: vec![args.threshold.unwrap_or(Scale::Logits.threshold())],
-        resamples: args.bootstrap,
         average_precision: args.average_precision.into(),
     };
     let baseline = args.baseline()?;
@@ -152,7 +144,7 @@ pub fn run(args: Args) -> Result<()> {
     output::data(&evaluation.to_terminal(args.on));
     if let Some(file) = baseline {
         let baseline = aligned(&file, table)?;
-        let gain = difference(&baseline, predictions, table, &split, args.bootstrap)?;
+        let gain = difference(&baseline, predictions, table, &split)?;
         output::data(&gain.to_string());
     }
     Ok(())

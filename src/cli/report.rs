@@ -14,7 +14,7 @@ use super::output;
 ///
 /// Takes the folders of runs, or folders that hold them at any depth, and compares their methods
 /// over their seeds. Printed are mAP (mean and standard deviation over seeds) and the gain of each
-/// method over a baseline with its tests: a paired bootstrap over the test images, where
+/// method over a baseline with its tests: a paired jackknife over the test images, where
 /// predictions and split are there, and paired t and Wilcoxon tests over classes and over seeds, all
 /// corrected after Holm.
 ///
@@ -31,8 +31,7 @@ use super::output;
 
 Examples:
   dbloss report runs/voc07 --out voc07-report
-  dbloss report runs/voc-mlt runs/voc-mlt-ablation-mu --baseline db-focal --out mu-report
-  dbloss report results/voc07 --out quick --bootstrap 0")]
+  dbloss report runs/voc-mlt runs/voc-mlt-ablation-mu --baseline db-focal --out mu-report")]
 pub struct Args {
     /// Folders of runs, or folders that hold them
     #[arg(required = true, value_name = "RUNS")]
@@ -46,9 +45,6 @@ pub struct Args {
     /// The method that the others are compared with [default: erm, else the first]
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
-    /// Resamples of the test images for the paired bootstrap; 0 for none
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    bootstrap: usize,
     /// Which evaluation of the runs
     #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
     on: Set,
@@ -64,7 +60,6 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let options = Options {
         baseline: args.baseline,
-        resamples: args.bootstrap,
         set: args.on,
         title: args.title,
         allow_different_splits: args.allow_different_splits,

@@ -221,10 +221,7 @@ impl Prepared<'_> {
             return Ok(None);
         };
         let (predictions, table) = predict(model, loader, table, "validate")?;
-        let options = EvaluationOptions {
-            resamples: 0,
-            ..EvaluationOptions::default()
-        };
+        let options = EvaluationOptions::default();
         let evaluation = Evaluation::new(&predictions, &table, split, &options)?;
         Ok(evaluation.groups().means.total)
     }

@@ -1,7 +1,8 @@
 //! Area under the ROC curve.
 
-use super::order::{self, Entry};
-use super::table::{Score, ScoreTable};
+use super::order;
+use super::score::{Entry, Score};
+use super::table::ScoreTable;
 
 /// AUC of one class, 0 to 1: the share of pairs (positive, negative) in the right order, a tied
 /// pair counting half. `None` without a positive or without a negative.

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::order::{self, Entry};
-use super::table::{Score, ScoreTable};
+use super::order;
+use super::score::{Entry, Score};
+use super::table::ScoreTable;
 
 /// How the precision-recall curve becomes one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -6,10 +6,13 @@
 pub mod alike;
 pub mod auc;
 pub mod average_precision;
-pub mod bootstrap;
 pub mod groups;
+pub mod interval;
+pub mod jackknife;
 mod order;
+pub mod ranked;
 pub mod ranking;
+pub mod score;
 pub mod significance;
 pub mod table;
 pub mod threshold;
@@ -17,11 +20,16 @@ pub mod threshold;
 pub use alike::alike_per_class;
 pub use auc::{area_under_roc, area_under_roc_per_class};
 pub use average_precision::{ApMethod, average_precision, average_precision_per_class};
-pub use bootstrap::{Bootstrap, Interval, Ranked, Resamples, bootstrap_map, paired_bootstrap_map};
 pub use groups::{GroupScores, PerGroup, Scope};
+pub use interval::Interval;
+pub use jackknife::{FEW_POSITIVES, Gain, Jackknife, class_intervals};
+pub use ranked::Ranked;
 pub use ranking::{RankingScores, ranking_scores, top_k_scores};
-pub use table::{Score, ScoreTable};
+pub use score::Score;
+pub use table::ScoreTable;
 pub use threshold::{ThresholdScores, fit_thresholds, threshold_scores};
 
+#[cfg(test)]
+mod interval_tests;
 #[cfg(test)]
 mod tests;

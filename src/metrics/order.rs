@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::table::{Score, ScoreTable};
+use super::score::{Entry, Score};
+use super::table::ScoreTable;
 
 /// Classes gathered from the rows at a time: enough to use the cache lines of a row, few enough
 /// that the threads finish together.
@@ -10,52 +11,6 @@ const CLASSES_AT_ONCE: usize = 8;
 
 /// Entries below which a comparison sort beats counting.
 const RADIX_FROM: usize = 1 << 10;
-
-/// One entry of a class: its score's key, and a payload (a target, an image).
-pub trait Entry: Copy + Default + Send + Sync {
-    /// How many low bits of the key are in use.
-    const KEY_BITS: u32;
-    /// An entry.
-    fn new(key: u64, payload: u32) -> Self;
-    /// The key of the score.
-    fn key(self) -> u64;
-    /// The payload.
-    fn payload(self) -> u32;
-}
-
-/// Key and payload of an f32 in one word: half the memory to move while sorting.
-impl Entry for u64 {
-    const KEY_BITS: u32 = 32;
-
-    fn new(key: u64, payload: u32) -> Self {
-        key << 32 | u64::from(payload)
-    }
-
-    fn key(self) -> u64 {
-        self >> 32
-    }
-
-    fn payload(self) -> u32 {
-        self as u32
-    }
-}
-
-/// Key and payload of an f64.
-impl Entry for (u64, u32) {
-    const KEY_BITS: u32 = 64;
-
-    fn new(key: u64, payload: u32) -> Self {
-        (key, payload)
-    }
-
-    fn key(self) -> u64 {
-        self.0
-    }
-
-    fn payload(self) -> u32 {
-        self.1
-    }
-}
 
 /// The entries of one class, in the order of the images; the payload is the target.
 pub(super) fn entries<S: Score>(scores: &[S], targets: &[u8]) -> Vec<S::Entry> {

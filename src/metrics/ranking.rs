@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use super::table::{Score, ScoreTable};
+use super::score::Score;
+use super::table::ScoreTable;
 use super::threshold::{Counts, ThresholdScores};
 
 /// CP, CR, CF1, OP, OR and OF1, each 0 to 1.

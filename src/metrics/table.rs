@@ -1,56 +1,7 @@
 //! Scores with their targets, checked once.
 
-use super::order::Entry;
+use super::score::Score;
 use crate::error::{Error, Result};
-
-/// A score: `f32` or `f64`.
-pub trait Score: Copy + Send + Sync + PartialOrd {
-    /// The score as f64.
-    fn to_f64(self) -> f64;
-    /// A number that orders as the score does, the largest score first; equal scores (0 and -0
-    /// too) have equal keys.
-    fn descending_key(self) -> u64;
-    /// The key with a payload, as it is sorted.
-    type Entry: Entry;
-}
-
-impl Score for f32 {
-    type Entry = u64;
-
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-
-    fn descending_key(self) -> u64 {
-        // Adding 0 turns -0 into 0. Positive floats order as their bits do, negative ones the
-        // other way round; the key counts down from the largest.
-        let bits = (self + 0.0).to_bits();
-        let ascending = if bits >> 31 == 0 {
-            bits | 1 << 31
-        } else {
-            !bits
-        };
-        u64::from(!ascending)
-    }
-}
-
-impl Score for f64 {
-    type Entry = (u64, u32);
-
-    fn to_f64(self) -> f64 {
-        self
-    }
-
-    fn descending_key(self) -> u64 {
-        let bits = (self + 0.0).to_bits();
-        let ascending = if bits >> 63 == 0 {
-            bits | 1 << 63
-        } else {
-            !bits
-        };
-        !ascending
-    }
-}
 
 /// Scores and targets of N images over C classes.
 #[derive(Debug, Clone, Copy)]

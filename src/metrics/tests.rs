@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::labels::Group;
 use crate::rng::Stream;
 
 /// Scores with ties and targets, images x classes; the last class has no positive.
@@ -148,81 +147,6 @@ fn tables_that_cannot_be_are_refused() {
     assert_eq!(threshold_scores(&empty, &[0.5]).unwrap().accuracy, None);
 }
 
-/// A resample made by copying rows has the same mAP as one made of multiplicities, so the interval
-/// is that of a naive bootstrap with the same draws.
-#[test]
-fn the_bootstrap_is_that_of_copied_rows() {
-    let (scores, targets) = random(4, 60, 7);
-    let table = ScoreTable::new(&scores, &targets, 7).unwrap();
-    use Group::*;
-    let groups = [Head, Head, Medium, Medium, Medium, Tail, Tail];
-    let settings = Bootstrap {
-        resamples: 37,
-        seed: 11,
-        level: 0.9,
-    };
-    let own = bootstrap_map(&table, &groups, &settings).unwrap();
-    let mut samples: Vec<PerGroup<Option<f64>>> = Vec::new();
-    for resample in 0..37 {
-        let mut stream = Stream::new(11, "bootstrap", 0, resample);
-        let (mut drawn_scores, mut drawn_targets) = (Vec::new(), Vec::new());
-        for _ in 0..60 {
-            let i = stream.below(60);
-            drawn_scores.extend_from_slice(&scores[i * 7..(i + 1) * 7]);
-            drawn_targets.extend_from_slice(&targets[i * 7..(i + 1) * 7]);
-        }
-        let table = ScoreTable::new(&drawn_scores, &drawn_targets, 7).unwrap();
-        let values = average_precision_per_class(&table, ApMethod::Area);
-        samples.push(GroupScores::new(&values, &groups).means);
-    }
-    let values = average_precision_per_class(&table, ApMethod::Area);
-    let estimate = GroupScores::new(&values, &groups).means;
-    for scope in Scope::ALL {
-        let mut values: Vec<f64> = samples.iter().filter_map(|sample| sample[scope]).collect();
-        values.sort_by(f64::total_cmp);
-        let own = own[scope].unwrap();
-        assert!((own.estimate - estimate[scope].unwrap()).abs() < 1e-12);
-        assert_eq!(own.resamples, values.len());
-        // 36 gaps between 37 values: the 5 % quantile lies at 1.8, the 95 % quantile at 34.2.
-        let low = values[1] + 0.8 * (values[2] - values[1]);
-        let high = values[34] + 0.2 * (values[35] - values[34]);
-        assert!((own.low - low).abs() < 1e-12 && (own.high - high).abs() < 1e-12);
-    }
-}
-
-#[test]
-fn the_paired_bootstrap_sees_a_difference_and_none() {
-    let (scores, targets) = random(5, 300, 8);
-    let groups = [Group::Medium; 8];
-    let better: Vec<f32> = (scores.iter().zip(&targets))
-        .map(|(score, &target)| score + f32::from(target))
-        .collect();
-    let settings = Bootstrap::default();
-    let first = ScoreTable::new(&scores, &targets, 8).unwrap();
-    let second = ScoreTable::new(&better, &targets, 8).unwrap();
-    let run = || paired_bootstrap_map(&first, &second, &groups, &settings).unwrap();
-    let total = run().total.unwrap();
-    assert!(total.low > 0.0 && total.p_value < 0.01, "{total:?}");
-    assert!(total.low < total.estimate && total.estimate < total.high);
-    assert_eq!(run().head, None, "there is no head class");
-    let same = paired_bootstrap_map(&first, &first, &groups, &settings)
-        .unwrap()
-        .total
-        .unwrap();
-    assert_eq!((same.low, same.high, same.p_value), (0.0, 0.0, 1.0));
-    let pool = |threads| {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap()
-    };
-    assert_eq!(pool(1).install(run), pool(3).install(run));
-    let mut other = targets.clone();
-    other[0] ^= 1;
-    let other = ScoreTable::new(&better, &other, 8).unwrap();
-    assert!(paired_bootstrap_map(&first, &other, &groups, &settings).is_err());
-}
-
 /// The precision at a recall is that of the first threshold that reaches it, by the definition.
 #[test]
 fn precision_at_a_recall_is_that_of_the_definition() {
@@ -247,53 +171,6 @@ fn precision_at_a_recall_is_that_of_the_definition() {
             assert_eq!(Some(*own), expected, "class {class}, recall {recall}");
         }
     }
-    // More images than fit in the narrow counts give the same numbers by the wide ones.
-    let images = 70_000;
-    let scores: Vec<f32> = (0..images).map(|i| -(i as f32)).collect();
-    let targets: Vec<u8> = (0..images).map(|i| u8::from(i % 2 == 0)).collect();
-    let table = ScoreTable::new(&scores, &targets, 1).unwrap();
-    let own = Ranked::new(&table).unwrap().average_precisions()[0];
-    assert_eq!(own, average_precision(&scores, &targets, ApMethod::Area));
-    let settings = Bootstrap {
-        resamples: 3,
-        ..Bootstrap::default()
-    };
-    let total = bootstrap_map(&table, &[Group::Head], &settings)
-        .unwrap()
-        .total
-        .unwrap();
-    assert!((total.low - 0.5).abs() < 0.02 && (total.high - 0.5).abs() < 0.02);
-}
-
-/// The interval covers the truth about as often as it says.
-#[test]
-fn the_interval_covers() {
-    let mut covered = 0;
-    // The AP of normal scores, 1 apart, with a tenth positives; from one large sample.
-    let draw = |seed: u64, images: usize| {
-        let mut stream = Stream::new(seed, "coverage", 0, 0);
-        let targets: Vec<u8> = (0..images).map(|_| u8::from(stream.chance(0.1))).collect();
-        let scores: Vec<f32> = (targets.iter())
-            .map(|&t| (stream.normal() + f64::from(t)) as f32)
-            .collect();
-        (scores, targets)
-    };
-    let (scores, targets) = draw(0, 400_000);
-    let truth = average_precision(&scores, &targets, ApMethod::Area).unwrap();
-    for seed in 1..=100 {
-        let (scores, targets) = draw(seed, 1_000);
-        let table = ScoreTable::new(&scores, &targets, 1).unwrap();
-        let settings = Bootstrap {
-            resamples: 200,
-            ..Bootstrap::default()
-        };
-        let total = bootstrap_map(&table, &[Group::Head], &settings)
-            .unwrap()
-            .total
-            .unwrap();
-        covered += u32::from(total.low <= truth && truth <= total.high);
-    }
-    assert!((85..=100).contains(&covered), "{covered} of 100");
 }
 
 proptest! {

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::order::{self, Entry};
-use super::table::{Score, ScoreTable};
+use super::order;
+use super::score::{Entry, Score};
+use super::table::ScoreTable;
 use crate::error::{Error, Result};
 
 /// Outcomes of a class, or of all, at a threshold.

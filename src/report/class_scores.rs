@@ -40,6 +40,20 @@ pub struct ClassScore {
     /// Share of the images that are right at the threshold.
     #[serde(serialize_with = "number::full_or_empty")]
     pub accuracy: Option<f64>,
+    /// Lower end of the 95 % interval of AP; `None` for another AP than the area.
+    #[serde(
+        rename = "average_precision_low",
+        serialize_with = "number::full_or_empty"
+    )]
+    pub low: Option<f64>,
+    /// Its upper end.
+    #[serde(
+        rename = "average_precision_high",
+        serialize_with = "number::full_or_empty"
+    )]
+    pub high: Option<f64>,
+    /// Whether the class has so few positives that the interval may be too narrow.
+    pub doubtful: Option<bool>,
 }
 
 /// What to do about a broken table.

@@ -11,13 +11,16 @@ use crate::data::labels::LabelTable;
 use crate::data::split::{Set, Split};
 use crate::error::Result;
 use crate::metrics::{
-    ApMethod, Bootstrap, GroupScores, Interval, PerGroup, RankingScores, Scope, ScoreTable,
-    ThresholdScores, alike_per_class, area_under_roc_per_class, average_precision_per_class,
-    bootstrap_map, fit_thresholds, paired_bootstrap_map, ranking_scores, threshold_scores,
-    top_k_scores,
+    ApMethod, FEW_POSITIVES, GroupScores, Interval, Jackknife, PerGroup, Ranked, RankingScores,
+    Scope, ScoreTable, ThresholdScores, alike_per_class, area_under_roc_per_class,
+    average_precision_per_class, class_intervals, fit_thresholds, ranking_scores,
+    threshold_scores, top_k_scores,
 };
 use crate::predict::{Predictions, Scale};
 use crate::rows::{self, number};
+
+/// Coverage of every interval.
+const LEVEL: f64 = 0.95;
 
 /// How predictions are scored.
 #[derive(Debug, Clone, Serialize)]
@@ -25,10 +28,8 @@ pub struct Options {
     /// A class counts as predicted where its score is above this: 0 for logits, 0.5 for
     /// probabilities. One value for all classes, or one a class.
     pub thresholds: Vec<f64>,
-    /// Bootstrap resamples of the images for the confidence intervals; 0 for none. There are
-    /// intervals for AP as an area only.
-    pub resamples: usize,
-    /// How AP is taken from the precision-recall curve.
+    /// How AP is taken from the precision-recall curve. There are confidence intervals for the
+    /// area only.
     pub average_precision: ApMethod,
 }
 
@@ -36,7 +37,6 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             thresholds: vec![0.0],
-            resamples: 1000,
             average_precision: ApMethod::default(),
         }
     }
@@ -85,12 +85,19 @@ pub struct GroupRow {
     /// mAP over the others, in [0, 1].
     #[serde(serialize_with = "number::full_or_empty")]
     pub map: Option<f64>,
-    /// Lower end of its 95 % interval; empty without a bootstrap.
+    /// Lower end of its 95 % interval; empty for another AP than the area.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map_low: Option<f64>,
     /// Its upper end.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map_high: Option<f64>,
+    /// Its standard error over test sets of this size.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub map_standard_error: Option<f64>,
+    /// Classes with too few positives for the interval.
+    pub few_positives: Option<usize>,
+    /// Whether they are so many that the interval may be too narrow.
+    pub doubtful: Option<bool>,
 }
 
 /// A figure over all classes together, a row of `scores.csv`.
@@ -116,13 +123,13 @@ impl Evaluation {
         let scores = ScoreTable::new(&predictions.scores, &targets, table.num_classes())?;
         let average_precision = average_precision_per_class(&scores, options.average_precision);
         let at_threshold = threshold_scores(&scores, &options.thresholds)?;
-        let bootstrap = Bootstrap {
-            resamples: options.resamples,
-            ..Bootstrap::default()
-        };
-        let intervals = match (options.resamples, options.average_precision) {
-            (0, _) | (_, ApMethod::ElevenPoint) => PerGroup::default(),
-            _ => bootstrap_map(&scores, &split.groups, &bootstrap)?,
+        let (intervals, of_class) = match options.average_precision {
+            ApMethod::ElevenPoint => (PerGroup::default(), vec![None; table.num_classes()]),
+            ApMethod::Area => {
+                let ranked = Ranked::new(&scores)?;
+                let groups = Jackknife::new(&ranked, &split.groups);
+                (groups.intervals(LEVEL), class_intervals(&ranked, LEVEL))
+            }
         };
         let (train_counts, positives) = (split.train.class_counts(), table.class_counts());
         let area_under_roc = area_under_roc_per_class(&scores);
@@ -151,6 +158,9 @@ impl Evaluation {
             recall: at_threshold.per_class[i].recall(),
             f1: at_threshold.per_class[i].f1(),
             accuracy: at_threshold.per_class[i].accuracy(),
+            low: of_class[i].map(|interval| interval.low),
+            high: of_class[i].map(|interval| interval.high),
+            doubtful: of_class[i].map(|interval| interval.is_doubtful()),
         });
         Ok(Evaluation {
             classes: classes.collect(),
@@ -193,6 +203,9 @@ impl Evaluation {
             map: *map,
             map_low: self.intervals[scope].map(|interval| interval.low),
             map_high: self.intervals[scope].map(|interval| interval.high),
+            map_standard_error: self.intervals[scope].map(|interval| interval.standard_error),
+            few_positives: self.intervals[scope].map(|interval| interval.few_positives),
+            doubtful: self.intervals[scope].map(|interval| interval.is_doubtful()),
         });
         rows::write(&folder.join("groups.csv"), groups)?;
         let scores = self.overall().into_iter().map(|(metric, value)| MetricRow {
@@ -256,7 +269,7 @@ impl Evaluation {
         for (scope, map) in self.groups.means.iter() {
             let interval = self.intervals[scope].map_or(String::new(), |interval| {
                 let (low, high) = (percent(Some(interval.low)), percent(Some(interval.high)));
-                format!("{low} to {high}")
+                format!("{low} to {high}{}", mark(&interval))
             });
             table.push(vec![
                 scope.to_string(),
@@ -269,28 +282,26 @@ impl Evaluation {
             1.0 => format!("{ALIKE}\n"),
             _ => String::new(),
         };
-        classes + &table.to_terminal() + &remark
+        classes + &table.to_terminal() + &footnote(&self.intervals) + &remark
     }
 }
 
 /// The difference in mAP between two sets of predictions for the images of `table`, second minus
-/// first, over the same bootstrap resamples.
+/// first, with intervals that pair the images.
 pub fn difference(
     first: &Predictions,
     second: &Predictions,
     table: &LabelTable,
     split: &Split,
-    resamples: usize,
 ) -> Result<Difference> {
     let targets = targets(table);
     let first = ScoreTable::new(&first.scores, &targets, table.num_classes())?;
     let second = ScoreTable::new(&second.scores, &targets, table.num_classes())?;
-    let bootstrap = Bootstrap {
-        resamples,
-        ..Bootstrap::default()
-    };
-    let intervals = paired_bootstrap_map(&first, &second, &split.groups, &bootstrap)?;
-    Ok(Difference { intervals })
+    let first = Jackknife::new(&Ranked::new(&first)?, &split.groups);
+    let second = Jackknife::new(&Ranked::new(&second)?, &split.groups);
+    Ok(Difference {
+        intervals: second.gain_over(&first).intervals(LEVEL),
+    })
 }
 
 /// What [`difference`] found.
@@ -309,14 +320,42 @@ impl fmt::Display for Difference {
             if let Some(interval) = interval {
                 row.extend([
                     signed(interval.estimate),
-                    format!("{} to {}", signed(interval.low), signed(interval.high)),
-                    format!("{:.3}", interval.p_value),
+                    format!(
+                        "{} to {}{}",
+                        signed(interval.low),
+                        signed(interval.high),
+                        mark(interval)
+                    ),
+                    (interval.p_value).map_or(String::new(), |p| format!("{p:.3}")),
                 ]);
             }
             table.push(row);
         }
-        f.write_str(&table.to_terminal())
+        f.write_str(&table.to_terminal())?;
+        f.write_str(&footnote(&self.intervals))
     }
+}
+
+/// Behind an interval that is doubtful.
+fn mark(interval: &Interval) -> &'static str {
+    if interval.is_doubtful() { " *" } else { "" }
+}
+
+/// What the mark means, where one is there.
+fn footnote(intervals: &PerGroup<Option<Interval>>) -> String {
+    let doubtful = |interval: &Option<Interval>| interval.is_some_and(|i| i.is_doubtful());
+    match intervals.iter().any(|(_, interval)| doubtful(interval)) {
+        true => what_the_mark_says(),
+        false => String::new(),
+    }
+}
+
+/// A line under a table with a marked interval.
+pub(super) fn what_the_mark_says() -> String {
+    format!(
+        "* at least half of the classes have fewer than {FEW_POSITIVES} positives: the interval \
+         may be too narrow\n"
+    )
 }
 
 /// Per-class thresholds with the best F1 on `predictions` (of a validation set), for

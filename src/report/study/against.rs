@@ -4,15 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::method::Method;
 use crate::data::labels::Group;
+use crate::metrics::Scope;
 use crate::metrics::significance::{holm, mean_and_deviation, paired_t_test, wilcoxon_signed_rank};
-use crate::metrics::{Interval, Scope};
 
-/// The tests, by what they resample or pair.
+/// The tests, by what they leave out or pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Paired bootstrap over the test images; mAP averaged over seeds.
-    BootstrapImages,
+    /// Paired jackknife over the test images; mAP averaged over seeds. Reports of old had a
+    /// bootstrap in its place.
+    #[serde(alias = "bootstrap-images")]
+    JackknifeImages,
     /// Paired t-test over the AP of the classes, averaged over seeds.
     TClasses,
     /// Wilcoxon's signed-rank test over the same pairs.
@@ -26,7 +28,7 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     pub const ALL: [Kind; 5] = [
-        Kind::BootstrapImages,
+        Kind::JackknifeImages,
         Kind::TClasses,
         Kind::WilcoxonClasses,
         Kind::TSeeds,
@@ -36,7 +38,7 @@ impl Kind {
     /// The test's name for people.
     pub fn title(self) -> &'static str {
         match self {
-            Kind::BootstrapImages => "bootstrap, images",
+            Kind::JackknifeImages => "jackknife, images",
             Kind::TClasses => "t, classes",
             Kind::WilcoxonClasses => "Wilcoxon, classes",
             Kind::TSeeds => "t, seeds",
@@ -57,20 +59,31 @@ pub struct Test {
     pub classes: Scope,
     /// The test.
     pub test: Kind,
-    /// Pairs, or resamples.
+    /// Pairs: images, classes or seeds.
     pub pairs: usize,
     /// Mean difference of the pairs, method minus baseline, in [-1, 1].
     pub difference: f64,
-    /// Lower end of the 95 % interval; a bootstrap's only.
+    /// Lower end of the 95 % interval; a jackknife's only.
     pub low: Option<f64>,
     /// Its upper end.
     pub high: Option<f64>,
-    /// t, or the sum of the positive ranks; none for a bootstrap.
+    /// t, or the sum of the positive ranks; none for a jackknife.
     pub statistic: Option<f64>,
     /// Two-sided p-value; `None` where the test is undefined.
     pub p_value: Option<f64>,
     /// The same after Holm, over all methods that this test was made for.
     pub p_holm: Option<f64>,
+    /// Classes with too few positives for the interval; a jackknife's only.
+    pub few_positives: Option<usize>,
+    /// Whether they are so many that the interval may be too narrow.
+    pub doubtful: Option<bool>,
+}
+
+impl Test {
+    /// Whether there is an interval that may be too narrow.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful == Some(true)
+    }
 }
 
 /// All tests of all methods but the baseline, in the order of the methods.
@@ -113,9 +126,11 @@ fn test(
         statistic: None,
         p_value: None,
         p_holm: None,
+        few_positives: None,
+        doubtful: None,
     };
     let differences: Vec<f64> = match kind {
-        Kind::BootstrapImages => return bootstrap(method, baseline, blank),
+        Kind::JackknifeImages => return jackknife(method, baseline, blank),
         Kind::TClasses | Kind::WilcoxonClasses => {
             (method.class_scores.iter().zip(&baseline.class_scores))
                 .zip(groups)
@@ -144,19 +159,17 @@ fn test(
     })
 }
 
-fn bootstrap(method: &Method, baseline: &Method, blank: Test) -> Option<Test> {
-    let scope = blank.classes;
-    let estimate = method.estimate?[scope]? - baseline.estimate?[scope]?;
-    let values: Vec<f64> = (method.resampled.iter().zip(&baseline.resampled))
-        .filter_map(|(own, other)| Some(own[scope]? - other[scope]?))
-        .collect();
-    let interval = Interval::new(estimate, values, super::LEVEL)?;
+fn jackknife(method: &Method, baseline: &Method, blank: Test) -> Option<Test> {
+    let gain = (method.jackknife.as_ref()?).gain_over(baseline.jackknife.as_ref()?);
+    let interval = gain.intervals(super::LEVEL)[blank.classes]?;
     Some(Test {
-        pairs: interval.resamples,
-        difference: estimate,
+        pairs: gain.num_images(),
+        difference: interval.estimate,
         low: Some(interval.low),
         high: Some(interval.high),
-        p_value: Some(interval.p_value),
+        p_value: interval.p_value,
+        few_positives: Some(interval.few_positives),
+        doubtful: Some(interval.is_doubtful()),
         ..blank
     })
 }

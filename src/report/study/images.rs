@@ -1,4 +1,4 @@
-//! What needs the scores of every image: resampled mAP, precision against recall.
+//! What needs the scores of every image: what each image does to mAP, precision by recall.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::collect::Run;
 use crate::data::labels::{Group, LabelTable};
 use crate::data::split::{Set, Split};
 use crate::error::Result;
-use crate::metrics::{Bootstrap, PerGroup, Ranked, Resamples, ScoreTable};
+use crate::metrics::{Jackknife, Ranked, ScoreTable};
 use crate::predict::Predictions;
 use crate::report::evaluation::targets;
 use crate::run_dir::RunDir;
@@ -26,10 +26,8 @@ pub(super) fn recalls() -> Vec<f64> {
 /// A run's scores, in what the report needs of them.
 #[derive(Debug, Clone)]
 pub(super) struct Scored {
-    /// mAP on the images as they are.
-    pub estimate: PerGroup<Option<f64>>,
-    /// The same on every resample; empty without a bootstrap.
-    pub resampled: Vec<PerGroup<Option<f64>>>,
+    /// mAP with what each image does to it.
+    pub jackknife: Jackknife,
     /// Precision at [`recalls`] for each class; `None` where a class has no positive.
     pub precision: Vec<Option<Vec<f64>>>,
 }
@@ -37,7 +35,7 @@ pub(super) struct Scored {
 /// Reads the predictions of every run, as far as there are any. Without the split there are no
 /// labels, and nothing can be said; a file that does not fit is a warning, since the tables do not
 /// need it.
-pub(super) fn score(runs: &[Run], set: Set, bootstrap: &Bootstrap) -> Result<Vec<Option<Scored>>> {
+pub(super) fn score(runs: &[Run], set: Set) -> Result<Vec<Option<Scored>>> {
     let none = || vec![None; runs.len()];
     let file = |run: &Run| RunDir::new(&run.folder).eval(set).join("predictions.csv");
     let with: Vec<&Run> = runs.iter().filter(|run| file(run).is_file()).collect();
@@ -55,10 +53,6 @@ pub(super) fn score(runs: &[Run], set: Set, bootstrap: &Bootstrap) -> Result<Vec
     // A picture that was skipped has no row in any of the runs.
     let table = Predictions::read(&file(first))?.scored(&table);
     let targets = targets(&table);
-    let resamples = match (bootstrap.resamples, table.len()) {
-        (0, _) | (_, 0) => None,
-        _ => Some(Resamples::draw(table.len(), bootstrap)?),
-    };
     let one = |run: &Run| -> Result<Option<Scored>> {
         let path = file(run);
         if !path.is_file() {
@@ -67,8 +61,7 @@ pub(super) fn score(runs: &[Run], set: Set, bootstrap: &Bootstrap) -> Result<Vec
         let scores = Predictions::read(&path)?.align(&table, &path)?;
         let ranked = Ranked::new(&ScoreTable::new(&scores, &targets, table.num_classes())?)?;
         Ok(Some(Scored {
-            estimate: ranked.means(&groups),
-            resampled: (resamples.as_ref()).map_or(Vec::new(), |r| r.means(&ranked, &groups)),
+            jackknife: Jackknife::new(&ranked, &groups),
             precision: ranked.precision_at(&recalls()),
         }))
     };

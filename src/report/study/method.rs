@@ -5,7 +5,7 @@ use super::curve::{self, Curve};
 use super::images::{RECALLS, Scored};
 use super::published::{self, Published};
 use crate::metrics::significance::{mean_and_deviation, ranks};
-use crate::metrics::{PerGroup, Scope};
+use crate::metrics::{Jackknife, PerGroup, Scope};
 
 /// A row of the tables.
 #[derive(Debug, Clone)]
@@ -32,10 +32,9 @@ pub struct Method {
     pub validation: Curve,
     /// Training time of a run, seconds, mean over seeds.
     pub train_seconds: f64,
-    /// mAP on the images as they are, mean over seeds, from predictions that all seeds have.
-    pub estimate: Option<PerGroup<Option<f64>>>,
-    /// mAP on every resample of the images, mean over seeds; empty where a seed has none.
-    pub resampled: Vec<PerGroup<Option<f64>>>,
+    /// mAP with what each image does to it, mean over seeds; `None` where a seed has no
+    /// predictions.
+    pub jackknife: Option<Jackknife>,
     /// Precision at evenly spaced recalls for each class, mean over seeds.
     pub precision: Vec<Option<Vec<f64>>>,
 }
@@ -145,7 +144,6 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
     // Only where every seed has predictions do they say something about the method.
     let scored: Option<Vec<&Scored>> = own.iter().map(|(_, scored)| scored.as_ref()).collect();
     let scored = scored.unwrap_or_default();
-    let resamples = scored.first().map_or(0, |s| s.resampled.len());
     let seconds: Vec<f64> = own
         .iter()
         .map(|(run, _)| run.manifest.train_seconds)
@@ -162,26 +160,11 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         losses: own.iter().map(|(run, _)| run.loss.clone()).collect(),
         validation: curve::mean(&validations),
         train_seconds: mean_and_deviation(&seconds).0.unwrap_or(0.0),
-        estimate: (!scored.is_empty())
-            .then(|| mean_by_group(&scored, |scored| Some(scored.estimate))),
-        resampled: (0..resamples)
-            .map(|at| mean_by_group(&scored, |scored| scored.resampled.get(at).copied()))
-            .collect(),
+        jackknife: Jackknife::mean(scored.iter().map(|scored| &scored.jackknife)),
         precision: (0..if scored.is_empty() { 0 } else { classes })
             .map(|class| mean_precision(&scored, class))
             .collect(),
     }
-}
-
-/// The mean over runs of mAPs, each `None` where one of the runs has none.
-fn mean_by_group(
-    scored: &[&Scored],
-    of: impl Fn(&Scored) -> Option<PerGroup<Option<f64>>>,
-) -> PerGroup<Option<f64>> {
-    PerGroup::from_fn(|scope| {
-        let values: Option<Vec<f64>> = scored.iter().map(|s| of(s)?[scope]).collect();
-        mean_and_deviation(&values?).0
-    })
 }
 
 fn mean_precision(scored: &[&Scored], class: usize) -> Option<Vec<f64>> {

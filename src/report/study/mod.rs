@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::data::labels::Group;
 use crate::data::split::Set;
 use crate::error::{Error, Result, closest};
-use crate::metrics::{Bootstrap, Scope};
+use crate::metrics::Scope;
 use crate::report::class_scores::ClassScore;
 
 pub use against::{Kind, Test};
@@ -39,8 +39,6 @@ pub struct Options {
     /// The method that the others are compared with; without a name `erm`, if it is there, else
     /// the first in the order of the tables.
     pub baseline: Option<String>,
-    /// Resamples of the test images for the paired bootstrap; 0 for none.
-    pub resamples: usize,
     /// Which evaluation.
     pub set: Set,
     /// The title; without one the names of the experiments.
@@ -53,7 +51,6 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             baseline: None,
-            resamples: 1000,
             set: Set::Test,
             title: None,
             allow_different_splits: false,
@@ -66,7 +63,6 @@ impl Default for Options {
 pub struct Study {
     title: String,
     set: Set,
-    resamples: usize,
     runs: Vec<Run>,
     left_out: Vec<LeftOut>,
     methods: Vec<Method>,
@@ -96,14 +92,9 @@ impl Study {
         }
         let different_splits = collect::check_splits(&runs, options.allow_different_splits)?;
         collect::check_pairs(&runs)?;
-        let bootstrap = Bootstrap {
-            resamples: options.resamples,
-            level: LEVEL,
-            ..Bootstrap::default()
-        };
         let scored = match different_splits {
             true => vec![None; runs.len()],
-            false => images::score(&runs, options.set, &bootstrap)?,
+            false => images::score(&runs, options.set)?,
         };
         let methods = method::group(&runs, &scored, published::benchmark(&runs));
         let baseline = baseline(&methods, options.baseline.as_deref())?;
@@ -111,7 +102,6 @@ impl Study {
         Ok(Study {
             title: (options.title.clone()).unwrap_or_else(|| experiments(&runs).join(", ")),
             set: options.set,
-            resamples: options.resamples,
             tests: against::tests(&methods, baseline, &groups),
             settings: settings::differing(&runs, &methods),
             methods,

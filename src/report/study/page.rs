@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use minijinja::{Value, context};
 use serde::Serialize;
 
-use super::against::Kind;
+use super::against::{Kind, Test};
 use super::collect::short;
 use super::images::RECALLS;
 use super::published::{Checked, SOURCE};
 use super::tables::{Mark, marks, p_text, signed, spread};
 use super::{Study, experiments};
 use crate::error::{Error, Result};
-use crate::metrics::{PerGroup, Scope};
+use crate::metrics::{FEW_POSITIVES, PerGroup, Scope};
 use crate::progress::human_seconds;
 use crate::report::page;
 use crate::report::table::percent;
@@ -75,9 +75,9 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             source => SOURCE,
             scores => scores(study),
             kinds => kinds.iter().map(|kind| kind.title()).collect::<Vec<_>>(),
-            interval => kinds.contains(&Kind::BootstrapImages),
+            interval => kinds.contains(&Kind::JackknifeImages),
             gains => Scope::ALL.map(|scope| gains(study, &kinds, scope)),
-            resamples => study.resamples,
+            few => FEW_POSITIVES,
             methods => study.methods.iter().map(|m| m.title.as_str()).collect::<Vec<_>>(),
             classes => classes(study),
             settings => study.settings,
@@ -195,10 +195,15 @@ fn gains(study: &Study, kinds: &[Kind], scope: Scope) -> Vec<Row> {
         let mut cells = vec![number(gain, gain.map_or(String::new(), signed))];
         for kind in kinds {
             let test = study.test(method, *kind, scope);
-            if *kind == Kind::BootstrapImages {
+            if *kind == Kind::JackknifeImages {
                 let ends = test.and_then(|test| Some((test.low?, test.high?)));
                 let text = ends.map_or(String::new(), |(low, high)| {
-                    format!("{} to {}", signed(low), signed(high))
+                    let mark = if test.is_some_and(Test::is_doubtful) {
+                        " *"
+                    } else {
+                        ""
+                    };
+                    format!("{} to {}{mark}", signed(low), signed(high))
                 });
                 cells.push(number(ends.map(|(low, _)| low), text));
             }

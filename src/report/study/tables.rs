@@ -1,10 +1,11 @@
 //! The tables of a study: for people with two decimals, as CSV in full precision.
 
 use super::Study;
-use super::against::Kind;
+use super::against::{Kind, Test};
 use super::method::Method;
 use super::published::SOURCE;
 use crate::metrics::{PerGroup, Scope};
+use crate::report::evaluation::what_the_mark_says;
 use crate::report::table::{Table, percent};
 
 /// How a cell stands out in its column.
@@ -113,7 +114,7 @@ impl Study {
     /// The gains over the baseline with their tests, over all classes.
     fn gain_table(&self, name: impl Fn(&str) -> String) -> Table {
         let mut header = vec!["method".to_owned(), "gain in total mAP, points".to_owned()];
-        let (interval, images) = ("95 % interval, points", Kind::BootstrapImages);
+        let (interval, images) = ("95 % interval, points", Kind::JackknifeImages);
         let kinds: Vec<Kind> = (Kind::ALL.into_iter())
             .filter(|kind| self.tests.iter().any(|test| test.test == *kind))
             .collect();
@@ -131,7 +132,14 @@ impl Study {
             if kinds.contains(&images) {
                 let test = self.test(method, images, Scope::Total);
                 row.push(match test.and_then(|test| Some((test.low?, test.high?))) {
-                    Some((low, high)) => format!("{} to {}", signed(low), signed(high)),
+                    Some((low, high)) => {
+                        let mark = if test.is_some_and(Test::is_doubtful) {
+                            " *"
+                        } else {
+                            ""
+                        };
+                        format!("{} to {}{mark}", signed(low), signed(high))
+                    }
                     None => String::new(),
                 });
             }
@@ -169,6 +177,10 @@ impl Study {
                 self.baseline().title,
                 self.gain_table(str::to_owned).to_terminal()
             ));
+            let marked = |test: &Test| test.classes == Scope::Total && test.is_doubtful();
+            if self.tests.iter().any(marked) {
+                text.push_str(&what_the_mark_says());
+            }
         }
         text
     }

@@ -11,7 +11,7 @@ use approx::assert_relative_eq;
 use super::*;
 use crate::data::split::{Distribution, Set, Source, Split, SplitConfig, Table};
 use crate::io::write_text;
-use crate::metrics::{ScoreTable, paired_bootstrap_map};
+use crate::metrics::{Jackknife, Ranked, ScoreTable};
 use crate::predict::Predictions;
 use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, targets};
 use crate::run_dir::{Manifest, RunDir, Status};

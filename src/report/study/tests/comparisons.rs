@@ -97,7 +97,7 @@ fn tests_pair_classes_and_seeds_and_leave_out_the_undefined() {
         Some(0.5)
     );
     assert_eq!(
-        test(Kind::BootstrapImages, Scope::Total),
+        test(Kind::JackknifeImages, Scope::Total),
         None,
         "no predictions"
     );
@@ -107,25 +107,26 @@ fn tests_pair_classes_and_seeds_and_leave_out_the_undefined() {
 }
 
 #[test]
-fn the_bootstrap_is_the_paired_one_over_the_test_images() {
+fn the_jackknife_is_the_paired_one_over_the_test_images() {
     let home = tempfile::tempdir().unwrap();
     let predictions = with_images(home.path());
     let study = study(home.path());
     let split = Split::read(&home.path().join("split")).unwrap();
     let labels = targets(&split.test);
     let table = |i: usize| ScoreTable::new(&predictions[i].1.scores, &labels, 3).unwrap();
-    let settings = Bootstrap::default();
-    let expected = paired_bootstrap_map(&table(0), &table(1), &split.groups, &settings).unwrap();
+    let jackknife = |i| Jackknife::new(&Ranked::new(&table(i)).unwrap(), &split.groups);
+    let expected = jackknife(1).gain_over(&jackknife(0)).intervals(0.95);
     let expected = expected.total.unwrap();
     let test = (study.tests().iter())
-        .find(|t| t.test == Kind::BootstrapImages && t.classes == Scope::Total)
+        .find(|t| t.test == Kind::JackknifeImages && t.classes == Scope::Total)
         .unwrap();
     assert_eq!(test.difference, expected.estimate);
     assert_eq!(
         (test.low, test.high),
         (Some(expected.low), Some(expected.high))
     );
-    assert_eq!(test.p_value, Some(expected.p_value));
+    assert_eq!(test.p_value, expected.p_value);
+    assert_eq!(test.pairs, split.test.len());
     assert!(expected.low > 0.0, "a difference that is there is found");
     // The precision by recall averages to about the AP.
     let erm = study.baseline();
@@ -138,23 +139,12 @@ fn the_bootstrap_is_the_paired_one_over_the_test_images() {
     assert!(read("index.html").contains("application/json"));
     roxmltree::Document::parse(&read("precision_recall.svg")).unwrap();
 
-    // Without it, and where the predictions do not fit, the rest is still there.
-    let none = Options {
-        resamples: 0,
-        ..Options::default()
-    };
-    let quick = Study::read(&[home.path().to_owned()], &none).unwrap();
-    assert!(
-        quick
-            .tests()
-            .iter()
-            .all(|t| t.test != Kind::BootstrapImages)
-    );
+    // Where the predictions do not fit, the rest is still there.
     let file = home.path().join("db-focal-s0/eval/test/predictions.csv");
     write_text(&file, "image,a,b,c\ntest0.jpg,1,2,3\n").unwrap();
     let left = Study::read(&[home.path().to_owned()], &Options::default()).unwrap();
     assert_eq!(left.methods().len(), 2);
-    assert!(left.tests().iter().all(|t| t.test != Kind::BootstrapImages));
+    assert!(left.tests().iter().all(|t| t.test != Kind::JackknifeImages));
 }
 
 #[test]

@@ -152,6 +152,9 @@ fn published_figures_stand_beside_runs_of_the_benchmark_only() {
             recall: None,
             f1: None,
             accuracy: None,
+            low: None,
+            high: None,
+            doubtful: None,
         })
         .collect();
     let home = tempfile::tempdir().unwrap();

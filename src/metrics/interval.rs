@@ -1,0 +1,150 @@
+//! Confidence intervals from what each image does to an estimate.
+//!
+//! Method, sources and coverage: `docs/intervals.md`.
+
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// An estimate with its confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Interval {
+    /// The value on the test set itself.
+    pub estimate: f64,
+    /// Lower end; never above the estimate.
+    pub low: f64,
+    /// Upper end; never below the estimate.
+    pub high: f64,
+    /// Standard error of the estimate over test sets of this size.
+    pub standard_error: f64,
+    /// Two-sided p-value of the hypothesis that a difference is 0; `None` for a score. It is below
+    /// 1 - level exactly where the interval excludes 0.
+    pub p_value: Option<f64>,
+    /// Classes that enter.
+    pub classes: usize,
+    /// Of these, the ones with fewer positives than [`FEW_POSITIVES`](super::FEW_POSITIVES).
+    pub few_positives: usize,
+}
+
+impl Interval {
+    /// Whether so many of the classes have few positives that the interval may hold the truth less
+    /// often than it says.
+    pub fn is_doubtful(&self) -> bool {
+        2 * self.few_positives >= self.classes
+    }
+}
+
+/// Bias and spread of an estimate, by the jackknife over the images.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spread {
+    bias: f64,
+    standard_error: f64,
+    unseen: f64,
+    degrees_of_freedom: f64,
+}
+
+impl Spread {
+    /// From the changes as each of the images is left out, and a variance for what they cannot
+    /// show.
+    pub(super) fn new(changes: &[f64], unseen: f64) -> Self {
+        let images = changes.len().max(1) as f64;
+        let mean = changes.iter().sum::<f64>() / images;
+        let (mut squares, mut fourth) = (0.0, 0.0);
+        for change in changes {
+            let square = (change - mean).powi(2);
+            squares += square;
+            fourth += square * square;
+        }
+        let seen = squares * (images - 1.0) / images;
+        let variance = seen + unseen;
+        // As many images as carry the variance, if they carried it evenly. Satterthwaite's degrees
+        // of freedom are twice that; few images show too small a fourth moment of themselves.
+        let carriers = if fourth > 0.0 {
+            squares * squares / fourth
+        } else {
+            0.0
+        };
+        Spread {
+            bias: (images - 1.0) * mean,
+            standard_error: variance.sqrt(),
+            unseen,
+            degrees_of_freedom: (1.5 * carriers).max(2.0) * (variance / seen).powi(2),
+        }
+    }
+
+    /// The interval of a score, on the scale of its log odds and so within [0, 1]. The bias is
+    /// taken out; since what is left of it has the same sign, that side is half as much longer.
+    pub(super) fn score(&self, estimate: f64, level: f64) -> Interval {
+        let reach = self.quantile(level) * self.standard_error;
+        let corrected = estimate - self.bias;
+        // Halfway to the corrected value, and off 1, where the log odds end.
+        let anchor = estimate - self.bias.clamp(0.0, estimate.max(0.0)) / 2.0;
+        let centre = anchor.clamp(f64::MIN_POSITIVE, 1.0 - self.unseen.sqrt().max(1e-12));
+        let slope = centre * (1.0 - centre);
+        let at = |shift: f64| {
+            let log_odds = (centre / (1.0 - centre)).ln() + shift / slope;
+            1.0 / (1.0 + (-log_odds).exp())
+        };
+        let shift = corrected - anchor;
+        let left = -self.bias / 2.0;
+        self.interval(
+            estimate,
+            at(shift + left.min(0.0) - reach).min(estimate),
+            at(shift + left.max(0.0) + reach).max(estimate),
+        )
+    }
+
+    /// The interval of a difference of scores, within [-1, 1], with its p-value.
+    pub(super) fn difference(&self, estimate: f64, level: f64) -> Interval {
+        let reach = self.quantile(level) * self.standard_error;
+        let corrected = estimate - self.bias;
+        let p_value = if estimate * corrected > 0.0 {
+            2.0 * self.upper_tail(corrected.abs() / self.standard_error)
+        } else {
+            1.0
+        };
+        Interval {
+            p_value: Some(p_value),
+            ..self.interval(
+                estimate,
+                (corrected - reach).min(estimate).max(-1.0),
+                (corrected + reach).max(estimate).min(1.0),
+            )
+        }
+    }
+
+    fn interval(&self, estimate: f64, low: f64, high: f64) -> Interval {
+        Interval {
+            estimate,
+            low,
+            high,
+            standard_error: self.standard_error,
+            p_value: None,
+            classes: 0,
+            few_positives: 0,
+        }
+    }
+
+    /// Of Student's distribution, for a two-sided interval.
+    fn quantile(&self, level: f64) -> f64 {
+        let share = (1.0 + level) / 2.0;
+        match self.student() {
+            Some(student) => student.inverse_cdf(share),
+            None => Normal::standard().inverse_cdf(share),
+        }
+    }
+
+    fn upper_tail(&self, statistic: f64) -> f64 {
+        match self.student() {
+            Some(student) => student.sf(statistic),
+            None => Normal::standard().sf(statistic),
+        }
+    }
+
+    /// `None` where it is the normal distribution to all digits that matter.
+    fn student(&self) -> Option<StudentsT> {
+        let usable = self.degrees_of_freedom < 1e6;
+        StudentsT::new(0.0, 1.0, self.degrees_of_freedom)
+            .ok()
+            .filter(|_| usable)
+    }
+}
