@@ -36,9 +36,17 @@ fn same<T: serde::Serialize + serde::de::DeserializeOwned>(path: &Path, scratch:
     assert!(new_header.starts_with(old_header), "{}", path.display());
     let columns = |header: &str| header.split(',').count();
     let empty = ",".repeat(columns(new_header) - columns(old_header));
-    let expected: Vec<String> = old.lines().skip(1).map(|line| format!("{line}{empty}")).collect();
+    let expected: Vec<String> = old
+        .lines()
+        .skip(1)
+        .map(|line| format!("{line}{empty}"))
+        .collect();
     let written: Vec<&str> = new.lines().skip(1).collect();
-    assert!(written == expected, "{} is not written as it was", path.display());
+    assert!(
+        written == expected,
+        "{} is not written as it was",
+        path.display()
+    );
     count
 }
 

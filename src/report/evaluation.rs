@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::metrics::{
     ApMethod, FEW_POSITIVES, GroupScores, Interval, Jackknife, PerGroup, Ranked, RankingScores,
     Scope, ScoreTable, ThresholdScores, alike_per_class, area_under_roc_per_class,
-    average_precision_per_class, class_intervals, fit_thresholds, ranking_scores,
-    threshold_scores, top_k_scores,
+    average_precision_per_class, class_intervals, fit_thresholds, ranking_scores, threshold_scores,
+    top_k_scores,
 };
 use crate::predict::{Predictions, Scale};
 use crate::rows::{self, number};
