@@ -1,7 +1,7 @@
 //! Files written whole or not at all, hashes, and folders that are not overwritten unasked.
 
-use std::io::{BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -31,25 +31,55 @@ fn write_through(
     // As any other file: what the umask leaves, not private as temporary files are.
     #[cfg(unix)]
     builder.permissions(permissions(0o666));
-    let mut temporary = builder.prefix(TEMPORARY).tempfile_in(folder)?;
+    let mut temporary =
+        (builder.prefix(TEMPORARY).tempfile_in(folder)).map_err(|e| named(path, &e))?;
     {
-        let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+        let file = temporary.as_file_mut();
+        let mut writer = BufWriter::with_capacity(1 << 16, Named { file, path });
         write(&mut writer)?;
         writer.flush()?;
     }
     if durable {
         // Before the rename: else the name may reach the disk before the bytes do.
-        temporary.as_file().sync_all()?;
+        let synced = temporary.as_file().sync_all();
+        synced.map_err(|e| named(path, &e))?;
     }
-    temporary
-        .persist(path)
-        .map_err(|e| Error::file(path, format_args!("cannot be written: {}", e.error)))?;
+    temporary.persist(path).map_err(|e| named(path, &e.error))?;
     #[cfg(unix)]
     if durable && let Ok(folder) = fs_err::File::open(folder) {
         // The new name lies in the folder. File systems that cannot sync one say so; go on.
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// A file whose errors name the path that it is written for.
+struct Named<'a> {
+    file: &'a mut std::fs::File,
+    path: &'a Path,
+}
+
+impl Write for Named<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes).map_err(|e| named(self.path, &e))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush().map_err(|e| named(self.path, &e))
+    }
+}
+
+/// The error of writing `path`, which the system does not name.
+fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
+    let problem = match error.kind() {
+        ErrorKind::StorageFull => "the disk is full".to_owned(),
+        ErrorKind::QuotaExceeded => "the quota of the disk is used up".to_owned(),
+        // The writer goes on after these.
+        ErrorKind::Interrupted => return ErrorKind::Interrupted.into(),
+        _ => error.to_string(),
+    };
+    let message = format!("{}: cannot be written: {problem}", path.display());
+    std::io::Error::new(error.kind(), message)
 }
 
 /// Beginning of the names of files that are being written.
@@ -77,6 +107,45 @@ fn permissions(mode: u32) -> std::fs::Permissions {
 /// Writes a text file whole, see [`write_atomic`].
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |writer| Ok(writer.write_all(text.as_bytes())?))
+}
+
+/// Reads a text file, without the mark of byte order that some programs put before it; bytes that
+/// are not UTF-8 are an error that names the line.
+pub fn read_text(path: &Path) -> Result<String> {
+    let mut bytes = fs_err::read(path)?;
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|&&b| b == b'\n').count() as u64;
+        Error::line(path, line, "the text is not UTF-8").hint("save the file as UTF-8")
+    })
+}
+
+/// `path` as an absolute one, where a relative one is relative to `folder`. `..` is resolved by
+/// name from the folder on, so the file itself need not exist.
+pub fn absolute(folder: &Path, path: &Path) -> PathBuf {
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    // The canonical folder holds no link, so that `..` means what it says.
+    let folder = folder
+        .canonicalize()
+        .or_else(|_| std::path::absolute(folder))
+        .unwrap_or_else(|_| folder.to_owned());
+    let mut absolute = PathBuf::new();
+    for part in folder.join(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                absolute.pop();
+            }
+            other => absolute.push(other),
+        }
+    }
+    absolute
 }
 
 /// The blake3 hash of a file's bytes, in hexadecimal.

@@ -15,6 +15,7 @@ pub mod device;
 pub mod error;
 pub mod interrupt;
 pub mod io;
+pub mod layers;
 pub mod memory;
 pub mod progress;
 pub mod range;

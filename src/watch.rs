@@ -9,7 +9,7 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
-use crate::config::ExperimentFile;
+use crate::config::Experiment;
 use crate::error::{Error, Result};
 use crate::progress::human_seconds;
 use crate::run_dir::{Manifest, RunDir, Status};
@@ -40,7 +40,7 @@ impl Watch {
             )
             .hint("give the folder of one run, for example runs/shapes/erm-s0"));
         }
-        let experiment = ExperimentFile::read(&run.config(), &[])?.resolve(None, None)?;
+        let experiment = Experiment::read(&run.config())?;
         let mut watch = Watch {
             name: format!("{} / {}", experiment.name, experiment.run_name()),
             batch_size: experiment.train.batch_size,

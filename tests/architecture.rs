@@ -11,6 +11,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     let ground = [
         "error",
         "io",
+        "layers",
         "memory",
         "progress",
         "range",
@@ -24,6 +25,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     BTreeMap::from([
         ("error", vec![]),
         ("io", vec!["error"]),
+        ("layers", vec!["error", "io"]),
         ("memory", vec![]),
         ("progress", vec!["error"]),
         ("range", vec!["error"]),

@@ -328,12 +328,12 @@ fn unknown_keys_and_values_out_of_range_are_refused_by_name() {
         ("[test_time]\ncrops = 3", "input.test_time.crops"),
     ] {
         let config: InputConfig = toml::from_str(text).unwrap();
-        let message = config.check().unwrap_err().to_string();
+        let message = config.check(&"input".into()).unwrap_err().to_string();
         assert!(message.contains(key), "{text}: {message}");
     }
     // The defaults, and what they are written out as.
     let config = InputConfig::default();
-    config.check().unwrap();
+    config.check(&"input".into()).unwrap();
     let text = toml::to_string(&config).unwrap();
     assert_eq!(toml::from_str::<InputConfig>(&text).unwrap(), config);
 }

@@ -214,7 +214,7 @@ fn loader_of(args: &StepArgs, split: &Path, machine: &Machine) -> Result<Loader>
         size: args.size as u32,
         ..InputConfig::default()
     };
-    input.check()?;
+    input.check(&"input".into())?;
     let options = LoaderOptions {
         batch_size: args.batch,
         ..machine.loader_options()

@@ -264,7 +264,7 @@ impl InputArgs {
             }
         };
         config.size = self.size.unwrap_or(config.size);
-        config.check()?;
+        config.check(&"input".into())?;
         Ok(config)
     }
 

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::labels::LabelTable;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::range::Range;
 use crate::rng::Stream;
 
 /// The Pareto curve of the published benchmarks.
@@ -33,22 +34,17 @@ impl Default for Pareto {
 }
 
 impl Pareto {
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::Positive.check(&at.join("alpha"), self.alpha)?;
+        Range::Between(0.0, 1.0).check(&at.join("tail"), self.tail)?;
+        check_bounds(at, ("min", self.min), ("max", self.max))
+    }
+
     /// Wanted counts of `num_classes` classes, descending: with x_k evenly spaced from 1 to
     /// (1 - tail)^(-1/alpha), d_k = trunc(x_k^(-alpha-1) (max - min) + min).
     pub fn counts(&self, num_classes: usize) -> Result<Vec<usize>> {
-        check_bounds("max", self.min, self.max)?;
-        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
-            return Err(Error::input(
-                "alpha",
-                format_args!("`{}`, expected a number above 0", self.alpha),
-            ));
-        }
-        if !(self.tail > 0.0 && self.tail < 1.0) {
-            return Err(Error::input(
-                "tail",
-                format_args!("`{}`, expected a quantile between 0 and 1", self.tail),
-            ));
-        }
+        self.check(&KeyPath::from("split.distribution"))?;
         let last = (1.0 - self.tail).powf(-1.0 / self.alpha);
         let step = (last - 1.0) / num_classes.saturating_sub(1).max(1) as f64;
         let spread = (self.max - self.min) as f64;
@@ -74,30 +70,43 @@ pub fn exponential_counts(
     max: usize,
     imbalance_factor: f64,
 ) -> Result<Vec<usize>> {
-    if !(imbalance_factor >= 1.0 && imbalance_factor.is_finite()) {
-        return Err(Error::input(
-            "imbalance_factor",
-            format_args!("`{imbalance_factor}`, expected largest / smallest class, at least 1"),
-        ));
-    }
-    if max == 0 {
-        return Err(Error::input("max", "`0`, expected at least 1"));
-    }
+    check_exponential(&KeyPath::from("split.distribution"), max, imbalance_factor)?;
     let steps = num_classes.saturating_sub(1).max(1) as f64;
     Ok((0..num_classes)
         .map(|k| (max as f64 * imbalance_factor.powf(-(k as f64) / steps)) as usize)
         .collect())
 }
 
-/// Refuses `max` below `min`.
-pub(crate) fn check_bounds(place: &str, min: usize, max: usize) -> Result<()> {
-    if max < min {
-        return Err(Error::input(
-            place,
-            format_args!("`{max}` is below the minimum `{min}`"),
-        ));
+/// Checks the settings of [`exponential_counts`]; `at` is the key of their table.
+pub(crate) fn check_exponential(at: &KeyPath, max: usize, imbalance_factor: f64) -> Result<()> {
+    Range::AtLeast(1).check_whole(&at.join("max"), max)?;
+    let at = at.join("imbalance_factor");
+    match imbalance_factor >= 1.0 && imbalance_factor.is_finite() {
+        true => Ok(()),
+        false => Err(Error::key(
+            at,
+            format_args!(
+                "is {imbalance_factor}, expected a number at or above 1: the largest class over \
+                 the smallest"
+            ),
+        )),
     }
-    Ok(())
+}
+
+/// Refuses a value of the key `most` below that of the key `least`, both in the table `at`.
+pub(crate) fn check_bounds(
+    at: &KeyPath,
+    (least, min): (&str, usize),
+    (most, max): (&str, usize),
+) -> Result<()> {
+    let least = at.join(least);
+    match max < min {
+        true => Err(Error::key(
+            at.join(most),
+            format_args!("is {max}, expected at least `{least}`, which is {min}"),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Number of images with both classes, C x C row-major; the diagonal holds n_c.

@@ -2,10 +2,14 @@
 //!
 //! A sampler is a pure function of the labels, the seed and the epoch.
 
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::labels::LabelTable;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::range::Range;
 use crate::rng::Stream;
 
 mod frequency;
@@ -54,7 +58,7 @@ pub enum SamplerConfig {
 }
 
 /// The length of an epoch: a number of images, or that of the published class-aware sampler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum EpochLength {
     /// So many images.
@@ -69,6 +73,43 @@ pub enum EpochLength {
 pub enum SamplerName {
     /// The published class-aware sampler.
     ClassAware,
+}
+
+impl<'de> Deserialize<'de> for EpochLength {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EpochLengthVisitor)
+    }
+}
+
+struct EpochLengthVisitor;
+
+impl Visitor<'_> for EpochLengthVisitor {
+    type Value = EpochLength;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a number of images, at least 1, or \"class-aware\"")
+    }
+
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<EpochLength, E> {
+        match usize::try_from(n) {
+            Ok(images) => Ok(EpochLength::Images(images)),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(n), &self)),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, n: u64) -> Result<EpochLength, E> {
+        match usize::try_from(n) {
+            Ok(images) => Ok(EpochLength::Images(images)),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Unsigned(n), &self)),
+        }
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<EpochLength, E> {
+        match name {
+            "class-aware" => Ok(EpochLength::Like(SamplerName::ClassAware)),
+            other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+        }
+    }
 }
 
 fn default_samples_per_class() -> usize {
@@ -110,36 +151,26 @@ impl SamplerConfig {
         }
     }
 
-    /// Checks the ranges; an error names the key.
-    pub fn check(&self) -> Result<()> {
-        let positive = |key: &str, value: usize| {
-            if value == 0 {
-                let place = format!("sampler.{key}");
-                return Err(Error::input(place, "is 0, expected a whole number above 0"));
-            }
-            Ok(())
-        };
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
         match *self {
             SamplerConfig::ClassAware {
                 samples_per_class,
                 reduce,
                 ..
             } => {
-                positive("samples_per_class", samples_per_class)?;
-                positive("reduce", reduce)?;
+                Range::AtLeast(1).check_whole(&at.join("samples_per_class"), samples_per_class)?;
+                Range::AtLeast(1).check_whole(&at.join("reduce"), reduce)?;
             }
             SamplerConfig::RepeatFactor { threshold, .. } => {
-                if !(threshold > 0.0 && threshold <= 1.0) {
-                    return Err(Error::input(
-                        "sampler.threshold",
-                        format_args!("is {threshold}, expected a number above 0 and at most 1"),
-                    ));
-                }
+                Range::Above(0.0, 1.0).check(&at.join("threshold"), threshold)?;
             }
             SamplerConfig::Uniform { .. } | SamplerConfig::SquareRoot { .. } => {}
         }
         match self.epoch_length_setting() {
-            Some(EpochLength::Images(0)) => positive("epoch_length", 0),
+            Some(EpochLength::Images(images)) => {
+                Range::AtLeast(1).check_whole(&at.join("epoch_length"), images)
+            }
             _ => Ok(()),
         }
     }
@@ -175,7 +206,7 @@ impl SamplerConfig {
     /// The images of an epoch in the order in which they are shown. An empty table, and for the
     /// class-aware sampler a class without an image, are errors.
     pub fn epoch_indices(&self, labels: &LabelTable, seed: u64, epoch: u64) -> Result<Vec<u32>> {
-        self.check()?;
+        self.check(&KeyPath::from("sampler"))?;
         if labels.is_empty() {
             return Err(Error::input("sampler", "there is no training image"));
         }

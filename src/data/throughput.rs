@@ -8,7 +8,7 @@ use crate::data::augment::{InputConfig, Plan, Transformer};
 use crate::data::image::{self, ImageRoot};
 use crate::data::labels::LabelTable;
 use crate::data::loader::{Loader, LoaderOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
 use crate::memory;
 use crate::rng::Stream;
 
@@ -35,7 +35,7 @@ pub fn stages(
     config: &InputConfig,
     indices: &[u32],
 ) -> Result<Vec<Stage>> {
-    config.check()?;
+    config.check(&KeyPath::from("input"))?;
     let mut transformer = Transformer::new(config);
     let mut output = vec![0.0; transformer.input_len()];
     let mut stages = match root {

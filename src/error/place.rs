@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// The path of a key in a configuration, for example `loss.gamma`; empty for the whole of it.
 ///
 /// A `check` is given the path of its own table and names its keys with [`KeyPath::join`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct KeyPath(Vec<String>);
 
 impl KeyPath {
@@ -28,11 +28,21 @@ impl KeyPath {
         )
     }
 
+    /// The path `below` under this one.
+    pub fn joined(&self, below: &KeyPath) -> Self {
+        self.0.iter().chain(&below.0).cloned().collect()
+    }
+
     /// The path of one key below this one, whatever characters it holds.
     pub fn child(&self, key: &str) -> Self {
         let mut path = self.clone();
         path.0.push(key.to_owned());
         path
+    }
+
+    /// The path of an item of the list at this one, counted from 0.
+    pub fn item(&self, index: usize) -> Self {
+        self.child(&format!("[{index}]"))
     }
 
     /// The path of the table that holds this key; `None` for the whole configuration.
@@ -80,6 +90,10 @@ impl fmt::Display for KeyPath {
     /// As TOML writes it: `loss.gamma`, and in quotes what is more than letters, digits, `_`, `-`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, key) in self.0.iter().enumerate() {
+            if key.starts_with('[') && key.ends_with(']') {
+                f.write_str(key)?;
+                continue;
+            }
             if i > 0 {
                 f.write_str(".")?;
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Machine;
-use crate::config::{Experiment, ExperimentFile};
+use crate::config::Experiment;
 use crate::data::labels::LabelTable;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ impl Opened {
                 .hint("expected the folder that `dbloss train` wrote, with `manifest.json`"));
         }
         let manifest = Manifest::read(&run.manifest())?;
-        let experiment = ExperimentFile::read(&run.config(), &[])?.resolve(None, None)?;
+        let experiment = Experiment::read(&run.config())?;
         if manifest.status != Status::Finished {
             tracing::warn!(
                 "{}: the training is not finished ({:?}); what follows is the state of its checkpoint",

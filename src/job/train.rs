@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Machine;
-use crate::config::Experiment;
+use crate::config::{Experiment, is_recorded};
 use crate::data::loader::Loader;
 use crate::data::split::Split;
 use crate::device;
@@ -128,7 +128,8 @@ impl<'a> Train<'a> {
             return Ok(None);
         }
         let manifest = Manifest::read(&self.run.manifest())?;
-        if manifest.config_hash != config_hash || manifest.split_hash != self.split.hash {
+        let same = is_recorded(&manifest.config_hash, &self.run.config(), config_hash);
+        if !same || manifest.split_hash != self.split.hash {
             let problem = "holds a run with another configuration or split";
             return Err(Error::file(self.run.path(), problem)
                 .hint("give another folder with `--out`, or `--force` to replace it"));
@@ -143,7 +144,7 @@ impl Prepared<'_> {
     /// # Errors
     /// The folder is in use, the training diverges, a picture cannot be read, or a signal ends it;
     /// the manifest says so too.
-    pub fn train(self) -> Result<Trained> {
+    pub fn train(mut self) -> Result<Trained> {
         let job = self.job;
         let _lock = job.run.lock(job.machine.patience)?;
         let mut manifest = self.manifest()?;
@@ -160,6 +161,9 @@ impl Prepared<'_> {
             for change in before.machine_changes(&manifest) {
                 tracing::warn!("{}: {change}", job.run.path().display());
             }
+            // Its checkpoints carry it; an earlier version's is another, see `is_recorded`.
+            self.config_hash.clone_from(&before.config_hash);
+            manifest.config_hash = before.config_hash;
             manifest.train_seconds = before.train_seconds;
             manifest.images_seen = before.images_seen;
         }

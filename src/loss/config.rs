@@ -12,6 +12,7 @@ use super::objective::Loss;
 use super::part::{self, complete, unknown, value_mut};
 use crate::data::labels::ClassFrequency;
 use crate::error::{Error, KeyPath, Result};
+use crate::layers::carry;
 
 /// The name under which a loss is put together part by part.
 pub const COMPOSED: &str = "composed";
@@ -44,6 +45,14 @@ impl LossConfig {
     }
 
     fn from_parts(given: &Table, at: &KeyPath) -> Result<Self> {
+        let parts = || Composition::KINDS.iter().flat_map(|kind| kind.keys);
+        let known = parts().map(|key| key.name).chain(["name"]);
+        if let Some(name) = given
+            .keys()
+            .find(|name| !known.clone().any(|k| k == **name))
+        {
+            return Err(unknown(&at.child(name), "key", name, known));
+        }
         Ok(LossConfig {
             definition: None,
             parts: complete(Composition::KINDS, given, at)?,
@@ -86,6 +95,7 @@ impl LossConfig {
             let Some(setting) = settings.iter().find(|setting| setting.key.name == name) else {
                 let what = format!("key of `{}`", definition.name);
                 let accepted = settings.iter().map(|setting| setting.key.name);
+                let accepted = accepted.chain(["name"]);
                 return Err(unknown(&place, &what, name, accepted));
             };
             let value = setting.key.read(value, &place)?;
@@ -162,13 +172,7 @@ impl<'de> Deserialize<'de> for LossConfig {
                 return Err(D::Error::custom(format_args!("is {other}, {problem}")));
             }
         };
-        Self::from_table(&table, &KeyPath::from("loss")).map_err(|error| match &error {
-            Error::Input(input) => match &input.hint {
-                Some(hint) => D::Error::custom(format_args!("{input} ({hint})")),
-                None => D::Error::custom(input),
-            },
-            other => D::Error::custom(other),
-        })
+        Self::from_table(&table, &KeyPath::from("loss")).map_err(|error| carry(&error))
     }
 }
 

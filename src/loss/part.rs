@@ -103,7 +103,7 @@ pub fn complete(kinds: &'static [Kind], given: &Table, at: &KeyPath) -> Result<T
         let at = at.child(name);
         let Some(key) = kind.keys.iter().find(|key| key.name == name) else {
             let names = kind.keys.iter().map(|key| key.name);
-            return Err(unknown(&at, "key", name, names));
+            return Err(unknown(&at, "key", name, names.chain(tag)));
         };
         table.insert(name.clone(), key.read(value, &at)?);
     }
@@ -182,11 +182,17 @@ pub fn unknown<'a>(
     given: &str,
     accepted: impl Iterator<Item = &'a str> + Clone,
 ) -> Error {
-    let list = match listed(accepted.clone()) {
-        none if none.is_empty() => "there is none".to_owned(),
-        list => format!("accepted: {list}"),
+    let expected = match listed(accepted.clone()) {
+        none if none.is_empty() => "no key belongs here".to_owned(),
+        list => format!("expected one of {list}"),
     };
-    let error = Error::key(at, format_args!("`{given}` is no {what}; {list}"));
+    let error = match at.last() == Some(given) {
+        true => Error::key(at, format_args!("is no {what}; {expected}")),
+        false => Error::key(
+            at,
+            format_args!("is `{given}`, which is no {what}; {expected}"),
+        ),
+    };
     error.did_you_mean(given, accepted)
 }
 

@@ -10,7 +10,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{KeyPath, Result};
+use crate::range::Range;
 use crate::rng::Stream;
 
 use backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd};
@@ -51,14 +52,12 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
-        if !(-1..=4).contains(&self.frozen_stages) {
-            let problem = format!("`{}` is not in -1..4", self.frozen_stages);
-            return Err(Error::input("model.frozen_stages", problem)
-                .hint("-1 freezes nothing, 0 the stem, k the stem and layers 1 to k"));
-        }
-        self.neck.check()
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::WholeWithin(-1, 4)
+            .check_whole(&at.join("frozen_stages"), self.frozen_stages)
+            .map_err(|e| e.hint("-1 freezes nothing, 0 the stem, k the stem and layers 1 to k"))?;
+        self.neck.check(&at.join("neck"))
     }
 
     /// The part of the settings that the backbone is made from.

@@ -4,7 +4,8 @@ use candle_core::{D, DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::parameters::{Parameters, Role};
-use crate::error::{Error, Result};
+use crate::error::{KeyPath, Result};
+use crate::range::Range;
 use crate::rng::Stream;
 
 /// Settings of the neck. The defaults are the published recipe.
@@ -27,19 +28,10 @@ impl Default for NeckConfig {
 }
 
 impl NeckConfig {
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
-        if self.out_channels == 0 {
-            return Err(Error::input(
-                "model.neck.out_channels",
-                "is 0, expected at least 1",
-            ));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            let problem = format!("`{}` is not in [0, 1)", self.dropout);
-            return Err(Error::input("model.neck.dropout", problem));
-        }
-        Ok(())
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::AtLeast(1).check_whole(&at.join("out_channels"), self.out_channels)?;
+        Range::Below(0.0, 1.0).check(&at.join("dropout"), self.dropout)
     }
 }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::extent::Extent;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::range::Range;
 
 /// How the learning rate follows the training. The defaults are the published recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,34 +166,26 @@ impl Schedule {
         }
     }
 
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
         if let Schedule::Step {
             milestones, gamma, ..
         } = self
         {
-            if !(*gamma > 0.0 && *gamma <= 1.0) {
-                return Err(Error::input(
-                    "schedule.gamma",
-                    format_args!("`{gamma}` is not in (0, 1]"),
-                ));
-            }
+            Range::Above(0.0, 1.0).check(&at.join("gamma"), *gamma)?;
             if !Extent::ascend(milestones) {
-                return Err(Error::input(
-                    "schedule.milestones",
-                    "expected ascending epochs, counted from 1, or ascending parts of the \
-                     training between 0 and 1",
+                let found: Vec<String> = milestones.iter().map(Extent::to_string).collect();
+                return Err(Error::key(
+                    at.join("milestones"),
+                    format_args!(
+                        "is [{}], expected ascending epochs, counted from 1, or ascending parts \
+                         of the training between 0 and 1",
+                        found.join(", ")
+                    ),
                 ));
             }
         }
-        let (_, ratio) = self.warmup();
-        if !(0.0..=1.0).contains(&ratio) {
-            return Err(Error::input(
-                "schedule.warmup_ratio",
-                format_args!("`{ratio}` is not in [0, 1]"),
-            ));
-        }
-        Ok(())
+        Range::Within(0.0, 1.0).check(&at.join("warmup_ratio"), self.warmup().1)
     }
 }
 
@@ -277,7 +270,12 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for milestones in ["[7, 5]", "[0, 5]", "[0.8, 0.5]", "[0.5, 3]"] {
-            assert!(step(milestones, "0").check().is_err(), "{milestones}");
+            assert!(
+                step(milestones, "0")
+                    .check(&KeyPath::from("schedule"))
+                    .is_err(),
+                "{milestones}"
+            );
         }
         for value in ["1.5", "-1", "'all'", "nan"] {
             let text = format!("kind = 'cosine'\nwarmup_iterations = {value}");

@@ -6,7 +6,8 @@ use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{KeyPath, Result};
+use crate::range::Range;
 
 /// Settings of [`Sgd`]. The defaults are the published recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,41 +35,12 @@ impl Default for SgdConfig {
 }
 
 impl SgdConfig {
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
-        let checks = [
-            (
-                "learning_rate",
-                self.learning_rate,
-                self.learning_rate > 0.0,
-                "above 0",
-            ),
-            (
-                "momentum",
-                self.momentum,
-                (0.0..1.0).contains(&self.momentum),
-                "in [0, 1)",
-            ),
-            (
-                "weight_decay",
-                self.weight_decay,
-                self.weight_decay >= 0.0,
-                "at least 0",
-            ),
-            (
-                "max_gradient_norm",
-                self.max_gradient_norm,
-                self.max_gradient_norm >= 0.0,
-                "at least 0",
-            ),
-        ];
-        for (key, value, good, expected) in checks {
-            if !good || !value.is_finite() {
-                let problem = format!("`{value}` is not {expected}");
-                return Err(Error::input(format_args!("optimizer.{key}"), problem));
-            }
-        }
-        Ok(())
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::Positive.check(&at.join("learning_rate"), self.learning_rate)?;
+        Range::Below(0.0, 1.0).check(&at.join("momentum"), self.momentum)?;
+        Range::NotNegative.check(&at.join("weight_decay"), self.weight_decay)?;
+        Range::NotNegative.check(&at.join("max_gradient_norm"), self.max_gradient_norm)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::sweep_file::SweepFile;
-use crate::config::{Experiment, ExperimentFile};
+use crate::config::{Experiment, ExperimentFile, is_recorded};
 use crate::data::split::Split;
 use crate::error::{Error, Result};
 use crate::io::write_text;
@@ -254,7 +254,10 @@ impl Plan {
             };
             let run = PlannedRun::new(experiment)?;
             let here = folder == self.run_dir(&run).path();
-            if here && run.hash == manifest.config_hash && self.find(&run.name).is_none() {
+            if here
+                && run.is_recorded(&RunDir::new(&folder), &manifest)
+                && self.find(&run.name).is_none()
+            {
                 self.earlier.push(run);
             }
         }
@@ -288,7 +291,7 @@ impl Plan {
             let folder = self.run_dir(run);
             if folder.manifest().is_file() {
                 let manifest = Manifest::read(&folder.manifest())?;
-                if manifest.config_hash != run.hash || manifest.split_hash != split.hash {
+                if !run.is_recorded(&folder, &manifest) || manifest.split_hash != split.hash {
                     others.push(folder);
                 }
             }
@@ -322,12 +325,17 @@ impl PlannedRun {
         })
     }
 
+    /// True if the run in `folder`, with this manifest, was made from the same configuration.
+    pub(super) fn is_recorded(&self, folder: &RunDir, manifest: &Manifest) -> bool {
+        is_recorded(&manifest.config_hash, &folder.config(), &self.hash)
+    }
+
     fn read(home: &Path, name: &str) -> Result<Self> {
         let config = config_of(home, name);
         if !config.is_file() {
             return Err(Error::file(home, format_args!("has no run `{name}`")));
         }
-        Self::new(ExperimentFile::read(&config, &[])?.resolve(None, None)?)
+        Self::new(Experiment::read(&config)?)
     }
 
     /// Steps of the whole training on `split`; 0 where an epoch has no full batch.

@@ -1,10 +1,9 @@
 //! `[slurm]` of a sweep file.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::range::Range;
 
 /// `[slurm]`: what one run asks of Slurm. Whatever is left out is the cluster's default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,42 +59,47 @@ impl Default for SlurmConfig {
 }
 
 impl SlurmConfig {
-    /// Checks what would make a script that says something else than meant.
-    pub fn check(&self, file: &Path) -> Result<()> {
-        let wrong = |key: &str, problem: String| {
-            Err(Error::file(
-                file,
-                format_args!("[slurm] `{key}`: {problem}"),
-            ))
-        };
-        let time = self.time.iter().map(|value| ("time", value));
-        let texts = time
-            .chain(self.partition.iter().map(|value| ("partition", value)))
-            .chain(self.account.iter().map(|value| ("account", value)))
-            .chain(self.qos.iter().map(|value| ("qos", value)))
-            .chain(self.constraint.iter().map(|value| ("constraint", value)))
-            .chain(self.memory.iter().map(|value| ("memory", value)))
-            .chain(self.gpu_kind.iter().map(|value| ("gpu_kind", value)))
-            .chain(self.options.iter().map(|value| ("options", value)));
-        for (key, value) in texts {
-            if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c == '#') {
-                return wrong(key, format!("`{value}` is empty, or holds a blank or `#`"));
+    /// Checks what would make a script that says something else than meant; `at` is the table's
+    /// own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        let words = [
+            ("time", &self.time),
+            ("partition", &self.partition),
+            ("account", &self.account),
+            ("qos", &self.qos),
+            ("constraint", &self.constraint),
+            ("memory", &self.memory),
+            ("gpu_kind", &self.gpu_kind),
+        ];
+        let words =
+            (words.into_iter()).filter_map(|(key, word)| Some((at.join(key), word.as_ref()?)));
+        let options = (self.options.iter().enumerate())
+            .map(|(i, option)| (at.join("options").item(i), option));
+        for (key, word) in words.chain(options) {
+            if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c == '#') {
+                let problem = format!("is `{word}`, expected a text without blanks and `#`");
+                return Err(Error::key(key, problem));
             }
         }
         let digits = |c: char| c.is_ascii_digit() || c == ':' || c == '-';
         if let Some(time) = &self.time
             && (!time.starts_with(|c: char| c.is_ascii_digit()) || !time.chars().all(digits))
         {
-            let problem = format!("`{time}` is no time, expected for example `02:00:00` or `1-12`");
-            return wrong("time", problem);
+            let problem = format!("is `{time}`, expected a time such as `02:00:00` or `1-12`");
+            return Err(Error::key(at.join("time"), problem));
         }
-        if let Some(option) = self.options.iter().find(|option| !option.starts_with('-')) {
-            return wrong("options", format!("`{option}` is no option of sbatch"));
+        for (i, option) in self.options.iter().enumerate() {
+            if !option.starts_with('-') {
+                let problem =
+                    format!("is `{option}`, expected an option of sbatch: `--exclude=n7`");
+                return Err(Error::key(at.join("options").item(i), problem));
+            }
         }
-        if self.cpus == 0 || self.max_running == Some(0) {
-            return wrong("cpus", "and `max_running` are at least 1".to_owned());
+        Range::AtLeast(1).check_whole(&at.join("cpus"), self.cpus)?;
+        match self.max_running {
+            Some(tasks) => Range::AtLeast(1).check_whole(&at.join("max_running"), tasks),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -113,10 +117,10 @@ mod tests {
             "time = 'soon'",
         ] {
             let config: SlurmConfig = toml::from_str(text).unwrap();
-            assert!(config.check(Path::new("s.toml")).is_err(), "{text}");
+            assert!(config.check(&KeyPath::from("slurm")).is_err(), "{text}");
         }
         let good = "time = '1-12:00'\nmemory = '8G'\noptions = ['--exclude=n[1-3]']";
         let config: SlurmConfig = toml::from_str(good).unwrap();
-        config.check(Path::new("s.toml")).unwrap();
+        config.check(&KeyPath::from("slurm")).unwrap();
     }
 }

@@ -101,7 +101,8 @@ impl RunState {
 /// The manifest of the planned run; `None` if there is none or the folder holds another run.
 pub(super) fn manifest_of(folder: &RunDir, run: &PlannedRun, split: &Split) -> Option<Manifest> {
     let manifest = Manifest::read(&folder.manifest()).ok()?;
-    (manifest.config_hash == run.hash && manifest.split_hash == split.hash).then_some(manifest)
+    let same = run.is_recorded(folder, &manifest) && manifest.split_hash == split.hash;
+    same.then_some(manifest)
 }
 
 /// True for a run that is trained, and whose last checkpoint has been evaluated on the test set in

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::slurm_config::SlurmConfig;
-use crate::config::{Experiment, ExperimentFile, Layers, leaves};
-use crate::error::{Error, Result};
+use crate::config::{Experiment, ExperimentFile};
+use crate::error::{Error, KeyPath, Result};
+use crate::layers::{Assignment, Layers, Origin, Tree, plain};
+use crate::range::Range;
 
 /// What a sweep file says, as it says it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,7 +50,7 @@ fn one() -> usize {
 /// One point of the grid.
 #[derive(Debug, Clone, Default)]
 struct Point {
-    assignments: Vec<String>,
+    assignments: Vec<Assignment>,
     label: String,
 }
 
@@ -61,22 +63,42 @@ pub struct SweepFile {
     pub name: String,
     /// What it says.
     pub config: SweepConfig,
+    /// Where it says it.
+    written: Tree,
 }
 
 impl SweepFile {
     /// Reads the file; `extends` works as in an experiment.
     pub fn read(path: &Path) -> Result<Self> {
-        let config: SweepConfig = Layers::read(path)?.typed()?;
+        let layers = Layers::read(path)?;
+        let mut config: SweepConfig = layers.typed()?;
+        let written = layers.tree().clone();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = config.name.clone().unwrap_or_else(|| stem.into_owned());
-        if config.jobs == 0 {
-            return Err(Error::file(path, "`jobs` is 0, expected at least 1"));
+        Range::AtLeast(1)
+            .check_whole(&KeyPath::from("jobs"), config.jobs)
+            .and_then(|()| config.slurm.check(&KeyPath::from("slurm")))
+            .map_err(|error| written.locate(error))?;
+        let experiment = KeyPath::from("experiment");
+        let methods_from = KeyPath::from("methods_from");
+        let files = std::iter::once((experiment, &mut config.experiment)).chain(
+            (config.methods_from.iter_mut().enumerate())
+                .map(|(i, file)| (methods_from.item(i), file)),
+        );
+        for (key, file) in files {
+            *file = written.beside(&key, file);
+            if !file.is_file() {
+                let problem = format!("is `{}`, which does not exist", file.display());
+                return Err(written
+                    .locate(Error::key(key, problem))
+                    .hint("the path is relative to the folder of the file that names it"));
+            }
         }
-        config.slurm.check(path)?;
         Ok(SweepFile {
             path: path.to_owned(),
             name,
             config,
+            written,
         })
     }
 
@@ -84,24 +106,24 @@ impl SweepFile {
     /// `overrides` are `key=value` assignments on top of the file's `[set]`.
     pub fn experiments(&self, overrides: &[String]) -> Result<Vec<Experiment>> {
         let config = &self.config;
-        let beside = |file: &PathBuf| self.path.parent().unwrap_or(Path::new(".")).join(file);
-        let experiment = beside(&config.experiment);
-        if !experiment.is_file() {
-            let problem = format!("`experiment`: `{}` does not exist", experiment.display());
-            return Err(Error::file(&self.path, problem)
-                .hint("the path is relative to the folder of the sweep file"));
+        let set = self.leaves("set").into_iter();
+        let mut shared: Vec<Assignment> = set.map(|(_, assignment)| assignment).collect();
+        for text in overrides {
+            shared.push(Assignment::parse(text)?);
         }
-        let methods_from: Vec<PathBuf> = config.methods_from.iter().map(beside).collect();
-        let mut shared = assignments(&config.set);
-        shared.extend(overrides.iter().cloned());
         let points = self.points(&shared)?;
         let mut by_method: Vec<(String, Vec<Experiment>)> = Vec::new();
         let mut chosen = config.methods.clone();
         for point in &points {
             let mut all = shared.clone();
             all.extend(point.assignments.iter().cloned());
-            all.push(format!("name={}", Value::String(self.name.clone())));
-            let file = ExperimentFile::read_with_methods(&experiment, &methods_from, &all)?;
+            all.push(Assignment {
+                key: KeyPath::from("name"),
+                value: Value::String(self.name.clone()),
+                origin: Origin::file(&self.path),
+            });
+            let file =
+                ExperimentFile::read_with_methods(&config.experiment, &config.methods_from, &all)?;
             if chosen.is_empty() {
                 chosen = file.own_methods().to_vec();
             }
@@ -142,36 +164,80 @@ impl SweepFile {
         Ok(())
     }
 
+    /// The leaves of a table of the file as assignments, each with the path that it is written
+    /// at.
+    fn leaves(&self, table: &str) -> Vec<(KeyPath, Assignment)> {
+        let values = match table {
+            "set" => &self.config.set,
+            _ => &self.config.grid,
+        };
+        let written = leaf_paths(values, &KeyPath::from(table)).into_iter();
+        written
+            .map(|(at, value)| {
+                // `"a.b" = 1` and `a.b = 1` are the same.
+                let dotted = at.keys()[1..].join(".");
+                let assignment = Assignment {
+                    key: KeyPath::from(dotted.as_str()),
+                    value,
+                    origin: self.origin(&at),
+                };
+                (at, assignment)
+            })
+            .collect()
+    }
+
+    fn origin(&self, key: &KeyPath) -> Origin {
+        let origin = self.written.origin(key).cloned();
+        origin.unwrap_or_else(|| Origin::file(&self.path))
+    }
+
     /// Every combination of the grid's values; one empty point without a grid.
-    fn points(&self, shared: &[String]) -> Result<Vec<Point>> {
-        let axes = leaves(&self.config.grid);
-        let short = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
+    fn points(&self, shared: &[Assignment]) -> Result<Vec<Point>> {
+        let axes = self.leaves("grid");
+        let short = |key: &KeyPath| key.last().unwrap_or_default().to_owned();
         let mut points = vec![Point::default()];
-        for (key, values) in &axes {
-            let problem = |text: String| Error::file(&self.path, format!("[grid] `{key}`: {text}"));
-            let root = key.split('.').next().unwrap_or(key);
+        for (at, axis) in &axes {
+            let key = &axis.key;
+            let problem = |text: String| Error::at(axis.origin.place(), text);
+            let root = key.keys().first().map(String::as_str).unwrap_or_default();
             if ["name", "method", "seed", "seeds", "methods"].contains(&root) {
-                return Err(problem("cannot be a grid".to_owned())
+                return Err(problem(format!("`{key}` cannot be a grid"))
                     .hint("methods and seeds have lists of their own: `methods`, `seeds`"));
             }
-            if let Some(set) = (shared.iter()).find(|set| set.split('=').next() == Some(key)) {
-                return Err(problem(format!("is set to one value too: `{set}`")));
+            if let Some(set) = shared.iter().find(|set| set.key == *key) {
+                let (value, place) = (&set.value, set.origin.place());
+                return Err(problem(format!(
+                    "the grid's `{key}` is set to one value too: {value}, in {place}"
+                )));
             }
-            let values = match values {
+            let values = match &axis.value {
                 Value::Array(values) if !values.is_empty() => values,
-                _ => return Err(problem("expected a list such as [0.01, 0.02]".to_owned())),
+                other => {
+                    return Err(problem(format!(
+                        "the grid's `{key}` is {}, expected a list such as [0.01, 0.02]",
+                        plain(other)
+                    )));
+                }
             };
-            let shared_name = axes.iter().filter(|(k, _)| short(k) == short(key)).count() > 1;
+            let shared_name = axes
+                .iter()
+                .filter(|(_, a)| short(&a.key) == short(key))
+                .count()
+                > 1;
             let name = match shared_name {
-                true => key.clone(),
+                true => key.to_string(),
                 false => short(key),
             };
             points = points
                 .iter()
                 .flat_map(|point| {
-                    values.iter().map(|value| {
+                    values.iter().enumerate().map(|(i, value)| {
                         let mut next = point.clone();
-                        next.assignments.push(format!("{key}={value}"));
+                        next.assignments.push(Assignment {
+                            key: key.clone(),
+                            value: value.clone(),
+                            origin: self.origin(&at.item(i)),
+                        });
                         next.label
                             .push_str(&format!("+{name}={}", file_name(value)));
                         next
@@ -200,9 +266,17 @@ fn file_name(value: &Value) -> String {
     name.trim_end_matches('-').to_owned()
 }
 
-fn assignments(table: &Table) -> Vec<String> {
-    let pairs = leaves(table).into_iter();
-    pairs.map(|(key, value)| format!("{key}={value}")).collect()
+/// The values of nested tables with their paths as they are written.
+fn leaf_paths(table: &Table, at: &KeyPath) -> Vec<(KeyPath, Value)> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let path = at.child(key);
+        match value {
+            Value::Table(inner) => found.extend(leaf_paths(inner, &path)),
+            _ => found.push((path, value.clone())),
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ fn shown<'a>(
     config: &'a InputConfig,
     options: &'a SheetOptions,
 ) -> Result<impl Iterator<Item = Shown<'a>>> {
-    config.check()?;
+    config.check(&"input".into())?;
     let mut transformer = Transformer::new(config);
     let mut input = vec![0.0; transformer.input_len()];
     let mut tiles = move |image: u32, picture: &Rgb8| -> Vec<Rgb8> {

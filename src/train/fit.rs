@@ -14,7 +14,7 @@ use super::tensorboard::EventWriter;
 use crate::data::labels::LabelTable;
 use crate::data::loader::{Batch, Loader};
 use crate::data::sampler::SamplerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
 use crate::interrupt;
 use crate::loss::{self, Loss, chance_loss};
 use crate::model::Model;
@@ -22,6 +22,7 @@ use crate::optim::clip::clip_factor;
 use crate::optim::{Schedule, Sgd, SgdConfig, gradient_norm};
 use crate::predict::pictures;
 use crate::progress::Progress;
+use crate::range::Range;
 use crate::rng::Stream;
 use crate::run_dir::{Checkpoint, RunDir};
 
@@ -52,20 +53,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Checks the ranges.
-    pub fn check(&self) -> Result<()> {
-        let least = [
-            ("train.batch_size", self.batch_size, 2),
-            ("train.epochs", self.epochs, 1),
-            ("train.checkpoint_steps", self.checkpoint_steps, 1),
-        ];
-        for (key, value, least) in least {
-            if value < least {
-                let problem = format!("`{value}` is too small, expected at least {least}");
-                return Err(Error::input(key, problem));
-            }
-        }
-        Ok(())
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::AtLeast(2).check_whole(&at.join("batch_size"), self.batch_size)?;
+        Range::AtLeast(1).check_whole(&at.join("epochs"), self.epochs)?;
+        Range::AtLeast(1).check_whole(&at.join("checkpoint_steps"), self.checkpoint_steps)
     }
 }
 

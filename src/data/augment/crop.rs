@@ -34,7 +34,7 @@ impl Crop {
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CropConfig {
     /// The whole picture.
-    None,
+    None {},
     /// Sides drawn on their own, each a part of the picture's side; the published recipe.
     Sides {
         /// Smallest side, as a part of the picture's side; the largest is 1.
@@ -90,7 +90,7 @@ const RESIZED_TRIES: usize = 10;
 pub(super) fn draw_crop(config: &CropConfig, width: u32, height: u32, stream: &mut Stream) -> Crop {
     let (w, h) = (f64::from(width), f64::from(height));
     match *config {
-        CropConfig::None => Crop::whole(width, height),
+        CropConfig::None {} => Crop::whole(width, height),
         CropConfig::Sides { min_side, ratio } => {
             for _ in 0..SIDES_TRIES {
                 let new_width = stream.range(min_side * w, w);

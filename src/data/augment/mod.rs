@@ -12,7 +12,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::range::Range;
 use crate::rng::Stream;
 
 mod crop;
@@ -122,7 +123,7 @@ impl AugmentConfig {
     pub fn none() -> Self {
         AugmentConfig {
             photometric: PhotometricConfig::none(),
-            crop: CropConfig::None,
+            crop: CropConfig::None {},
             flip: 0.0,
             rand_augment: None,
             cutout: None,
@@ -132,97 +133,83 @@ impl AugmentConfig {
 }
 
 impl InputConfig {
-    /// Checks the values.
+    /// Checks the values; `at` is the table's own key.
     ///
     /// # Errors
-    /// Names the first key that is out of its range; `input` is the key of this table.
-    #[expect(clippy::too_many_lines, reason = "one range after the other")]
-    pub fn check(&self) -> Result<()> {
-        let fail = |key: &str, problem: String| Err(Error::input(format!("input.{key}"), problem));
-        let pair = |key: &str, [low, high]: [f64; 2], least: f64, most: f64| {
-            if least <= low && low <= high && high <= most && low.is_finite() && high.is_finite() {
-                return Ok(());
-            }
-            let problem = format!(
-                "[{low}, {high}] is no range, expected {least} <= lower <= upper <= {most}"
-            );
-            fail(key, problem)
-        };
-        let part = |key: &str, value: f64| match (0.0..=1.0).contains(&value) {
-            true => Ok(()),
-            false => fail(key, format!("is {value}, expected a probability in 0..1")),
-        };
-        if !(8..=4096).contains(&self.size) {
-            let problem = format!("is {}, expected 8 to 4096 pixels", self.size);
-            return fail("size", problem);
+    /// Names the first key that is out of its range.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::WholeWithin(8, 4096).check_whole(&at.join("size"), self.size)?;
+        for mean in self.mean {
+            Range::Finite.check(&at.join("mean"), mean.into())?;
         }
-        if !self.mean.iter().all(|m| m.is_finite()) {
-            return fail("mean", "has a value that is not finite".into());
+        for std in self.std {
+            Range::Positive.check(&at.join("std"), std.into())?;
         }
-        if !self.std.iter().all(|s| s.is_finite() && *s > 0.0) {
-            return fail("std", "has a value that is not above 0".into());
-        }
-        let photometric = &self.augment.photometric;
-        if !(photometric.brightness >= 0.0 && photometric.brightness <= 255.0) {
-            let problem = format!("is {}, expected 0 to 255", photometric.brightness);
-            return fail("augment.photometric.brightness", problem);
-        }
-        if !(photometric.hue >= 0.0 && photometric.hue <= 180.0) {
-            let problem = format!("is {}, expected 0 to 180 degrees", photometric.hue);
-            return fail("augment.photometric.hue", problem);
-        }
-        pair(
-            "augment.photometric.contrast",
+        self.augment.check(&at.join("augment"))?;
+        self.test_time.check(&at.join("test_time"))
+    }
+}
+
+impl AugmentConfig {
+    /// Checks the values; `at` is the table's own key.
+    fn check(&self, at: &KeyPath) -> Result<()> {
+        let part = Range::Within(0.0, 1.0);
+        let at_photometric = at.join("photometric");
+        let photometric = &self.photometric;
+        let shift = Range::Within(0.0, 255.0);
+        shift.check(&at_photometric.join("brightness"), photometric.brightness)?;
+        Range::Within(0.0, 180.0).check(&at_photometric.join("hue"), photometric.hue)?;
+        check_bounds(
+            &at_photometric.join("contrast"),
             photometric.contrast,
             0.0,
             10.0,
         )?;
-        pair(
-            "augment.photometric.saturation",
+        check_bounds(
+            &at_photometric.join("saturation"),
             photometric.saturation,
             0.0,
             10.0,
         )?;
-        part("augment.photometric.probability", photometric.probability)?;
-        part("augment.photometric.permute", photometric.permute)?;
-        part("augment.flip", self.augment.flip)?;
-        if let Some(rand_augment) = &self.augment.rand_augment {
-            if rand_augment.magnitude > 30 {
-                let problem = format!("is {}, expected 0 to 30", rand_augment.magnitude);
-                return fail("augment.rand_augment.magnitude", problem);
-            }
-            if rand_augment.num_ops > 14 {
-                let problem = format!("is {}, expected 0 to 14", rand_augment.num_ops);
-                return fail("augment.rand_augment.num_ops", problem);
-            }
+        part.check(&at_photometric.join("probability"), photometric.probability)?;
+        part.check(&at_photometric.join("permute"), photometric.permute)?;
+        part.check(&at.join("flip"), self.flip)?;
+        if let Some(rand_augment) = &self.rand_augment {
+            let at = at.join("rand_augment");
+            Range::WholeWithin(0, 30).check_whole(&at.join("magnitude"), rand_augment.magnitude)?;
+            Range::WholeWithin(0, 14).check_whole(&at.join("num_ops"), rand_augment.num_ops)?;
         }
-        if let Some(cutout) = &self.augment.cutout {
-            pair("augment.cutout.length", [cutout.length, 1.0], 0.0, 1.0)?;
-            if cutout.holes > 100 {
-                let problem = format!("is {}, expected 0 to 100", cutout.holes);
-                return fail("augment.cutout.holes", problem);
-            }
+        if let Some(cutout) = &self.cutout {
+            let at = at.join("cutout");
+            part.check(&at.join("length"), cutout.length)?;
+            Range::WholeWithin(0, 100).check_whole(&at.join("holes"), cutout.holes)?;
         }
-        if let Some(mixup) = &self.augment.mixup
-            && !(mixup.alpha > 0.0 && mixup.alpha <= 100.0)
-        {
-            let problem = format!("is {}, expected above 0, 100 at most", mixup.alpha);
-            return fail("augment.mixup.alpha", problem);
+        if let Some(mixup) = &self.mixup {
+            Range::Above(0.0, 100.0).check(&at.join("mixup.alpha"), mixup.alpha)?;
         }
-        self.test_time.check()?;
-        match self.augment.crop {
-            CropConfig::None => {}
+        let at = at.join("crop");
+        match self.crop {
+            CropConfig::None {} => Ok(()),
             CropConfig::Sides { min_side, ratio } => {
-                pair("augment.crop.min_side", [min_side, 1.0], 0.01, 1.0)?;
-                pair("augment.crop.ratio", ratio, 0.01, 100.0)?;
+                Range::Within(0.01, 1.0).check(&at.join("min_side"), min_side)?;
+                check_bounds(&at.join("ratio"), ratio, 0.01, 100.0)
             }
             CropConfig::RandomResized { scale, ratio } => {
-                pair("augment.crop.scale", scale, 0.0001, 1.0)?;
-                pair("augment.crop.ratio", ratio, 0.01, 100.0)?;
+                check_bounds(&at.join("scale"), scale, 0.0001, 1.0)?;
+                check_bounds(&at.join("ratio"), ratio, 0.01, 100.0)
             }
         }
-        Ok(())
     }
+}
+
+/// Refuses a pair of bounds that is not ascending between `least` and `most`.
+fn check_bounds(at: &KeyPath, [low, high]: [f64; 2], least: f64, most: f64) -> Result<()> {
+    if least <= low && low <= high && high <= most {
+        return Ok(());
+    }
+    let problem =
+        format!("is [{low}, {high}], expected two numbers from {least} to {most}, the lower first");
+    Err(Error::key(at, problem))
 }
 
 /// What is done to one picture.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::crop::Crop;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::range::Range;
 
 /// The views of testing. The default is the published one: the whole picture, as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,16 +73,12 @@ impl TestTimeConfig {
         }
     }
 
-    /// Checks the values.
-    pub fn check(&self) -> Result<()> {
+    /// Checks the values; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
         if ![1, 5].contains(&self.crops) {
             let problem = format_args!("is {}, expected 1 or 5", self.crops);
-            return Err(Error::input("input.test_time.crops", problem));
+            return Err(Error::key(at.join("crops"), problem));
         }
-        if !(self.part >= 0.1 && self.part <= 1.0) {
-            let problem = format_args!("is {}, expected 0.1 to 1", self.part);
-            return Err(Error::input("input.test_time.part", problem));
-        }
-        Ok(())
+        Range::Within(0.1, 1.0).check(&at.join("part"), self.part)
     }
 }

@@ -11,7 +11,7 @@ use serde::de::{
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::format::{
-    Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
+    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
 };
 use crate::data::account::first_named;
 use crate::data::class_index::{Reading, Rows};
@@ -86,7 +86,7 @@ impl Format for Coco {
         })
     }
 
-    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
+    fn each_path(&mut self, change: ChangePath) {
         self.each_file(change);
     }
 

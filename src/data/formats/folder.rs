@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
+    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
 };
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture::{endings, has_picture_ending};
@@ -32,7 +32,7 @@ impl Format for Folder {
         files.load(Reading::new(files.classes)?, Path::to_path_buf, read_rows)
     }
 
-    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
+    fn each_path(&mut self, change: ChangePath) {
         self.each_file(change);
     }
 

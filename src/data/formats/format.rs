@@ -6,7 +6,7 @@ use crate::data::account::Account;
 use crate::data::class_index::{Reading, Rows};
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
-use crate::error::Result;
+use crate::error::{KeyPath, Result};
 
 /// What the command line and the documentation know of a format.
 #[derive(Debug)]
@@ -90,6 +90,9 @@ pub(super) const CLASSES: FormatOption = option(
     "Classes and their order, one name a line [default: all that occur, sorted; COCO: by id]",
 );
 
+/// Is given a key and the path that it holds.
+pub(super) type ChangePath<'a> = &'a mut dyn FnMut(&str, &mut PathBuf);
+
 /// A way to write annotations.
 pub(super) trait Format {
     /// What the command line knows of it.
@@ -98,8 +101,13 @@ pub(super) trait Format {
     /// Reads the annotations.
     fn load(&self) -> Result<Loaded>;
 
-    /// Gives every path in the settings to `change`.
-    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf));
+    /// Gives every path in the settings to `change`, with its key.
+    fn each_path(&mut self, change: ChangePath);
+
+    /// Refuses values out of range; `at` is the table's own key.
+    fn check(&self, _at: &KeyPath) -> Result<()> {
+        Ok(())
+    }
 
     /// True if the settings name a test set.
     fn has_test(&self) -> bool;
@@ -199,11 +207,19 @@ macro_rules! annotation_files {
                 }
             }
 
-            /// Gives the path of every file to `change`.
-            fn each_file(&mut self, change: &mut dyn FnMut(&mut std::path::PathBuf)) {
-                change(&mut self.train);
-                let some = [&mut self.test, &mut self.root, &mut self.test_root, &mut self.classes];
-                some.into_iter().flatten().for_each(change);
+            /// Gives the path of every file to `change`, with its key.
+            fn each_file(&mut self, change: crate::data::formats::format::ChangePath) {
+                change("train", &mut self.train);
+                for (key, path) in [
+                    ("test", &mut self.test),
+                    ("root", &mut self.root),
+                    ("test_root", &mut self.test_root),
+                    ("classes", &mut self.classes),
+                ] {
+                    if let Some(path) = path {
+                        change(key, path);
+                    }
+                }
             }
         }
     };

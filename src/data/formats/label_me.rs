@@ -1,14 +1,14 @@
 //! LabelMe: one JSON file a picture, in one folder and those below it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::folder;
 use super::format::{
-    Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
+    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
 };
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture_name::{self, Pictures};
@@ -38,7 +38,7 @@ impl Format for LabelMe {
         files.load(Reading::new(files.classes)?, Path::to_path_buf, read_rows)
     }
 
-    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
+    fn each_path(&mut self, change: ChangePath) {
         self.each_file(change);
     }
 

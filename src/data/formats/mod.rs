@@ -4,11 +4,11 @@
 //! drives the configuration's `kind`, the options of `dbloss split` with their help, and the
 //! fuzzer.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{KeyPath, Result};
 
 pub mod coco;
 pub mod folder;
@@ -41,7 +41,7 @@ macro_rules! formats {
     ($($(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])* $format:ident,)*) => {
         /// Annotations of a pool to draw the training set from, and of a test set.
         ///
-        /// Paths are relative to the working directory, see [`Source::resolve`]. `classes` is a
+        /// Paths are relative to the file that names them, see [`Source::each_path`]. `classes` is a
         /// file with one class name a line that fixes the classes and their order; without it
         /// they are all names that occur, sorted (COCO: the file's categories by ascending id).
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,11 +64,17 @@ macro_rules! formats {
                 }
             }
 
-            /// Makes relative paths relative to `folder`: that of the file which names them.
-            pub fn resolve(&mut self, folder: &Path) {
-                let change = &mut |path: &mut PathBuf| *path = folder.join(&*path);
+            /// Gives every path to `change`, with its key in this table.
+            pub fn each_path(&mut self, change: &mut dyn FnMut(&str, &mut PathBuf)) {
                 match self {
                     $(Source::$format(format) => format.each_path(change),)*
+                }
+            }
+
+            /// Refuses values out of range; `at` is the table's own key.
+            pub fn check(&self, at: &KeyPath) -> Result<()> {
+                match self {
+                    $(Source::$format(format) => format.check(at),)*
                 }
             }
 

@@ -5,13 +5,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    Format, Info, Loaded, OptionValue, annotation_files, beside, option, options_beside_files,
+    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, beside, option,
+    options_beside_files,
 };
 use crate::data::class_index::{Reading, Rows};
 use crate::data::delimited::Delimited;
 use crate::data::picture::has_picture_ending;
 use crate::data::picture_name;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::range::Range;
 
 annotation_files! {
     /// Open Images CSV, image-level labels or boxes.
@@ -66,9 +68,15 @@ impl Format for OpenImages {
         })
     }
 
-    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
+    fn each_path(&mut self, change: ChangePath) {
         self.each_file(change);
-        self.descriptions.iter_mut().for_each(change);
+        if let Some(path) = &mut self.descriptions {
+            change("descriptions", path);
+        }
+    }
+
+    fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::Within(0.0, 1.0).check(&at.join("min_confidence"), self.min_confidence)
     }
 
     fn has_test(&self) -> bool {

@@ -1,13 +1,13 @@
 //! The embedded set.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
-use super::format::{Format, Info, Loaded, OptionValue, option};
+use super::format::{ChangePath, Format, Info, Loaded, OptionValue, option};
 use crate::data::account::Account;
 use crate::data::image::ImageRoot;
-use crate::error::Result;
+use crate::data::shapes;
+use crate::error::{KeyPath, Result};
+use crate::range::Range;
 
 /// The embedded set, drawn by the program itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,7 +87,13 @@ impl Format for Shapes {
         })
     }
 
-    fn each_path(&mut self, _: &mut dyn FnMut(&mut PathBuf)) {}
+    fn each_path(&mut self, _: ChangePath) {}
+
+    fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::WholeWithin(0, i64::MAX).check_whole(&at.join("seed"), self.seed)?;
+        let (least, most) = (shapes::MIN_SIZE.into(), shapes::MAX_SIZE.into());
+        Range::WholeWithin(least, most).check_whole(&at.join("side"), self.side)
+    }
 
     fn has_test(&self) -> bool {
         true

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use super::format::{
-    Format, Info, Loaded, OptionValue, annotation_files, beside, option, options_beside_files,
+    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, beside, option,
+    options_beside_files,
 };
 use crate::data::class_index::{Reading, Rows};
 use crate::data::class_name::LABEL_SEPARATOR;
@@ -56,7 +57,7 @@ impl Format for Table {
         })
     }
 
-    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
+    fn each_path(&mut self, change: ChangePath) {
         self.each_file(change);
     }
 

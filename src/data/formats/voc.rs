@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::format::{CLASSES, Format, Info, Loaded, OptionValue, option};
+use super::format::{CLASSES, ChangePath, Format, Info, Loaded, OptionValue, option};
 use super::label_me;
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture_name::{Pictures, SeenImages};
@@ -124,10 +124,16 @@ impl Format for Voc {
         ))
     }
 
-    fn each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
-        change(&mut self.root);
-        let some = [&mut self.test_root, &mut self.classes];
-        some.into_iter().flatten().for_each(change);
+    fn each_path(&mut self, change: ChangePath) {
+        change("root", &mut self.root);
+        for (key, path) in [
+            ("test_root", &mut self.test_root),
+            ("classes", &mut self.classes),
+        ] {
+            if let Some(path) = path {
+                change(key, path);
+            }
+        }
     }
 
     fn has_test(&self) -> bool {

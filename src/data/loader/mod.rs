@@ -29,7 +29,7 @@ pub use options::LoaderOptions;
 use crate::data::augment::{InputConfig, View};
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
 
 /// Makes batches of the pictures of a label table.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Loader {
         config: InputConfig,
         options: LoaderOptions,
     ) -> Result<Self> {
-        config.check()?;
+        config.check(&KeyPath::from("input"))?;
         if let ImageRoot::Folder { path } = &root
             && !path.is_dir()
         {

@@ -55,8 +55,8 @@ fn expect_pool(pool: &LabelTable, images: usize, classes: usize, name: &str) -> 
     if (pool.len(), pool.num_classes()) == (images, classes) {
         return Ok(());
     }
-    Err(Error::input(
-        "distribution.recipe",
+    Err(Error::key(
+        "split.distribution.recipe",
         format_args!(
             "the pool has {} images and {} classes, the released list was drawn from {name} with {images} and {classes}",
             pool.len(),

@@ -216,8 +216,11 @@ fn settings_are_read_from_toml_and_checked() {
     );
     assert!(read("kind = \"class-aware\"\nreduse = 2").is_err());
     let zero = read("kind = \"class-aware\"\nreduce = 0").unwrap();
-    let error = zero.check().unwrap_err().to_string();
+    let error = zero
+        .check(&KeyPath::from("sampler"))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("sampler.reduce"), "{error}");
     let wrong = read("kind = \"repeat-factor\"\nthreshold = 0.0").unwrap();
-    assert!(wrong.check().is_err());
+    assert!(wrong.check(&KeyPath::from("sampler")).is_err());
 }

@@ -7,7 +7,7 @@ use crate::data::account::first_named;
 use crate::data::formats::{Loaded, table};
 use crate::data::labels::LabelTable;
 use crate::data::{longtail, replay, stratify};
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
 
 use super::{
     Distribution, EmptyClasses, ImageRoots, Manifest, PoolFacts, Preset, Split, SplitConfig,
@@ -17,13 +17,13 @@ use super::{
 impl Split {
     /// Reads the source and builds the split.
     pub fn build(config: &SplitConfig) -> Result<Split> {
-        config.check()?;
+        config.check(&KeyPath::from("split"))?;
         Split::from_loaded(config, config.source.load()?)
     }
 
     /// Builds the split from annotations that were read already.
     pub fn from_loaded(config: &SplitConfig, loaded: Loaded) -> Result<Split> {
-        config.check()?;
+        config.check(&KeyPath::from("split"))?;
         let Loaded {
             mut pool,
             mut test,
@@ -104,16 +104,16 @@ fn refuse_useless(
     test: Option<&LabelTable>,
 ) -> Result<()> {
     if pool.is_empty() {
-        return Err(Error::input("source", "the pool has no images"));
+        return Err(Error::key("split.source", "has no images"));
     }
     if pool.num_labels() == 0 {
         let problem = format!("none of the pool's {} images has a label", pool.len());
-        return Err(Error::input("source", problem)
+        return Err(Error::key("split.source", problem)
             .hint("see what was left out above, and whether the annotations are of this kind"));
     }
     if test.is_some() && config.test > 0.0 {
         let problem = "the source has a test set, so a part of the pool set apart for one (`--test-part`) has no effect";
-        return Err(Error::input("test", problem).hint("leave one of the two out"));
+        return Err(Error::key("split.test", problem).hint("leave one of the two out"));
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
         );
     }
     if subset.images.is_empty() {
-        return Err(Error::input("distribution", "the subset is empty")
+        return Err(Error::key("split.distribution", "makes an empty subset")
             .hint("no class has both images and a wanted count above 0"));
     }
     Ok(subset.images)
@@ -169,9 +169,9 @@ fn hold_out(
         amount
     };
     if wanted >= table.len() as f64 {
-        return Err(Error::input(
-            key,
-            format_args!("`{amount}` images, but there are only {}", table.len()),
+        return Err(Error::key(
+            KeyPath::from("split").join(key),
+            format_args!("is {amount}, but there are only {} images", table.len()),
         ));
     }
     let part = stratify::iterative(table, &[table.len() as f64 - wanted, wanted], seed);
@@ -192,9 +192,9 @@ fn handle_empty_classes(
     }
     let (count, names) = (empty.len(), first_named(empty));
     match what {
-        EmptyClasses::Error => Err(Error::input(
-            "source",
-            format_args!("{count} classes have no image in the pool: {names}"),
+        EmptyClasses::Error => Err(Error::key(
+            "split.source",
+            format_args!("leaves {count} classes without an image: have no image in the pool: {names}"),
         )
         .hint("`empty_classes = \"drop\"` (`--empty-classes drop`) takes them out, `keep` accepts them")),
         EmptyClasses::Keep => {

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::data::account::first_named;
-use crate::data::formats::{Shapes, Source};
+use crate::data::formats::Source;
 use crate::data::labels::GroupThresholds;
-use crate::data::longtail::{Pareto, exponential_counts};
-use crate::data::shapes;
-use crate::error::{Error, Result};
+use crate::data::longtail::{self, Pareto, exponential_counts};
+use crate::error::{Error, KeyPath, Result};
+use crate::io::absolute;
+use crate::layers::Layers;
+use crate::range::Range;
 
 /// How a split is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -170,72 +172,85 @@ impl SplitConfig {
         }
     }
 
-    /// Reads a configuration from a TOML file; relative paths in it are relative to its folder.
+    /// Reads a configuration from a TOML file, with what it `extends`; relative paths in it are
+    /// relative to the folder of the file that names them.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = crate::data::text::read(path)?;
-        let mut config: SplitConfig = parse_toml(path, &text)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        config.resolve(folder);
+        let layers = Layers::read(path)?;
+        let mut config: SplitConfig = layers.typed()?;
+        config.resolve_paths(&KeyPath::root(), &|key, path| {
+            layers.tree().resolve(key, path)
+        });
+        config
+            .check(&KeyPath::root())
+            .map_err(|error| layers.tree().locate(error))?;
         Ok(config)
     }
 
-    /// Makes relative paths relative to `folder`: that of the file which names them.
-    pub fn resolve(&mut self, folder: &Path) {
-        self.source.resolve(folder);
+    /// Replaces every path by what `resolve` makes of it and of its key; `at` is the table's own.
+    pub fn resolve_paths(&mut self, at: &KeyPath, resolve: &dyn Fn(&KeyPath, &Path) -> PathBuf) {
+        let at_source = at.join("source");
+        (self.source).each_path(&mut |key, path| *path = resolve(&at_source.join(key), path));
         if let Distribution::Ids { file } = &mut self.distribution {
-            *file = folder.join(&*file);
+            *file = resolve(&at.join("distribution.file"), file);
         }
     }
 
-    /// Refuses values out of range, naming the key.
-    pub fn check(&self) -> Result<()> {
+    /// True if both make the same split. Relative paths, which earlier versions kept, are relative
+    /// to the working directory.
+    pub fn is_same(&self, other: &SplitConfig) -> bool {
+        let [ours, theirs] = [self, other].map(|config| {
+            let mut config = config.clone();
+            config.resolve_paths(&KeyPath::root(), &|_, path| absolute(Path::new(""), path));
+            config
+        });
+        ours == theirs
+    }
+
+    /// Refuses values out of range, naming the key; `at` is the table's own.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::WholeWithin(0, i64::MAX).check_whole(&at.join("seed"), self.seed)?;
         let thresholds = &self.groups;
-        if thresholds.head < thresholds.medium {
-            return Err(Error::input(
-                "groups.head",
-                format_args!(
-                    "`{}` is below `groups.tail` = `{}`",
-                    thresholds.head, thresholds.medium
-                ),
-            ));
-        }
-        if let Source::Shapes(Shapes { side, .. }) = self.source {
-            let range = shapes::MIN_SIZE..=shapes::MAX_SIZE;
-            if !range.contains(&side) {
-                let problem = format!(
-                    "`{side}`, expected {} to {} pixels",
-                    shapes::MIN_SIZE,
-                    shapes::MAX_SIZE
-                );
-                return Err(Error::input("source.side", problem));
-            }
-        }
+        let (medium, head) = (("tail", thresholds.medium), ("head", thresholds.head));
+        longtail::check_bounds(&at.join("groups"), medium, head)?;
+        self.source.check(&at.join("source"))?;
         for (key, amount) in [("validation", self.validation), ("test", self.test)] {
             let whole_or_part = amount < 1.0 || amount.fract() == 0.0;
             if !(amount >= 0.0 && amount.is_finite() && whole_or_part) {
-                return Err(Error::input(
-                    key,
-                    format_args!("`{amount}`, expected a part in [0, 1) or a number of images"),
-                ));
+                let problem = format!(
+                    "is {amount}, expected a part from 0 to below 1, or a whole number of images"
+                );
+                return Err(Error::key(at.join(key), problem));
             }
         }
         if let (Some(min), Some(max)) = (self.min_per_class, self.max_per_class) {
-            crate::data::longtail::check_bounds("max_per_class", min, max)?;
+            longtail::check_bounds(at, ("min_per_class", min), ("max_per_class", max))?;
         }
-        let fixed = matches!(
-            self.distribution,
-            Distribution::AsIs {} | Distribution::Ids { .. } | Distribution::Released { .. }
-        );
-        let limits =
-            self.max_per_class.is_some() || self.min_per_class.is_some() || self.keep_at_least > 0;
-        if fixed && limits {
-            return Err(Error::input(
-                "distribution",
-                "this one fixes the images, so `max_per_class`, `min_per_class` and `keep_at_least` have no effect",
-            )
-            .hint("leave them out, or choose `pareto`, `exponential`, `counts` or `class-counts`"));
+        let at_distribution = at.join("distribution");
+        match &self.distribution {
+            Distribution::Pareto(pareto) => pareto.check(&at_distribution)?,
+            Distribution::Exponential {
+                max,
+                imbalance_factor,
+            } => longtail::check_exponential(&at_distribution, *max, *imbalance_factor)?,
+            Distribution::Counts { .. } | Distribution::ClassCounts { .. } => {}
+            Distribution::AsIs {} | Distribution::Ids { .. } | Distribution::Released { .. } => {
+                self.check_no_limits(&at_distribution)?;
+            }
         }
         Ok(())
+    }
+
+    /// Refuses limits a class where the distribution fixes the images.
+    fn check_no_limits(&self, at: &KeyPath) -> Result<()> {
+        match self.max_per_class.is_some() || self.min_per_class.is_some() || self.keep_at_least > 0
+        {
+            true => Err(Error::key(
+                at,
+                "fixes the images, so `max_per_class`, `min_per_class` and `keep_at_least` have no effect",
+            )
+            .hint("leave them out, or choose `pareto`, `exponential`, `counts` or `class-counts`")),
+            false => Ok(()),
+        }
     }
 
     /// The wanted counts by place in the order of the classes; `None` where the distribution
@@ -257,7 +272,7 @@ impl SplitConfig {
                         "{} numbers, but there are {num_classes} classes",
                         counts.len()
                     );
-                    return Err(Error::input("distribution.counts", problem));
+                    return Err(Error::key("split.distribution.counts", problem));
                 }
                 counts.clone()
             }
@@ -280,8 +295,8 @@ fn by_class(counts: &BTreeMap<String, usize>, order: &[&str]) -> Result<Vec<usiz
         .collect();
     if !unknown.is_empty() {
         let names = first_named(unknown);
-        return Err(Error::input(
-            "distribution.counts",
+        return Err(Error::key(
+            "split.distribution.counts",
             format_args!("unknown classes: {names}"),
         ));
     }
@@ -290,8 +305,8 @@ fn by_class(counts: &BTreeMap<String, usize>, order: &[&str]) -> Result<Vec<usiz
         .collect();
     if !missing.is_empty() {
         let names = first_named(missing);
-        return Err(Error::input(
-            "distribution.counts",
+        return Err(Error::key(
+            "split.distribution.counts",
             format_args!("no count for {names}"),
         ));
     }
@@ -299,15 +314,4 @@ fn by_class(counts: &BTreeMap<String, usize>, order: &[&str]) -> Result<Vec<usiz
         .iter()
         .filter_map(|&name| counts.get(name).copied())
         .collect())
-}
-
-/// Parses TOML, with file and line in errors.
-pub(super) fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
-    toml::from_str(text).map_err(|e| match e.span() {
-        Some(span) => {
-            let before = text.get(..span.start).unwrap_or(text);
-            Error::line(path, before.matches('\n').count() as u64 + 1, e.message())
-        }
-        None => Error::file(path, e.message()),
-    })
 }

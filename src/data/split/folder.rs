@@ -14,6 +14,7 @@ use crate::data::picture_name::{identities, lexically_clean};
 use crate::data::text;
 use crate::error::{Error, Result};
 use crate::io::{claim_folder, write_atomic, write_text};
+use crate::layers::Tree;
 use crate::wording::{counted, is_or_are};
 
 use super::{ImageRoot, ImageRoots, Manifest, Set, Split};
@@ -126,7 +127,7 @@ impl Split {
             return Err(Error::file(dir, problem).hint("make one with `dbloss split`"));
         }
         let text = text::read(&path)?;
-        let manifest: Manifest = super::config::parse_toml(&path, &text)?;
+        let manifest: Manifest = Tree::parse(&path, &text)?.typed(&[])?;
         if manifest.format != 1 {
             let problem = format_args!("format {}, expected 1", manifest.format);
             return Err(Error::file(&path, problem).hint("it was written by a newer dbloss"));

@@ -16,7 +16,7 @@ impl Split {
     pub fn read_or_build(config: &SplitConfig, folder: &Path) -> Result<Split> {
         if Split::is_in(folder) {
             let split = Split::read(folder)?;
-            if split.manifest.config != *config {
+            if !split.manifest.config.is_same(config) {
                 return Err(Error::file(
                     folder,
                     "the split here was built from other settings than the experiment's",

@@ -371,7 +371,7 @@ fn settings_out_of_range_are_named() {
         let mut fixture = Fixture::new();
         change(&mut fixture.config);
         let error = fixture.error();
-        assert!(error.starts_with(key), "{error}");
+        assert!(error.starts_with(&format!("split.{key}")), "{error}");
     };
     refused(&|c| c.validation = -0.1, "validation");
     refused(&|c| c.validation = f64::NAN, "validation");

@@ -83,7 +83,7 @@ fn mistakes_are_named_with_what_is_accepted() {
         ("name = \"cb\"\nbeta = 1.0", ["loss.beta", "below 1"]),
         (
             "name = \"composed\"\nwieght = { kind = \"none\" }",
-            ["`wieght`", "did you mean `weight`?"],
+            ["loss.wieght", "did you mean `weight`?"],
         ),
         (
             "name = \"composed\"\nweight = { kind = \"inverse\", pwer = 1 }",

@@ -81,6 +81,13 @@ fn first_names(names: &[String]) -> String {
     text
 }
 
+/// The rule that tells a name of the hub from a path in `model.weights`: `organisation/name`, with
+/// `@revision` if wanted, and without the ending of a weight file. A folder of two parts is written
+/// `./folder/name`.
+pub fn is_hub_name(source: &str) -> bool {
+    hub::Model::parse(source).is_some() && !files::has_ending(Path::new(source))
+}
+
 /// Finds the weights: a local file or folder, or a hub name such as `timm/resnet50.tv_in1k`, with
 /// a revision if wanted (`timm/resnet50.tv_in1k@main`), which is fetched once and cached.
 ///
@@ -92,7 +99,7 @@ pub fn locate(source: &str) -> Result<PathBuf> {
         return Ok(path.to_owned());
     }
     match hub::Model::parse(source) {
-        Some(model) if !files::has_ending(path) => model.fetch(),
+        Some(model) if is_hub_name(source) => model.fetch(),
         _ => Err(Error::input(source, "no such weight file").hint(
             "give a file of weights, or a hub name such as `timm/resnet50.tv_in1k`; \
              without `model.weights` the backbone starts from random numbers",

@@ -1,0 +1,24 @@
+//! The paths of an experiment: relative to the file that names them, absolute once resolved.
+
+use std::path::{Path, PathBuf};
+
+use super::Experiment;
+use crate::error::KeyPath;
+use crate::model::weights::is_hub_name;
+
+impl Experiment {
+    /// Replaces every path by what `resolve` makes of it and of its key.
+    pub(super) fn resolve_paths(&mut self, resolve: impl Fn(&KeyPath, &Path) -> PathBuf) {
+        if let Some(folder) = &mut self.split_folder {
+            *folder = resolve(&KeyPath::from("split_folder"), folder);
+        }
+        if let Some(split) = &mut self.split {
+            split.resolve_paths(&KeyPath::from("split"), &resolve);
+        }
+        let weights = &mut self.model.weights;
+        if !weights.is_empty() && !is_hub_name(weights) {
+            let path = resolve(&KeyPath::from("model.weights"), Path::new(weights));
+            *weights = path.to_string_lossy().into_owned();
+        }
+    }
+}

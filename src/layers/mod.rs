@@ -1,0 +1,403 @@
+//! From files and `--set` to one TOML table: `extends`, merging, where each key came from, and
+//! errors that name that place in plain words.
+
+mod reader;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::error::{Error, KeyPath, Place, Result, closest};
+
+pub use reader::carry;
+use reader::{Fault, Wrong};
+pub use tree::{Origin, Tree};
+
+/// A value for a key, from outside the files: `--set`, or a point of a sweep's grid.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// The key.
+    pub key: KeyPath,
+    /// Its value.
+    pub value: Value,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+impl Assignment {
+    /// Reads `key.path=value`, given as `--set`; the value is TOML, or a plain text where it is
+    /// not.
+    pub fn parse(text: &str) -> Result<Self> {
+        Self::of_argument(text, &format!("--set {text}"))
+    }
+
+    /// Reads `key.path=value`; errors name `argument`, which it stands for.
+    pub fn of_argument(text: &str, argument: &str) -> Result<Self> {
+        let wrong = |problem: &str| Err(Error::argument(argument, problem));
+        let Some((key, value)) = text.split_once('=') else {
+            return wrong("expected `key.path=value`");
+        };
+        let (key, value) = (key.trim(), value.trim());
+        if key.is_empty() || key.starts_with('.') || key.ends_with('.') || key.contains("..") {
+            return wrong("the key is empty");
+        }
+        let Some(path) = parse_key(key) else {
+            return wrong("the key is not one of TOML, expected `table.key`");
+        };
+        let parsed = format!("value = {value}").parse::<Table>().ok();
+        let value = parsed
+            .filter(|table| table.len() == 1)
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(value.to_owned()));
+        Ok(Assignment {
+            key: path,
+            value,
+            origin: Origin::Argument(argument.into()),
+        })
+    }
+}
+
+/// The path of a key as TOML writes it, with dots and quotes.
+fn parse_key(key: &str) -> Option<KeyPath> {
+    let mut table = format!("{key} = 0").parse::<Table>().ok()?;
+    let mut path = KeyPath::root();
+    loop {
+        let (name, value) = table.into_iter().next()?;
+        path = path.child(&name);
+        match value {
+            Value::Table(inner) => table = inner,
+            _ => return Some(path),
+        }
+    }
+}
+
+/// A stack of configuration layers, the base first, and their merged table.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    tree: Tree,
+    /// What `--set` gave, to be put on top of every later overlay too.
+    assigned: Vec<Tree>,
+}
+
+impl Layers {
+    /// Reads `path` and every file it extends: `extends = "base.toml"`, relative to the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut chain: Vec<(PathBuf, Tree)> = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next.take() {
+            let mut tree = Tree::parse(&path, &crate::io::read_text(&path)?)?;
+            if let Some((base, written)) = tree.take("extends") {
+                let at = KeyPath::from("extends");
+                let wrong = |problem: String| Err(written.locate(Error::key(&at, problem)));
+                let Value::String(base) = base else {
+                    return wrong("is not a file name, expected a text in quotes".to_owned());
+                };
+                let base = path.parent().unwrap_or(Path::new("")).join(base);
+                let same = |other: &Path| match (base.canonicalize(), other.canonicalize()) {
+                    (Ok(a), Ok(b)) => a == b,
+                    _ => false,
+                };
+                if same(&path) || chain.iter().any(|(other, _)| same(other)) {
+                    return wrong("closes a circle: the files extend each other".to_owned());
+                }
+                if !base.is_file() {
+                    return wrong(format!("is `{}`, which does not exist", base.display()));
+                }
+                next = Some(base);
+            }
+            chain.push((path, tree));
+        }
+        let mut layers = Layers::default();
+        for (_, tree) in chain.into_iter().rev() {
+            layers.tree.merge(tree);
+        }
+        Ok(layers)
+    }
+
+    /// Adds `key.path=value` of a `--set`, see [`Assignment::parse`].
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        self.assign(&Assignment::parse(assignment)?);
+        Ok(())
+    }
+
+    /// Adds a value for a key, on top of every file and of every later overlay.
+    pub fn assign(&mut self, assignment: &Assignment) {
+        let Assignment { key, value, origin } = assignment;
+        let tree = Tree::single(key, value.clone(), origin);
+        self.tree.merge(tree.clone());
+        // A new kind of table comes first, for it drops the keys of the old one.
+        match key.last() {
+            Some("name" | "kind") => self.assigned.insert(0, tree),
+            _ => self.assigned.push(tree),
+        }
+    }
+
+    /// Merges the overrides of a method on top of the files, and what `--set` gave on top of that.
+    pub fn overlay(&mut self, overrides: Tree) {
+        self.tree.merge(overrides);
+        for assigned in &self.assigned {
+            let mut assigned = assigned.clone();
+            assigned.take("methods");
+            self.tree.merge(assigned);
+        }
+    }
+
+    /// Takes the table of a top-level key out; `None` where there is none.
+    pub fn take_table(&mut self, key: &str) -> Result<Option<Tree>> {
+        let Some((value, tree)) = self.tree.take(key) else {
+            return Ok(None);
+        };
+        let path = KeyPath::root().child(key);
+        match tree.below(&path) {
+            Some(below) => Ok(Some(below)),
+            None => {
+                let problem = format!("is {}, expected a table", plain(&value));
+                Err(tree.locate(Error::key(path, problem)))
+            }
+        }
+    }
+
+    /// Takes the value of a top-level key out, typed, and where it was written; `expected`
+    /// completes «expected ...».
+    pub fn take<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+        expected: &str,
+    ) -> Result<Option<(T, Tree)>> {
+        let Some((value, tree)) = self.tree.take(key) else {
+            return Ok(None);
+        };
+        let wrong = || {
+            let problem = format!("is {}, expected {expected}", plain(&value));
+            tree.locate(Error::key(KeyPath::root().child(key), problem))
+        };
+        match value.clone().try_into() {
+            Ok(typed) => Ok(Some((typed, tree))),
+            Err::<_, toml::de::Error>(_) => Err(wrong()),
+        }
+    }
+
+    /// The merged table.
+    pub fn table(&self) -> &Table {
+        self.tree.table()
+    }
+
+    /// The merged table with the place of each key.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The merged table as a typed configuration. An error names the file and line, or the
+    /// argument, that wrote the key, what is accepted and the likely meaning.
+    pub fn typed<T: DeserializeOwned>(&self) -> Result<T> {
+        self.tree.typed(&[])
+    }
+}
+
+impl Tree {
+    /// The table as a typed configuration, see [`Layers::typed`]. `elsewhere` are keys that may be
+    /// meant by an unknown one at the wrong place.
+    pub fn typed<T: DeserializeOwned>(&self, elsewhere: &[KeyPath]) -> Result<T> {
+        reader::read(self.table()).map_err(|fault| self.explain(&fault, elsewhere))
+    }
+
+    /// Turns the key that an error names into the file and line, or the argument, that wrote it.
+    pub fn locate(&self, error: Error) -> Error {
+        self.locate_below(&KeyPath::root(), error)
+    }
+
+    /// Like [`Tree::locate`], for a tree that lies below `above` in its file.
+    pub fn locate_below(&self, above: &KeyPath, error: Error) -> Error {
+        let Error::Input(input) = &error else {
+            return error;
+        };
+        let Place::Key(key) = &input.at else {
+            return error;
+        };
+        let full = above.joined(key);
+        let place = self.origin(key).map(Origin::place);
+        match (error, place) {
+            (Error::Input(mut input), Some(place)) => {
+                if !full.keys().is_empty() {
+                    input.problem = format!("`{full}` {}", input.problem);
+                }
+                input.at = place;
+                Error::Input(input)
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// The key beside `at`, where that is missing, that is spelt nearly like it; and its own name.
+    fn slip<'a>(&self, at: &'a KeyPath) -> Option<(KeyPath, &'a str)> {
+        let (above, name) = (at.parent()?, at.last()?);
+        let mut table = self.table();
+        for key in above.keys() {
+            table = table.get(key)?.as_table()?;
+        }
+        let near = (table.keys()).find(|key| closest(key, [name]).is_some())?;
+        (!table.contains_key(name)).then(|| (above.child(near), name))
+    }
+
+    fn explain(&self, fault: &Fault, elsewhere: &[KeyPath]) -> Error {
+        let Fault { at, wrong } = fault;
+        // A required key that is missing is often there under a name with a slip.
+        if let Wrong::Missing(_) | Wrong::Own { key: Some(_), .. } = wrong
+            && let Some((slip, name)) = self.slip(at)
+        {
+            let problem = format!("is unknown, expected `{name}`");
+            let error = self.locate(Error::key(slip, problem));
+            return error.hint(format_args!("did you mean `{name}`?"));
+        }
+        let error = self.locate(Error::key(at, wrong));
+        match wrong {
+            Wrong::Word { given, accepted } => {
+                error.did_you_mean(given, accepted.iter().map(String::as_str))
+            }
+            Wrong::Key { given, accepted } => {
+                match closest(given, accepted.iter().map(String::as_str)) {
+                    Some(near) => error.hint(format_args!("did you mean `{near}`?")),
+                    None => match other_place(given, at, elsewhere) {
+                        Some(path) => error.hint(format_args!("did you mean `{path}`?")),
+                        None => error,
+                    },
+                }
+            }
+            Wrong::Own {
+                hint: Some(hint), ..
+            } => error.hint(hint),
+            _ => error,
+        }
+    }
+}
+
+/// A known key of this name in another table.
+fn other_place<'a>(given: &str, at: &KeyPath, elsewhere: &'a [KeyPath]) -> Option<&'a KeyPath> {
+    let last = |path: &'a KeyPath| path.last().unwrap_or_default();
+    let near = closest(given, elsewhere.iter().map(last))?;
+    (elsewhere.iter()).find(|path| path.last() == Some(near) && *path != at)
+}
+
+/// A value as an error shows it.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("the text `{text}`"),
+        Value::Table(_) => "a table".to_owned(),
+        Value::Boolean(flag) => format!("`{flag}`"),
+        other => other.to_string(),
+    }
+}
+
+/// The values of a nested table with their dotted keys: `"a.b" = 1` and `a.b = 1` are the same.
+pub fn leaves(table: &Table) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => {
+                let inner = leaves(inner).into_iter();
+                found.extend(inner.map(|(rest, value)| (format!("{key}.{rest}"), value)));
+            }
+            _ => found.push((key.clone(), value.clone())),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        gamma: f64,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        seed: u64,
+        loss: Inner,
+    }
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs_err::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_file_overrides_its_base_and_set_overrides_both() {
+        let folder = folder(&[
+            ("base.toml", "seed = 1\n[loss]\ngamma = 2.0\n"),
+            ("top.toml", "extends = 'base.toml'\nseed = 5\n"),
+        ]);
+        let mut layers = Layers::read(&folder.path().join("top.toml")).unwrap();
+        layers.set("loss.gamma=0.5").unwrap();
+        let expected = Outer {
+            seed: 5,
+            loss: Inner { gamma: 0.5 },
+        };
+        assert_eq!(layers.typed::<Outer>().unwrap(), expected);
+    }
+
+    #[test]
+    fn set_overrides_the_method_too() {
+        let folder = folder(&[("a.toml", "seed = 1\n")]);
+        let mut layers = Layers::read(&folder.path().join("a.toml")).unwrap();
+        layers.set("loss.gamma=0.5").unwrap();
+        layers.set("loss.name=focal").unwrap();
+        let method = "[loss]\nname = 'db-focal'\ngamma = 2.0";
+        layers.overlay(Tree::parse(Path::new("m.toml"), method).unwrap());
+        let expected = "name = 'focal'\ngamma = 0.5".parse::<Table>().unwrap();
+        assert_eq!(layers.table()["loss"], Value::Table(expected));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_line_and_likely_meaning() {
+        let folder = folder(&[("a.toml", "seed = 1\n[loss]\ngama = 2.0\n")]);
+        let layers = Layers::read(&folder.path().join("a.toml")).unwrap();
+        let error = layers.typed::<Outer>().unwrap_err();
+        let Error::Input(input) = error else {
+            panic!("expected an input error")
+        };
+        assert!(input.at.to_string().ends_with("a.toml:3"), "{}", input.at);
+        assert!(input.problem.contains("loss.gama"), "{}", input.problem);
+        assert!(
+            input.problem.contains("expected `gamma`"),
+            "{}",
+            input.problem
+        );
+    }
+
+    #[test]
+    fn another_kind_replaces_the_whole_table() {
+        let tree = |text: &str| Tree::parse(Path::new("a.toml"), text).unwrap();
+        let mut base = tree("[loss]\nname = 'db'\nkappa = 1");
+        base.merge(tree("[loss]\nname = 'bce'"));
+        assert_eq!(base.table(), tree("[loss]\nname = 'bce'").table());
+        base.merge(tree("[loss]\nscale = 2"));
+        let both = tree("[loss]\nname = 'bce'\nscale = 2");
+        assert_eq!(base.table(), both.table());
+    }
+
+    #[test]
+    fn circles_and_broken_toml_are_told() {
+        let folder = folder(&[
+            ("a.toml", "extends = 'b.toml'"),
+            ("b.toml", "extends = 'a.toml'"),
+            ("c.toml", "seed = 1\nloss = [\n"),
+        ]);
+        let error = |name: &str| {
+            let error = Layers::read(&folder.path().join(name)).unwrap_err();
+            error.to_string()
+        };
+        assert!(error("a.toml").contains("circle"));
+        assert!(error("c.toml").contains("c.toml:"), "{}", error("c.toml"));
+    }
+}
