@@ -290,7 +290,7 @@ fn a_training_that_diverges_says_where_and_what_to_try() {
         ])
         .args(["--set", "schedule.kind=constant"])
         .assert()
-        .code(2)
+        .code(3)
         .stderr(
             predicate::str::contains("diverged")
                 .and(predicate::str::contains("step "))
