@@ -112,7 +112,7 @@ fn refuse_useless(
             .hint("see what was left out above, and whether the annotations are of this kind"));
     }
     if test.is_some() && config.test > 0.0 {
-        let problem = "the source has a test set, so a part of the pool set apart for one (`--test-part`) has no effect";
+        let problem = "has no effect (`--test-part` neither): the source has a test set";
         return Err(Error::key("split.test", problem).hint("leave one of the two out"));
     }
     Ok(())

@@ -292,7 +292,7 @@ fn settings_without_effect_and_pools_without_labels_are_refused() {
     fixture.config.test = 0.2;
     let error = fixture.error();
     assert!(
-        error.starts_with("test: ") && error.contains("--test-part"),
+        error.starts_with("split.test: ") && error.contains("--test-part"),
         "{error}"
     );
     fixture.config.test = 0.0;
