@@ -63,7 +63,11 @@ impl ClassIndex {
             None => Error::file(path, problem),
         };
         let name = clean(raw).map_err(|problem| {
-            place(problem).hint("rename the class; names are shown in tables, plots and LaTeX")
+            let hint = match raw.contains(['\n', '\r']) {
+                true => "look for a `\"` that is not closed",
+                false => "rename the class; names are shown in tables, plots and LaTeX",
+            };
+            place(problem).hint(hint)
         })?;
         let index = match self.by_spelling.get(name.as_ref()) {
             Some(&index) => index,

@@ -26,6 +26,9 @@ impl<'a> Delimited<'a> {
         fits: impl Fn(&[String]) -> bool,
     ) -> Result<Self> {
         let opened = text::open(reader, path)?;
+        if opened.head.trim().is_empty() {
+            return Err(Error::file(path, "the file is empty"));
+        }
         let mut lines = text::lines(&opened.head).filter(|(_, line)| !line.trim().is_empty());
         let first = lines.next().map_or("", |(_, line)| line);
         // Excel's way to name the separator.

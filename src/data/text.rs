@@ -158,10 +158,24 @@ pub(crate) fn open<'a>(reader: impl Read + 'a, path: &Path) -> Result<Opened<'a>
 /// Bytes that [`open`] looks at.
 const HEAD: u64 = 1 << 14;
 
-/// What is wrong with the JSON `text`, in words of this program, and where in its line.
+/// What is wrong with the JSON `text`, in words of this program, and where in its line. The text
+/// may be empty, where it is not in memory: then less is known.
 pub(crate) fn json_problem(error: &serde_json::Error, text: &[u8]) -> String {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or(&message);
+    let words = [
+        ("invalid type: sequence", "found a list"),
+        ("invalid type: map", "found an object"),
+        ("invalid type: ", "found "),
+        ("invalid value: ", "found "),
+    ];
+    let said = words
+        .iter()
+        .find_map(|(rust, said)| Some((said, message.strip_prefix(rust)?)));
+    let message = said.map_or_else(
+        || message.to_owned(),
+        |(said, rest)| format!("{said}{rest}"),
+    );
     let column = error.column();
     let line = text
         .split(|&b| b == b'\n')
@@ -175,6 +189,9 @@ pub(crate) fn json_problem(error: &serde_json::Error, text: &[u8]) -> String {
         serde_json::error::Category::Data => format!("at column {column}: {message}"),
         _ if is_near(b"NaN") || is_near(b"Inf") => format!(
             "malformed JSON at column {column}: `NaN` and `Infinity` are no JSON, write `null`"
+        ),
+        _ if text.is_empty() && message == "expected value" => format!(
+            "malformed JSON at column {column}: expected a value (`NaN` and `Infinity` are none)"
         ),
         _ => format!("malformed JSON at column {column}: {message}"),
     }

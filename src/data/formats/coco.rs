@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,6 @@ use crate::data::class_name;
 use crate::data::picture_name;
 use crate::data::text::{self, json_error};
 use crate::error::{Error, Result};
-use crate::ops::MappedFile;
 
 mod lenient;
 
@@ -195,19 +195,11 @@ impl Instances {
     /// Reads a file in one pass; the memory taken grows with the number of images and objects,
     /// not with their outlines.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = fs_err::File::open(path)?;
-        if file.metadata()?.len() == 0 {
-            return Err(Error::file(path, "the file is empty"));
-        }
-        match MappedFile::new(file.file()) {
-            Ok(mapped) => Self::parse(mapped.bytes(), path),
-            // Pipes, and file systems without mappings.
-            Err(_) => Self::parse(&fs_err::read(path)?, path),
-        }
+        Self::parse(fs_err::File::open(path)?, path)
     }
 
-    /// [`read`](Self::read) on bytes; `path` is named in errors.
-    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+    /// [`read`](Self::read) from any reader; `path` is named in errors.
+    pub fn parse(reader: impl Read, path: &Path) -> Result<Self> {
         let mut instances = Instances {
             path: path.to_path_buf(),
             images: Vec::new(),
@@ -215,19 +207,16 @@ impl Instances {
             categories: Vec::new(),
             unused: Vec::new(),
         };
-        let decoded;
-        let bytes = match bytes {
-            [0xef, 0xbb, 0xbf, rest @ ..] => rest,
-            [b'{' | b'[' | b' ' | b'\n' | b'\r' | b'\t', second, ..] if *second != 0 => bytes,
-            _ => {
-                decoded = text::decode(bytes.to_vec(), path)?;
-                decoded.as_bytes()
-            }
-        };
-        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let opened = text::open(reader, path)?;
+        if opened.head.trim().is_empty() {
+            return Err(Error::file(path, "the file is empty"));
+        }
+        // The parser asks byte by byte: a call through the box for each would take most of the time.
+        let buffered = BufReader::with_capacity(BUFFER, opened.all);
+        let mut json = serde_json::Deserializer::from_reader(buffered);
         let found = (File(&mut instances).deserialize(&mut json))
             .and_then(|found| json.end().map(|()| found))
-            .map_err(|e| json_error(path, &e, bytes))?;
+            .map_err(|e| json_error(path, &e, &[]))?;
         for (found, key) in found.into_iter().zip(KEYS) {
             if !found {
                 return Err(Error::file(path, format_args!("has no `{key}`"))
@@ -406,6 +395,9 @@ impl Instances {
         );
     }
 }
+
+/// Bytes of the file that are read at once.
+const BUFFER: usize = 1 << 20;
 
 /// The arrays that a file must have.
 const KEYS: [&str; 3] = ["images", "annotations", "categories"];
@@ -601,7 +593,7 @@ mod tests {
         let whole = read(FILE).unwrap();
         assert_eq!(read(&format!("\u{feff}{FILE}\n")).unwrap(), whole);
         let bytes: Vec<u8> = FILE.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let instances = Instances::parse(&bytes, Path::new("a.json")).unwrap();
+        let instances = Instances::parse(bytes.as_slice(), Path::new("a.json")).unwrap();
         assert_eq!(instances.classes(), whole.0);
     }
 

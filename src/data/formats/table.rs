@@ -553,7 +553,7 @@ mod tests {
     #[test]
     fn mistakes_name_file_and_line() {
         let cases: [(&str, &[u8], &str); 12] = [
-            ("a.csv", b"", "a.csv:1: the header has no column `image`"),
+            ("a.csv", b"", "a.csv: the file is empty"),
             (
                 "a.csv",
                 b"picture;labels\nx;y\n",

@@ -175,6 +175,10 @@ pub fn find_year(root: &Path, year: u32) -> Result<(PathBuf, String)> {
             return Ok((base, name));
         }
     }
+    if !root.is_dir() {
+        return Err(Error::file(root, "there is no such folder")
+            .hint("name the devkit's folder, the one with `VOC2007` or `VOC2012` inside"));
+    }
     // `..` and links are resolved, so that the folder's name can be read.
     let itself = fs_err::canonicalize(root)?;
     if itself.file_name().is_some_and(|n| n == name.as_str())

@@ -8,6 +8,7 @@ use crate::data::formats::{Loaded, table};
 use crate::data::labels::LabelTable;
 use crate::data::{longtail, replay, stratify};
 use crate::error::{Error, KeyPath, Result};
+use crate::wording::counted;
 
 use super::{
     Distribution, EmptyClasses, ImageRoots, Manifest, PoolFacts, Preset, Split, SplitConfig,
@@ -190,19 +191,19 @@ fn handle_empty_classes(
     if empty.is_empty() {
         return Ok(());
     }
-    let (count, names) = (empty.len(), first_named(empty));
+    let (count, names) = (counted(empty.len(), "class"), first_named(empty));
     match what {
         EmptyClasses::Error => Err(Error::key(
             "split.source",
-            format_args!("leaves {count} classes without an image: have no image in the pool: {names}"),
+            format_args!("leaves {count} without an image in the pool: {names}"),
         )
         .hint("`empty_classes = \"drop\"` (`--empty-classes drop`) takes them out, `keep` accepts them")),
         EmptyClasses::Keep => {
-            tracing::warn!("{count} classes have no image in the pool: {names}");
+            tracing::warn!("{count} without an image in the pool: {names}");
             Ok(())
         }
         EmptyClasses::Drop => {
-            tracing::info!("dropping {count} classes that have no image in the pool: {names}");
+            tracing::info!("{count} without an image in the pool dropped: {names}");
             let keep: Vec<bool> = counts.iter().map(|&n| n > 0).collect();
             *pool = only_classes(pool, &keep);
             if let Some(test) = test {

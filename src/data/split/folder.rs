@@ -219,7 +219,7 @@ impl Split {
         Ok(())
     }
 
-    /// Tells about classes that cannot be learnt or not be scored.
+    /// Tells of classes that cannot be learnt, and of those that cannot be scored.
     pub(super) fn warn_about_classes(&self) {
         let without = |table: &LabelTable| -> Vec<&str> {
             (self.classes().iter().zip(table.class_counts()))
@@ -229,8 +229,8 @@ impl Split {
         let untrained = without(&self.train);
         if !untrained.is_empty() {
             tracing::warn!(
-                "{} classes have no training image: {}",
-                untrained.len(),
+                "{} without a training image: {}",
+                counted(untrained.len(), "class"),
                 first_named(untrained)
             );
         }
@@ -241,8 +241,8 @@ impl Split {
         let unscored = without(&self.test);
         if !unscored.is_empty() {
             tracing::warn!(
-                "{} classes have no test image, their average precision is undefined: {}",
-                unscored.len(),
+                "{} without a test image, of undefined average precision: {}",
+                counted(unscored.len(), "class"),
                 first_named(unscored)
             );
         }
