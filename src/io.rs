@@ -213,6 +213,21 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_told_with_the_file_and_is_no_mistake_of_the_input() {
+        let error = named(
+            Path::new("runs/a/epochs.csv"),
+            &ErrorKind::StorageFull.into(),
+        );
+        let error = Error::from(error);
+        assert_eq!(
+            error.to_string(),
+            "runs/a/epochs.csv: cannot be written: the disk is full"
+        );
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.remedy().is_some());
+    }
+
+    #[test]
     fn a_folder_in_use_is_refused_without_force() {
         let folder = tempfile::tempdir().unwrap();
         claim_folder(folder.path(), false).unwrap();

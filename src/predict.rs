@@ -441,8 +441,10 @@ pub fn predict(
     }
     if let Some(bad) = sums.iter().position(|score| score.is_nan()) {
         let image = table.image(bad / table.num_classes());
-        return Err(Error::input(image, "the model's score is NaN")
-            .hint("the training diverged: see the loss in `steps.csv`"));
+        return Err(
+            Error::diverged(format_args!("{image}: the model's score is not a number"))
+                .hint("the training diverged: see the loss in `steps.csv`"),
+        );
     }
     let predictions = Predictions {
         classes: table.classes().to_vec(),

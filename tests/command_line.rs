@@ -337,7 +337,7 @@ fn wrong_input_gets_one_clear_error_and_code_2() {
         ),
         (
             &["run", "range.toml"],
-            &["range.toml:", "batch_size", "at least 2"],
+            &["range.toml:", "batch_size", "at or above 2"],
         ),
         (
             &["run", "loss.toml"],
@@ -347,6 +347,14 @@ fn wrong_input_gets_one_clear_error_and_code_2() {
         (
             &["run", "small.toml", "--method", "erm2"],
             &["no method `erm2`", "erm, db-focal"],
+        ),
+        (
+            &["train", "small.toml", "--seed", "-1"],
+            &["--seed", "whole number from 0 to 9223372036854775807"],
+        ),
+        (
+            &["run", "small.toml", "--set", "learning_rate=1"],
+            &["--set learning_rate=1:", "did you mean `optimizer.learning_rate`?"],
         ),
         (
             &["run", "small.toml", "--set", "loss.gamma"],

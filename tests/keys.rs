@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dbloss::Error;
-use dbloss::config::{Experiment, ExperimentFile};
+use dbloss::config::{Experiment, ExperimentFile, is_recorded};
 use dbloss::error::KeyPath;
 use dbloss::loss::{self, LossConfig};
 use dbloss::plan::SweepFile;
@@ -394,6 +394,7 @@ fn a_mistake_in_any_key_is_told_where_it_stands() {
         }
     }
     let Seen { refused, unbounded } = walk.seen;
+    println!("{} keys, {refused:?}", keys.len());
     // Whole numbers without an upper end that a test could pass, and lists of them, are none.
     assert_eq!(unbounded, BTreeSet::new());
     assert!(keys.len() >= 300, "only {} keys: {keys:?}", keys.len());
@@ -623,4 +624,30 @@ fn paths_are_relative_to_the_file_that_names_them() {
     let again = Experiment::read(&copied).unwrap();
     assert_eq!(again, experiment);
     assert_eq!(again.hash().unwrap(), experiment.hash().unwrap());
+}
+
+/// Earlier versions kept relative paths, and hashed them so: such a run is the same run as long as
+/// the paths mean the same.
+#[test]
+fn a_run_of_an_earlier_version_counts_as_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.toml");
+    std::fs::write(&path, BASE).unwrap();
+    let set = ["split_folder=runs/split", "model.weights=w.safetensors"].map(str::to_owned);
+    let read = |set: &[String]| {
+        let file = ExperimentFile::read(&path, set).unwrap();
+        file.resolve(None, None).unwrap()
+    };
+    let experiment = read(&set);
+    let hash = experiment.hash().unwrap();
+    let mut earlier = experiment.clone();
+    earlier.split_folder = Some("runs/split".into());
+    earlier.model.weights = "w.safetensors".to_owned();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, earlier.to_toml().unwrap()).unwrap();
+    let recorded = earlier.hash().unwrap();
+    assert_ne!(recorded, hash);
+    assert!(is_recorded(&recorded, &config, &hash));
+    let other = read(&[set[0].clone(), "model.weights=v.safetensors".to_owned()]);
+    assert!(!is_recorded(&recorded, &config, &other.hash().unwrap()));
 }

@@ -283,3 +283,12 @@ struct InputAlone {
     #[serde(default)]
     input: InputConfig,
 }
+
+/// A seed as the command line takes it; TOML holds none beyond.
+pub fn seed(text: &str) -> std::result::Result<u64, String> {
+    let seed = text
+        .parse()
+        .ok()
+        .filter(|seed| i64::try_from(*seed).is_ok());
+    seed.ok_or_else(|| format!("expected a whole number from 0 to {}", i64::MAX))
+}

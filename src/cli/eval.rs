@@ -82,7 +82,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", requires_all = ["predictions", "out"])]
     method: Option<String>,
     /// The seed of `--method`: scores with the seed of a run are compared with it in pairs
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "method")]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "method", allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: u64,
     /// Write into an output folder that is not empty
     #[arg(long, requires = "out")]

@@ -103,7 +103,8 @@ fn show(args: &ShowArgs) -> Result<()> {
     }
     let mut table = layers.table().clone();
     table.insert("name".into(), args.name.clone().into());
-    let config = LossConfig::from_table(&table, &KeyPath::from("loss"))?;
+    let config = LossConfig::from_table(&table, &KeyPath::root())
+        .map_err(|error| layers.tree().locate(error))?;
     if let Some(out) = &args.out
         && out.exists()
         && !args.force

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     method: Vec<String>,
     /// Seeds, instead of the file's
-    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', allow_negative_numbers = true, value_parser = super::common::seed)]
     seeds: Vec<u64>,
     /// Train runs again that are there already
     #[arg(long)]

@@ -102,7 +102,7 @@ pub struct Args {
     keep_at_least: Option<usize>,
 
     /// Seed of every draw [default: 0]
-    #[arg(long, help_heading = "Sets")]
+    #[arg(long, help_heading = "Sets", allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: Option<u64>,
     /// Images to hold out for validation, stratified: a part below 1, or a number [default: 0]
     #[arg(long, value_name = "AMOUNT", help_heading = "Sets")]

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// Root of all random numbers, instead of the file's
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: Option<u64>,
     /// The run's folder [default: runs/<experiment>/<method>-s<seed>]
     #[arg(long, value_name = "DIR")]

@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, default_value_t = 8, value_name = "N")]
     columns: usize,
     /// Seed of the choice of pictures and of their augmentation
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: u64,
 }
 

@@ -208,7 +208,7 @@ impl SamplerConfig {
     pub fn epoch_indices(&self, labels: &LabelTable, seed: u64, epoch: u64) -> Result<Vec<u32>> {
         self.check(&KeyPath::from("sampler"))?;
         if labels.is_empty() {
-            return Err(Error::input("sampler", "there is no training image"));
+            return Err(Error::key("sampler", "has no training image to draw"));
         }
         let length = self.epoch_length(labels);
         match self {
@@ -318,7 +318,7 @@ fn class_aware(
 ) -> Result<Vec<u32>> {
     let images = labels.images_by_class();
     if let Some(class) = images.iter().position(Vec::is_empty) {
-        return Err(Error::input(
+        return Err(Error::key(
             "sampler",
             format_args!(
                 "class-aware sampling draws every class, and `{}` has no training image",
@@ -357,8 +357,11 @@ fn square_root(labels: &LabelTable, length: usize, stream: &mut Stream) -> Resul
         cumulative.push(total);
     }
     if total == 0.0 {
-        return Err(Error::input("sampler", "no training image has a label")
-            .hint("square-root sampling draws classes; take `kind = \"uniform\"`"));
+        return Err(Error::key(
+            "sampler",
+            "has nothing to draw: no training image has a label",
+        )
+        .hint("square-root sampling draws classes; take `kind = \"uniform\"`"));
     }
     Ok((0..length)
         .map(|_| {

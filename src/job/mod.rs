@@ -74,6 +74,9 @@ pub fn open_split(experiment: &Experiment, folder: &Path) -> Result<(Split, Path
     match (&experiment.split_folder, &experiment.split) {
         (Some(given), _) => Ok((Split::read(given)?, given.clone())),
         (None, Some(config)) => Ok((Split::read_or_build(config, folder)?, folder.to_owned())),
-        (None, None) => Err(Error::input("split", "the experiment names no split")),
+        (None, None) => Err(Error::key(
+            "split",
+            "is missing: the experiment names no split",
+        )),
     }
 }

@@ -214,7 +214,7 @@ impl Training<'_> {
             self.save_if_due(session, position)?;
         }
         if position.step_in_epoch < steps_per_epoch {
-            return Err(Error::input(
+            return Err(Error::key(
                 "train",
                 format_args!(
                     "epoch {} gave {} full batches, expected {steps_per_epoch}",

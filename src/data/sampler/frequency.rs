@@ -52,7 +52,10 @@ pub fn expected_label_frequency(
     };
     let total: f64 = probabilities.iter().sum();
     if total <= 0.0 {
-        return Err(Error::input("sampler", "no training image has a label"));
+        return Err(Error::key(
+            "sampler",
+            "has nothing to draw: no training image has a label",
+        ));
     }
     let mut frequency = vec![0.0; labels.num_classes()];
     for (image, probability) in probabilities.iter().enumerate() {

@@ -56,8 +56,8 @@ pub fn label_tables(seed: u64, pool: usize, test: usize) -> (LabelTable, LabelTa
 pub fn draw(seed: u64, name: &str, size: u32) -> Result<Rgb8> {
     let (set, index) = parse(name)?;
     if !(MIN_SIZE..=MAX_SIZE).contains(&size) {
-        return Err(Error::input(
-            "shapes.size",
+        return Err(Error::key(
+            "split.source.side",
             format_args!("is {size}, expected {MIN_SIZE} to {MAX_SIZE} pixels"),
         ));
     }

@@ -77,8 +77,8 @@ impl Backbone {
         engine: bool,
     ) -> Result<Self> {
         if !(-1..=4).contains(&config.frozen_stages) {
-            return Err(Error::input(
-                "backbone.frozen_stages",
+            return Err(Error::key(
+                "model.frozen_stages",
                 format_args!("expected -1 to 4, found {}", config.frozen_stages),
             )
             .hint("-1 freezes nothing, 0 the stem, 1 the stem and the first layer"));
