@@ -354,7 +354,10 @@ fn wrong_input_gets_one_clear_error_and_code_2() {
         ),
         (
             &["run", "small.toml", "--set", "learning_rate=1"],
-            &["--set learning_rate=1:", "did you mean `optimizer.learning_rate`?"],
+            &[
+                "--set learning_rate=1:",
+                "did you mean `optimizer.learning_rate`?",
+            ],
         ),
         (
             &["run", "small.toml", "--set", "loss.gamma"],

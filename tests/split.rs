@@ -307,7 +307,10 @@ fn wrong_splits_are_refused() {
             ],
             &["--test-part", "no effect"],
         ),
-        (&["--labelme", "bare"], &["none of", "has a label"]),
+        (
+            &["--labelme", "bare"],
+            &["has no label in any of its 1 image"],
+        ),
         (&["--config", own_data], &["own-data.toml", "[split]"]),
         (
             &["--config", "broken.toml"],

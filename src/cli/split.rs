@@ -223,10 +223,11 @@ impl Args {
 
 /// The split settings of a file: a configuration of a split, or an experiment's.
 fn read_settings(path: &Path) -> Result<SplitConfig> {
-    let keys = ["split", "split_folder", "extends", "methods"];
+    let keys = ["split", "split_folder", "name", "methods", "extends"];
     let text = fs_err::read_to_string(path).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
-    if !keys.iter().any(|key| table.contains_key(*key)) {
+    let is_experiment = keys.iter().any(|key| table.contains_key(*key));
+    if table.contains_key("source") || !is_experiment {
         return SplitConfig::read(path);
     }
     let file = ExperimentFile::read(path, &[])?;

@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Component, Path, PathBuf};
 
-use rayon::prelude::*;
-
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
 use crate::data::picture::has_picture_ending;
@@ -84,7 +82,8 @@ pub(crate) fn identities(root: &ImageRoot, table: &LabelTable) -> Vec<PathBuf> {
             }
         }
     }
-    let images = table.images().par_iter();
+    // On this thread: a split is read before the number of threads is set, which would start them.
+    let images = table.images().iter();
     let identity = images.map(|image| {
         let Some(file) = root.file(image) else {
             return PathBuf::from(image);

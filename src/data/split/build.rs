@@ -108,12 +108,20 @@ fn refuse_useless(
         return Err(Error::key("split.source", "has no images"));
     }
     if pool.num_labels() == 0 {
-        let problem = format!("none of the pool's {} images has a label", pool.len());
+        let problem = format!(
+            "has no label in any of its {}",
+            counted(pool.len(), "image")
+        );
         return Err(Error::key("split.source", problem)
             .hint("see what was left out above, and whether the annotations are of this kind"));
     }
     if test.is_some() && config.test > 0.0 {
+<<<<<<< ours
         let problem = "has no effect (`--test-part` neither): the source has a test set";
+=======
+        let problem =
+            "has no effect, since the source has a test set (`--test-part` beside `--test`)";
+>>>>>>> theirs
         return Err(Error::key("split.test", problem).hint("leave one of the two out"));
     }
     Ok(())

@@ -303,7 +303,7 @@ fn settings_without_effect_and_pools_without_labels_are_refused() {
     .unwrap();
     let error = fixture.error();
     assert!(
-        error.contains("none of the pool's 2 images has a label"),
+        error.contains("has no label in any of its 2 images"),
         "{error}"
     );
 }
