@@ -116,12 +116,8 @@ fn refuse_useless(
             .hint("see what was left out above, and whether the annotations are of this kind"));
     }
     if test.is_some() && config.test > 0.0 {
-<<<<<<< ours
-        let problem = "has no effect (`--test-part` neither): the source has a test set";
-=======
         let problem =
             "has no effect, since the source has a test set (`--test-part` beside `--test`)";
->>>>>>> theirs
         return Err(Error::key("split.test", problem).hint("leave one of the two out"));
     }
     Ok(())
