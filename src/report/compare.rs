@@ -163,7 +163,7 @@ impl Comparison {
                 true => "",
                 false => MARK,
             };
-            let mut row = vec![format!("{method}{mark}"), runs.len().to_string()];
+            let mut row = vec![method.clone(), format!("{}{mark}", runs.len())];
             for scope in Scope::ALL {
                 let scores: Vec<f64> = runs
                     .iter()
@@ -184,7 +184,7 @@ impl Comparison {
     }
 }
 
-/// Behind a method of whose runs one is not what it seems.
+/// Behind the number of a method's runs where one of them is not what it seems.
 const MARK: &str = " *";
 
 impl Comparison {
