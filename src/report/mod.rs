@@ -1,5 +1,6 @@
 //! Results for people and programs: tables, plots, comparisons.
 
+mod chart;
 pub mod class_scores;
 pub mod compare;
 mod comparison_plot;

@@ -7,6 +7,9 @@ use crate::data::labels::Group;
 use crate::metrics::Scope;
 use crate::metrics::significance::{holm, mean_and_deviation, paired_t_test, wilcoxon_signed_rank};
 
+/// Coverage of every interval in the report.
+const LEVEL: f64 = 0.95;
+
 /// The tests, by what they leave out or pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -161,7 +164,7 @@ fn test(
 
 fn jackknife(method: &Method, baseline: &Method, blank: Test) -> Option<Test> {
     let gain = (method.jackknife.as_ref()?).gain_over(baseline.jackknife.as_ref()?);
-    let interval = gain.intervals(super::LEVEL)[blank.classes]?;
+    let interval = gain.intervals(LEVEL)[blank.classes]?;
     Some(Test {
         pairs: gain.num_images(),
         difference: interval.estimate,

@@ -10,30 +10,32 @@ use crate::io::write_text;
 use crate::metrics::PerGroup;
 use crate::rows::{self, cell, number};
 
-/// Writes the tables, the pictures and the page.
-pub(super) fn write(study: &Study, folder: &Path) -> Result<()> {
-    let pictures = plots::draw(study)?;
-    for (name, svg) in &pictures {
-        write_text(&folder.join(name), svg)?;
+impl Study {
+    /// Writes the tables, the pictures and the page into `folder`, which exists.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let pictures = plots::draw(self)?;
+        for (name, svg) in &pictures {
+            write_text(&folder.join(name), svg)?;
+        }
+        let texts = [
+            ("table.md", self.markdown()),
+            ("table.tex", latex::table(self)),
+            ("per_class.tex", latex::per_class(self)),
+            ("report.tex", latex::document(self)),
+            ("index.html", page::render(self, &pictures)?),
+        ];
+        for (name, text) in texts {
+            write_text(&folder.join(name), &text)?;
+        }
+        let methods = self.methods.iter().map(MethodRow::new);
+        rows::write(&folder.join("table.csv"), methods)?;
+        let runs = self.runs.iter().map(RunRow::new);
+        let left_out = self.left_out.iter().map(RunRow::left_out);
+        rows::write(&folder.join("runs.csv"), runs.chain(left_out))?;
+        rows::write(&folder.join("tests.csv"), self.tests.iter().cloned())?;
+        classes(self, &folder.join("per_class.csv"))?;
+        settings(self, &folder.join("settings.csv"))
     }
-    let texts = [
-        ("table.md", study.markdown()),
-        ("table.tex", latex::table(study)),
-        ("per_class.tex", latex::per_class(study)),
-        ("report.tex", latex::document(study)),
-        ("index.html", page::render(study, &pictures)?),
-    ];
-    for (name, text) in texts {
-        write_text(&folder.join(name), &text)?;
-    }
-    let methods = study.methods.iter().map(MethodRow::new);
-    rows::write(&folder.join("table.csv"), methods)?;
-    let runs = study.runs.iter().map(RunRow::new);
-    let left_out = study.left_out.iter().map(RunRow::left_out);
-    rows::write(&folder.join("runs.csv"), runs.chain(left_out))?;
-    rows::write(&folder.join("tests.csv"), study.tests.iter().cloned())?;
-    classes(study, &folder.join("per_class.csv"))?;
-    settings(study, &folder.join("settings.csv"))
 }
 
 /// A method, a row of `table.csv`: mAP in [0, 1], the mean over seeds and its sample standard

@@ -12,9 +12,10 @@ mod page;
 mod plots;
 mod published;
 mod settings;
+mod shown;
 mod tables;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::data::labels::Group;
 use crate::data::split::Set;
@@ -29,9 +30,6 @@ pub use files::{MethodRow, RunRow};
 pub use method::Method;
 pub use published::{Checked, Published};
 pub use settings::Setting;
-
-/// Coverage of every interval in the report.
-const LEVEL: f64 = 0.95;
 
 /// What a report is made of.
 #[derive(Debug, Clone)]
@@ -148,11 +146,6 @@ impl Study {
     fn test(&self, method: &Method, kind: Kind, classes: Scope) -> Option<&Test> {
         (self.tests.iter())
             .find(|t| t.method == method.name && t.test == kind && t.classes == classes)
-    }
-
-    /// Writes everything into `folder`, which exists.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        files::write(self, folder)
     }
 }
 

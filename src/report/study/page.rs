@@ -299,7 +299,7 @@ fn curves(study: &Study) -> Result<Option<String>> {
         return Ok(None);
     }
     let order = study.class_order();
-    let shown: Vec<&str> = (super::plots::shown(study).iter())
+    let shown: Vec<&str> = (super::shown::shown(study).iter())
         .map(|(method, _)| method.name.as_str())
         .collect();
     let thousandths = |precision: &Vec<f64>| -> Vec<u32> {

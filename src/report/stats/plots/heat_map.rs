@@ -5,9 +5,10 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::data::labels::Group;
 use crate::error::Result;
-
-use super::name_space;
-use crate::report::drawing::{FAINT, GREY, INK, failed, group_colour, sheet, shown, text, upwards};
+use crate::report::chart::{Frame, Pixel, block, small, title, write};
+use crate::report::drawing::{
+    Area, CHARACTER, FAINT, GREY, INK, group_colour, sheet, shown, text, upwards,
+};
 use crate::report::stats::SplitStatistics;
 
 /// Most rows of the heat map; more classes are averaged.
@@ -52,106 +53,120 @@ fn heat(part: f64) -> RGBColor {
     RGBColor(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
 }
 
+/// Pixels that the longest class name takes at a font size.
+fn name_space(statistics: &SplitStatistics, size: f64) -> i32 {
+    let names = statistics.classes.iter().map(|row| shown(&row.class));
+    let longest = names.map(|name| name.chars().count()).max().unwrap_or(0);
+    (longest as f64 * size * CHARACTER) as i32 + 10
+}
+
 /// P(column | row) as a heat map, classes by training images; many classes are averaged in blocks.
-#[expect(
-    clippy::too_many_lines,
-    reason = "one chart, from its frame to its legend"
-)]
 pub fn co_occurrence(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> Result<String> {
     let c = statistics.classes.len();
     let (per_block, cells) = blocks(statistics, conditional);
     let n = c.div_ceil(per_block);
     let named = per_block == 1;
     let font = if c <= 40 { 13.0 } else { 9.5 };
-    let names = if named {
-        name_space(statistics, font).max(40)
-    } else {
-        56
+    let names = match named {
+        true => name_space(statistics, font).max(40),
+        false => 56,
     };
     let (right, top) = (96, 40 + if named { names } else { 24 });
     // Cells of whole pixels have no seams.
     let cell = ((1000 - names - right - 16) / n.max(1) as i32).clamp(1, 34);
-    let side = cell * n as i32;
-    let (left, width) = (names + 16, (names + 16 + side + right).max(420));
+    let frame = Frame {
+        left: names + 16,
+        top,
+        width: cell * n as i32,
+        height: cell * n as i32,
+    };
+    let width = (frame.right() + right).max(420);
     let most = (cells.iter().flatten()).fold(0.0f64, |most, &p| most.max(p));
-    sheet((width as u32, (top + side + 20) as u32), |area| {
-        let write = |label: &str, style: &TextStyle, at: (i32, i32)| {
-            area.draw_text(label, style, at).map_err(failed)
-        };
-        let rectangle = |from: (i32, i32), to: (i32, i32), style: ShapeStyle| {
-            area.draw(&Rectangle::new([from, to], style))
-                .map_err(failed)
-        };
-        let title = match per_block {
+    sheet((width as u32, (frame.bottom() + 20) as u32), |area| {
+        let heading = match per_block {
             1 => "P(column | row) in the training images".to_owned(),
             _ => format!("P(column | row), mean over blocks of {per_block} × {per_block} classes"),
         };
-        write(&title, &text(17.0, INK, HPos::Left, VPos::Top), (16, 8))?;
+        title(area, &heading, (16, 8))?;
         for (at, &p) in cells.iter().enumerate() {
             let (row, column) = ((at / n) as i32, (at % n) as i32);
-            let from = (left + column * cell, top + row * cell);
-            let to = (from.0 + cell, from.1 + cell);
+            let from = (frame.left + column * cell, top + row * cell);
+            let corners = [from, (from.0 + cell, from.1 + cell)];
             match p {
-                Some(p) if p > 0.0 && most > 0.0 => {
-                    rectangle(from, to, heat(p / most).filled())?;
-                }
+                Some(p) if p > 0.0 && most > 0.0 => block(area, corners, heat(p / most).filled())?,
                 // Given itself a class is certain.
-                _ if row == column && named => rectangle(from, to, FAINT.filled())?,
+                _ if row == column && named => block(area, corners, FAINT.filled())?,
                 _ => {}
             }
         }
-        rectangle((left, top), (left + side, top + side), GREY.stroke_width(1))?;
-        for (place, row) in statistics.classes.iter().enumerate().filter(|_| named) {
-            let middle = place as i32 * cell + cell / 2;
+        let corners = [(frame.left, top), (frame.right(), frame.bottom())];
+        block(area, corners, GREY.stroke_width(1))?;
+        for (place, row) in (0..).zip(&statistics.classes).filter(|_| named) {
+            let middle = place * cell + cell / 2;
             let name = shown(&row.class);
             let style = text(font, INK, HPos::Right, VPos::Center);
-            write(&name, &style, (left - 5, top + middle))?;
+            write(area, &name, &style, (frame.left - 5, top + middle))?;
             let style = upwards(font, INK, HPos::Left, VPos::Center);
-            write(&name, &style, (left + middle, top - 5))?;
+            write(area, &name, &style, (frame.left + middle, top - 5))?;
         }
-        let mut start = 0;
-        for group in &statistics.groups {
-            let end = start + group.classes;
-            let pixel = |place: usize| (place as f64 / per_block as f64 * f64::from(cell)) as i32;
-            if group.classes > 0 {
-                if end < c {
-                    let at = pixel(end);
-                    let horizontal = vec![(left, top + at), (left + side, top + at)];
-                    let vertical = vec![(left + at, top), (left + at, top + side)];
-                    for line in [horizontal, vertical] {
-                        let line =
-                            PathElement::new(line, group_colour(Group::Tail).stroke_width(1));
-                        area.draw(&line).map_err(failed)?;
-                    }
-                }
-                if !named {
-                    let middle = (pixel(start) + pixel(end)) / 2;
-                    let name = group.group.to_string();
-                    let style = text(13.0, INK, HPos::Right, VPos::Center);
-                    write(&name, &style, (left - 6, top + middle))?;
-                    let style = text(13.0, INK, HPos::Center, VPos::Bottom);
-                    write(&name, &style, (left + middle, top - 6))?;
-                }
-            }
-            start = end;
-        }
-        // The scale.
-        let (x, height) = (left + side + 20, (side * 2 / 3).clamp(60, 300));
-        for pixel in 0..height {
-            let part = 1.0 - f64::from(pixel) / f64::from(height - 1).max(1.0);
-            let from = (x, top + pixel);
-            // One row over the next: no seams where the picture is scaled.
-            let to = (x + 16, (top + pixel + 2).min(top + height));
-            rectangle(from, to, heat(part).filled())?;
-        }
-        rectangle((x, top), (x + 16, top + height), GREY.stroke_width(1))?;
-        for part in [0.0, 0.25, 0.5, 1.0] {
-            let at = top + ((1.0 - part) * f64::from(height)).round() as i32;
-            let style = text(12.0, GREY, HPos::Left, VPos::Center);
-            write(&percent(part * most), &style, (x + 22, at))?;
-        }
-        Ok(())
+        bounds(
+            area,
+            statistics,
+            &frame,
+            f64::from(cell) / per_block as f64,
+            !named,
+        )?;
+        heat_scale(area, (frame.right() + 20, top), frame.height, most)
     })
+}
+
+/// Lines between the groups, a class being `pitch` pixels wide; with `named` their names too.
+fn bounds(
+    area: &Area,
+    statistics: &SplitStatistics,
+    frame: &Frame,
+    pitch: f64,
+    named: bool,
+) -> Result<()> {
+    let pixel = |place: usize| (place as f64 * pitch) as i32;
+    let mut start = 0;
+    for group in statistics.groups.iter().filter(|group| group.classes > 0) {
+        let end = start + group.classes;
+        if end < statistics.classes.len() {
+            let colour = group_colour(Group::Tail);
+            frame.level(area, frame.top + pixel(end), colour)?;
+            frame.upright(area, frame.left + pixel(end), colour)?;
+        }
+        if named {
+            let middle = (pixel(start) + pixel(end)) / 2;
+            let name = group.group.to_string();
+            let style = text(13.0, INK, HPos::Right, VPos::Center);
+            write(area, &name, &style, (frame.left - 6, frame.top + middle))?;
+            let style = text(13.0, INK, HPos::Center, VPos::Bottom);
+            write(area, &name, &style, (frame.left + middle, frame.top - 6))?;
+        }
+        start = end;
+    }
+    Ok(())
+}
+
+/// What the colours mean, up to `most`, beside a map of `side` pixels.
+fn heat_scale(area: &Area, (x, top): Pixel, side: i32, most: f64) -> Result<()> {
+    let height = (side * 2 / 3).clamp(60, 300);
+    for pixel in 0..height {
+        let part = 1.0 - f64::from(pixel) / f64::from(height - 1).max(1.0);
+        // One row over the next: no seams where the picture is scaled.
+        let end = (x + 16, (top + pixel + 2).min(top + height));
+        block(area, [(x, top + pixel), end], heat(part).filled())?;
+    }
+    let corners = [(x, top), (x + 16, top + height)];
+    block(area, corners, GREY.stroke_width(1))?;
+    for part in [0.0, 0.25, 0.5, 1.0] {
+        let at = top + ((1.0 - part) * f64::from(height)).round() as i32;
+        let label = percent(part * most);
+        small(area, &label, (x + 22, at), HPos::Left, VPos::Center)?;
+    }
+    Ok(())
 }
 
 /// A probability in per cent, with two digits that tell something.

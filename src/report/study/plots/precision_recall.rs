@@ -3,11 +3,12 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{legend, legend_height, line, of_all, shown, small, title};
 use crate::error::Result;
-use crate::report::drawing::{FAINT, failed, group_colour, sheet, shown as cut, text};
+use crate::report::chart::{Frame, Legend, counted, line, panel_title, points, small, title};
+use crate::report::drawing::{FAINT, group_colour, sheet};
 use crate::report::study::Study;
 use crate::report::study::images::recalls;
+use crate::report::study::shown::{of_all, shown};
 
 /// Pictures in a row, the size of one with its labels, and the plotted part.
 const COLUMNS: usize = 6;
@@ -25,57 +26,39 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
         return Ok(None);
     }
     let rows = classes.len().div_ceil(COLUMNS) as i32;
-    let top = 48 + legend_height(&shown, 960);
+    let legend = Legend::new(shown.iter().map(|(m, colour)| (&*m.title, *colour)), 960);
+    let top = 48 + legend.height;
     let recalls = recalls();
     let svg = sheet((1000, (top + rows * PANEL.1 + 16) as u32), |area| {
-        let label = format!(
-            "Precision against recall, mean over seeds{}",
-            of_all(study, shown.len())
-        );
-        title(area, &label, 12)?;
-        legend(area, &shown, (16, 36), 960)?;
+        let rest = of_all(study, shown.len());
+        let label = format!("Precision against recall, mean over seeds{rest}");
+        title(area, &label, (12, 8))?;
+        legend.draw(area, (16, 36))?;
         for (number, class) in study.class_order().into_iter().enumerate() {
             let column = (number % COLUMNS) as i32;
-            let row = (number / COLUMNS) as i32;
-            let (left, start) = (36 + column * PANEL.0, top + row * PANEL.1 + 20);
-            let x = |recall: f64| left + (recall * f64::from(PLOT)).round() as i32;
-            let y = |precision: f64| start + PLOT - (precision * f64::from(PLOT)).round() as i32;
+            let frame = Frame {
+                left: 36 + column * PANEL.0,
+                top: top + (number / COLUMNS) as i32 * PANEL.1 + 20,
+                width: PLOT,
+                height: PLOT,
+            };
             let colour = group_colour(classes[class].group);
-            let style = text(12.0, colour, HPos::Left, VPos::Bottom);
-            let name = format!(
-                "{} ({})",
-                cut(&classes[class].name),
-                classes[class].train_count
-            );
-            area.draw_text(&name, &style, (left, start - 3))
-                .map_err(failed)?;
+            let name = counted(&classes[class].name, classes[class].train_count);
+            panel_title(area, &name, colour, (frame.left, frame.top))?;
             for tick in [0.0, 0.5, 1.0] {
-                line(
-                    area,
-                    vec![(left, y(tick)), (left + PLOT, y(tick))],
-                    FAINT.stroke_width(1),
-                )?;
-                line(
-                    area,
-                    vec![(x(tick), start), (x(tick), start + PLOT)],
-                    FAINT.stroke_width(1),
-                )?;
-                let label = format!("{:.0}", tick * 100.0);
+                frame.level(area, frame.y(tick), FAINT)?;
+                frame.upright(area, frame.x(tick), FAINT)?;
                 if column == 0 {
-                    small(area, &label, (left - 4, y(tick)), HPos::Right, VPos::Center)?;
+                    let at = (frame.left - 4, frame.y(tick));
+                    small(area, &points(tick), at, HPos::Right, VPos::Center)?;
                 }
-                small(
-                    area,
-                    &label,
-                    (x(tick), start + PLOT + 3),
-                    HPos::Center,
-                    VPos::Top,
-                )?;
+                frame.below(area, &points(tick), frame.x(tick))?;
             }
             for (method, colour) in &shown {
                 if let Some(precision) = &method.precision[class] {
-                    let points = recalls.iter().zip(precision).map(|(r, p)| (x(*r), y(*p)));
-                    line(area, points.collect(), colour.stroke_width(2))?;
+                    let at = |(r, p): (&f64, &f64)| (frame.x(*r), frame.y(*p));
+                    let points = recalls.iter().zip(precision).map(at).collect();
+                    line(area, points, colour.stroke_width(2))?;
                 }
             }
         }

@@ -1,0 +1,330 @@
+//! What the charts share: frame, axes, ticks, legend, group bands, titles, the names of classes.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::drawing::{
+    Area, CHARACTER, FAINT, GREY, INK, failed, group_colour, shown, text, upwards,
+};
+use crate::data::labels::Group;
+use crate::error::Result;
+
+/// A place on the sheet in pixels, from the left and from the top.
+pub(super) type Pixel = (i32, i32);
+
+/// The plotted part of a picture, in pixels; what is written on its axes stands outside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    /// Its left edge.
+    pub left: i32,
+    /// Its upper edge.
+    pub top: i32,
+    /// Its width.
+    pub width: i32,
+    /// Its height.
+    pub height: i32,
+}
+
+impl Frame {
+    /// The right edge.
+    pub fn right(&self) -> i32 {
+        self.left + self.width
+    }
+
+    /// The lower edge.
+    pub fn bottom(&self) -> i32 {
+        self.top + self.height
+    }
+
+    /// The pixel at `part` of the width, 0 at the left edge and 1 at the right.
+    pub fn x(&self, part: f64) -> i32 {
+        self.left + (part * f64::from(self.width)).round() as i32
+    }
+
+    /// The pixel at `part` of the height, 0 at the lower edge and 1 at the upper.
+    pub fn y(&self, part: f64) -> i32 {
+        self.bottom() - (part * f64::from(self.height)).round() as i32
+    }
+
+    /// A line across the frame at pixel `y`.
+    pub fn level(&self, area: &Area, y: i32, colour: RGBColor) -> Result<()> {
+        let ends = vec![(self.left, y), (self.right(), y)];
+        line(area, ends, colour.stroke_width(1))
+    }
+
+    /// A line down the frame at pixel `x`.
+    pub fn upright(&self, area: &Area, x: i32, colour: RGBColor) -> Result<()> {
+        let ends = vec![(x, self.top), (x, self.bottom())];
+        line(area, ends, colour.stroke_width(1))
+    }
+
+    /// A grid line with its label, left of the frame, at every tick.
+    pub fn levels(&self, area: &Area, scale: &Scale, label: impl Fn(f64) -> String) -> Result<()> {
+        for value in scale.ticks() {
+            let y = self.y(scale.part(value));
+            self.level(area, y, FAINT)?;
+            let at = (self.left - 6, y);
+            small(area, &label(value), at, HPos::Right, VPos::Center)?;
+        }
+        Ok(())
+    }
+
+    /// A label below the frame at pixel `x`.
+    pub fn below(&self, area: &Area, label: &str, x: i32) -> Result<()> {
+        let at = (x, self.bottom() + 6);
+        small(area, label, at, HPos::Center, VPos::Top)
+    }
+
+    /// What the horizontal axis shows, below its ticks.
+    pub fn x_title(&self, area: &Area, label: &str) -> Result<()> {
+        let at = (self.left + self.width / 2, self.bottom() + 26);
+        small(area, label, at, HPos::Center, VPos::Top)
+    }
+
+    /// What the vertical axis shows, at the sheet's left edge and reading upwards.
+    pub fn y_title(&self, area: &Area, label: &str) -> Result<()> {
+        let style = upwards(12.0, GREY, HPos::Center, VPos::Top);
+        write(area, label, &style, (4, self.y(0.5)))
+    }
+
+    /// A group's shade between the pixels `from` and `to`, with its name at the right end: see [`Name`].
+    pub fn band(
+        &self,
+        area: &Area,
+        group: Group,
+        (from, to): (i32, i32),
+        name: Name,
+    ) -> Result<()> {
+        let colour = group_colour(group);
+        let corners = [(from, self.top), (to, self.bottom())];
+        block(area, corners, colour.mix(0.07).filled())?;
+        let (at, side) = match name {
+            Name::Inside => ((to - 4, self.top + 4), VPos::Top),
+            Name::Above => ((to - 2, self.top - 4), VPos::Bottom),
+            Name::None => return Ok(()),
+        };
+        let style = text(12.0, colour, HPos::Right, side);
+        write(area, &group.to_string(), &style, at)
+    }
+
+    /// The shades of all groups, where `groups` has the group of each class from left to right.
+    pub fn bands(&self, area: &Area, groups: &[Group], name: Name) -> Result<()> {
+        let x = |place: usize| self.x(place as f64 / groups.len() as f64);
+        for group in Group::ALL {
+            let first = groups.iter().position(|of| *of == group);
+            let last = groups.iter().rposition(|of| *of == group);
+            if let (Some(first), Some(last)) = (first, last) {
+                self.band(area, group, (x(first), x(last + 1)), name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a group's shade has its name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Name {
+    /// Within the frame.
+    Inside,
+    /// Above the frame.
+    Above,
+    /// Nowhere: a frame above has it.
+    None,
+}
+
+/// An axis of round steps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    /// The value at the axis' start.
+    pub floor: f64,
+    /// The value at its end.
+    pub ceiling: f64,
+    /// From tick to tick.
+    pub step: f64,
+}
+
+impl Scale {
+    /// From 0 to 100 %, for an AP.
+    pub const WHOLE: Scale = Scale {
+        floor: 0.0,
+        ceiling: 1.0,
+        step: 0.2,
+    };
+
+    /// From `low` to `high`, both rounded outwards to steps, at most about `lines` of them.
+    pub fn new(low: f64, high: f64, lines: f64) -> Self {
+        let step = nice_step(high - low, lines);
+        Scale {
+            floor: (low / step).floor() * step,
+            ceiling: (high / step).ceil() * step,
+            step,
+        }
+    }
+
+    /// For an mAP, from 0 in steps of whole points. What is drawn may reach beyond 100 %, as an
+    /// error bar does; the axis does not.
+    pub fn score(highest: f64, lines: f64) -> Self {
+        let step = nice_step(highest, lines).max(0.01);
+        Scale {
+            floor: 0.0,
+            ceiling: ((highest / step).ceil() * step).min(1.0),
+            step,
+        }
+    }
+
+    /// Where a value stands: 0 at the axis' start, 1 at its end, which it never leaves.
+    pub fn part(&self, value: f64) -> f64 {
+        ((value - self.floor) / (self.ceiling - self.floor).max(1e-12)).clamp(0.0, 1.0)
+    }
+
+    /// The values of the ticks.
+    pub fn ticks(&self) -> impl Iterator<Item = f64> + use<> {
+        let Scale {
+            floor,
+            ceiling,
+            step,
+        } = *self;
+        // A little more than the span: steps such as 0.1 are not exact.
+        let last = ((ceiling - floor) / step + 1e-6).floor() as usize;
+        (0..=last).map(move |tick| floor + tick as f64 * step)
+    }
+}
+
+/// A score without its unit: 0.25 is `25`.
+pub(super) fn points(score: f64) -> String {
+    format!("{:.0}", score * 100.0)
+}
+
+/// The smallest step of 1, 2 or 5 times a power of ten that needs at most `lines` for `span`.
+pub(super) fn nice_step(span: f64, lines: f64) -> f64 {
+    let least = (span / lines).max(1e-12);
+    let power = 10f64.powf(least.log10().floor());
+    let factor = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .find(|f| f * power >= least);
+    factor.unwrap_or(10.0) * power
+}
+
+/// Names beside dots in their colours, in lines as wide as the frame below.
+#[derive(Debug)]
+pub(super) struct Legend<'a> {
+    entries: Vec<(&'a str, RGBColor, Pixel)>,
+    /// The height it takes, in pixels.
+    pub height: i32,
+}
+
+impl<'a> Legend<'a> {
+    const LINE: i32 = 20;
+
+    /// Lays the entries out in lines of at most `width` pixels.
+    pub fn new(entries: impl IntoIterator<Item = (&'a str, RGBColor)>, width: i32) -> Self {
+        let (mut x, mut y) = (0, 0);
+        let place = |(name, colour): (&'a str, RGBColor)| {
+            let space = 34 + (name.chars().count() as f64 * 13.0 * CHARACTER * 1.1) as i32;
+            if x + space > width && x > 0 {
+                (x, y) = (0, y + Self::LINE);
+            }
+            let at = (x, y);
+            x += space;
+            (name, colour, at)
+        };
+        let entries: Vec<_> = entries.into_iter().map(place).collect();
+        let height = entries.last().map_or(0, |(.., at)| at.1) + Self::LINE;
+        Legend { entries, height }
+    }
+
+    /// Draws it with its upper left corner at `at`.
+    pub fn draw(&self, area: &Area, at: Pixel) -> Result<()> {
+        let style = text(13.0, INK, HPos::Left, VPos::Center);
+        for (name, colour, (x, y)) in &self.entries {
+            let (x, y) = (at.0 + x, at.1 + y + Self::LINE / 2);
+            dot(area, (x + 5, y), 5, colour.filled())?;
+            write(area, name, &style, (x + 15, y))?;
+        }
+        Ok(())
+    }
+}
+
+/// Names of classes below a frame, reading upwards; of very many classes only how many they are.
+#[derive(Debug)]
+pub(super) struct ClassNames(Vec<String>);
+
+impl ClassNames {
+    /// Above this many classes their names are left out.
+    pub const MOST: usize = 120;
+
+    /// The names from left to right.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        ClassNames(names.into_iter().collect())
+    }
+
+    fn font(&self) -> f64 {
+        if self.0.len() <= 40 { 13.0 } else { 10.0 }
+    }
+
+    /// The height that they take, in pixels.
+    pub fn height(&self) -> i32 {
+        if self.0.len() > Self::MOST {
+            return 24;
+        }
+        let longest = self.0.iter().map(|n| n.chars().count()).max().unwrap_or(0);
+        (longest as f64 * self.font() * CHARACTER) as i32 + 20
+    }
+
+    /// Draws them below the frame.
+    pub fn draw(&self, area: &Area, frame: &Frame) -> Result<()> {
+        let classes = self.0.len();
+        if classes > Self::MOST {
+            let label = format!("{classes} classes by training images");
+            return frame.below(area, &label, frame.left + frame.width / 2);
+        }
+        // Turned text hangs from its end.
+        let style = upwards(self.font(), INK, HPos::Right, VPos::Center);
+        for (place, name) in self.0.iter().enumerate() {
+            let x = frame.x((place as f64 + 0.5) / classes as f64);
+            write(area, name, &style, (x, frame.bottom() + 8))?;
+        }
+        Ok(())
+    }
+}
+
+/// Class name and training count: `dog (82)`.
+pub(super) fn counted(name: &str, train_count: impl std::fmt::Display) -> String {
+    format!("{} ({train_count})", shown(name))
+}
+
+/// The title of a picture, or of a part of it that begins at `at`.
+pub(super) fn title(area: &Area, label: &str, at: Pixel) -> Result<()> {
+    write(area, label, &text(17.0, INK, HPos::Left, VPos::Top), at)
+}
+
+/// The title of a panel, above its upper left corner.
+pub(super) fn panel_title(area: &Area, label: &str, colour: RGBColor, at: Pixel) -> Result<()> {
+    let style = text(13.0, colour, HPos::Left, VPos::Bottom);
+    write(area, label, &style, (at.0, at.1 - 4))
+}
+
+/// A small label in grey.
+pub(super) fn small(area: &Area, label: &str, at: Pixel, h: HPos, v: VPos) -> Result<()> {
+    write(area, label, &text(12.0, GREY, h, v), at)
+}
+
+/// A text.
+pub(super) fn write(area: &Area, label: &str, style: &TextStyle, at: Pixel) -> Result<()> {
+    area.draw_text(label, style, at).map_err(failed)
+}
+
+/// A line through points.
+pub(super) fn line(area: &Area, points: Vec<Pixel>, style: ShapeStyle) -> Result<()> {
+    area.draw(&PathElement::new(points, style)).map_err(failed)
+}
+
+/// A rectangle.
+pub(super) fn block(area: &Area, corners: [Pixel; 2], style: ShapeStyle) -> Result<()> {
+    area.draw(&Rectangle::new(corners, style)).map_err(failed)
+}
+
+/// A dot.
+pub(super) fn dot(area: &Area, at: Pixel, radius: i32, style: ShapeStyle) -> Result<()> {
+    area.draw(&Circle::new(at, radius, style)).map_err(failed)
+}
