@@ -292,3 +292,10 @@ pub fn seed(text: &str) -> std::result::Result<u64, String> {
         .filter(|seed| i64::try_from(*seed).is_ok());
     seed.ok_or_else(|| format!("expected a whole number from 0 to {}", i64::MAX))
 }
+
+/// Says that 0.1.0's `--bootstrap` is taken but changes nothing.
+pub fn tell_of_bootstrap(resamples: Option<usize>) {
+    if resamples.is_some() {
+        tracing::info!("`--bootstrap` has no effect: the intervals need no resampling any more");
+    }
+}

@@ -12,7 +12,7 @@ use dbloss::report::evaluation::{Evaluation, Options, best_thresholds, differenc
 use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
 use dbloss::{Error, Result};
 
-use super::common::{MachineArgs, checkpoint_parser, set_parser};
+use super::common::{MachineArgs, checkpoint_parser, set_parser, tell_of_bootstrap};
 use super::output;
 
 /// Score a run, or anyone's predictions
@@ -71,6 +71,9 @@ pub struct Args {
     /// Per-class thresholds with the best F1 on the split's validation part
     #[arg(long, conflicts_with = "threshold")]
     fit_thresholds: bool,
+    /// An option of 0.1.0: intervals are no bootstrap any more
+    #[arg(long, value_name = "N", hide = true)]
+    bootstrap: Option<usize>,
     /// How AP is taken from the precision-recall curve
     #[arg(long = "ap", default_value = "area", value_name = "METHOD")]
     average_precision: ApName,
@@ -126,6 +129,7 @@ impl Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
+    tell_of_bootstrap(args.bootstrap);
     let options = Options {
         thresholds: vec![args.threshold.unwrap_or(Scale::Logits.threshold())],
         average_precision: args.average_precision.into(),

@@ -7,7 +7,7 @@ use dbloss::data::split::Set;
 use dbloss::io::claim_folder;
 use dbloss::report::study::{Options, Study};
 
-use super::common::set_parser;
+use super::common::{set_parser, tell_of_bootstrap};
 use super::output;
 
 /// Compare many runs: tables for a paper, tests between methods, pictures, one page
@@ -45,6 +45,9 @@ pub struct Args {
     /// The method that the others are compared with [default: erm, else the first]
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
+    /// An option of 0.1.0: intervals are no bootstrap any more
+    #[arg(long, value_name = "N", hide = true)]
+    bootstrap: Option<usize>,
     /// Which evaluation of the runs
     #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
     on: Set,
@@ -58,6 +61,7 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<()> {
+    tell_of_bootstrap(args.bootstrap);
     let options = Options {
         baseline: args.baseline,
         set: args.on,
