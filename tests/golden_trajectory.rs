@@ -68,6 +68,10 @@ struct Run {
 /// roundings of some hundred operations amount to.
 const WIGGLES: [f32; 3] = [1e-5, -1e-5, 3e-6];
 
+/// Where runs part by more than this, three of them no longer say how far others may: what follows
+/// differs from processor to processor.
+const UNDETERMINED: f64 = 0.25;
+
 fn follow(golden: &Value) {
     let name = format!("{} norm_eval {}", golden["arch"], golden["norm_eval"]);
     let run = train(golden, 1.0);
@@ -117,6 +121,13 @@ fn follow(golden: &Value) {
             1e-3,
             &spread,
         );
+        let parted = |other: &Run| {
+            relative(other.steps[step].0, loss).max(relative(other.steps[step].1, norm))
+        };
+        if wiggled.iter().map(parted).fold(0.0, f64::max) > UNDETERMINED {
+            println!("{name}: steps after {step} left out, they follow from rounding");
+            return;
+        }
     }
     let error = difference(&run.logits_after, &numbers(&golden["logits_after"]));
     let own: Vec<f64> = run.logits_after.iter().map(|v| f64::from(*v)).collect();

@@ -218,7 +218,7 @@ fn wrong_splits_are_refused() {
         (&[], &["--voc", "--coco", "--table"]),
         (
             &["--table", "pool.csv", "--max", "2", "--min", "5"],
-            &["`2`", "`5`"],
+            &["is 2", "which is 5"],
         ),
         (
             &["--table", "pool.csv", "--max", "0", "--min", "0"],
