@@ -222,7 +222,7 @@ fn wrong_splits_are_refused() {
         ),
         (
             &["--table", "pool.csv", "--max", "0", "--min", "0"],
-            &["the subset is empty"],
+            &["makes an empty subset"],
         ),
         (
             &["--table", "pool.csv", "--test", "both.csv"],
