@@ -261,7 +261,7 @@ fn wrong_splits_are_refused() {
         ),
         (
             &["--table", "pool.csv", "--validation", "1.5"],
-            &["validation: `1.5`"],
+            &["split.validation: is 1.5"],
         ),
         (
             &["--coco", "cut.json"],
@@ -314,7 +314,7 @@ fn wrong_splits_are_refused() {
         (&["--config", own_data], &["own-data.toml", "[split]"]),
         (
             &["--config", "broken.toml"],
-            &["broken.toml:", "`maxx`", "`alpha`"],
+            &["broken.toml:6", "`distribution.maxx`", "`alpha`"],
         ),
     ];
     for (arguments, expected) in cases {
