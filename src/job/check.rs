@@ -27,8 +27,7 @@ pub fn check_images(
     if scored {
         split.set(Set::Test, folder)?;
         sets.push(Set::Test);
-    }
-    if !scored && let Some(problem) = split.check_pictures(&[Set::Test]).problem() {
+    } else if let Some(problem) = split.check_pictures(&[Set::Test]).problem() {
         tracing::warn!("test set: {problem}; `dbloss eval` will need them");
     }
     let found = split.check_pictures(&sets);
@@ -53,8 +52,8 @@ pub fn tell<'a>(
 ) -> Result<()> {
     let mut told: Vec<String> = Vec::new();
     for experiment in experiments {
-        check_memory(experiment)?;
-        for warning in warnings(experiment, Some(split)) {
+        let crowded = check_memory(experiment)?;
+        for warning in warnings(experiment, Some(split)).into_iter().chain(crowded) {
             if !told.contains(&warning) {
                 tracing::warn!("{warning}");
                 told.push(warning);
@@ -93,7 +92,7 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
             .steps_per_epoch(&experiment.sampler, &split.train)
             .ok(),
         // Long enough for any warm-up: what is left is milestones beyond the last epoch.
-        None => Some(usize::MAX >> 32),
+        None => Some(1 << 24),
     };
     if let Some(steps) = steps {
         let rate = experiment.optimizer.learning_rate;
@@ -116,8 +115,8 @@ fn dropped(experiment: &Experiment, split: &Split) -> Option<String> {
     }
 }
 
-/// Refuses a batch that the machine could never hold, and tells of one that it cannot hold now.
-fn check_memory(experiment: &Experiment) -> Result<()> {
+/// Refuses a batch that the machine could never hold; a sentence for one that it cannot hold now.
+fn check_memory(experiment: &Experiment) -> Result<Option<String>> {
     let (batch, side) = (experiment.train.batch_size, experiment.input.size as usize);
     let need = experiment
         .model
@@ -139,12 +138,8 @@ fn check_memory(experiment: &Experiment) -> Result<()> {
             fits.max(2)
         )));
     }
-    if let Some(available) = memory::available()
-        && need > available
-    {
-        tracing::warn!("{size}, and only {} are free now", gigabytes(available));
-    }
-    Ok(())
+    let available = memory::available().filter(|available| need > *available);
+    Ok(available.map(|free| format!("{size}, and only {} are free now", gigabytes(free))))
 }
 
 #[cfg(test)]

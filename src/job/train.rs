@@ -15,7 +15,7 @@ use crate::io::write_text;
 use crate::loss::Loss;
 use crate::model::Model;
 use crate::predict::predict;
-use crate::report::evaluation::{Evaluation, Options as EvaluationOptions};
+use crate::report::evaluation::total_map;
 use crate::run_dir::{Existing, Manifest, RunDir, Status};
 use crate::train::checkpoint::Position;
 use crate::train::fit::{Training, Validate};
@@ -225,9 +225,7 @@ impl Prepared<'_> {
             return Ok(None);
         };
         let (predictions, table) = predict(model, loader, table, "validate")?;
-        let options = EvaluationOptions::default();
-        let evaluation = Evaluation::new(&predictions, &table, split, &options)?;
-        Ok(evaluation.groups().means.total)
+        total_map(&predictions, &table, split)
     }
 
     /// The manifest of a training that begins now.

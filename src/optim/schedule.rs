@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::extent::Extent;
 use crate::error::{Error, KeyPath, Result};
 use crate::range::Range;
+use crate::wording::counted;
 
 /// How the learning rate follows the training. The defaults are the published recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ impl Schedule {
         steps_per_epoch: usize,
         epochs: usize,
     ) -> f64 {
-        let total = steps_per_epoch * epochs;
+        let total = steps_per_epoch.saturating_mul(epochs);
         let regular = match self {
             Schedule::Step {
                 milestones, gamma, ..
@@ -104,7 +105,7 @@ impl Schedule {
     /// The published recipe warms up for 500 of VOC-MLT's 968 steps, so only a warm-up that is cut
     /// off, by the end or by the first fall of the rate, is told.
     pub fn misfits(&self, base: f64, steps_per_epoch: usize, epochs: usize) -> Vec<String> {
-        let total = steps_per_epoch * epochs;
+        let total = steps_per_epoch.saturating_mul(epochs);
         let mut found = Vec::new();
         let fall = match self {
             Schedule::Step { milestones, .. } => milestones
@@ -187,11 +188,6 @@ impl Schedule {
         }
         Range::Within(0.0, 1.0).check(&at.join("warmup_ratio"), self.warmup().1)
     }
-}
-
-/// `1 step`, `8 steps`.
-fn counted(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::predict::{Predictions, Scale};
 use crate::rows::{self, number};
 
 /// Coverage of every interval.
-const LEVEL: f64 = 0.95;
+pub(super) const LEVEL: f64 = 0.95;
 
 /// How predictions are scored.
 #[derive(Debug, Clone, Serialize)]
@@ -284,6 +284,22 @@ impl Evaluation {
         };
         classes + &table.to_terminal() + &footnote(&self.intervals) + &remark
     }
+}
+
+/// mAP over all classes alone, in [0, 1]: what choosing a checkpoint needs of an [`Evaluation`],
+/// without intervals and thresholds.
+///
+/// # Errors
+/// As [`Evaluation::new`].
+pub fn total_map(
+    predictions: &Predictions,
+    table: &LabelTable,
+    split: &Split,
+) -> Result<Option<f64>> {
+    let targets = targets(table);
+    let scores = ScoreTable::new(&predictions.scores, &targets, table.num_classes())?;
+    let precisions = average_precision_per_class(&scores, ApMethod::default());
+    Ok(GroupScores::new(&precisions, &split.groups).means.total)
 }
 
 /// The difference in mAP between two sets of predictions for the images of `table`, second minus

@@ -6,9 +6,7 @@ use super::method::Method;
 use crate::data::labels::Group;
 use crate::metrics::Scope;
 use crate::metrics::significance::{holm, mean_and_deviation, paired_t_test, wilcoxon_signed_rank};
-
-/// Coverage of every interval in the report.
-const LEVEL: f64 = 0.95;
+use crate::report::evaluation::LEVEL;
 
 /// The tests, by what they leave out or pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
