@@ -13,26 +13,28 @@
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use dbloss::Result;
 use dbloss::model::Parameters;
-use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd};
+use dbloss::model::backbone::profile::training_step;
+use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd, build};
+use dbloss::model::builder::Builder;
 use dbloss::optim::{Sgd, SgdConfig};
 
 /// A network, its optimiser and a batch.
 struct Bench {
     parameters: Parameters,
-    backbone: Backbone,
+    backbone: Box<dyn Backbone>,
     optimizer: Sgd,
     images: Tensor,
 }
 
 impl Bench {
     fn new(config: &BackboneConfig, batch: usize, size: usize) -> Result<Self> {
-        let mut parameters = Parameters::new();
+        let builder = Builder::new(&Device::Cpu, DType::F32, 0);
         Ok(Bench {
-            backbone: Backbone::new(config, &mut parameters, &Device::Cpu, 0)?,
-            parameters,
+            backbone: build(config, &builder)?,
+            parameters: builder.parameters(),
             optimizer: Sgd::new(SgdConfig::default()),
             images: Tensor::rand(-1f32, 1f32, (batch, size, size, 3), &Device::Cpu)?,
         })
@@ -48,12 +50,12 @@ impl Bench {
     /// Seconds of one training step.
     fn train(&mut self) -> Result<f64> {
         let start = Instant::now();
-        let (features, tape) = self.backbone.forward_train(&self.images)?;
-        let gradients = tape.backward(&features.sqr()?.mean_all()?.backward()?)?;
+        let gradients = training_step(&*self.backbone, &self.images)?;
         for parameter in self.parameters.trainable() {
-            if let Some(gradient) = gradients.get(&parameter.name) {
+            if let Some(gradient) = gradients.get(parameter) {
                 let (name, var) = (&parameter.name, &parameter.var);
                 self.optimizer.update(name, var, gradient, 1e-6, 1.0)?;
+                parameter.changed();
             }
         }
         Ok(start.elapsed().as_secs_f64())

@@ -3,14 +3,14 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::model::Parameters;
 use crate::model::backbone::profile::training_step;
-use crate::model::backbone::{Backbone, BackboneConfig};
+use crate::model::backbone::{self, BackboneConfig};
+use crate::model::builder::Builder;
 use crate::predict::pictures;
 use crate::progress::Progress;
 
@@ -98,8 +98,8 @@ pub fn feeding(
 ) -> Result<Feeding> {
     amount.check(loader)?;
     let table = loader.table();
-    let mut parameters = Parameters::new();
-    let backbone = Backbone::new(config, &mut parameters, device, 0)?;
+    let builder = Builder::new(device, DType::F32, 0);
+    let backbone = backbone::build(config, &builder)?;
     let steps = amount.steps.max(1);
     let tensor = |batch: Result<Batch>| -> Result<Tensor> { pictures(&mut batch?, device) };
     let indices: Vec<u32> = (0..table.len() as u32).collect();
@@ -136,7 +136,7 @@ pub fn feeding(
                 None => fixed.clone(),
             };
             interrupt::check("nothing was measured")?;
-            training_step(&backbone, &images)?;
+            training_step(&*backbone, &images)?;
             device.synchronize()?;
             if step == untimed {
                 start = Instant::now();

@@ -5,8 +5,10 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::formula;
-use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd};
-use dbloss::model::{Gradients, Parameters, Role};
+use dbloss::model::backbone::{self, Backbone, BackboneConfig, BackboneKind, Winograd};
+use dbloss::model::builder::Builder;
+use dbloss::model::pooling::global_average;
+use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
 /// Parameters without the classifier, as torchvision counts them.
 const TORCHVISION_COUNTS: [(BackboneKind, usize); 5] = [
@@ -26,31 +28,41 @@ fn config(name: BackboneKind, frozen_stages: i32, norm_eval: bool) -> BackboneCo
     }
 }
 
-fn build(config: &BackboneConfig, composed: bool) -> (Backbone, Parameters) {
-    let mut parameters = Parameters::new();
-    let backbone = if composed {
-        Backbone::new_composed(config, &mut parameters, (&Device::Cpu, DType::F64), 3)
-    } else {
-        Backbone::new(config, &mut parameters, &Device::Cpu, 3)
+fn build(config: &BackboneConfig, composed: bool) -> (Box<dyn Backbone>, Parameters) {
+    let backbone = |dtype, build: fn(&_, &_) -> _| {
+        let builder = Builder::new(&Device::Cpu, dtype, 3);
+        let backbone: dbloss::Result<Box<dyn Backbone>> = build(config, &builder);
+        (backbone.unwrap(), builder.parameters())
     };
-    (backbone.unwrap(), parameters)
+    match composed {
+        true => backbone(DType::F64, backbone::build_composed),
+        false => backbone(DType::F32, backbone::build),
+    }
 }
 
 /// One training pass under the loss sum(features * direction).
-fn step(backbone: &Backbone, images: &Tensor) -> (Vec<f32>, Gradients) {
-    let (features, tape) = backbone.forward_train(images).unwrap();
+fn step(backbone: &dyn Backbone, images: &Tensor) -> (Vec<f32>, Gradients) {
+    let (maps, tape) = backbone.forward_train(images).unwrap();
+    let features = global_average(&maps).unwrap();
     let direction = formula::values("direction", &[1, features.elem_count()]);
     let direction = Tensor::from_vec(direction, features.shape(), features.device())
         .and_then(|t| t.to_dtype(features.dtype()))
         .unwrap();
     let loss = (&features * direction).unwrap().sum_all().unwrap();
-    let gradients = tape.backward(&loss.backward().unwrap()).unwrap();
+    let mut gradients = Gradients::default();
+    tape.backward(&loss.backward().unwrap(), &mut gradients)
+        .unwrap();
     (flat(&features), gradients)
 }
 
 fn flat(tensor: &Tensor) -> Vec<f32> {
     let values = tensor.flatten_all().and_then(|t| t.to_dtype(DType::F32));
     values.unwrap().to_vec1().unwrap()
+}
+
+/// Pooled features in evaluation mode.
+fn pooled(backbone: &dyn Backbone, images: &Tensor) -> Vec<f32> {
+    flat(&global_average(&backbone.features(images).unwrap()).unwrap())
 }
 
 /// Euclidean norm.
@@ -73,16 +85,16 @@ fn compare(config: &BackboneConfig, batch: usize, size: usize, tolerance: f64) {
     formula::fill(&reference_parameters);
     let images = formula::images("pictures", batch, size, 1.0);
 
-    let found = flat(&engine.features(&images).unwrap());
-    let expected = flat(&reference.features(&images).unwrap());
+    let found = pooled(&*engine, &images);
+    let expected = pooled(&*reference, &images);
     let features_error = error(&found, &expected, 0.0);
     assert!(
         features_error < 2e-5,
         "{config:?}: features {features_error}"
     );
 
-    let (found, gradients) = step(&engine, &images);
-    let (expected, reference_gradients) = step(&reference, &images);
+    let (found, gradients) = step(&*engine, &images);
+    let (expected, reference_gradients) = step(&*reference, &images);
     let features_error = error(&found, &expected, 0.0);
     assert!(
         features_error < 1e-4,
@@ -92,15 +104,16 @@ fn compare(config: &BackboneConfig, batch: usize, size: usize, tolerance: f64) {
     // The shift of a batch norm without activation before another one has no effect on the loss:
     // its gradient is rounding, to be seen beside the others.
     let norms = reference_gradients
-        .values()
-        .map(|g| norm(flat(g).iter().map(|&v| v.into())));
+        .iter()
+        .map(|(_, g)| norm(flat(g).iter().map(|&v| v.into())));
     let floor = 1e-3 * norms.fold(0.0, f64::max);
     let mut worst = 0.0f64;
-    let learning: Vec<&str> = parameters.trainable().map(|p| p.name.as_str()).collect();
+    let learning: Vec<&Parameter> = parameters.trainable().collect();
     assert_eq!(gradients.len(), learning.len());
-    for name in learning {
-        let found = &gradients[name];
-        let expected = &reference_gradients[name];
+    for parameter in learning {
+        let name = &parameter.name;
+        let found = gradients.get(parameter).unwrap();
+        let expected = reference_gradients.get(parameter).unwrap();
         assert_eq!(found.dims(), expected.dims(), "{name}");
         let error = error(&flat(found), &flat(expected), floor);
         worst = worst.max(error);
@@ -191,19 +204,15 @@ fn results_do_not_depend_on_the_number_of_threads() {
             pool.unwrap().install(|| {
                 let (backbone, parameters) = build(&config(kind, 0, norm_eval), false);
                 formula::fill(&parameters);
-                step(&backbone, &formula::images("pictures", 9, 33, 1.0))
+                step(&*backbone, &formula::images("pictures", 9, 33, 1.0))
             })
         };
         let (features, gradients) = run(1);
         for threads in [2, 3] {
             let (other_features, other_gradients) = run(threads);
             assert_eq!(features, other_features, "{kind}");
-            for (name, gradient) in &gradients {
-                assert_eq!(
-                    flat(gradient),
-                    flat(&other_gradients[name]),
-                    "{kind} {name}"
-                );
+            for ((index, gradient), (_, other)) in gradients.iter().zip(other_gradients.iter()) {
+                assert_eq!(flat(gradient), flat(other), "{kind} {index}");
             }
         }
     }
@@ -213,19 +222,17 @@ fn results_do_not_depend_on_the_number_of_threads() {
 fn changed_weights_are_seen() {
     let (backbone, parameters) = build(&config(BackboneKind::ResNet18, 1, true), false);
     let images = formula::images("pictures", 1, 32, 1.0);
-    let before = flat(&backbone.features(&images).unwrap());
+    let before = pooled(&*backbone, &images);
     formula::fill(&parameters);
-    backbone.weights_changed();
-    let loaded = flat(&backbone.features(&images).unwrap());
+    let loaded = pooled(&*backbone, &images);
     assert_ne!(before, loaded);
-    // A training step needs no word: what learns is read anew.
-    let (_, gradients) = step(&backbone, &images);
+    let (_, gradients) = step(&*backbone, &images);
     for entry in parameters.trainable() {
-        let step = (&gradients[&entry.name] * 1e-3).unwrap();
+        let step = (gradients.get(entry).unwrap() * 1e-3).unwrap();
         let moved = entry.var.as_detached_tensor() - step;
-        entry.var.set(&moved.unwrap()).unwrap();
+        entry.set(&moved.unwrap()).unwrap();
     }
-    assert_ne!(loaded, flat(&backbone.features(&images).unwrap()));
+    assert_ne!(loaded, pooled(&*backbone, &images));
 }
 
 #[test]
@@ -234,5 +241,6 @@ fn wrong_input_is_an_error() {
     let images = Tensor::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu).unwrap();
     assert!(backbone.features(&images).is_err());
     let wrong = config(BackboneKind::ResNet18, 5, true);
-    assert!(Backbone::new(&wrong, &mut Parameters::new(), &Device::Cpu, 0).is_err());
+    let builder = Builder::new(&Device::Cpu, DType::F32, 0);
+    assert!(backbone::build(&wrong, &builder).is_err());
 }

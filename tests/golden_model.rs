@@ -2,10 +2,11 @@
 
 mod common;
 
-use candle_core::{Device, IndexOp};
+use candle_core::{DType, Device, IndexOp};
 use common::{formula, golden};
-use dbloss::model::Parameters;
-use dbloss::model::backbone::{Backbone, BackboneConfig, Winograd};
+use dbloss::model::backbone::{BackboneConfig, Winograd, build};
+use dbloss::model::builder::Builder;
+use dbloss::model::pooling::global_average;
 
 #[test]
 fn features_in_evaluation_mode_match_pytorch() {
@@ -20,16 +21,16 @@ fn features_in_evaluation_mode_match_pytorch() {
             norm_eval: model["norm_eval"].as_bool().unwrap(),
             winograd: Winograd::On,
         };
-        let mut parameters = Parameters::new();
-        let backbone = Backbone::new(&config, &mut parameters, &Device::Cpu, 0).unwrap();
-        formula::fill(&parameters);
+        let builder = Builder::new(&Device::Cpu, DType::F32, 0);
+        let backbone = build(&config, &builder).unwrap();
+        formula::fill(&builder.parameters());
         let images = formula::images(
             model["input"].as_str().unwrap(),
             number("batch"),
             number("size"),
             model["input_scale"].as_f64().unwrap() as f32,
         );
-        let features = backbone.features(&images).unwrap();
+        let features = global_average(&backbone.features(&images).unwrap()).unwrap();
         let found: Vec<f32> = features.i(0).unwrap().to_vec1().unwrap();
         let expected: Vec<f64> =
             serde_json::from_value(model["eval_features_first_image"].clone()).unwrap();

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -11,7 +12,7 @@ use dbloss::data::labels::ClassFrequency;
 use dbloss::loss::{self, LossConfig};
 use dbloss::model::backbone::Winograd;
 use dbloss::model::neck::NeckConfig;
-use dbloss::model::{Gradients, Model, ModelConfig};
+use dbloss::model::{Model, ModelConfig};
 use dbloss::optim::clip::clip_factor;
 use dbloss::optim::{Schedule, Sgd, SgdConfig, gradient_norm};
 use dbloss::rng::Stream;
@@ -60,7 +61,8 @@ struct Run {
     /// Loss and gradient norm of each step.
     steps: Vec<(f64, f64)>,
     logits_after: Vec<f32>,
-    first_gradients: Gradients,
+    /// By name.
+    first_gradients: BTreeMap<String, Tensor>,
 }
 
 /// These trajectories amplify rounding: the same steps in PyTorch, in f32 and f64, part by percents
@@ -160,7 +162,6 @@ fn train(golden: &Value, wiggle: f32) -> Run {
 
     let model = Model::new(&config, classes, &Device::Cpu, 0).unwrap();
     formula::fill(&model.parameters);
-    model.weights_changed();
     let scale = golden["input_scale"].as_f64().unwrap() as f32 * wiggle;
     let (batch, size) = (number("batch"), number("size"));
     let images = formula::images(golden["input"].as_str().unwrap(), batch, size, scale);
@@ -175,7 +176,7 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         eval_logits: flat(&model.logits(&images).unwrap()),
         steps: Vec::new(),
         logits_after: Vec::new(),
-        first_gradients: Gradients::new(),
+        first_gradients: BTreeMap::new(),
     };
     let sgd = SgdConfig::default();
     let mut optimizer = Sgd::new(sgd.clone());
@@ -187,19 +188,22 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         let value = loss::apply(&Arc::clone(&loss), &logits, &targets, 0).unwrap();
         let gradients = model.gradients(trace, &value.backward().unwrap()).unwrap();
         let trainable: Vec<_> = model.parameters.trainable().collect();
-        let in_order = trainable.iter().map(|entry| &gradients[&entry.name]);
+        let in_order = trainable.iter().filter_map(|entry| gradients.get(entry));
         let norm = gradient_norm(in_order).unwrap();
         run.steps
             .push((f64::from(value.to_scalar::<f32>().unwrap()), norm));
         let factor = clip_factor(norm, sgd.max_gradient_norm);
         for entry in trainable {
-            let gradient = &gradients[&entry.name];
+            let gradient = gradients.get(entry).unwrap();
             optimizer
                 .update(&entry.name, &entry.var, gradient, rate, factor)
                 .unwrap();
+            entry.changed();
         }
         if step == 0 {
-            run.first_gradients = gradients;
+            let trainable = model.parameters.trainable();
+            let by_name = trainable.map(|p| (p.name.clone(), gradients.get(p).unwrap().clone()));
+            run.first_gradients = by_name.collect();
         }
     }
     run.logits_after = flat(&model.logits(&images).unwrap());

@@ -32,7 +32,7 @@ fn network(depths: [usize; 4]) -> Parameters {
     for name in names(depths) {
         let var = Var::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
         parameters
-            .insert(format!("backbone.{name}"), var, Role::Trainable)
+            .insert(format!("backbone.{name}"), var, Role::Trainable, 0)
             .unwrap();
     }
     parameters

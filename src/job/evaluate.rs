@@ -152,7 +152,6 @@ impl Evaluate<'_> {
             ));
         }
         checkpoint::load_model(&path, &model.parameters, &machine.device)?;
-        model.weights_changed();
         Ok(model)
     }
 }

@@ -193,7 +193,6 @@ impl Prepared<'_> {
         }
         manifest.write(&job.run.manifest())?;
         outcome?;
-        self.model.weights_changed();
         Ok(Trained {
             model: Some(self.model),
             manifest,

@@ -1,10 +1,9 @@
 //! The classifier: one linear layer from the embedding to a logit a class.
 
-use candle_core::{Device, Tensor, Var};
-use candle_nn::{Linear, Module};
+use candle_core::Tensor;
+use candle_nn::{Init, Linear, Module};
 
-use super::neck::normal;
-use super::parameters::{Parameters, Role};
+use super::builder::Builder;
 use crate::error::Result;
 
 /// Standard deviation of the initial weights, as published.
@@ -15,21 +14,17 @@ const INIT_STD: f64 = 0.01;
 pub struct Head(Linear);
 
 impl Head {
-    /// Defines the parameters: weights normal(0, 0.01), bias 0.
-    pub fn new(
-        in_features: usize,
-        num_classes: usize,
-        parameters: &mut Parameters,
-        device: &Device,
-        seed: u64,
-    ) -> Result<Self> {
-        let shape = [num_classes, in_features];
-        let weight = normal(&shape, INIT_STD, "head.weight", seed, device)?;
-        let bias = Var::from_tensor(&Tensor::full(0f32, num_classes, device)?)?;
-        parameters.insert("head.weight", weight.clone(), Role::Trainable)?;
-        parameters.insert("head.bias", bias.clone(), Role::Trainable)?;
+    /// Makes the parameters: weights normal(0, 0.01), bias 0.
+    pub fn new(in_features: usize, num_classes: usize, builder: &Builder) -> Result<Self> {
+        let builder = builder.pp("head");
+        let drawn = Init::Randn {
+            mean: 0.0,
+            stdev: INIT_STD,
+        };
+        let weight = builder.parameter("weight", &[num_classes, in_features], drawn)?;
+        let bias = builder.parameter("bias", &[num_classes], Init::Const(0.0))?;
         // The layer shares the variables' storage: it sees what the optimiser does.
-        let (weight, bias) = (weight.into_inner(), bias.into_inner());
+        let (weight, bias) = (weight.var.into_inner(), bias.var.into_inner());
         Ok(Head(Linear::new(weight, Some(bias))))
     }
 

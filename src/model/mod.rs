@@ -1,13 +1,15 @@
 //! Backbone, neck and head, with PyTorch's parameter names.
 
 pub mod backbone;
+pub mod builder;
 pub mod head;
 pub mod neck;
 pub mod parameters;
+pub mod pooling;
 pub mod weights;
 
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{KeyPath, Result};
@@ -15,9 +17,11 @@ use crate::range::Range;
 use crate::rng::Stream;
 
 use backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd};
+use builder::Builder;
 use head::Head;
 use neck::{Neck, NeckConfig};
 pub use parameters::{Gradients, Parameter, Parameters, Role};
+use pooling::global_average;
 
 /// Settings of the network. The defaults are the published recipe, without weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,15 +79,16 @@ impl ModelConfig {
 pub struct Model {
     /// Every named tensor.
     pub parameters: Parameters,
-    backbone: Backbone,
+    backbone: Box<dyn Backbone>,
     neck: Neck,
     head: Head,
+    kind: BackboneKind,
     device: Device,
 }
 
 /// What a training step needs to turn a loss into gradients.
 pub struct Trace {
-    tape: Tape,
+    tape: Box<dyn Tape>,
     features: Tensor,
 }
 
@@ -102,17 +107,18 @@ impl Model {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        let mut parameters = Parameters::new();
-        let backbone = Backbone::new(&config.backbone_config(), &mut parameters, device, seed)?;
-        let features = backbone.num_features();
-        let neck = Neck::new(&config.neck, features, &mut parameters, device, seed)?;
-        let width = config.neck.out_channels;
-        let head = Head::new(width, num_classes, &mut parameters, device, seed)?;
+        let builder = Builder::new(device, DType::F32, seed);
+        let backbone = backbone::build(&config.backbone_config(), &builder)?;
+        let last = builder.parameters().iter().map(|p| p.stage).max();
+        let builder = builder.at(last.map_or(0, |stage| stage + 1), false);
+        let neck = Neck::new(&config.neck, backbone.num_features(), &builder)?;
+        let head = Head::new(config.neck.out_channels, num_classes, &builder)?;
         Ok(Model {
-            parameters,
+            parameters: builder.parameters(),
             backbone,
             neck,
             head,
+            kind: config.backbone,
             device: device.clone(),
         })
     }
@@ -121,16 +127,10 @@ impl Model {
     /// of what was read.
     pub fn load_backbone(&self, source: &str) -> Result<String> {
         let path = weights::locate(source)?;
-        let name = self.backbone.config().name.name();
+        let name = self.kind.name();
         let report = weights::load_backbone(&self.parameters, &path, name, &self.device)?;
         weights::log_report(&report, &self.parameters, source);
-        self.backbone.weights_changed();
         weights::hash(&path)
-    }
-
-    /// Tells the backbone that its parameters have new values.
-    pub fn weights_changed(&self) {
-        self.backbone.weights_changed();
     }
 
     /// Where the tensors live.
@@ -140,14 +140,15 @@ impl Model {
 
     /// Evaluation: normalised images [N, H, W, 3] -> logits [N, C].
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        let features = self.backbone.features(images)?;
+        let features = global_average(&self.backbone.features(images)?)?;
         self.head.forward(&self.neck.forward(&features)?)
     }
 
     /// Training: normalised images [N, H, W, 3] -> logits [N, C], and the trace for
     /// [`gradients`](Self::gradients); `dropout` draws the neck's mask.
     pub fn forward_train(&self, images: &Tensor, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
-        let (features, tape) = self.backbone.forward_train(images)?;
+        let (maps, tape) = self.backbone.forward_train(images)?;
+        let features = global_average(&maps)?;
         let embedding = self.neck.forward_train(&features, dropout)?;
         let features = features.detach();
         Ok((self.head.forward(&embedding)?, Trace { tape, features }))
@@ -155,14 +156,9 @@ impl Model {
 
     /// The gradients of every trainable parameter, from those that candle found.
     pub fn gradients(&self, trace: Trace, found: &GradStore) -> Result<Gradients> {
-        let mut gradients = trace.tape.backward(found)?;
-        for entry in self.parameters.trainable() {
-            if !entry.name.starts_with("backbone.")
-                && let Some(gradient) = found.get(entry.var.as_tensor())
-            {
-                gradients.insert(entry.name.clone(), gradient.clone());
-            }
-        }
+        let mut gradients = Gradients::none(&self.parameters);
+        gradients.take_from(found, self.parameters.trainable());
+        trace.tape.backward(found, &mut gradients)?;
         Ok(gradients)
     }
 }

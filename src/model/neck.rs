@@ -1,9 +1,11 @@
 //! Between backbone and head: linear, batch norm, dropout (paper, section 4.1).
 
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::Tensor;
+use candle_nn::Init;
 use serde::{Deserialize, Serialize};
 
-use super::parameters::{Parameters, Role};
+use super::builder::Builder;
+use super::parameters::Parameter;
 use crate::error::{KeyPath, Result};
 use crate::range::Range;
 use crate::rng::Stream;
@@ -42,51 +44,35 @@ const MOMENTUM: f64 = 0.1;
 /// The neck. Parameters: `neck.fc.{weight,bias}`, `neck.bn.{weight,bias,running_mean,running_var}`.
 #[derive(Debug)]
 pub struct Neck {
-    weight: Var,
-    bias: Var,
-    bn_weight: Var,
-    bn_bias: Var,
-    running_mean: Var,
-    running_var: Var,
+    weight: Parameter,
+    bias: Parameter,
+    bn_weight: Parameter,
+    bn_bias: Parameter,
+    running_mean: Parameter,
+    running_var: Parameter,
     dropout: f64,
 }
 
 impl Neck {
-    /// Defines the parameters: weight Kaiming normal with fan-out, bias 0.
-    pub fn new(
-        config: &NeckConfig,
-        in_features: usize,
-        parameters: &mut Parameters,
-        device: &Device,
-        seed: u64,
-    ) -> Result<Self> {
+    /// Makes the parameters: weight Kaiming normal with fan-out, bias 0.
+    pub fn new(config: &NeckConfig, in_features: usize, builder: &Builder) -> Result<Self> {
         let width = config.out_channels;
-        // Kaiming normal, fan-out, gain of a ReLU: std = sqrt(2 / fan_out).
-        let std = (2.0 / width as f64).sqrt();
-        let weight = normal(&[width, in_features], std, "neck.fc.weight", seed, device)?;
-        let constant = |value: f32| -> Result<Var> {
-            Ok(Var::from_tensor(&Tensor::full(value, width, device)?)?)
+        // Kaiming normal, fan-out, gain of a ReLU.
+        let drawn = Init::Randn {
+            mean: 0.0,
+            stdev: (2.0 / width as f64).sqrt(),
         };
-        let neck = Neck {
-            weight,
-            bias: constant(0.0)?,
-            bn_weight: constant(1.0)?,
-            bn_bias: constant(0.0)?,
-            running_mean: constant(0.0)?,
-            running_var: constant(1.0)?,
+        let builder = builder.pp("neck");
+        let (fc, bn) = (builder.pp("fc"), builder.pp("bn"));
+        Ok(Neck {
+            weight: fc.parameter("weight", &[width, in_features], drawn)?,
+            bias: fc.parameter("bias", &[width], Init::Const(0.0))?,
+            bn_weight: bn.parameter("weight", &[width], Init::Const(1.0))?,
+            bn_bias: bn.parameter("bias", &[width], Init::Const(0.0))?,
+            running_mean: bn.buffer("running_mean", width, 0.0)?,
+            running_var: bn.buffer("running_var", width, 1.0)?,
             dropout: config.dropout,
-        };
-        for (name, var, role) in [
-            ("neck.fc.weight", &neck.weight, Role::Trainable),
-            ("neck.fc.bias", &neck.bias, Role::Trainable),
-            ("neck.bn.weight", &neck.bn_weight, Role::Trainable),
-            ("neck.bn.bias", &neck.bn_bias, Role::Trainable),
-            ("neck.bn.running_mean", &neck.running_mean, Role::Buffer),
-            ("neck.bn.running_var", &neck.running_var, Role::Buffer),
-        ] {
-            parameters.insert(name, var.clone(), role)?;
-        }
-        Ok(neck)
+        })
     }
 
     /// Evaluation: [N, F] -> [N, width] with running statistics and without dropout.
@@ -94,8 +80,8 @@ impl Neck {
         let x = self.linear(features)?;
         self.normalise(
             &x,
-            self.running_mean.as_tensor(),
-            self.running_var.as_tensor(),
+            self.running_mean.var.as_tensor(),
+            self.running_var.var.as_tensor(),
         )
     }
 
@@ -114,21 +100,22 @@ impl Neck {
             (&self.running_mean, mean.detach()),
             (&self.running_var, unbiased),
         ] {
-            let kept = (running.as_tensor() * (1.0 - MOMENTUM))?;
+            let kept = (running.var.as_tensor() * (1.0 - MOMENTUM))?;
             running.set(&(kept + (batch * MOMENTUM)?)?)?;
         }
         self.drop_entries(y, stream)
     }
 
     fn linear(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
+        Ok(x.matmul(&self.weight.var.t()?)?
+            .broadcast_add(&self.bias.var)?)
     }
 
     fn normalise(&self, x: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<Tensor> {
         let scale = (variance + EPS)?.sqrt()?.recip()?;
         Ok(x.broadcast_sub(mean)?
-            .broadcast_mul(&(scale * self.bn_weight.as_tensor())?)?
-            .broadcast_add(&self.bn_bias)?)
+            .broadcast_mul(&(scale * self.bn_weight.var.as_tensor())?)?
+            .broadcast_add(&self.bn_bias.var)?)
     }
 
     fn drop_entries(&self, x: Tensor, stream: &mut Stream) -> Result<Tensor> {
@@ -149,34 +136,20 @@ impl Neck {
     }
 }
 
-/// A tensor of independent normal draws with mean 0, from the stream `name`.
-pub(super) fn normal(
-    shape: &[usize],
-    std: f64,
-    name: &str,
-    seed: u64,
-    device: &Device,
-) -> Result<Var> {
-    let mut stream = Stream::new(seed, name, 0, 0);
-    let count = shape.iter().product();
-    let values: Vec<f32> = (0..count).map(|_| (stream.normal() * std) as f32).collect();
-    let tensor = Tensor::from_vec(values, shape, device)?.to_dtype(DType::F32)?;
-    debug_assert_eq!(tensor.dim(D::Minus1)?, shape[shape.len() - 1]);
-    Ok(Var::from_tensor(&tensor)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Parameters;
+    use candle_core::{DType, Device};
 
     fn neck(dropout: f64) -> (Neck, Parameters) {
-        let mut parameters = Parameters::new();
         let config = NeckConfig {
             out_channels: 64,
             dropout,
         };
-        let neck = Neck::new(&config, 8, &mut parameters, &Device::Cpu, 3).unwrap();
-        (neck, parameters)
+        let builder = Builder::new(&Device::Cpu, DType::F32, 3);
+        let neck = Neck::new(&config, 8, &builder).unwrap();
+        (neck, builder.parameters())
     }
 
     fn features() -> Tensor {

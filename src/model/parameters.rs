@@ -1,7 +1,10 @@
 //! The named tensors of a model: what learns, what is only kept, under PyTorch's names.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
 use crate::error::{Error, Result};
@@ -17,15 +20,44 @@ pub enum Role {
     Buffer,
 }
 
-/// One named tensor.
+/// One named tensor. Clones are handles of the same tensor.
 #[derive(Debug, Clone)]
 pub struct Parameter {
+    /// Its place in [`Parameters`], and that of its gradient in [`Gradients`].
+    pub index: usize,
     /// The full name, for example `backbone.layer1.0.conv1.weight`.
     pub name: String,
-    /// The value; shared, so that an update is seen by all that hold it.
+    /// The value; shared, so that an update is seen by all that hold it. Whoever changes it other
+    /// than by [`Parameter::set`] says so by [`Parameter::changed`].
     pub var: Var,
     /// What may change it.
     pub role: Role,
+    /// Which part of the network it belongs to: 0 is the stem, then the backbone's stages; neck and
+    /// head are one above the last.
+    pub stage: usize,
+    generation: Arc<AtomicU64>,
+}
+
+impl Parameter {
+    /// Gives it another value of the same shape.
+    ///
+    /// # Errors
+    /// The shapes or types differ.
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        self.var.set(value)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Says that the value has changed, so that whatever was derived from it is derived anew.
+    pub fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows with every change of the value.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
 }
 
 /// Named tensors in the order of their definition, so that every walk over them is reproducible.
@@ -41,15 +73,32 @@ impl Parameters {
         Self::default()
     }
 
-    /// Adds a tensor under a new name. A name that exists already is an error.
-    pub fn insert(&mut self, name: impl Into<String>, var: Var, role: Role) -> Result<()> {
-        let name = name.into();
+    /// Adds a tensor under a new name; gives back a handle of it.
+    ///
+    /// # Errors
+    /// There is one of that name already.
+    pub fn insert(
+        &mut self,
+        name: impl Into<String>,
+        var: Var,
+        role: Role,
+        stage: usize,
+    ) -> Result<Parameter> {
+        let (name, index) = (name.into(), self.entries.len());
         if self.index.contains_key(&name) {
             return Err(Error::input(name, "the parameter is defined twice"));
         }
-        self.index.insert(name.clone(), self.entries.len());
-        self.entries.push(Parameter { name, var, role });
-        Ok(())
+        self.index.insert(name.clone(), index);
+        let parameter = Parameter {
+            index,
+            name,
+            var,
+            role,
+            stage,
+            generation: Arc::default(),
+        };
+        self.entries.push(parameter.clone());
+        Ok(parameter)
     }
 
     /// The entry `name`, if there is one.
@@ -90,5 +139,56 @@ impl Parameters {
     }
 }
 
-/// Gradients by parameter name; a parameter that had no part in the loss is absent.
-pub type Gradients = HashMap<String, Tensor>;
+/// Gradients in the order of the [`Parameters`]; a parameter that had no part in the loss, or does
+/// not learn, has none.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients(Vec<Option<Tensor>>);
+
+impl Gradients {
+    /// None for each of the parameters.
+    pub fn none(parameters: &Parameters) -> Self {
+        Gradients(vec![None; parameters.len()])
+    }
+
+    /// The gradient of a parameter.
+    pub fn get(&self, parameter: &Parameter) -> Option<&Tensor> {
+        self.0.get(parameter.index)?.as_ref()
+    }
+
+    /// Keeps the gradient of a parameter.
+    pub fn set(&mut self, parameter: &Parameter, gradient: Tensor) {
+        if self.0.len() <= parameter.index {
+            self.0.resize(parameter.index + 1, None);
+        }
+        self.0[parameter.index] = Some(gradient);
+    }
+
+    /// Keeps what candle found for these parameters.
+    pub fn take_from<'a>(
+        &mut self,
+        found: &GradStore,
+        parameters: impl IntoIterator<Item = &'a Parameter>,
+    ) {
+        for parameter in parameters {
+            if let Some(gradient) = found.get(parameter.var.as_tensor()) {
+                self.set(parameter, gradient.clone());
+            }
+        }
+    }
+
+    /// Indices of parameters with their gradients, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Tensor)> {
+        let entries = self.0.iter().enumerate();
+        entries.filter_map(|(index, gradient)| Some((index, gradient.as_ref()?)))
+    }
+
+    /// Number of gradients.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

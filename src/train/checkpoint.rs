@@ -114,7 +114,7 @@ mod tests {
         let make = || {
             let mut parameters = Parameters::new();
             let var = Var::zeros(3, candle_core::DType::F32, &device).unwrap();
-            parameters.insert("w", var, Role::Trainable).unwrap();
+            parameters.insert("w", var, Role::Trainable, 0).unwrap();
             parameters
         };
         let parameters = make();

@@ -279,7 +279,7 @@ impl Training<'_> {
         // In the order of the parameters, so that the sum is the same in every run.
         let trainable = || {
             model.parameters.trainable().filter_map(|entry| {
-                let gradient: &Tensor = gradients.get(&entry.name)?;
+                let gradient: &Tensor = gradients.get(entry)?;
                 Some((entry, gradient))
             })
         };
@@ -303,6 +303,7 @@ impl Training<'_> {
         };
         for (entry, gradient) in trainable() {
             optimizer.update(&entry.name, &entry.var, gradient, learning_rate, factor)?;
+            entry.changed();
         }
         Ok(StepRecord {
             step: position.step,
@@ -324,7 +325,6 @@ impl Training<'_> {
         }
         let model = self.model;
         let position = checkpoint::load(&path, &model.parameters, optimizer, model.device())?;
-        model.weights_changed();
         if position.config_hash != self.config_hash {
             return Err(
                 Error::file(&path, "was written under another configuration").hint(

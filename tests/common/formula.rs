@@ -45,7 +45,7 @@ pub fn fill(parameters: &Parameters) {
         let values = Tensor::from_vec(values(&entry.name, &shape), shape, entry.var.device())
             .and_then(|t| t.to_dtype(entry.var.dtype()))
             .expect("a tensor");
-        entry.var.set(&values).expect("the same shape");
+        entry.set(&values).expect("the same shape");
     }
 }
 

@@ -91,7 +91,7 @@ pub struct Node {
     /// What it does.
     pub operation: Operation,
     /// The stage it belongs to: 0 is the stem.
-    pub stage: i32,
+    pub stage: usize,
 }
 
 impl Node {
@@ -145,7 +145,7 @@ pub struct Architecture {
 
 impl Architecture {
     /// Appends a node; returns its index.
-    pub fn push(&mut self, stage: i32, operation: Operation) -> usize {
+    pub fn push(&mut self, stage: usize, operation: Operation) -> usize {
         self.nodes.push(Node { operation, stage });
         self.nodes.len() - 1
     }

@@ -2,12 +2,14 @@
 //! width]`: for devices other than the CPU, and as the reference of the engine's tests. It computes
 //! in the parameters' own type, so that tests can use `f64`.
 
-use candle_core::{D, DType, Tensor, Var};
+use candle_core::{DType, Tensor};
 
 use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source};
 use super::config::BackboneConfig;
 use super::layers::{ConvParameters, EPSILON, Layer};
+use super::{Backbone, InGraph, Tape, check_images};
 use crate::error::Result;
+use crate::model::parameters::{Parameter, Role};
 use crate::ops::Activation;
 
 /// The executor.
@@ -29,31 +31,11 @@ impl Composed {
         }
     }
 
-    /// Names and variables of the parameters that learn.
-    pub fn learning(&self) -> impl Iterator<Item = (String, Var)> {
-        let nodes = self.architecture.nodes.iter().zip(&self.layers);
-        nodes
-            .filter(|(node, _)| !self.config.is_frozen(node.stage))
-            .filter_map(|(_, layer)| match layer {
-                Layer::Conv(_, parameters) => Some(parameters),
-                Layer::MaxPool(_) => None,
-            })
-            .flat_map(|p| {
-                [
-                    (p.weight_name.clone(), p.weight.clone()),
-                    (p.gamma_name(), p.gamma.clone()),
-                    (p.beta_name(), p.beta.clone()),
-                ]
-            })
-    }
-
-    /// Pooled features of pictures `[batch, height, width, 3]`.
-    ///
-    /// # Errors
-    /// If a tensor operation fails.
-    pub fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    /// Feature maps of pictures.
+    fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        check_images(images)?;
         let dtype = match self.layers.first() {
-            Some(Layer::Conv(_, parameters)) => parameters.weight.dtype(),
+            Some(Layer::Conv(_, parameters)) => parameters.weight.var.dtype(),
             _ => DType::F32,
         };
         let images = images
@@ -83,13 +65,31 @@ impl Composed {
             outputs.push(if frozen { output.detach() } else { output });
         }
         let last = outputs.last().unwrap_or(&images);
-        Ok(last.mean((D::Minus2, D::Minus1))?)
+        Ok(last.permute((0, 2, 3, 1))?)
+    }
+}
+
+impl Backbone for Composed {
+    fn num_features(&self) -> usize {
+        self.architecture.num_features()
+    }
+
+    fn features(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(self.forward(images, false)?.detach())
+    }
+
+    fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)> {
+        let learning = (self.layers.iter())
+            .flat_map(Layer::parameters)
+            .filter(|parameter| parameter.role == Role::Trainable);
+        let tape = InGraph(learning.cloned().collect());
+        Ok((self.forward(images, true)?, Box::new(tape)))
     }
 }
 
 fn convolve(input: &Tensor, node: &ConvNode, parameters: &ConvParameters) -> Result<Tensor> {
     let groups = if node.depthwise { node.in_channels } else { 1 };
-    Ok(input.conv2d(&parameters.weight, node.padding, node.stride, 1, groups)?)
+    Ok(input.conv2d(&parameters.weight.var, node.padding, node.stride, 1, groups)?)
 }
 
 /// Batch norm from primitive operations; with the batch's statistics the running ones are updated.
@@ -105,14 +105,14 @@ fn normalise(x: &Tensor, parameters: &ConvParameters, batch_statistics: bool) ->
         parameters.update_running(&mean, &(&variance * (count / (count - 1.0)))?)?;
         (mean, variance)
     } else {
-        let running = |var: &Var| var.as_detached_tensor();
+        let running = |kept: &Parameter| kept.var.as_detached_tensor();
         (running(&parameters.mean), running(&parameters.variance))
     };
-    let scale = parameters.gamma.div(&(variance + EPSILON)?.sqrt()?)?;
+    let scale = parameters.gamma.var.div(&(variance + EPSILON)?.sqrt()?)?;
     let centred = x.broadcast_sub(&channel(&mean)?)?;
     Ok(centred
         .broadcast_mul(&channel(&scale)?)?
-        .broadcast_add(&channel(&parameters.beta)?)?)
+        .broadcast_add(&channel(&parameters.beta.var)?)?)
 }
 
 /// Activations by multiplication with a constant mask, whose derivative at the corners is 0 as in

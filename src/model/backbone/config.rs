@@ -128,13 +128,13 @@ impl BackboneConfig {
     }
 
     /// Whether a node of `stage` keeps its parameters as they are.
-    pub fn is_frozen(&self, stage: i32) -> bool {
-        stage <= self.frozen_stages
+    pub fn is_frozen(&self, stage: usize) -> bool {
+        stage as i64 <= i64::from(self.frozen_stages)
     }
 
     /// Whether a training step changes anything at `stage`: what learns, and the running
     /// statistics of all stages where batch norms use the batch's.
-    pub(super) fn changes(&self, stage: i32) -> bool {
+    pub(super) fn changes(&self, stage: usize) -> bool {
         !self.is_frozen(stage) || !self.norm_eval
     }
 }

@@ -1,15 +1,13 @@
 //! The layers of a backbone: what the nodes of an architecture do, with their tensors.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::Tensor;
+use candle_nn::Init;
 
 use super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation};
 use super::config::BackboneConfig;
 use crate::error::Result;
-use crate::model::parameters::{Parameters, Role};
-use crate::rng::Stream;
-
-/// What every parameter of the backbone is named with, before torchvision's name.
-pub const PREFIX: &str = "backbone.";
+use crate::model::builder::Builder;
+use crate::model::parameters::Parameter;
 
 /// Added to the variance by every batch norm.
 pub const EPSILON: f64 = 1e-5;
@@ -27,118 +25,95 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// A layer for each node, in order; tensors are created in `parameters`.
+    /// A layer for each node, in order; tensors are made by `builder`.
     pub(super) fn create(
         config: &BackboneConfig,
         architecture: &Architecture,
-        parameters: &mut Parameters,
-        place: (&Device, DType),
-        seed: u64,
+        builder: &Builder,
     ) -> Result<Vec<Self>> {
         let nodes = architecture.nodes.iter();
         nodes
             .map(|node| match &node.operation {
                 Operation::Conv(conv) => {
-                    let frozen = config.is_frozen(node.stage);
-                    let created = ConvParameters::create(conv, frozen, parameters, place, seed)?;
+                    let builder = builder.at(node.stage, config.is_frozen(node.stage));
+                    let created = ConvParameters::create(conv, &builder)?;
                     Ok(Layer::Conv(conv.clone(), created))
                 }
                 Operation::MaxPool(pool) => Ok(Layer::MaxPool(pool.clone())),
             })
             .collect()
     }
+
+    /// Its parameters and buffers.
+    pub fn parameters(&self) -> Vec<&Parameter> {
+        match self {
+            Layer::Conv(_, conv) => vec![
+                &conv.weight,
+                &conv.gamma,
+                &conv.beta,
+                &conv.mean,
+                &conv.variance,
+            ],
+            Layer::MaxPool(_) => Vec::new(),
+        }
+    }
 }
 
-/// The tensors of one convolution and its batch norm; shared with the [`Parameters`].
+/// The tensors of one convolution and its batch norm.
 #[derive(Debug, Clone)]
 pub struct ConvParameters {
-    /// Full name of the convolution's weight.
-    pub weight_name: String,
-    /// Full name of the batch norm, without `.weight`.
-    pub norm_name: String,
     /// `[out, in / groups, kernel, kernel]`.
-    pub weight: Var,
+    pub weight: Parameter,
     /// Scale of the batch norm.
-    pub gamma: Var,
+    pub gamma: Parameter,
     /// Shift of the batch norm.
-    pub beta: Var,
+    pub beta: Parameter,
     /// Running mean.
-    pub mean: Var,
+    pub mean: Parameter,
     /// Running variance.
-    pub variance: Var,
+    pub variance: Parameter,
 }
 
 impl ConvParameters {
     /// Creates the tensors with torchvision's initial values: Kaiming normal by the fan out for
     /// the weight, 1 and 0 for the batch norm's scale and shift, mean 0, variance 1.
-    fn create(
-        node: &ConvNode,
-        frozen: bool,
-        parameters: &mut Parameters,
-        (device, dtype): (&Device, DType),
-        seed: u64,
-    ) -> Result<Self> {
-        let role = if frozen {
-            Role::Frozen
-        } else {
-            Role::Trainable
-        };
-        let weight_name = format!("{PREFIX}{}.weight", node.conv);
-        let norm_name = format!("{PREFIX}{}", node.norm);
-        let shape = node.weight_shape();
+    fn create(node: &ConvNode, builder: &Builder) -> Result<Self> {
         // PyTorch counts the fan out without regard to groups.
-        let deviation = (2.0 / (node.out_channels * node.kernel * node.kernel) as f64).sqrt();
-        let mut stream = Stream::new(seed, &weight_name, 0, 0);
-        let values: Vec<f32> = (0..shape.iter().product())
-            .map(|_| (deviation * stream.normal()) as f32)
-            .collect();
-        let weight = Tensor::from_vec(values, &shape, device)?.to_dtype(dtype)?;
-        let weight = Var::from_tensor(&weight)?;
-        let ones = || Var::ones(node.out_channels, dtype, device);
-        let zeros = || Var::zeros(node.out_channels, dtype, device);
-        let created = ConvParameters {
-            weight,
-            gamma: ones()?,
-            beta: zeros()?,
-            mean: zeros()?,
-            variance: ones()?,
-            weight_name,
-            norm_name,
+        let fan_out = (node.out_channels * node.kernel * node.kernel) as f64;
+        let drawn = Init::Randn {
+            mean: 0.0,
+            stdev: (2.0 / fan_out).sqrt(),
         };
-        for (name, var, role) in [
-            (created.weight_name.clone(), &created.weight, role),
-            (created.gamma_name(), &created.gamma, role),
-            (created.beta_name(), &created.beta, role),
-            (
-                format!("{}.running_mean", created.norm_name),
-                &created.mean,
-                Role::Buffer,
-            ),
-            (
-                format!("{}.running_var", created.norm_name),
-                &created.variance,
-                Role::Buffer,
-            ),
-        ] {
-            parameters.insert(name, var.clone(), role)?;
-        }
-        Ok(created)
+        let (norm, len) = (builder.pp(&node.norm), node.out_channels);
+        Ok(ConvParameters {
+            weight: builder
+                .pp(&node.conv)
+                .parameter("weight", &node.weight_shape(), drawn)?,
+            gamma: norm.parameter("weight", &[len], Init::Const(1.0))?,
+            beta: norm.parameter("bias", &[len], Init::Const(0.0))?,
+            mean: norm.buffer("running_mean", len, 0.0)?,
+            variance: norm.buffer("running_var", len, 1.0)?,
+        })
     }
 
-    /// Full name of the batch norm's scale.
-    pub fn gamma_name(&self) -> String {
-        format!("{}.weight", self.norm_name)
-    }
-
-    /// Full name of the batch norm's shift.
-    pub fn beta_name(&self) -> String {
-        format!("{}.bias", self.norm_name)
+    /// Grows with every change of any of them.
+    pub(super) fn generation(&self) -> u64 {
+        [
+            &self.weight,
+            &self.gamma,
+            &self.beta,
+            &self.mean,
+            &self.variance,
+        ]
+        .map(Parameter::generation)
+        .iter()
+        .sum()
     }
 
     /// Moves the running statistics towards those of a batch (variance unbiased).
     pub(super) fn update_running(&self, mean: &Tensor, unbiased_variance: &Tensor) -> Result<()> {
         for (running, batch) in [(&self.mean, mean), (&self.variance, unbiased_variance)] {
-            let kept = (running.as_detached_tensor() * (1.0 - MOMENTUM))?;
+            let kept = (running.var.as_detached_tensor() * (1.0 - MOMENTUM))?;
             running.set(&(kept + (batch.detach() * MOMENTUM)?)?)?;
         }
         Ok(())

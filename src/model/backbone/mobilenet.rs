@@ -16,7 +16,7 @@ const GROUPS: [(usize, usize, usize, usize); 7] = [
 ];
 
 /// The stage of `features.{index}`: a new one begins where the resolution falls, as in ResNet.
-fn stage(index: usize) -> i32 {
+fn stage(index: usize) -> usize {
     match index {
         0 => 0,
         1..=3 => 1,

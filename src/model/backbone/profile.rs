@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::config::BackboneConfig;
 use super::engine::NodeTime;
-use super::{Backbone, Executor};
+use super::{Backbone, build};
 use crate::error::Result;
 use crate::memory;
-use crate::model::parameters::Parameters;
+use crate::model::builder::Builder;
+use crate::model::parameters::Gradients;
+use crate::model::pooling::global_average;
 
 /// What [`profile`] measured.
 #[derive(Debug, Clone)]
@@ -40,13 +42,9 @@ pub fn profile(
     size: usize,
     rounds: usize,
 ) -> Result<Profile> {
-    let mut parameters = Parameters::new();
-    let backbone = Backbone::new(config, &mut parameters, device, 0)?;
+    let builder = Builder::new(device, DType::F32, 0);
+    let backbone = build(config, &builder)?;
     let images = Tensor::rand(-1f32, 1f32, (batch, size, size, 3), device)?;
-    let take_times = || match &backbone.executor {
-        Executor::Engine(engine) => engine.take_times(),
-        Executor::Composed(_) => Vec::new(),
-    };
     let (mut inference, mut training) = (Vec::new(), Vec::new());
     let mut nodes: Vec<NodeTime> = Vec::new();
     let rounds = rounds.max(1);
@@ -54,11 +52,11 @@ pub fn profile(
         let start = Instant::now();
         backbone.features(&images)?;
         let inferred = start.elapsed();
-        take_times();
+        backbone.take_times();
         let start = Instant::now();
-        training_step(&backbone, &images)?;
+        training_step(&*backbone, &images)?;
         let trained = start.elapsed();
-        let times = take_times();
+        let times = backbone.take_times();
         if round == 0 {
             continue;
         }
@@ -95,12 +93,15 @@ pub fn profile(
     })
 }
 
-/// Forward and backward pass of a loss that stands for any: the mean square of the features.
+/// Forward and backward pass of a loss that stands for any: the mean square of the pooled
+/// features. Gives back the gradients of the parameters that learn.
 ///
 /// # Errors
 /// If a tensor operation fails.
-pub fn training_step(backbone: &Backbone, images: &Tensor) -> Result<()> {
-    let (features, tape) = backbone.forward_train(images)?;
-    tape.backward(&features.sqr()?.mean_all()?.backward()?)?;
-    Ok(())
+pub fn training_step(backbone: &dyn Backbone, images: &Tensor) -> Result<Gradients> {
+    let (maps, tape) = backbone.forward_train(images)?;
+    let loss = global_average(&maps)?.sqr()?.mean_all()?;
+    let mut gradients = Gradients::default();
+    tape.backward(&loss.backward()?, &mut gradients)?;
+    Ok(gradients)
 }

@@ -47,7 +47,7 @@ pub fn resnet(block: Block, depths: [usize; 4]) -> Architecture {
             let stride = if index == 0 && layer > 0 { 2 } else { 1 };
             let mut builder = BlockBuilder {
                 net: &mut net,
-                stage: layer as i32 + 1,
+                stage: layer + 1,
                 prefix: format!("layer{}.{index}", layer + 1),
             };
             (input, channels) = match block {
@@ -61,7 +61,7 @@ pub fn resnet(block: Block, depths: [usize; 4]) -> Architecture {
 
 struct BlockBuilder<'a> {
     net: &'a mut Architecture,
-    stage: i32,
+    stage: usize,
     prefix: String,
 }
 

@@ -10,8 +10,8 @@ use super::recognise::{Kind, recognise};
 use super::stored::Stored;
 use super::{LoadReport, files, first_names, set};
 use crate::error::{Error, Result};
-use crate::model::Parameters;
 use crate::model::backbone::{BackboneKind, PREFIX};
+use crate::model::{Parameter, Parameters};
 
 /// Loads the weights of the backbone `configured` from a file. The names may have any prefix; the
 /// one under which most tensors fit is taken. Single missing tensors keep their initial values and
@@ -29,7 +29,12 @@ pub fn load_backbone(
 ) -> Result<LoadReport> {
     let tensors = files::open(path)?;
     let found = recognise((tensors.iter()).map(|(name, stored)| (&name[..], &stored.shape[..])));
-    let backbone = || (parameters.iter()).filter_map(|e| Some((e.name.strip_prefix(PREFIX)?, e)));
+    let backbone = || {
+        (parameters.iter()).filter_map(|e| {
+            let bare = e.name.strip_prefix(PREFIX)?.strip_prefix('.')?;
+            Some((bare, e))
+        })
+    };
     let wanted: HashMap<&str, &[usize]> = backbone()
         .map(|(bare, entry)| (bare, entry.var.dims()))
         .collect();
@@ -41,11 +46,13 @@ pub fn load_backbone(
         elsewhere: chosen.elsewhere,
         ..LoadReport::default()
     };
-    let mut fitting: Vec<(&str, &Stored)> = Vec::new();
+    let mut fitting: Vec<(&str, &Parameter, &Stored)> = Vec::new();
     let mut other_shapes = Vec::new();
     for (bare, entry) in backbone() {
         match chosen.tensors.get(bare) {
-            Some(stored) if stored.shape == entry.var.dims() => fitting.push((bare, stored)),
+            Some(stored) if stored.shape == entry.var.dims() => {
+                fitting.push((bare, entry, stored));
+            }
             Some(stored) => other_shapes.push((bare, &stored.shape, entry.var.dims())),
             None => report.missing.push(entry.name.clone()),
         }
@@ -77,8 +84,7 @@ pub fn load_backbone(
         )));
     }
     check_blocks(&wanted, &fitting, &report.unexpected).map_err(refuse)?;
-    for (bare, stored) in fitting {
-        let name = format!("{PREFIX}{bare}");
+    for (bare, entry, stored) in fitting {
         let value =
             (stored.tensor(device)).and_then(|tensor| check_finite(&tensor).map(|()| tensor));
         let value = value.map_err(|problem| {
@@ -86,8 +92,8 @@ pub fn load_backbone(
             Error::file(path, format_args!("`{name}` {problem}"))
                 .hint("the file is damaged, or of a training that diverged: take another one")
         })?;
-        set(&name, parameters.var(&name)?, &value, path)?;
-        report.loaded.push(name);
+        set(entry, &value, path)?;
+        report.loaded.push(entry.name.clone());
     }
     Ok(report)
 }
@@ -96,7 +102,7 @@ pub fn load_backbone(
 /// however many of its tensors fit.
 fn check_blocks(
     wanted: &HashMap<&str, &[usize]>,
-    fitting: &[(&str, &Stored)],
+    fitting: &[(&str, &Parameter, &Stored)],
     unexpected: &[String],
 ) -> std::result::Result<(), String> {
     let patterns: BTreeSet<String> = wanted.keys().map(|name| pattern(name)).collect();
@@ -109,7 +115,10 @@ fn check_blocks(
             surplus.len()
         ));
     }
-    let there: BTreeSet<&str> = fitting.iter().filter_map(|(name, _)| block(name)).collect();
+    let there: BTreeSet<&str> = fitting
+        .iter()
+        .filter_map(|(name, ..)| block(name))
+        .collect();
     let expected: BTreeSet<&str> = wanted.keys().filter_map(|name| block(name)).collect();
     // A file without a whole stage, or of the stem alone, is a part of a network of this kind.
     let stage = |block: &str| block.rsplit_once('.').map(|(stage, _)| stage.to_owned());

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
-use super::parameters::{Parameters, Role};
+use super::parameters::{Parameter, Parameters, Role};
 use crate::error::{Error, Result};
 use crate::io::hash_file;
 
@@ -145,12 +145,13 @@ pub fn restore(
             Error::file(path, format_args!("lacks `{}`", entry.name))
                 .hint("the checkpoint belongs to another configuration")
         })?;
-        set(&entry.name, &entry.var, tensor, path)?;
+        set(entry, tensor, path)?;
     }
     Ok(())
 }
 
-fn set(name: &str, var: &candle_core::Var, tensor: &Tensor, path: &Path) -> Result<()> {
+fn set(entry: &Parameter, tensor: &Tensor, path: &Path) -> Result<()> {
+    let (name, var) = (&entry.name, &entry.var);
     if var.shape() != tensor.shape() {
         return Err(Error::file(
             path,
@@ -162,7 +163,7 @@ fn set(name: &str, var: &candle_core::Var, tensor: &Tensor, path: &Path) -> Resu
         ));
     }
     let value = tensor.to_dtype(var.dtype())?.to_device(var.device())?;
-    Ok(var.set(&value.contiguous()?)?)
+    entry.set(&value.contiguous()?)
 }
 
 /// Says what was loaded, as loudly as it deserves: missing tensors are a warning, and those of
@@ -207,7 +208,7 @@ mod tests {
             "head.weight",
         ] {
             let var = Var::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
-            parameters.insert(name, var, Role::Trainable).unwrap();
+            parameters.insert(name, var, Role::Trainable, 0).unwrap();
         }
         parameters
     }

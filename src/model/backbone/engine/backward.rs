@@ -9,6 +9,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
+use super::super::Tape;
 use super::super::architecture::{ConvNode, MaxPoolNode, Source};
 use super::super::layers::{ConvParameters, Layer};
 use super::clock::Phase;
@@ -23,11 +24,11 @@ use crate::ops::{Activation, Buffer, depthwise, elementwise, pool};
 
 /// What a training pass keeps for its backward pass.
 #[derive(Debug)]
-pub struct EngineTape {
+pub(super) struct EngineTape {
     network: Arc<Network>,
     images: Tensor,
     records: Vec<Record>,
-    features: Tensor,
+    maps: Tensor,
 }
 
 /// The state of a backward pass.
@@ -45,7 +46,7 @@ pub(super) struct Backward<'a> {
     pub sums: Vec<Option<GradientSums>>,
     /// By node: how many of its readers have yet to contribute.
     awaited: Vec<usize>,
-    pub result: Gradients,
+    pub result: &'a mut Gradients,
 }
 
 impl EngineTape {
@@ -53,34 +54,31 @@ impl EngineTape {
         network: Arc<Network>,
         images: Tensor,
         records: Vec<Record>,
-        features: Tensor,
+        maps: Tensor,
     ) -> Self {
         EngineTape {
             network,
             images,
             records,
-            features,
+            maps,
         }
     }
+}
 
-    /// Gradients of the parameters that learn, by full name.
-    ///
-    /// # Errors
-    /// If the gradient or the parameters cannot be read.
-    pub fn backward(self, gradients: &GradStore) -> Result<Gradients> {
+impl Tape for EngineTape {
+    fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()> {
         let network = &*self.network;
         let nodes = &network.architecture.nodes;
-        let (Some(gradient), Some(last)) =
-            (gradients.get(&self.features), nodes.len().checked_sub(1))
+        let (Some(gradient), Some(last)) = (found.get(&self.maps), nodes.len().checked_sub(1))
         else {
-            return Ok(Gradients::new());
+            return Ok(());
         };
         if !network.learns(last) {
-            return Ok(Gradients::new());
+            return Ok(());
         }
         let (batch, height, width, _) = self.images.dims4()?;
         if network.groups_backward() {
-            return network.backward_grouped(&self.images, &self.records, gradient);
+            return network.backward_grouped(&self.images, &self.records, gradient, gradients);
         }
         let awaited = network.readers_that_learn();
         let mut pass = Backward {
@@ -93,7 +91,7 @@ impl EngineTape {
             gradients: nodes.iter().map(|_| None).collect(),
             sums: nodes.iter().map(|_| None).collect(),
             awaited,
-            result: Gradients::new(),
+            result: gradients,
         };
         pass.start(last, gradient)?;
         for index in (0..nodes.len()).rev() {
@@ -112,7 +110,7 @@ impl EngineTape {
                 }
             }
         }
-        Ok(pass.result)
+        Ok(())
     }
 }
 
@@ -122,14 +120,10 @@ impl Backward<'_> {
         self.batch * height * width * self.network.architecture.nodes[index].channels()
     }
 
-    fn start(&mut self, last: usize, features_gradient: &Tensor) -> Result<()> {
+    fn start(&mut self, last: usize, maps_gradient: &Tensor) -> Result<()> {
         let mut gradient = self.network.arena.take(self.len(last));
-        let (height, width) = self.sizes[last];
-        let channels = self.network.architecture.num_features();
-        let mask = self.mask_of(last);
-        with_values(features_gradient, |values| {
-            pool::global_average_gradient(values, height * width, channels, mask, &mut gradient);
-        })?;
+        with_values(maps_gradient, |values| gradient.copy_from_slice(values))?;
+        elementwise::add_mask(self.network.isa, &mut gradient, None, self.mask_of(last));
         self.gradients[last] = Some(gradient);
         Ok(())
     }
@@ -182,7 +176,7 @@ impl Backward<'_> {
             })?;
             let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
             let (weight, beta) = (parts.weight, parts.bias);
-            weight_sums::keep(&mut self.result, node, parameters, weight, gamma, beta)?;
+            weight_sums::keep(self.result, parameters, weight, gamma, beta)?;
             network.clock.time(index, Phase::InputGradient, || {
                 self.input_gradient(node, parameters, &gradient, &folded.scale)
             })?;
@@ -242,7 +236,7 @@ impl Backward<'_> {
             let algorithm = network.algorithm(node, (height, width));
             weight_gradient::weight_gradient(isa, &shape, algorithm, dims, input, gradient, arena)
         };
-        with_values(&parameters.weight, |weight| {
+        with_values(&parameters.weight.var, |weight| {
             weight_sums::unpack(isa, node, &sums, weight, scale)
         })
     }

@@ -162,13 +162,14 @@ impl Network {
         self.config.norm_eval && weights <= BACKWARD_WEIGHTS
     }
 
-    /// Gradients of all parameters that learn.
+    /// Puts the gradients of all parameters that learn into `result`.
     pub(super) fn backward_grouped(
         &self,
         images: &Tensor,
         records: &[Record],
-        features_gradient: &Tensor,
-    ) -> Result<Gradients> {
+        maps_gradient: &Tensor,
+        result: &mut Gradients,
+    ) -> Result<()> {
         let (batch, height, width, _) = images.dims4()?;
         let sizes = self.sizes(height, width);
         let mut layers = Vec::new();
@@ -184,7 +185,7 @@ impl Network {
         let groups = BACKWARD_GROUPS.min(batch).max(1);
         let mut partial = self.arena.take(groups * len);
         with_values(images, |images| {
-            with_values(features_gradient, |features_gradient| {
+            with_values(maps_gradient, |maps_gradient| {
                 partial
                     .par_chunks_mut(len.max(1))
                     .enumerate()
@@ -199,16 +200,15 @@ impl Network {
                             sizes: &sizes,
                             pictures,
                         };
-                        pass.run(features_gradient, sums);
+                        pass.run(maps_gradient, sums);
                     });
             })
         })??;
         weight_gradient::sum_partial(&mut partial, len);
-        let mut result = Gradients::new();
         for layer in &layers {
-            layer.keep(self, &partial[layer.start..], &mut result)?;
+            layer.keep(self, &partial[layer.start..], result)?;
         }
-        Ok(result)
+        Ok(())
     }
 }
 
@@ -360,11 +360,11 @@ impl<'a> Learning<'a> {
     fn keep(&self, network: &Network, sums: &[f32], result: &mut Gradients) -> Result<()> {
         let (node, folded, parameters) = (self.node, &self.folded, self.parameters);
         let scale = Some(folded.scale.as_slice());
-        let parts = with_values(&parameters.weight, |weight| {
+        let parts = with_values(&parameters.weight.var, |weight| {
             weight_sums::unpack(network.isa, node, sums, weight, scale)
         })?;
         let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
-        weight_sums::keep(result, node, parameters, parts.weight, gamma, parts.bias)
+        weight_sums::keep(result, parameters, parts.weight, gamma, parts.bias)
     }
 }
 
@@ -381,20 +381,18 @@ struct Group<'a> {
 
 impl Group<'_> {
     /// Writes the sums of all weight gradients over these pictures.
-    fn run(&self, features_gradient: &[f32], sums: &mut [f32]) {
+    fn run(&self, maps_gradient: &[f32], sums: &mut [f32]) {
         let network = self.network;
         let nodes = &network.architecture.nodes;
         let isa = network.isa;
         let mut awaited = network.readers_that_learn();
         let mut gradients: Vec<Option<Buffer>> = nodes.iter().map(|_| None).collect();
         if let Some(last) = nodes.len().checked_sub(1) {
-            let channels = nodes[last].channels();
-            let (height, width) = self.sizes[last];
             let mut gradient = network.arena.take(self.len(last));
-            let values =
-                &features_gradient[self.pictures.start * channels..self.pictures.end * channels];
-            let mask = self.mask_of(last);
-            pool::global_average_gradient(values, height * width, channels, mask, &mut gradient);
+            let picture = gradient.len() / self.pictures.len().max(1);
+            let own = self.pictures.start * picture..self.pictures.end * picture;
+            gradient.copy_from_slice(&maps_gradient[own]);
+            elementwise::add_mask(isa, &mut gradient, None, self.mask_of(last));
             gradients[last] = Some(gradient);
         }
         for layer in self.layers.iter().rev() {

@@ -20,10 +20,11 @@ use candle_core::{Tensor, Var};
 use super::architecture::Architecture;
 use super::config::BackboneConfig;
 use super::layers::Layer;
+use super::{Backbone, Tape, check_images};
 use crate::error::Result;
+use backward::EngineTape;
 use network::Network;
 
-pub use backward::EngineTape;
 pub use clock::{NodeTime, Phase};
 
 /// The executor; clones share everything.
@@ -35,38 +36,30 @@ impl Engine {
     pub fn new(config: &BackboneConfig, architecture: Architecture, layers: Vec<Layer>) -> Self {
         Engine(Arc::new(Network::new(config, architecture, layers)))
     }
+}
 
-    /// Features in evaluation mode.
-    ///
-    /// # Errors
-    /// If the parameters cannot be read.
-    pub fn features(&self, images: &Tensor) -> Result<Tensor> {
-        let (features, _) = self.0.forward(images, false)?;
-        Ok(features)
+impl Backbone for Engine {
+    fn num_features(&self) -> usize {
+        self.0.architecture.num_features()
     }
 
-    /// Features in training mode, as a variable, and the tape for the backward pass.
-    ///
-    /// # Errors
-    /// If the parameters cannot be read.
-    pub fn forward_train(&self, images: &Tensor) -> Result<(Tensor, EngineTape)> {
-        // The optimiser is about to change what learns.
-        self.0.forget(|stage| self.0.config.changes(stage));
-        let (features, records) = self.0.forward(images, true)?;
-        self.0.forget(|stage| self.0.config.changes(stage));
-        let features = Var::from_tensor(&features)?.into_inner();
-        let tape = EngineTape::new(self.0.clone(), images.clone(), records, features.clone());
-        Ok((features, tape))
+    fn features(&self, images: &Tensor) -> Result<Tensor> {
+        check_images(images)?;
+        let (maps, _) = self.0.forward(images, false)?;
+        Ok(maps)
     }
 
-    /// Time of every node since the last call, in the network's order: of all threads together
-    /// where they work on pictures of their own.
-    pub fn take_times(&self) -> Vec<NodeTime> {
+    fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)> {
+        check_images(images)?;
+        let (maps, records) = self.0.forward(images, true)?;
+        // The optimiser is about to change what learns: its packed weights are of no more use.
+        self.0.release_changing();
+        let maps = Var::from_tensor(&maps)?.into_inner();
+        let tape = EngineTape::new(self.0.clone(), images.clone(), records, maps.clone());
+        Ok((maps, Box::new(tape)))
+    }
+
+    fn take_times(&self) -> Vec<NodeTime> {
         self.0.clock.take(&self.0.architecture)
-    }
-
-    /// Forgets everything that was derived from parameters.
-    pub fn weights_changed(&self) {
-        self.0.forget(|_| true);
     }
 }

@@ -12,7 +12,7 @@ use super::batch_statistics::Normalised;
 use super::clock::Clock;
 use crate::error::Result;
 use crate::ops::depthwise::{self, DepthwiseWeights};
-use crate::ops::{Activation, Algorithm, Arena, Buffer, ForwardWeights, Isa, conv, pool};
+use crate::ops::{Activation, Algorithm, Arena, Buffer, ForwardWeights, Isa, conv};
 
 #[derive(Debug)]
 pub(super) struct Network {
@@ -26,8 +26,8 @@ pub(super) struct Network {
     pub kept: Vec<bool>,
     pub isa: Isa,
     pub arena: Arena,
-    /// By node: folded and packed weights, where they are known to be current.
-    packed: Mutex<Vec<Option<Arc<Packed>>>>,
+    /// By node: folded and packed weights, with the generation of what they were made from.
+    packed: Mutex<Vec<Option<(u64, Arc<Packed>)>>>,
     /// By node: how long it took so far.
     pub clock: Clock,
 }
@@ -103,11 +103,11 @@ impl Network {
         }
     }
 
-    /// Forgets what was derived from the parameters of these stages.
-    pub fn forget(&self, which: impl Fn(i32) -> bool) {
+    /// Drops the packed weights of all stages that a training step changes.
+    pub fn release_changing(&self) {
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         for (entry, node) in packed.iter_mut().zip(&self.architecture.nodes) {
-            if which(node.stage) {
+            if self.config.changes(node.stage) {
                 *entry = None;
             }
         }
@@ -160,7 +160,7 @@ impl Network {
         }
     }
 
-    /// Features, and the records of all nodes if `train`.
+    /// Feature maps, and the records of all nodes if `train`.
     pub fn forward(&self, images: &Tensor, train: bool) -> Result<(Tensor, Vec<Record>)> {
         let (batch, height, width, _) = images.dims4()?;
         let sizes = self.sizes(height, width);
@@ -178,14 +178,11 @@ impl Network {
                 self.forward_grouped(pictures, train, &mut records)
             }
         })??;
-        let channels = self.architecture.num_features();
-        let pixels = sizes.last().map_or(0, |(height, width)| height * width);
-        let mut features = vec![0.0; batch * channels];
-        if let Some(output) = records.last().and_then(|r| r.output.as_ref()) {
-            pool::global_average(output, pixels, channels, &mut features);
-        }
-        let features = Tensor::from_vec(features, (batch, channels), images.device())?;
-        Ok((features, records))
+        let (height, width) = sizes.last().copied().unwrap_or((height, width));
+        let output = records.last().and_then(|record| record.output.as_deref());
+        let maps = output.map(<[f32]>::to_vec).unwrap_or_default();
+        let shape = (batch, height, width, self.architecture.num_features());
+        Ok((Tensor::from_vec(maps, shape, images.device())?, records))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -225,16 +222,20 @@ impl Network {
     ) -> Result<Arc<Packed>> {
         let lock = || self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         let algorithm = self.algorithm(conv, size);
+        let generation = parameters.generation();
         let suits = |packed: &Packed| match packed {
             Packed::Dense(weights) => weights.algorithm() == algorithm,
             Packed::Depthwise(_) => true,
         };
-        if let Some(packed) = lock()[index].as_ref().filter(|packed| suits(packed)) {
+        if let Some((made_at, packed)) = &lock()[index]
+            && *made_at == generation
+            && suits(packed)
+        {
             return Ok(packed.clone());
         }
         let folded = Folded::new(parameters)?;
         let packed = Arc::new(self.pack(conv, size, parameters, Some(folded))?);
-        lock()[index] = Some(packed.clone());
+        lock()[index] = Some((generation, packed.clone()));
         Ok(packed)
     }
 
@@ -253,7 +254,7 @@ impl Network {
     ) -> Result<Packed> {
         let (scale, bias) = folded.map(|f| (f.scale, f.bias)).unzip();
         let scale = scale.as_deref();
-        with_values(&parameters.weight, |weight| {
+        with_values(&parameters.weight.var, |weight| {
             if conv.depthwise {
                 let shape = conv.per_channel();
                 Packed::Depthwise(DepthwiseWeights::pack(&shape, weight, scale, bias))
@@ -284,15 +285,15 @@ impl Folded {
     }
 
     pub fn new(parameters: &ConvParameters) -> Result<Self> {
-        let mean = values(&parameters.mean)?;
-        let variance = values(&parameters.variance)?;
+        let mean = values(&parameters.mean.var)?;
+        let variance = values(&parameters.variance.var)?;
         let inverse: Vec<f32> = variance
             .iter()
             .map(|&v| (1.0 / (f64::from(v) + EPSILON).sqrt()) as f32)
             .collect();
-        let gamma = values(&parameters.gamma)?;
+        let gamma = values(&parameters.gamma.var)?;
         let scale: Vec<f32> = inverse.iter().zip(&gamma).map(|(i, g)| i * g).collect();
-        let bias = values(&parameters.beta)?
+        let bias = values(&parameters.beta.var)?
             .iter()
             .zip(mean.iter().zip(&scale))
             .map(|(b, (m, s))| b - m * s)

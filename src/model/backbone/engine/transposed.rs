@@ -24,7 +24,7 @@ impl Transposed {
         parameters: &ConvParameters,
         scale: Option<&[f32]>,
     ) -> Result<Self> {
-        with_values(&parameters.weight, |weight| {
+        with_values(&parameters.weight.var, |weight| {
             if node.depthwise {
                 let shape = node.per_channel();
                 let weights = DepthwiseWeights::pack(&shape, weight, scale, None);

@@ -11,24 +11,24 @@ use crate::ops::Isa;
 use crate::ops::depthwise;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
 
-/// Puts the gradients of a convolution and its batch norm into `result`, by the parameters' names.
+/// Puts the gradients of a convolution and its batch norm into `result`.
 pub(super) fn keep(
     result: &mut Gradients,
-    node: &ConvNode,
     parameters: &ConvParameters,
     weight: Vec<f32>,
     gamma: Vec<f32>,
     beta: Vec<f32>,
 ) -> Result<()> {
-    let device = parameters.weight.device();
-    let weight = Tensor::from_vec(weight, &node.weight_shape(), device)?;
-    result.insert(parameters.weight_name.clone(), weight);
-    for (name, values) in [
-        (parameters.gamma_name(), gamma),
-        (parameters.beta_name(), beta),
+    for (parameter, values) in [
+        (&parameters.weight, weight),
+        (&parameters.gamma, gamma),
+        (&parameters.beta, beta),
     ] {
-        let values = Tensor::from_vec(values, node.out_channels, device)?;
-        result.insert(name, values);
+        let var = &parameter.var;
+        result.set(
+            parameter,
+            Tensor::from_vec(values, var.dims(), var.device())?,
+        );
     }
     Ok(())
 }

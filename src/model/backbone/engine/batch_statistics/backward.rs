@@ -144,7 +144,7 @@ impl Backward<'_> {
         drop(raw);
         let parts = if at_once {
             weight_gradient::sum_partial(&mut partial, len);
-            with_values(&parameters.weight, |weight| {
+            with_values(&parameters.weight.var, |weight| {
                 weight_sums::unpack(network.isa, node, &partial, weight, None)
             })?
         } else {
@@ -153,8 +153,7 @@ impl Backward<'_> {
             })?
         };
         let (gamma, beta) = (norm_gradient.gamma, norm_gradient.beta);
-        let result = &mut self.result;
-        weight_sums::keep(result, node, parameters, parts.weight, gamma, beta)
+        weight_sums::keep(self.result, parameters, parts.weight, gamma, beta)
     }
 }
 

@@ -280,9 +280,12 @@ impl<'a> Pass<'a> {
 
 /// The norm of a batch with these moments; the running statistics follow them.
 fn follow(parameters: &ConvParameters, moments: &[Moments]) -> Result<Normalisation> {
-    let (gamma, beta) = (values(&parameters.gamma)?, values(&parameters.beta)?);
+    let (gamma, beta) = (
+        values(&parameters.gamma.var)?,
+        values(&parameters.beta.var)?,
+    );
     let statistics = Statistics::combine(gamma.len(), moments);
-    let device = parameters.mean.device();
+    let device = parameters.mean.var.device();
     let vector = |v: &[f32]| Tensor::from_slice(v, v.len(), device);
     parameters.update_running(
         &vector(&statistics.mean)?,

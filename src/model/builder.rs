@@ -1,0 +1,257 @@
+//! Making the parameters of a network: each under its name, with initial values from a random
+//! stream of that name, in the order in which they are asked for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use candle_nn::init::{FanInOut, NormalOrUniform};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+
+use super::parameters::{Parameter, Parameters, Role};
+use crate::error::Result;
+use crate::rng::Stream;
+
+/// Makes parameters below a prefix. Clones and children write into the same [`Parameters`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    parameters: Arc<Mutex<Parameters>>,
+    prefix: String,
+    stage: usize,
+    frozen: bool,
+    dtype: DType,
+    device: Device,
+    seed: u64,
+}
+
+impl Builder {
+    /// A builder without prefix, in stage 0, of parameters that learn, in `dtype`; initial values
+    /// come from the streams of `seed`.
+    pub fn new(device: &Device, dtype: DType, seed: u64) -> Self {
+        Builder {
+            parameters: Arc::default(),
+            prefix: String::new(),
+            stage: 0,
+            frozen: false,
+            dtype,
+            device: device.clone(),
+            seed,
+        }
+    }
+
+    /// What was made so far, in order.
+    pub fn parameters(&self) -> Parameters {
+        self.lock().clone()
+    }
+
+    /// The type of the parameters.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Where the parameters live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// A builder of what lies below `name`: `pp("layer1").pp(0)` makes `layer1.0.weight`.
+    pub fn pp(&self, name: impl ToString) -> Self {
+        Builder {
+            prefix: self.full(&name.to_string()),
+            ..self.clone()
+        }
+    }
+
+    /// A builder of another stage, whose parameters learn unless `frozen`.
+    pub fn at(&self, stage: usize, frozen: bool) -> Self {
+        Builder {
+            stage,
+            frozen,
+            ..self.clone()
+        }
+    }
+
+    /// A parameter of `shape`.
+    ///
+    /// # Errors
+    /// There is one of that name.
+    pub fn parameter(&self, name: &str, shape: &[usize], init: Init) -> Result<Parameter> {
+        let role = match self.frozen {
+            true => Role::Frozen,
+            false => Role::Trainable,
+        };
+        self.make(name, shape, init, role)
+    }
+
+    /// A vector that is kept with the parameters but does not learn, filled with `value`.
+    ///
+    /// # Errors
+    /// As [`Builder::parameter`].
+    pub fn buffer(&self, name: &str, len: usize, value: f64) -> Result<Parameter> {
+        self.make(name, &[len], Init::Const(value), Role::Buffer)
+    }
+
+    /// The same place for a network written for candle-nn: whatever it asks for becomes a
+    /// parameter here, running statistics become buffers.
+    pub fn candle(&self) -> VarBuilder<'static> {
+        let backend: Box<dyn SimpleBackend> = Box::new(Backend(self.clone()));
+        VarBuilder::from_backend(backend, self.dtype, self.device.clone())
+    }
+
+    fn make(&self, name: &str, shape: &[usize], init: Init, role: Role) -> Result<Parameter> {
+        let name = self.full(name);
+        let values = initial(shape, init, Stream::new(self.seed, &name, 0, 0));
+        let value = Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?;
+        let var = Var::from_tensor(&value)?;
+        self.lock().insert(name, var, role, self.stage)
+    }
+
+    fn full(&self, name: &str) -> String {
+        match self.prefix.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}.{name}", self.prefix),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Parameters> {
+        self.parameters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Initial values, element by element from `stream`.
+fn initial(shape: &[usize], init: Init, mut stream: Stream) -> Vec<f32> {
+    let mut draw: Box<dyn FnMut() -> f64> = match init {
+        Init::Const(value) => Box::new(move || value),
+        Init::Randn { mean, stdev } => Box::new(move || mean + stdev * stream.normal()),
+        Init::Uniform { lo, up } => Box::new(move || stream.range(lo, up)),
+        Init::Kaiming {
+            dist,
+            fan,
+            non_linearity,
+        } => {
+            let fan: usize = match fan {
+                FanInOut::FanIn => shape.iter().skip(1).product(),
+                FanInOut::FanOut => shape.iter().take(1).chain(shape.iter().skip(2)).product(),
+            };
+            let deviation = non_linearity.gain() / (fan.max(1) as f64).sqrt();
+            let bound = 3f64.sqrt() * deviation;
+            match dist {
+                NormalOrUniform::Normal => Box::new(move || deviation * stream.normal()),
+                NormalOrUniform::Uniform => Box::new(move || stream.range(-bound, bound)),
+            }
+        }
+    };
+    let count: usize = shape.iter().product();
+    (0..count).map(|_| draw() as f32).collect()
+}
+
+/// candle-nn's view of a [`Builder`].
+struct Backend(Builder);
+
+impl SimpleBackend for Backend {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        init: Init,
+        _: DType,
+        _: &Device,
+    ) -> candle_core::Result<Tensor> {
+        if let Some(known) = self.0.lock().get(&self.0.full(name)) {
+            return Ok(known.var.as_tensor().clone());
+        }
+        let builder = &self.0;
+        let made = match name.ends_with("running_mean") || name.ends_with("running_var") {
+            true => builder.make(name, shape.dims(), init, Role::Buffer),
+            false => builder.parameter(name, shape.dims(), init),
+        };
+        // The variable's own tensor: gradients are found by it, and updates are seen through it.
+        made.map(|parameter| parameter.var.as_tensor().clone())
+            .map_err(candle_core::Error::wrap)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        let name = self.0.full(name);
+        match self.0.lock().get(&name) {
+            Some(known) => Ok(known.var.as_tensor().clone()),
+            None => candle_core::bail!("`{name}` has no shape to be made with"),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.0.lock().get(&self.0.full(name)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_nn::Module;
+
+    fn values(parameter: &Parameter) -> Vec<f32> {
+        let flat = parameter.var.flatten_all().unwrap();
+        flat.to_vec1().unwrap()
+    }
+
+    #[test]
+    fn a_parameter_depends_on_its_name_and_seed_alone() {
+        let make = |seed, before: bool| {
+            let builder = Builder::new(&Device::Cpu, DType::F32, seed);
+            let init = Init::Randn {
+                mean: 0.0,
+                stdev: 2.0,
+            };
+            if before {
+                builder.pp("b").parameter("weight", &[7], init).unwrap();
+            }
+            values(
+                &builder
+                    .pp("a")
+                    .parameter("weight", &[50, 40], init)
+                    .unwrap(),
+            )
+        };
+        assert_eq!(make(1, false), make(1, true));
+        assert_ne!(make(1, false), make(2, false));
+        let drawn = make(1, false);
+        let square: f32 = drawn.iter().map(|v| v * v).sum();
+        assert!((square / 2000.0 - 4.0).abs() < 0.4, "{square}");
+    }
+
+    #[test]
+    fn a_network_of_candle_nn_learns_here() {
+        let builder = Builder::new(&Device::Cpu, DType::F32, 0)
+            .pp("net")
+            .at(2, false);
+        let layer = candle_nn::linear(3, 2, builder.candle().pp("fc")).unwrap();
+        let norm = candle_nn::batch_norm(2, 1e-5, builder.candle().pp("bn")).unwrap();
+        let parameters = builder.parameters();
+        let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names[..2], ["net.fc.weight", "net.fc.bias"]);
+        assert_eq!(
+            parameters.get("net.bn.running_var").unwrap().role,
+            Role::Buffer
+        );
+        assert_eq!(
+            parameters.get("net.bn.weight").unwrap().role,
+            Role::Trainable
+        );
+        assert!(parameters.iter().all(|p| p.stage == 2));
+        drop(norm);
+
+        let input = Tensor::ones((1, 3), DType::F32, &Device::Cpu).unwrap();
+        let before = layer.forward(&input).unwrap().sum_all().unwrap();
+        let found = before.backward().unwrap();
+        let weight = parameters.get("net.fc.weight").unwrap();
+        let gradient = found.get(weight.var.as_tensor()).unwrap();
+        assert_eq!(gradient.sum_all().unwrap().to_scalar::<f32>().unwrap(), 6.0);
+        weight
+            .set(&(weight.var.as_tensor() + 1.0).unwrap())
+            .unwrap();
+        let after = layer.forward(&input).unwrap().sum_all().unwrap();
+        let moved = (after - before).unwrap().to_scalar::<f32>().unwrap();
+        assert!((moved - 6.0).abs() < 1e-5);
+    }
+}
