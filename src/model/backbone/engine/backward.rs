@@ -128,7 +128,15 @@ impl Backward<'_> {
         let channels = self.network.architecture.num_features();
         let mask = self.mask_of(last);
         with_values(features_gradient, |values| {
-            pool::global_average_gradient(values, height * width, channels, mask, &mut gradient);
+            pool::global_average_gradient(
+                self.network.isa,
+                values,
+                height * width,
+                channels,
+                false,
+                mask,
+                &mut gradient,
+            );
         })?;
         self.gradients[last] = Some(gradient);
         Ok(())

@@ -394,7 +394,15 @@ impl Group<'_> {
             let values =
                 &features_gradient[self.pictures.start * channels..self.pictures.end * channels];
             let mask = self.mask_of(last);
-            pool::global_average_gradient(values, height * width, channels, mask, &mut gradient);
+            pool::global_average_gradient(
+                isa,
+                values,
+                height * width,
+                channels,
+                false,
+                mask,
+                &mut gradient,
+            );
             gradients[last] = Some(gradient);
         }
         for layer in self.layers.iter().rev() {

@@ -182,7 +182,7 @@ impl Network {
         let pixels = sizes.last().map_or(0, |(height, width)| height * width);
         let mut features = vec![0.0; batch * channels];
         if let Some(output) = records.last().and_then(|r| r.output.as_ref()) {
-            pool::global_average(output, pixels, channels, &mut features);
+            pool::global_average(self.isa, output, pixels, channels, &mut features);
         }
         let features = Tensor::from_vec(features, (batch, channels), images.device())?;
         Ok((features, records))
