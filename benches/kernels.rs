@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use dbloss::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use dbloss::ops::weight_gradient::weight_gradient;
 use dbloss::ops::{
-    Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, conv, peak,
+    Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, Padding, conv,
+    peak,
 };
 use rayon::prelude::*;
 
@@ -29,7 +30,7 @@ fn layer(
         out_channels: channels.1,
         kernel,
         stride,
-        padding: kernel / 2,
+        padding: Padding::Symmetric(kernel / 2),
     };
     (shape, false, size, times)
 }
@@ -182,6 +183,7 @@ fn table(layers: &[Layer], batch: usize, winograd: bool) {
         let times3 = if per_channel {
             let shape = DepthwiseShape {
                 channels: shape.in_channels,
+                kernel: shape.kernel,
                 stride: shape.stride,
                 padding: shape.padding,
             };

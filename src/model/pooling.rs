@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 
 use crate::error::Result;
-use crate::ops::pool;
+use crate::ops::{Isa, pool};
 
 /// Feature maps `[batch, rows, columns, features]` -> `[batch, features]`, part of the graph.
 ///
@@ -36,7 +36,7 @@ impl CustomOp1 for GlobalAverage {
         };
         let maps = &storage.as_slice::<f32>()?[start..end];
         let mut mean = vec![0.0; batch * channels];
-        pool::global_average(maps, rows * columns, channels, &mut mean);
+        pool::global_average(Isa::best(), maps, rows * columns, channels, &mut mean);
         Ok((CpuStorage::F32(mean), Shape::from((batch, channels))))
     }
 
@@ -49,7 +49,15 @@ impl CustomOp1 for GlobalAverage {
         let (_, rows, columns, channels) = maps.dims4()?;
         let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
         let mut spread = vec![0.0; maps.elem_count()];
-        pool::global_average_gradient(&gradient, rows * columns, channels, None, &mut spread);
+        pool::global_average_gradient(
+            Isa::best(),
+            &gradient,
+            rows * columns,
+            channels,
+            false,
+            None,
+            &mut spread,
+        );
         Ok(Some(Tensor::from_vec(spread, maps.shape(), maps.device())?))
     }
 }

@@ -5,7 +5,7 @@
 //! 1979): exact enough for any mean. All functions work on a part of the batch and on one thread:
 //! who calls them shares the batch out, while the part lies in cache.
 
-use super::elementwise::Activation;
+use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 
 /// Pixels of one chunk.
@@ -310,7 +310,7 @@ impl Op for Normalise<'_> {
                     *o += r;
                 }
             }
-            self.activation.apply(out);
+            self.activation.apply_with::<A::Vector>(out);
         }
     }
 }

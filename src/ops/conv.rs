@@ -5,9 +5,9 @@
 
 use std::cell::Cell;
 
+use super::activation::Activation;
 use super::buffer::{AlignedVec, Arena};
 use super::correlate::{Addend, Epilogue, Panels, Scatter, correlate};
-use super::elementwise::Activation;
 use super::isa::Isa;
 use super::shape::ConvShape;
 use super::tile::PANEL;
@@ -175,20 +175,22 @@ pub(super) fn padded_window<'a>(
 ) -> (Window, &'a [f32]) {
     let window = shape.window(batch, height, width);
     assert_eq!(input.len(), window.source_len());
-    let (channels, padding) = (shape.in_channels, shape.padding);
-    if channels >= 16 || padding == 0 || window.positions() == 0 {
+    let channels = shape.in_channels;
+    let ((top, bottom), (left, right)) = (shape.zeros(height), shape.zeros(width));
+    if channels >= 16 || top + bottom + left + right == 0 || window.positions() == 0 {
         return (window, input);
     }
-    let (rows, columns) = (height + 2 * padding, width + 2 * padding);
+    let (rows, columns) = (height + top + bottom, width + left + right);
     padded.resize(batch * rows * columns * channels);
-    let (line, border) = (columns * channels, padding * channels);
+    let (line, border) = (columns * channels, left * channels);
     for (index, row) in padded.chunks_exact_mut(line).enumerate() {
-        let y = (index % rows).wrapping_sub(padding);
+        let y = (index % rows).wrapping_sub(top);
         if y < height {
             let from = (index / rows * height + y) * width * channels;
+            let pixels = border..border + width * channels;
             row[..border].fill(0.0);
-            row[border..line - border].copy_from_slice(&input[from..from + width * channels]);
-            row[line - border..].fill(0.0);
+            row[pixels.clone()].copy_from_slice(&input[from..from + width * channels]);
+            row[pixels.end..].fill(0.0);
         } else {
             row.fill(0.0);
         }
@@ -203,56 +205,67 @@ pub(super) fn padded_window<'a>(
     (window, padded)
 }
 
-/// Weights packed for the gradient of the input: one set for each parity class of input pixels,
-/// which are seen by different taps of a strided kernel.
+/// Weights packed for the gradient of the input: one set for each class of input pixels, which are
+/// seen by different taps of a strided kernel.
 #[derive(Debug)]
 pub struct BackwardWeights(Backward);
 
 #[derive(Debug)]
 enum Backward {
-    Direct(Vec<(Class, Class, Panels)>),
+    /// By first tap of the rows, then of the columns.
+    Direct(Vec<Panels>),
     Winograd(PointWeights),
 }
 
-/// The taps that reach the input rows (or columns) with a given remainder by the stride, in one
-/// dimension.
+/// The taps that lie whole strides apart, in one dimension: those that reach the input rows (or
+/// columns) with some remainder by the stride.
 #[derive(Debug, Clone, Copy)]
 struct Class {
-    /// The remainder.
-    remainder: usize,
     /// The first tap; the others follow at distances of the stride.
     first: usize,
     /// How many there are; may be 0.
     count: usize,
-    /// Output row that the last of them takes input row `remainder` to.
-    start: isize,
 }
 
 impl Class {
-    fn new(shape: &ConvShape, remainder: usize) -> Self {
-        let ConvShape {
-            kernel,
-            stride,
-            padding,
-            ..
-        } = *shape;
-        // Input row i = remainder + stride * t meets output row o through tap k where
-        // i + padding = o * stride + k, hence k = first + stride * j and
-        // o = t + (remainder + padding - first) / stride - j.
-        let first = (remainder + padding) % stride;
-        let count = kernel.saturating_sub(first).div_ceil(stride);
-        let zeroth = ((remainder + padding) / stride) as isize;
-        Class {
-            remainder,
-            first,
-            count,
-            start: zeroth - (count as isize - 1),
-        }
+    fn new(shape: &ConvShape, first: usize) -> Self {
+        let count = shape.kernel.saturating_sub(first).div_ceil(shape.stride);
+        Class { first, count }
     }
 
     /// The kernel's tap for place `index` of the window, which runs against the taps.
     fn tap(&self, index: usize, stride: usize) -> usize {
         self.first + stride * (self.count - 1 - index)
+    }
+}
+
+/// The input rows (or columns) with a given remainder by the stride.
+#[derive(Debug, Clone, Copy)]
+struct Strided {
+    /// The remainder.
+    remainder: usize,
+    /// How many there are.
+    pixels: usize,
+    /// The taps that reach them.
+    class: Class,
+    /// Output row that the last of the taps takes input row `remainder` to.
+    start: isize,
+}
+
+impl Strided {
+    fn new(shape: &ConvShape, size: usize, remainder: usize) -> Self {
+        // Input row i = remainder + stride * t meets output row o through tap k where
+        // i + padding = o * stride + k, hence k = first + stride * j and
+        // o = t + (remainder + padding - first) / stride - j.
+        let (padding, _) = shape.zeros(size);
+        let class = Class::new(shape, (remainder + padding) % shape.stride);
+        let zeroth = ((remainder + padding) / shape.stride) as isize;
+        Strided {
+            remainder,
+            pixels: size.saturating_sub(remainder).div_ceil(shape.stride),
+            class,
+            start: zeroth - (class.count as isize - 1),
+        }
     }
 }
 
@@ -283,11 +296,11 @@ impl BackwardWeights {
         shape: &ConvShape,
         weight: &[f32],
         scale: Option<&[f32]>,
-    ) -> Vec<(Class, Class, Panels)> {
+    ) -> Vec<Panels> {
         let (kernel, area) = (shape.kernel, shape.kernel * shape.kernel);
         let mut classes = Vec::new();
-        for y in (0..shape.stride).map(|r| Class::new(shape, r)) {
-            for x in (0..shape.stride).map(|r| Class::new(shape, r)) {
+        for y in (0..shape.stride).map(|first| Class::new(shape, first)) {
+            for x in (0..shape.stride).map(|first| Class::new(shape, first)) {
                 let depth = y.count * x.count * shape.out_channels;
                 let panels = Panels::pack(arena, depth, shape.in_channels, |channels, panel| {
                     for out in 0..shape.out_channels {
@@ -308,7 +321,7 @@ impl BackwardWeights {
                         }
                     }
                 });
-                classes.push((y, x, panels));
+                classes.push(panels);
             }
         }
         classes
@@ -316,7 +329,8 @@ impl BackwardWeights {
 }
 
 /// Gradient of the input from that of the output. With `accumulate` it is added to what
-/// `input_gradient` holds; `mask` (the input and the activation that made it) turns it into the
+/// `input_gradient` holds; `mask` (the activation that made the
+/// input, and the points that tell its derivative: see [`Activation::mask`]) turns it into the
 /// gradient before that activation.
 ///
 /// # Panics
@@ -349,39 +363,40 @@ pub fn input_gradient(
             return winograd::correlate(isa, &tiling, gradient, weights, input_gradient, &epilogue);
         }
     };
-    for (y, x, panels) in classes {
-        let pixels = |size: usize, class: &Class| {
-            size.saturating_sub(class.remainder).div_ceil(shape.stride)
-        };
-        let window = Window {
-            batch,
-            height: shape.output_size(height),
-            width: shape.output_size(width),
-            channels: shape.out_channels,
-            grid_height: pixels(height, y),
-            grid_width: pixels(width, x),
-            step: 1,
-            top: y.start,
-            left: x.start,
-            kernel_height: y.count,
-            kernel_width: x.count,
-        };
-        let scatter = Scatter {
-            height,
-            width,
-            step: shape.stride,
-            top: y.remainder,
-            left: x.remainder,
-        };
-        correlate(
-            isa,
-            &window,
-            output_gradient,
-            panels,
-            &scatter,
-            input_gradient,
-            &epilogue,
-        );
+    let rows = (0..shape.stride).map(|remainder| Strided::new(shape, height, remainder));
+    for y in rows {
+        let columns = (0..shape.stride).map(|remainder| Strided::new(shape, width, remainder));
+        for x in columns {
+            let window = Window {
+                batch,
+                height: shape.output_size(height),
+                width: shape.output_size(width),
+                channels: shape.out_channels,
+                grid_height: y.pixels,
+                grid_width: x.pixels,
+                step: 1,
+                top: y.start,
+                left: x.start,
+                kernel_height: y.class.count,
+                kernel_width: x.class.count,
+            };
+            let scatter = Scatter {
+                height,
+                width,
+                step: shape.stride,
+                top: y.remainder,
+                left: x.remainder,
+            };
+            correlate(
+                isa,
+                &window,
+                output_gradient,
+                &classes[y.class.first * shape.stride + x.class.first],
+                &scatter,
+                input_gradient,
+                &epilogue,
+            );
+        }
     }
 }
 

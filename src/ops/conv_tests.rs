@@ -3,250 +3,85 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ops::Arena;
 use crate::ops::batch_norm::{self, GradientSums, Moments, Normalisation, Statistics};
-use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use crate::ops::pool::{self, MaxPoolShape};
+use crate::ops::reference::{ACTIVATIONS, Reference, TOLERANCE, assert_within, grid, random};
 use crate::ops::weight_gradient::{unpack, weight_gradient};
-use crate::rng::Stream;
+use crate::ops::{Arena, Padding};
 
-/// Largest deviation accepted, relative to the largest value of the tensor.
-const TOLERANCE: f64 = 1e-5;
-/// The same for Winograd convolutions.
+/// Largest deviation accepted of Winograd convolutions.
 const WINOGRAD_TOLERANCE: f64 = 3e-5;
-
-fn random(name: &str, len: usize) -> Vec<f32> {
-    let mut stream = Stream::new(1, name, len as u64, 0);
-    (0..len).map(|_| stream.range(-1.0, 1.0) as f32).collect()
-}
 
 fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
     assert_within(what, found, expected, 0, TOLERANCE);
 }
 
-/// Every value is a sum of `terms` products of numbers between -1 and 1. Where a few such sums
-/// happen to be near 0, errors are held against what they typically are.
-fn assert_within(what: &str, found: &[f32], expected: &[f64], terms: usize, tolerance: f64) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let typical = (terms as f64).sqrt() / 3.0;
-    let largest = expected
-        .iter()
-        .fold(typical.max(1e-3), |m, v| m.max(v.abs()));
-    for (index, (&f, &e)) in found.iter().zip(expected).enumerate() {
-        let error = (f64::from(f) - e).abs() / largest;
-        assert!(error < tolerance, "{what}[{index}]: {f} for {e}");
-    }
-}
-
-/// A convolution by definition; `groups` is 1 or the number of channels.
-struct Reference {
-    shape: ConvShape,
-    depthwise: bool,
-    dims: (usize, usize, usize),
-}
-
-impl Reference {
-    /// Calls `visit(input, weight, output)` with the indices of every product.
-    fn products(&self, mut visit: impl FnMut(usize, usize, usize)) {
-        let ConvShape {
-            in_channels,
-            out_channels,
-            kernel,
-            stride,
-            padding,
-        } = self.shape;
-        let (batch, height, width) = self.dims;
-        let (rows, columns) = (
-            self.shape.output_size(height),
-            self.shape.output_size(width),
-        );
-        for (n, y, x) in grid(batch, rows, columns) {
-            for (ky, kx) in (0..kernel).flat_map(|a| (0..kernel).map(move |b| (a, b))) {
-                let (iy, ix) = (y * stride + ky, x * stride + kx);
-                if iy < padding || ix < padding || iy >= height + padding || ix >= width + padding {
-                    continue;
-                }
-                let pixel = (n * height + iy - padding) * width + ix - padding;
-                let output = ((n * rows + y) * columns + x) * out_channels;
-                for out in 0..out_channels {
-                    let inputs = if self.depthwise {
-                        out..out + 1
-                    } else {
-                        0..in_channels
-                    };
-                    for (place, channel) in inputs.clone().enumerate() {
-                        let filter = out * inputs.len() + place;
-                        let weight = (filter * kernel + ky) * kernel + kx;
-                        visit(pixel * in_channels + channel, weight, output + out);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn grid(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..a * b * c).map(move |i| (i / (b * c), i / c % b, i % c))
-}
-
 fn check_dense(shape: ConvShape, dims: (usize, usize, usize)) {
-    check_dense_by(shape, Algorithm::Direct, dims, TOLERANCE);
+    check_dense_by(shape, Algorithm::Direct, dims, Activation::Relu);
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "every kernel of a convolution on the same data"
-)]
+/// All kernels of a convolution on the same data.
 fn check_dense_by(
     shape: ConvShape,
     algorithm: Algorithm,
     dims: (usize, usize, usize),
-    tolerance: f64,
+    activation: Activation,
 ) {
-    let assert_close = |what: &str, found: &[f32], expected: &[f64], terms: usize| {
-        assert_within(what, found, expected, terms, tolerance);
+    let tolerance = match algorithm {
+        Algorithm::Direct => TOLERANCE,
+        Algorithm::Winograd => WINOGRAD_TOLERANCE,
     };
+    let numbers = Reference::new(shape, 1, dims);
+    let expected = numbers.expected(activation);
     let (batch, height, width) = dims;
-    let pixels = batch * shape.output_size(height) * shape.output_size(width);
-    let input = random("input", batch * height * width * shape.in_channels);
-    let weight = random("weight", shape.weight_len());
-    let gradient = random("gradient", pixels * shape.out_channels);
-    let residual = random("residual", gradient.len());
-    let scale: Vec<f32> = (0..shape.out_channels)
-        .map(|c| 1.0 + c as f32 / 64.0)
-        .collect();
-    let bias = random("bias", shape.out_channels);
-
-    let mut output: Vec<f64> = (0..gradient.len())
-        .map(|i| f64::from(bias[i % shape.out_channels]) + f64::from(residual[i]))
-        .collect();
-    let other = random("other", input.len());
-    let mut input_expected: Vec<f64> = other.iter().map(|&v| v.into()).collect();
-    let mut weight_expected = vec![0.0f64; weight.len()];
-    let reference = Reference {
-        shape,
-        depthwise: false,
-        dims,
-    };
-    reference.products(|i, w, o| {
-        let folded = f64::from(weight[w]) * f64::from(scale[o % shape.out_channels]);
-        output[o] += f64::from(input[i]) * folded;
-        input_expected[i] += f64::from(gradient[o]) * folded;
-        let scale = f64::from(scale[o % shape.out_channels]);
-        weight_expected[w] += f64::from(gradient[o]) * f64::from(input[i]) * scale;
-    });
-    output.iter_mut().for_each(|v| *v = v.max(0.0));
-    for (value, &input) in input_expected.iter_mut().zip(&input) {
-        *value = if input > 0.0 { *value } else { 0.0 };
-    }
-    let bias_expected: Vec<f64> = (0..shape.out_channels)
-        .map(|c| {
-            gradient
-                .iter()
-                .skip(c)
-                .step_by(shape.out_channels)
-                .map(|&g| f64::from(g))
-                .sum()
-        })
-        .collect();
+    let outputs = batch * shape.output_size(height) * shape.output_size(width);
+    assert_eq!(outputs, numbers.pixels(), "{shape:?} {dims:?}");
+    let Reference {
+        input,
+        weight,
+        gradient,
+        ..
+    } = &numbers;
+    let scale = Some(numbers.scale.as_slice());
 
     let arena = Arena::new();
     for isa in Isa::available() {
-        let name = isa.name();
-        let packed = ForwardWeights::pack(
-            (isa, &arena),
-            &shape,
-            algorithm,
-            &weight,
-            Some(&scale),
-            Some(bias.clone()),
-        );
+        let name = format!("{} {shape:?} {dims:?} {activation:?}", isa.name());
+        let assert_close = |what: &str, found: &[f32], expected: &[f64], terms: usize| {
+            let what = format!("{name} {what}");
+            assert_within(&what, found, expected, terms, tolerance);
+        };
+        let bias = Some(numbers.bias.clone());
+        let packed = ForwardWeights::pack((isa, &arena), &shape, algorithm, weight, scale, bias);
         let mut found = vec![f32::NAN; gradient.len()];
-        let relu = Activation::Relu;
+        let residual = Some(numbers.residual.as_slice());
         forward(
-            isa,
-            &shape,
-            dims,
-            &input,
-            &packed,
-            Some(&residual),
-            relu,
-            &mut found,
+            isa, &shape, dims, input, &packed, residual, activation, &mut found,
         );
-        let terms = shape.depth();
-        assert_close(&format!("{name} output"), &found, &output, terms);
+        assert_close("output", &found, &expected.output, shape.depth());
 
-        let packed = BackwardWeights::pack((isa, &arena), &shape, algorithm, &weight, Some(&scale));
-        let mut found = other.clone();
-        let mask = Some((input.as_slice(), relu));
-        input_gradient(
-            isa, &shape, dims, &gradient, &packed, true, mask, &mut found,
-        );
+        let packed = BackwardWeights::pack((isa, &arena), &shape, algorithm, weight, scale);
+        let mut found = numbers.other.clone();
+        let mask = Some((input.as_slice(), activation));
+        input_gradient(isa, &shape, dims, gradient, &packed, true, mask, &mut found);
         let terms = shape.kernel * shape.kernel * shape.out_channels;
-        let what = format!("{name} input gradient");
-        assert_close(&what, &found, &input_expected, terms);
+        assert_close("input gradient", &found, &expected.input_gradient, terms);
 
-        let sums = weight_gradient(isa, &shape, algorithm, dims, &input, &gradient, &arena);
-        let parts = unpack(isa, &shape, &sums, &weight, Some(&scale));
+        let sums = weight_gradient(isa, &shape, algorithm, dims, input, gradient, &arena);
+        let parts = unpack(isa, &shape, &sums, weight, scale);
         assert_close(
-            &format!("{name} weight gradient"),
+            "weight gradient",
             &parts.weight,
-            &weight_expected,
-            pixels,
+            &expected.weight_gradient,
+            outputs,
         );
         assert_close(
-            &format!("{name} bias gradient"),
+            "bias gradient",
             &parts.bias,
-            &bias_expected,
-            pixels,
+            &expected.bias_gradient,
+            outputs,
         );
-    }
-}
-
-fn check_depthwise(shape: DepthwiseShape, dims: (usize, usize, usize)) {
-    let (batch, height, width) = dims;
-    let channels = shape.channels;
-    let pixels = batch * shape.output_size(height) * shape.output_size(width);
-    let input = random("input", batch * height * width * channels);
-    let weight = random("weight", channels * 9);
-    let gradient = random("gradient", pixels * channels);
-    let mut output = vec![0.0f64; gradient.len()];
-    let mut input_expected = vec![0.0f64; input.len()];
-    let mut weight_expected = vec![0.0f64; weight.len()];
-    let dense = ConvShape {
-        in_channels: channels,
-        out_channels: channels,
-        kernel: 3,
-        stride: shape.stride,
-        padding: shape.padding,
-    };
-    let reference = Reference {
-        shape: dense,
-        depthwise: true,
-        dims,
-    };
-    reference.products(|i, w, o| {
-        output[o] += f64::from(input[i]) * f64::from(weight[w]);
-        input_expected[i] += f64::from(gradient[o]) * f64::from(weight[w]);
-        weight_expected[w] += f64::from(gradient[o]) * f64::from(input[i]);
-    });
-    for isa in Isa::available() {
-        let name = isa.name();
-        let none = Activation::None;
-        let packed = DepthwiseWeights::pack(&shape, &weight, None, None);
-        let mut found = vec![f32::NAN; gradient.len()];
-        depthwise::forward(isa, &shape, dims, &input, &packed, None, none, &mut found);
-        assert_within(&format!("{name} output"), &found, &output, 9, TOLERANCE);
-        let mut found = vec![f32::NAN; input.len()];
-        depthwise::input_gradient(
-            isa, &shape, dims, &gradient, &packed, false, None, &mut found,
-        );
-        let what = format!("{name} input gradient");
-        assert_within(&what, &found, &input_expected, 9, TOLERANCE);
-        let sums = depthwise::weight_gradient(isa, &shape, dims, &input, &gradient, &Arena::new());
-        let parts = depthwise::unpack(&shape, &sums, &weight, None);
-        let what = format!("{name} weight gradient");
-        assert_within(&what, &parts.weight, &weight_expected, pixels, TOLERANCE);
+        assert_close("dot", &parts.dot, &expected.dot, outputs * shape.depth());
     }
 }
 
@@ -257,8 +92,9 @@ proptest! {
     fn dense_convolution_matches_its_definition(
         batch in 1usize..3, height in 1usize..12, width in 1usize..12,
         in_channels in 1usize..40, out_channels in 1usize..70,
-        kernel in 1usize..6, stride in 1usize..4, padding in 0usize..4,
+        kernel in 1usize..6, stride in 1usize..4, padding in 0usize..5,
     ) {
+        let padding = if padding < 4 { Padding::Symmetric(padding) } else { Padding::Same };
         let shape = ConvShape { in_channels, out_channels, kernel, stride, padding };
         check_dense(shape, (batch, height, width));
     }
@@ -266,18 +102,13 @@ proptest! {
     #[test]
     fn winograd_convolution_matches_its_definition(
         batch in 0usize..3, height in 1usize..15, width in 1usize..15,
-        in_channels in 1usize..70, out_channels in 1usize..70, padding in 0usize..3,
+        in_channels in 1usize..70, out_channels in 1usize..70, padding in 0usize..4,
+        activation in 0usize..8,
     ) {
+        let padding = if padding < 3 { Padding::Symmetric(padding) } else { Padding::Same };
         let shape = ConvShape { in_channels, out_channels, kernel: 3, stride: 1, padding };
-        check_dense_by(shape, Algorithm::Winograd, (batch, height, width), WINOGRAD_TOLERANCE);
-    }
-
-    #[test]
-    fn depthwise_convolution_matches_its_definition(
-        batch in 1usize..3, height in 1usize..12, width in 1usize..12,
-        channels in 1usize..50, stride in 1usize..4, padding in 0usize..3,
-    ) {
-        check_depthwise(DepthwiseShape { channels, stride, padding }, (batch, height, width));
+        let dims = (batch, height, width);
+        check_dense_by(shape, Algorithm::Winograd, dims, ACTIVATIONS[activation]);
     }
 
     #[test]
@@ -332,15 +163,15 @@ fn depths_and_groups_beyond_one_block() {
         out_channels,
         kernel,
         stride,
-        padding: kernel / 2,
+        padding: Padding::Symmetric(kernel / 2),
     };
     check_dense(shape(130, 48, 3, 1), (2, 9, 7));
     check_dense(shape(24, 600, 1, 1), (1, 5, 5));
     check_dense(shape(3, 64, 7, 2), (2, 40, 37));
     let deep = shape(520, 600, 3, 1);
-    check_dense_by(deep, Algorithm::Winograd, (3, 9, 7), WINOGRAD_TOLERANCE);
+    check_dense_by(deep, Algorithm::Winograd, (3, 9, 7), Activation::Relu);
     let many = shape(70, 40, 3, 1);
-    check_dense_by(many, Algorithm::Winograd, (20, 23, 25), WINOGRAD_TOLERANCE);
+    check_dense_by(many, Algorithm::Winograd, (20, 23, 25), Activation::Silu);
 }
 
 /// The kernels once more, under a program that watches every access to memory.
@@ -374,22 +205,108 @@ fn odd_shapes() {
                 out_channels: channels.1,
                 kernel,
                 stride,
-                padding,
+                padding: Padding::Symmetric(padding),
             };
             let dims = (2, size.0, size.1);
             check_dense(shape, dims);
             if (kernel, stride) == (3, 1) {
-                check_dense_by(shape, Algorithm::Winograd, dims, WINOGRAD_TOLERANCE);
+                check_dense_by(shape, Algorithm::Winograd, dims, Activation::Relu);
             }
-            let channels = channels.1;
-            if kernel == 3 {
-                let shape = DepthwiseShape {
-                    channels,
+        }
+    }
+}
+
+#[test]
+fn small_pictures_under_every_padding() {
+    for (size, kernel, stride) in (1..10)
+        .flat_map(|size| [2, 3, 4, 5, 7].map(|kernel| (size, kernel)))
+        .flat_map(|(size, kernel)| [1, 2].map(|stride| (size, kernel, stride)))
+    {
+        for padding in [Padding::Same, Padding::Symmetric(kernel / 2)] {
+            // Few channels are copied with their padding, more are not.
+            for (in_channels, out_channels) in [(3, 5), (17, 33)] {
+                let shape = ConvShape {
+                    in_channels,
+                    out_channels,
+                    kernel,
                     stride,
                     padding,
                 };
-                check_depthwise(shape, dims);
+                check_dense(shape, (1, size, 10 - size));
             }
+        }
+    }
+}
+
+#[test]
+fn the_same_size_is_a_matter_of_the_input() {
+    let shape = |kernel, stride| ConvShape {
+        in_channels: 1,
+        out_channels: 1,
+        kernel,
+        stride,
+        padding: Padding::Same,
+    };
+    // TensorFlow's: of an odd number of zeros the larger half comes after the picture.
+    assert_eq!(
+        (shape(3, 2).output_size(8), shape(3, 2).zeros(8)),
+        (4, (0, 1))
+    );
+    assert_eq!(
+        (shape(3, 2).output_size(9), shape(3, 2).zeros(9)),
+        (5, (1, 1))
+    );
+    assert_eq!(
+        (shape(5, 2).output_size(8), shape(5, 2).zeros(8)),
+        (4, (1, 2))
+    );
+    assert_eq!(
+        (shape(1, 2).output_size(7), shape(1, 2).zeros(7)),
+        (4, (0, 0))
+    );
+    assert_eq!(
+        (shape(4, 1).output_size(7), shape(4, 1).zeros(7)),
+        (7, (1, 2))
+    );
+    let wide = ConvShape {
+        in_channels: 64,
+        out_channels: 64,
+        ..shape(3, 1)
+    };
+    let symmetric = ConvShape {
+        padding: Padding::Symmetric(1),
+        ..wide
+    };
+    for size in 1..30 {
+        let choose = |shape| Algorithm::choose(shape, (size, 14), true);
+        assert_eq!(choose(&wide), choose(&symmetric));
+    }
+}
+
+#[test]
+fn every_activation_ends_a_convolution() {
+    for activation in ACTIVATIONS {
+        let shape = ConvShape {
+            in_channels: 37,
+            out_channels: 45,
+            kernel: 3,
+            stride: 1,
+            padding: Padding::Same,
+        };
+        for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
+            check_dense_by(shape, algorithm, (2, 6, 5), activation);
+        }
+        let strided = ConvShape { stride: 2, ..shape };
+        check_dense_by(strided, Algorithm::Direct, (2, 6, 5), activation);
+        // The dense layers of squeeze-and-excitation: few rows.
+        for (batch, in_channels, out_channels) in [(1, 40, 10), (3, 8, 1152), (8, 1024, 48)] {
+            let dense = ConvShape {
+                in_channels,
+                out_channels,
+                kernel: 1,
+                ..shape
+            };
+            check_dense_by(dense, Algorithm::Direct, (batch, 1, 1), activation);
         }
     }
 }
@@ -401,7 +318,7 @@ fn empty_batches_do_nothing() {
         out_channels: 5,
         kernel: 3,
         stride: 1,
-        padding: 1,
+        padding: Padding::Symmetric(1),
     };
     check_dense(shape, (0, 4, 4));
 }

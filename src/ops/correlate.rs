@@ -11,9 +11,9 @@ use std::slice::from_raw_parts;
 
 use rayon::prelude::*;
 
+use super::activation::Activation;
 use super::buffer::{AlignedVec, Arena, Buffer};
 use super::disjoint::Disjoint;
-use super::elementwise::Activation;
 use super::isa::Isa;
 use super::tile::{MAX_ROWS, PANEL, Product};
 use super::window::Window;
@@ -102,7 +102,8 @@ pub struct Epilogue<'a> {
     pub addend: Addend<'a>,
     /// Applied after both.
     pub activation: Activation,
-    /// An output and its activation: the result becomes 0 where the activation was flat.
+    /// The result is multiplied by the derivative of this activation at these points: see
+    /// [`Activation::mask`].
     pub mask: Option<(&'a [f32], Activation)>,
 }
 

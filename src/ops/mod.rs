@@ -16,12 +16,15 @@
 //! | `conv` | convolution forward and input gradient on top of it, packing of weights |
 //! | `winograd` | 3x3 convolution of stride 1 with fewer multiplications |
 //! | `weight_gradient` | the gradient of a convolution's weights |
-//! | `depthwise` | depthwise 3x3 convolution and its gradients |
+//! | `depthwise` | depthwise convolution and its gradients |
 //! | `pool` | max pooling, global average pooling and their gradients |
 //! | `batch_norm` | batch statistics, normalisation and their gradients |
+//! | `gate` | a factor for each channel of each picture, and its gradients |
+//! | `layer_norm` | layer norm over the channels and its gradients |
 //! | `mapped` | a file's bytes in memory without a copy |
 //! | `peak` | the machine's limit, to hold kernels against |
-//! | `elementwise` | activations and other passes over memory |
+//! | `activation` | activations and their derivatives |
+//! | `elementwise` | passes over memory that do one thing to each element |
 //!
 //! Every result is bit for bit the same whatever the number of threads: work is divided by the
 //! shape of the problem alone, and partial sums are added in a fixed order.
@@ -31,6 +34,7 @@
     reason = "the kernels' registers, raw places and mapped files"
 )]
 
+mod activation;
 pub mod batch_norm;
 pub mod buffer;
 pub mod conv;
@@ -38,10 +42,14 @@ mod correlate;
 pub mod depthwise;
 mod disjoint;
 pub mod elementwise;
+pub mod gate;
 pub mod isa;
+pub mod layer_norm;
 mod mapped;
 pub mod peak;
 pub mod pool;
+#[cfg(test)]
+mod reference;
 mod shape;
 mod tile;
 mod vector;
@@ -49,10 +57,10 @@ pub mod weight_gradient;
 mod window;
 mod winograd;
 
+pub use activation::Activation;
 pub use buffer::{AlignedVec, Arena, Buffer, keep_freed_memory};
 pub use conv::{Algorithm, BackwardWeights, ForwardWeights};
 pub use correlate::{Addend, Epilogue};
-pub use elementwise::Activation;
 pub use isa::Isa;
 pub use mapped::MappedFile;
-pub use shape::ConvShape;
+pub use shape::{ConvShape, Padding};

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::elementwise::Activation;
+use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 
 /// Geometry of a max pooling; the padding never wins.
@@ -209,17 +209,20 @@ impl Op for MaxPoolGradientRow<'_> {
             }
         }
         if let Some((output, activation)) = self.mask {
-            activation.mask(self.out, output);
+            activation.mask_with::<A::Vector>(self.out, output);
         }
     }
 }
+
+/// Pixels that are summed in one go: more of them would lose digits.
+pub(super) const PIXELS: usize = 64;
 
 /// Mean over the `pixels` of each picture of `input` `[batch, pixels, channels]`, into
 /// `[batch, channels]`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
-pub fn global_average(input: &[f32], pixels: usize, channels: usize, output: &mut [f32]) {
+pub fn global_average(isa: Isa, input: &[f32], pixels: usize, channels: usize, output: &mut [f32]) {
     assert_eq!(input.len(), output.len() * pixels);
     if input.is_empty() {
         return;
@@ -227,27 +230,60 @@ pub fn global_average(input: &[f32], pixels: usize, channels: usize, output: &mu
     output
         .par_chunks_mut(channels)
         .zip(input.par_chunks(pixels * channels))
-        .for_each(|(mean, picture)| {
-            mean.fill(0.0);
-            for pixel in picture.chunks_exact(channels) {
-                for (m, &v) in mean.iter_mut().zip(pixel) {
-                    *m += v;
-                }
-            }
-            for m in mean {
-                *m /= pixels as f32;
-            }
-        });
+        .for_each(|(mean, picture)| isa.run(Average { picture, mean }));
 }
 
-/// Gradient of the input of [`global_average`], masked by the activation that made the input.
+struct Average<'a> {
+    picture: &'a [f32],
+    /// One value a channel.
+    mean: &'a mut [f32],
+}
+
+impl Op for Average<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let channels = self.mean.len();
+        let mut blocks = self.picture.chunks(PIXELS * channels);
+        sum_pixels(blocks.next().unwrap_or(&[]), self.mean);
+        let mut sum = vec![0.0; if blocks.len() > 0 { channels } else { 0 }];
+        for block in blocks {
+            sum_pixels(block, &mut sum);
+            for (m, &s) in self.mean.iter_mut().zip(&sum) {
+                *m += s;
+            }
+        }
+        let pixels = self.picture.len() / channels;
+        for m in self.mean {
+            *m /= pixels as f32;
+        }
+    }
+}
+
+/// Writes the sum over the pixels of a block, by channel.
+#[inline(always)]
+fn sum_pixels(block: &[f32], sum: &mut [f32]) {
+    sum.fill(0.0);
+    for pixel in block.chunks_exact(sum.len()) {
+        for (s, &v) in sum.iter_mut().zip(pixel) {
+            *s += v;
+        }
+    }
+}
+
+/// Gradient of the input of [`global_average`]: with `add` it is added to what `input_gradient`
+/// holds; `mask` turns it into the gradient before the activation that made the input, see
+/// [`Activation::mask`].
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
+#[allow(clippy::too_many_arguments)]
 pub fn global_average_gradient(
+    isa: Isa,
     output_gradient: &[f32],
     pixels: usize,
     channels: usize,
+    add: bool,
     mask: Option<(&[f32], Activation)>,
     input_gradient: &mut [f32],
 ) {
@@ -262,13 +298,41 @@ pub fn global_average_gradient(
         .zip(output_gradient.par_chunks(channels))
         .enumerate()
         .for_each(|(n, (picture, gradient))| {
-            for pixel in picture.chunks_exact_mut(channels) {
-                for (p, &g) in pixel.iter_mut().zip(gradient) {
-                    *p = g / pixels as f32;
-                }
-            }
-            if let Some((output, activation)) = mask {
-                activation.mask(picture, &output[n * size..][..size]);
-            }
+            isa.run(Spread {
+                gradient,
+                add,
+                mask: mask.map(|(points, a)| (&points[n * size..][..size], a)),
+                picture,
+            });
         });
+}
+
+struct Spread<'a> {
+    /// One value a channel.
+    gradient: &'a [f32],
+    add: bool,
+    mask: Option<(&'a [f32], Activation)>,
+    picture: &'a mut [f32],
+}
+
+impl Op for Spread<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let channels = self.gradient.len();
+        let pixels = (self.picture.len() / channels) as f32;
+        let share: Vec<f32> = self.gradient.iter().map(|g| g / pixels).collect();
+        for (index, pixel) in self.picture.chunks_exact_mut(channels).enumerate() {
+            if self.add {
+                for (p, &s) in pixel.iter_mut().zip(&share) {
+                    *p += s;
+                }
+            } else {
+                pixel.copy_from_slice(&share);
+            }
+            if let Some((points, activation)) = self.mask {
+                activation.mask_with::<A::Vector>(pixel, &points[index * channels..][..channels]);
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! what they see. [`Outer`] is the weight gradient: rows are channels of the input and the sum
 //! runs over pixels, whose values lie side by side.
 
-use super::elementwise::Activation;
+use super::activation::{Activation, Late};
 use super::isa::{Arithmetic, Isa, Level, Op};
 use super::vector::{self, Vector};
 
@@ -96,7 +96,7 @@ pub struct Product {
     pub activation: Activation,
     /// A tensor of the destination's shape, or null.
     pub mask: *const f32,
-    /// The activation whose output the mask is.
+    /// The activation that the mask belongs to.
     pub mask_activation: Activation,
 }
 
@@ -115,8 +115,9 @@ impl Product {
 impl Op for Product {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arithmetic>(self) {
+    fn run<A: Arithmetic>(mut self) {
         let wide = A::Vector::LANES * A::Vector::VECTORS;
+        let late = Late::take(&mut self.activation, &mut self.mask, self.mask_activation);
         for panel in self.panels.clone() {
             let first = panel * PANEL;
             let end = (first + PANEL).min(self.columns);
@@ -129,6 +130,15 @@ impl Op for Product {
                     vectors,
                     product::<A::Vector>(&self, panel, column)
                 );
+            }
+            if let Some(late) = &late {
+                for offset in &self.offsets[..self.rows] {
+                    // SAFETY: `columns` values from the offset are valid in destination and mask,
+                    // and the destination's belong to this call.
+                    unsafe {
+                        late.finish::<A::Vector>(self.destination, offset + first, end - first);
+                    }
+                }
             }
         }
     }
@@ -252,7 +262,7 @@ unsafe fn finish<
     }
 }
 
-/// What happens to a result before it is stored: addend, activation, mask.
+/// What happens to a result before it is stored: addend, activation, mask, both of them plain.
 ///
 /// # Safety
 /// The pointers in use must be valid for reading `min(count, LANES)` values.
@@ -267,21 +277,33 @@ pub unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: bool>(
         // SAFETY: by the caller's promise.
         value = value.add(unsafe { V::load(addend, count) });
     }
-    value = match activation {
-        Activation::None => value,
-        Activation::Relu => value.relu(),
-        Activation::Relu6 => value.relu6(),
-    };
+    value = plain(value, activation);
     if MASK {
         // SAFETY: by the caller's promise.
         let output = unsafe { V::load(mask, count) };
-        value = match mask_activation {
-            Activation::None => value,
-            Activation::Relu => value.where_positive(output),
-            Activation::Relu6 => value.where_inside(output),
-        };
+        value = plain_mask(value, mask_activation, output);
     }
     value
+}
+
+/// A plain activation; [`Late`] sees to the others.
+#[inline(always)]
+pub fn plain<V: Vector>(value: V, activation: Activation) -> V {
+    match activation {
+        Activation::Relu => value.relu(),
+        Activation::Relu6 => value.relu6(),
+        _ => value,
+    }
+}
+
+/// The mask of a plain activation; [`Late`] sees to the others.
+#[inline(always)]
+pub fn plain_mask<V: Vector>(value: V, activation: Activation, output: V) -> V {
+    match activation {
+        Activation::Relu => value.where_positive(output),
+        Activation::Relu6 => value.where_inside(output),
+        _ => value,
+    }
 }
 
 /// A finished tile on its way to the epilogue.

@@ -19,6 +19,21 @@ pub trait Vector: Copy {
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// Sum.
     fn add(self, other: Self) -> Self;
+    /// Difference.
+    fn sub(self, other: Self) -> Self;
+    /// Product.
+    fn mul(self, other: Self) -> Self;
+    /// Quotient.
+    fn div(self, other: Self) -> Self;
+    /// The larger value; a NaN of `self` stays NaN.
+    fn maximum(self, other: Self) -> Self;
+    /// The smaller value; a NaN of `self` stays NaN.
+    fn minimum(self, other: Self) -> Self;
+    /// `yes` where `self < limit`, else (and where `self` is NaN) `no`.
+    fn where_below(self, limit: Self, yes: Self, no: Self) -> Self;
+    /// The lowest bits of `power` are added to the exponent: `self * 2^n`, as long as that is a
+    /// normal number.
+    fn shift_exponent(self, power: Self) -> Self;
     /// max(self, 0); NaN stays NaN.
     fn relu(self) -> Self;
     /// min(max(self, 0), 6); NaN stays NaN.
@@ -116,6 +131,42 @@ impl Vector for Portable {
         self.zip(other, |a, b| a + b)
     }
     #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn maximum(self, other: Self) -> Self {
+        self.zip(other, |a, b| if b > a { b } else { a })
+    }
+    #[inline(always)]
+    fn minimum(self, other: Self) -> Self {
+        self.zip(other, |a, b| if b < a { b } else { a })
+    }
+    #[inline(always)]
+    fn where_below(self, limit: Self, yes: Self, no: Self) -> Self {
+        Portable(std::array::from_fn(|i| {
+            if self.0[i] < limit.0[i] {
+                yes.0[i]
+            } else {
+                no.0[i]
+            }
+        }))
+    }
+    #[inline(always)]
+    fn shift_exponent(self, power: Self) -> Self {
+        self.zip(power, |a, b| {
+            f32::from_bits(a.to_bits().wrapping_add(b.to_bits() << 23))
+        })
+    }
+    #[inline(always)]
     fn relu(self) -> Self {
         Portable(self.0.map(|v| if v < 0.0 { 0.0 } else { v }))
     }
@@ -209,6 +260,49 @@ mod x86 {
             unsafe { Avx512(_mm512_add_ps(self.0, other.0)) }
         }
         #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_sub_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_mul_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_div_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn maximum(self, other: Self) -> Self {
+            // Of a NaN and a number the instruction returns the second operand.
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_max_ps(other.0, self.0)) }
+        }
+        #[inline(always)]
+        fn minimum(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx512(_mm512_min_ps(other.0, self.0)) }
+        }
+        #[inline(always)]
+        fn where_below(self, limit: Self, yes: Self, no: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, limit.0);
+                Avx512(_mm512_mask_blend_ps(mask, no.0, yes.0))
+            }
+        }
+        #[inline(always)]
+        fn shift_exponent(self, power: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(power.0));
+                let sum = _mm512_add_epi32(_mm512_castps_si512(self.0), n);
+                Avx512(_mm512_castsi512_ps(sum))
+            }
+        }
+        #[inline(always)]
         fn relu(self) -> Self {
             // Of a NaN and a number the instruction returns the second operand.
             // SAFETY: see above.
@@ -278,6 +372,49 @@ mod x86 {
         fn add(self, other: Self) -> Self {
             // SAFETY: see above.
             unsafe { Avx2(_mm256_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_sub_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_mul_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_div_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        fn maximum(self, other: Self) -> Self {
+            // Of a NaN and a number the instruction returns the second operand.
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_max_ps(other.0, self.0)) }
+        }
+        #[inline(always)]
+        fn minimum(self, other: Self) -> Self {
+            // SAFETY: see above.
+            unsafe { Avx2(_mm256_min_ps(other.0, self.0)) }
+        }
+        #[inline(always)]
+        fn where_below(self, limit: Self, yes: Self, no: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let mask = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, limit.0);
+                Avx2(_mm256_blendv_ps(no.0, yes.0, mask))
+            }
+        }
+        #[inline(always)]
+        fn shift_exponent(self, power: Self) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(power.0));
+                let sum = _mm256_add_epi32(_mm256_castps_si256(self.0), n);
+                Avx2(_mm256_castsi256_ps(sum))
+            }
         }
         #[inline(always)]
         fn relu(self) -> Self {

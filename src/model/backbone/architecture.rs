@@ -1,7 +1,7 @@
 //! A backbone as data: a list of nodes, each reading the output of an earlier one. Both executors
 //! walk this list, so that structure and names are written down once.
 
-use crate::ops::{Activation, ConvShape, depthwise::DepthwiseShape, pool::MaxPoolShape};
+use crate::ops::{Activation, ConvShape, Padding, depthwise::DepthwiseShape, pool::MaxPoolShape};
 
 /// What a node reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl ConvNode {
             out_channels: self.out_channels,
             kernel: self.kernel,
             stride: self.stride,
-            padding: self.padding,
+            padding: Padding::Symmetric(self.padding),
         }
     }
 
@@ -61,8 +61,9 @@ impl ConvNode {
     pub fn per_channel(&self) -> DepthwiseShape {
         DepthwiseShape {
             channels: self.out_channels,
+            kernel: self.kernel,
             stride: self.stride,
-            padding: self.padding,
+            padding: Padding::Symmetric(self.padding),
         }
     }
 }

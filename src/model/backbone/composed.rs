@@ -127,6 +127,10 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
             let above = x.ge(6.0)?.to_dtype(x.dtype())?;
             ((x * (positive()? * below)?)? + (above * 6.0)?)?
         }
+        other => {
+            let message = format!("{other:?} is known to the engine alone");
+            return Err(candle_core::Error::Msg(message).into());
+        }
     })
 }
 

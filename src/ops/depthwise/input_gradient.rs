@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
+use super::super::activation::Activation;
 use super::super::correlate::{Addend, Epilogue};
-use super::super::elementwise::Activation;
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
-use super::{DepthwiseShape, DepthwiseWeights, Ending, KERNEL, TAPS, slide};
+use super::{DepthwiseShape, DepthwiseWeights, Ending, Grid, KERNEL, TAPS, check, general, slide};
 
 /// Gradient of the input; `accumulate` and `mask` as in [`super::super::conv::input_gradient`].
 ///
@@ -16,99 +16,92 @@ use super::{DepthwiseShape, DepthwiseWeights, Ending, KERNEL, TAPS, slide};
 pub fn input_gradient(
     isa: Isa,
     shape: &DepthwiseShape,
-    (batch, height, width): (usize, usize, usize),
+    dims: (usize, usize, usize),
     output_gradient: &[f32],
     weights: &DepthwiseWeights,
     accumulate: bool,
     mask: Option<(&[f32], Activation)>,
     input_gradient: &mut [f32],
 ) {
-    let (rows, columns) = (shape.output_size(height), shape.output_size(width));
-    let channels = shape.channels;
-    assert_eq!(input_gradient.len(), batch * height * width * channels);
-    assert_eq!(output_gradient.len(), batch * rows * columns * channels);
-    assert!(mask.is_none_or(|(m, _)| m.len() == input_gradient.len()));
-    if let Some(flipped) = shape.flipped()
-        && (flipped.output_size(rows), flipped.output_size(columns)) == (height, width)
-    {
-        let epilogue = Epilogue {
-            addend: if accumulate {
-                Addend::Destination
-            } else {
-                Addend::None
-            },
-            mask,
-            ..Epilogue::PLAIN
-        };
-        let dims = (batch, rows, columns);
+    let grid = shape.grid(dims);
+    let (channels, taps) = (grid.channels, weights.taps.as_slice());
+    assert_eq!(input_gradient.len(), grid.input_len());
+    assert_eq!(output_gradient.len(), grid.output_len());
+    let epilogue = Epilogue {
+        addend: if accumulate {
+            Addend::Destination
+        } else {
+            Addend::None
+        },
+        mask,
+        ..Epilogue::PLAIN
+    };
+    if let Some(flipped) = grid.flipped() {
+        let gradient = output_gradient;
         slide(
             isa,
             &flipped,
-            dims,
-            output_gradient,
-            &weights.taps,
+            gradient,
+            taps,
             true,
             input_gradient,
             &epilogue,
         );
         return;
     }
+    check(channels, &epilogue, input_gradient.len());
     if input_gradient.is_empty() {
         return;
     }
-    let line = width * channels;
     input_gradient
-        .par_chunks_mut(line)
+        .par_chunks_mut(grid.width * channels)
         .enumerate()
         .for_each(|(index, out)| {
-            let null = std::ptr::null();
-            isa.run(GatherRow {
-                shape: *shape,
+            let row = GatherRow {
+                grid,
                 gradient: output_gradient,
-                rows,
-                columns,
-                n: index / height,
-                y: index % height,
-                width,
-                taps: &weights.taps,
-                end: Ending {
-                    bias: null,
-                    addend: if accumulate { out.as_ptr() } else { null },
-                    activation: Activation::None,
-                    // SAFETY: the mask has the gradient's length, so that the row starts inside.
-                    mask: mask.map_or(null, |(m, _)| unsafe { m.as_ptr().add(index * line) }),
-                    mask_activation: mask.map_or(Activation::None, |(_, a)| a),
-                    output: out.as_mut_ptr(),
-                },
-            });
+                n: index / grid.height,
+                y: index % grid.height,
+                taps,
+                end: Ending::new(&epilogue, index * out.len(), out),
+            };
+            if grid.kernel == KERNEL {
+                isa.run(row);
+            } else {
+                isa.run(general::Gather(row));
+            }
         });
 }
 
 /// One row of the input's gradient for any stride: each pixel gathers from the outputs it reached.
-struct GatherRow<'a> {
-    shape: DepthwiseShape,
-    gradient: &'a [f32],
-    rows: usize,
-    columns: usize,
-    n: usize,
-    y: usize,
-    width: usize,
-    taps: &'a [f32],
-    end: Ending,
+pub(super) struct GatherRow<'a> {
+    pub grid: Grid,
+    pub gradient: &'a [f32],
+    pub n: usize,
+    pub y: usize,
+    pub taps: &'a [f32],
+    pub end: Ending,
 }
 
 impl Op for GatherRow<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let channels = self.shape.channels;
-        for x in 0..self.width {
+    fn run<A: Arithmetic>(mut self) {
+        let late = self.end.late();
+        let Grid {
+            channels,
+            width,
+            rows,
+            columns,
+            ..
+        } = self.grid;
+        for x in 0..width {
             // Gradients and the taps they came through.
             let mut pairs = [(self.taps.as_ptr(), self.taps.as_ptr()); TAPS];
             let mut count = 0;
-            for (ky, oy) in self.shape.outputs(self.y, self.rows) {
-                for (kx, ox) in self.shape.outputs(x, self.columns) {
-                    let pixel = ((self.n * self.rows + oy) * self.columns + ox) * channels;
+            for (ky, oy) in self.grid.outputs(self.y, self.grid.top, rows) {
+                for (kx, ox) in self.grid.outputs(x, self.grid.left, columns) {
+                    let pixel = ((self.n * rows + oy) * columns + ox) * channels;
                     let tap = (ky * KERNEL + kx) * channels;
                     pairs[count] = (
                         self.gradient[pixel..pixel + channels].as_ptr(),
@@ -127,6 +120,10 @@ impl Op for GatherRow<'_> {
                 _ => self.pixel::<A::Vector, 9>(x, &pairs),
             }
         }
+        if let Some(late) = late {
+            // SAFETY: the row is that of the input's gradient, and no one else's.
+            unsafe { late.finish::<A::Vector>(self.end.output, 0, width * channels) };
+        }
     }
 }
 
@@ -134,7 +131,7 @@ impl GatherRow<'_> {
     /// The sum of `P` products.
     #[inline(always)]
     fn pixel<V: Vector, const P: usize>(&self, x: usize, pairs: &[(*const f32, *const f32); TAPS]) {
-        let channels = self.shape.channels;
+        let channels = self.grid.channels;
         let whole = channels - channels % V::LANES;
         for c in (0..whole).step_by(V::LANES) {
             self.vector::<V, P>(pairs, x, c, V::LANES);
@@ -153,7 +150,7 @@ impl GatherRow<'_> {
         c: usize,
         count: usize,
     ) {
-        let channels = self.shape.channels;
+        let channels = self.grid.channels;
         // SAFETY: every pointer is valid for `channels` values, and `c + count` is at most
         // `channels`; pixel `x` lies in the row.
         unsafe {

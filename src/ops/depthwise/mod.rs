@@ -1,55 +1,124 @@
-//! Depthwise 3x3 convolution: each channel has its own filter. Forward and both gradients,
-//! vectorised over channels. Pixels outside of the picture are a row of zeros, so that no tap is
-//! ever tested.
+//! Depthwise convolution: each channel has its own filter. Forward and both gradients, vectorised
+//! over channels.
+//!
+//! For 3x3 pixels outside of the picture are a row of zeros, so that no tap is ever tested;
+//! `general` takes any kernel and stride as it is written.
 
+mod general;
 mod input_gradient;
 mod weight_gradient;
 
 use rayon::prelude::*;
 
+use super::activation::{Activation, Late};
 use super::correlate::{Addend, Epilogue};
-use super::elementwise::Activation;
 use super::isa::{Arithmetic, Isa, Op};
+use super::shape::Padding;
+use super::tile::{plain, plain_mask};
 use super::vector::Vector;
 
 pub use input_gradient::input_gradient;
 pub use weight_gradient::{gradient_len, partial_sums, unpack, weight_gradient};
 
-/// Rows and columns of the kernel.
-pub const KERNEL: usize = 3;
+/// Taps of the kernel that has code of its own.
 const TAPS: usize = KERNEL * KERNEL;
+const KERNEL: usize = 3;
 
-/// Geometry of a depthwise 3x3 convolution.
+/// Geometry of a depthwise convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DepthwiseShape {
     /// Channels of input and output.
     pub channels: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
     /// Input pixels from one output to the next.
     pub stride: usize,
-    /// Rows and columns of zeros around the picture.
-    pub padding: usize,
+    /// Zeros around the picture.
+    pub padding: Padding,
 }
 
 impl DepthwiseShape {
     /// Output rows (or columns) for an input of `size`.
     pub fn output_size(&self, size: usize) -> usize {
-        (size + 2 * self.padding + self.stride).saturating_sub(KERNEL) / self.stride
+        self.padding.outputs(size, self.kernel, self.stride)
     }
 
-    /// For input index `i`: the taps that reach it, with the output each belongs to.
+    /// Weights of a channel.
+    fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    /// On pictures of one size.
+    fn grid(&self, (batch, height, width): (usize, usize, usize)) -> Grid {
+        Grid {
+            batch,
+            channels: self.channels,
+            kernel: self.kernel,
+            stride: self.stride,
+            height,
+            width,
+            rows: self.output_size(height),
+            columns: self.output_size(width),
+            top: self.padding.zeros(height, self.kernel, self.stride).0,
+            left: self.padding.zeros(width, self.kernel, self.stride).0,
+        }
+    }
+}
+
+/// A depthwise convolution on pictures of one size.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    batch: usize,
+    channels: usize,
+    kernel: usize,
+    stride: usize,
+    height: usize,
+    width: usize,
+    rows: usize,
+    columns: usize,
+    /// Rows of zeros before a picture; as many as it takes come after it.
+    top: usize,
+    /// Columns of zeros before a picture.
+    left: usize,
+}
+
+impl Grid {
+    fn input_len(&self) -> usize {
+        self.batch * self.height * self.width * self.channels
+    }
+
+    fn output_len(&self) -> usize {
+        self.batch * self.rows * self.columns * self.channels
+    }
+
+    /// The same convolution backwards, if its stride is 1, with flipped taps.
+    fn flipped(self) -> Option<Self> {
+        Some(Grid {
+            top: (self.kernel - 1).checked_sub(self.top)?,
+            left: (self.kernel - 1).checked_sub(self.left)?,
+            height: self.rows,
+            width: self.columns,
+            rows: self.height,
+            columns: self.width,
+            ..self
+        })
+        .filter(|_| self.stride == 1)
+    }
+
+    /// For a row (or column) `i` of the input with `before` zeros before the first: the taps that
+    /// reach it, with the output each belongs to.
     #[inline(always)]
-    fn outputs(self, i: usize, outputs: usize) -> impl Iterator<Item = (usize, usize)> {
-        (0..KERNEL).filter_map(move |tap| {
-            let index = (i + self.padding).checked_sub(tap)?;
+    fn outputs(
+        self,
+        i: usize,
+        before: usize,
+        outputs: usize,
+    ) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.kernel).filter_map(move |tap| {
+            let index = (i + before).checked_sub(tap)?;
             (index % self.stride == 0 && index / self.stride < outputs)
                 .then_some((tap, index / self.stride))
         })
-    }
-
-    /// The same convolution backwards, if its stride is 1: flipped taps and this padding.
-    fn flipped(self) -> Option<Self> {
-        let padding = (KERNEL - 1).checked_sub(self.padding)?;
-        (self.stride == 1).then_some(DepthwiseShape { padding, ..self })
     }
 }
 
@@ -61,7 +130,7 @@ pub struct DepthwiseWeights {
 }
 
 impl DepthwiseWeights {
-    /// Packs PyTorch's `[channels, 1, 3, 3]`, multiplied by `scale` (one value a channel).
+    /// Packs PyTorch's `[channels, 1, kernel, kernel]`, multiplied by `scale` (one value a channel).
     ///
     /// # Panics
     /// If a length does not fit the shape.
@@ -71,14 +140,14 @@ impl DepthwiseWeights {
         scale: Option<&[f32]>,
         bias: Option<Vec<f32>>,
     ) -> Self {
-        let channels = shape.channels;
-        assert_eq!(weight.len(), channels * TAPS);
+        let (channels, area) = (shape.channels, shape.taps());
+        assert_eq!(weight.len(), channels * area);
         assert!(bias.as_ref().is_none_or(|b| b.len() == channels));
         let mut taps = vec![0.0; weight.len()];
         for channel in 0..channels {
             let scale = scale.map_or(1.0, |scale| scale[channel]);
-            for tap in 0..TAPS {
-                taps[tap * channels + channel] = weight[channel * TAPS + tap] * scale;
+            for tap in 0..area {
+                taps[tap * channels + channel] = weight[channel * area + tap] * scale;
             }
         }
         DepthwiseWeights { taps, bias }
@@ -94,28 +163,22 @@ impl DepthwiseWeights {
 pub fn forward(
     isa: Isa,
     shape: &DepthwiseShape,
-    (batch, height, width): (usize, usize, usize),
+    dims: (usize, usize, usize),
     input: &[f32],
     weights: &DepthwiseWeights,
     residual: Option<&[f32]>,
     activation: Activation,
     output: &mut [f32],
 ) {
-    let (rows, columns) = (shape.output_size(height), shape.output_size(width));
-    assert_eq!(input.len(), batch * height * width * shape.channels);
-    assert_eq!(output.len(), batch * rows * columns * shape.channels);
-    assert!(residual.is_none_or(|r| r.len() == output.len()));
     let epilogue = Epilogue {
         bias: weights.bias.as_deref(),
         addend: residual.map_or(Addend::None, Addend::Tensor),
         activation,
         mask: None,
     };
-    let dims = (batch, height, width);
     slide(
         isa,
-        shape,
-        dims,
+        &shape.grid(dims),
         input,
         &weights.taps,
         false,
@@ -125,77 +188,70 @@ pub fn forward(
 }
 
 /// The convolution with its epilogue; with `flip` the taps are taken in reverse order.
-#[allow(clippy::too_many_arguments)]
 fn slide(
     isa: Isa,
-    shape: &DepthwiseShape,
-    (batch, height, width): (usize, usize, usize),
+    grid: &Grid,
     input: &[f32],
     taps: &[f32],
     flip: bool,
     output: &mut [f32],
     epilogue: &Epilogue,
 ) {
-    let channels = shape.channels;
-    let (rows, columns) = (shape.output_size(height), shape.output_size(width));
-    assert_eq!(input.len(), batch * height * width * channels);
-    assert_eq!(output.len(), batch * rows * columns * channels);
-    assert_eq!(taps.len(), TAPS * channels);
-    assert!(epilogue.bias.is_none_or(|b| b.len() == channels));
-    assert!(epilogue.mask.is_none_or(|(m, _)| m.len() == output.len()));
-    if let Addend::Tensor(addend) = epilogue.addend {
-        assert_eq!(addend.len(), output.len());
-    }
+    let channels = grid.channels;
+    assert_eq!(input.len(), grid.input_len());
+    assert_eq!(output.len(), grid.output_len());
+    assert_eq!(taps.len(), grid.kernel * grid.kernel * channels);
+    check(channels, epilogue, output.len());
     if output.is_empty() {
         return;
     }
     let zeros = vec![0.0; channels];
-    let line = columns * channels;
     let places = Places {
-        shape: *shape,
-        height,
-        width,
+        grid: *grid,
         input,
         zeros: &zeros,
     };
     output
-        .par_chunks_mut(line)
+        .par_chunks_mut(grid.columns * channels)
         .enumerate()
         .for_each(|(index, output)| {
-            let null = std::ptr::null();
-            let from = index * line;
-            // SAFETY: the tensors have the output's length, so that row `index` starts inside.
-            let row = |tensor: &[f32]| unsafe { tensor.as_ptr().add(from) };
-            let addend = match epilogue.addend {
-                Addend::None => null,
-                Addend::Tensor(tensor) => row(tensor),
-                Addend::Destination => output.as_ptr(),
-            };
-            isa.run(SlideRow {
-                places,
-                n: index / rows,
-                y: index % rows,
-                columns,
-                taps,
-                flip,
-                end: Ending {
-                    bias: epilogue.bias.map_or(null, <[f32]>::as_ptr),
-                    addend,
-                    activation: epilogue.activation,
-                    mask: epilogue.mask.map_or(null, |(mask, _)| row(mask)),
-                    mask_activation: epilogue.mask.map_or(Activation::None, |(_, a)| a),
-                    output: output.as_mut_ptr(),
-                },
-            });
+            let end = Ending::new(epilogue, index * output.len(), output);
+            let (n, y) = (index / grid.rows, index % grid.rows);
+            if grid.kernel == KERNEL {
+                isa.run(SlideRow {
+                    places,
+                    n,
+                    y,
+                    taps,
+                    flip,
+                    end,
+                });
+            } else {
+                isa.run(general::Row {
+                    places,
+                    n,
+                    y,
+                    taps,
+                    flip,
+                    end,
+                });
+            }
         });
+}
+
+/// Panics if a part of the epilogue does not have the length that it must have.
+fn check(channels: usize, epilogue: &Epilogue, len: usize) {
+    assert!(epilogue.bias.is_none_or(|b| b.len() == channels));
+    assert!(epilogue.mask.is_none_or(|(m, _)| m.len() == len));
+    if let Addend::Tensor(addend) = epilogue.addend {
+        assert_eq!(addend.len(), len);
+    }
 }
 
 /// Where the inputs of an output are.
 #[derive(Clone, Copy)]
 struct Places<'a> {
-    shape: DepthwiseShape,
-    height: usize,
-    width: usize,
+    grid: Grid,
     input: &'a [f32],
     zeros: &'a [f32],
 }
@@ -210,21 +266,19 @@ impl Places<'_> {
         y: usize,
         x: usize,
     ) -> [[*const f32; COLUMNS]; KERNEL] {
-        let DepthwiseShape {
-            channels,
-            stride,
-            padding,
-        } = self.shape;
+        let Grid {
+            channels, stride, ..
+        } = self.grid;
         let mut pixels = [[self.zeros.as_ptr(); COLUMNS]; KERNEL];
         for (ky, row) in pixels.iter_mut().enumerate() {
-            let iy = (y * stride + ky).wrapping_sub(padding);
-            if iy >= self.height {
+            let iy = (y * stride + ky).wrapping_sub(self.grid.top);
+            if iy >= self.grid.height {
                 continue;
             }
-            let line = (n * self.height + iy) * self.width;
+            let line = (n * self.grid.height + iy) * self.grid.width;
             for (column, pixel) in row.iter_mut().enumerate() {
-                let ix = (x * stride + column).wrapping_sub(padding);
-                if ix < self.width {
+                let ix = (x * stride + column).wrapping_sub(self.grid.left);
+                if ix < self.grid.width {
                     let at = (line + ix) * channels;
                     *pixel = self.input[at..at + channels].as_ptr();
                 }
@@ -246,6 +300,31 @@ struct Ending {
 }
 
 impl Ending {
+    /// Of the row `output`, which begins at value `from` of the tensors.
+    fn new(epilogue: &Epilogue, from: usize, output: &mut [f32]) -> Self {
+        let null = std::ptr::null();
+        // SAFETY: the tensors are longer than `from` by the assertions in `check`.
+        let row = |tensor: &[f32]| unsafe { tensor.as_ptr().add(from) };
+        Ending {
+            bias: epilogue.bias.map_or(null, <[f32]>::as_ptr),
+            addend: match epilogue.addend {
+                Addend::None => null,
+                Addend::Tensor(tensor) => row(tensor),
+                Addend::Destination => output.as_ptr(),
+            },
+            activation: epilogue.activation,
+            mask: epilogue.mask.map_or(null, |(mask, _)| row(mask)),
+            mask_activation: epilogue.mask.map_or(Activation::None, |(_, a)| a),
+            output: output.as_mut_ptr(),
+        }
+    }
+
+    /// What [`Ending::store`] leaves out.
+    #[inline(always)]
+    fn late(&mut self) -> Option<Late> {
+        Late::take(&mut self.activation, &mut self.mask, self.mask_activation)
+    }
+
     /// Stores up to a vector of results at `at` of the row.
     ///
     /// # Safety
@@ -257,18 +336,10 @@ impl Ending {
             if !self.addend.is_null() {
                 value = value.add(V::load(self.addend.add(at), count));
             }
-            value = match self.activation {
-                Activation::None => value,
-                Activation::Relu => value.relu(),
-                Activation::Relu6 => value.relu6(),
-            };
+            value = plain(value, self.activation);
             if !self.mask.is_null() {
                 let output = V::load(self.mask.add(at), count);
-                value = match self.mask_activation {
-                    Activation::None => value,
-                    Activation::Relu => value.where_positive(output),
-                    Activation::Relu6 => value.where_inside(output),
-                };
+                value = plain_mask(value, self.mask_activation, output);
             }
             value.store(self.output.add(at), count);
         }
@@ -280,7 +351,6 @@ struct SlideRow<'a> {
     places: Places<'a>,
     n: usize,
     y: usize,
-    columns: usize,
     taps: &'a [f32],
     flip: bool,
     end: Ending,
@@ -289,16 +359,27 @@ struct SlideRow<'a> {
 impl Op for SlideRow<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arithmetic>(self) {
+    fn run<A: Arithmetic>(mut self) {
+        let late = self.end.late();
+        let Grid {
+            columns,
+            channels,
+            stride,
+            ..
+        } = self.places.grid;
         let mut x = 0;
-        while x < self.columns {
-            let left = self.columns - x;
-            x += match (self.places.shape.stride, left) {
+        while x < columns {
+            let left = columns - x;
+            x += match (stride, left) {
                 (1, 4..) => self.block::<A::Vector, 4, 1, 6>(x),
                 (1, 3) => self.block::<A::Vector, 3, 1, 5>(x),
                 (2, 3..) => self.block::<A::Vector, 3, 2, 7>(x),
                 _ => self.block::<A::Vector, 1, 1, 3>(x),
             };
+        }
+        if let Some(late) = late {
+            // SAFETY: the row is that of the output, and no one else's.
+            unsafe { late.finish::<A::Vector>(self.end.output, 0, columns * channels) };
         }
     }
 }
@@ -312,7 +393,7 @@ impl SlideRow<'_> {
         &self,
         x: usize,
     ) -> usize {
-        let channels = self.places.shape.channels;
+        let channels = self.places.grid.channels;
         let pixels = self.places.pixels::<COLUMNS>(self.n, self.y, x);
         let mut taps = [self.taps.as_ptr(); TAPS];
         for (tap, place) in taps.iter_mut().enumerate() {
@@ -340,7 +421,7 @@ impl SlideRow<'_> {
         c: usize,
         count: usize,
     ) {
-        let channels = self.places.shape.channels;
+        let channels = self.places.grid.channels;
         // SAFETY: every pointer is valid for `channels` values, and `c + count` is at most
         // `channels`; the block's outputs end before the row does.
         unsafe {
@@ -368,3 +449,6 @@ impl SlideRow<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

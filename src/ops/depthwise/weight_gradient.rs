@@ -6,7 +6,7 @@ use super::super::buffer::{Arena, Buffer};
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
 use super::super::weight_gradient::{WeightGradientParts, sum_partial};
-use super::{DepthwiseShape, KERNEL, Places, TAPS};
+use super::{DepthwiseShape, Grid, KERNEL, Places, TAPS, general};
 
 /// Pixels are summed in so many chunks of rows, at most.
 const CHUNKS: usize = 32;
@@ -22,19 +22,19 @@ pub fn unpack(
     weight: &[f32],
     scale: Option<&[f32]>,
 ) -> WeightGradientParts {
-    let channels = shape.channels;
-    assert_eq!(weight.len(), TAPS * channels);
+    let (channels, area) = (shape.channels, shape.taps());
+    assert_eq!(weight.len(), area * channels);
     let sums = &sums[..gradient_len(shape)];
     let mut parts = WeightGradientParts {
         weight: vec![0.0; weight.len()],
         dot: vec![0.0; channels],
-        bias: sums[TAPS * channels..].to_vec(),
+        bias: sums[area * channels..].to_vec(),
     };
     for channel in 0..channels {
         let mut dot = 0.0;
-        for tap in 0..TAPS {
+        for tap in 0..area {
             let gradient = sums[tap * channels + channel];
-            let index = channel * TAPS + tap;
+            let index = channel * area + tap;
             dot += gradient * weight[index];
             parts.weight[index] = gradient * scale.map_or(1.0, |scale| scale[channel]);
         }
@@ -47,7 +47,7 @@ pub fn unpack(
 
 /// Values of the gradient in the kernels' own order.
 pub fn gradient_len(shape: &DepthwiseShape) -> usize {
-    (TAPS + 1) * shape.channels
+    (shape.taps() + 1) * shape.channels
 }
 
 /// Gradient of the filters and the bias from the input and the output's gradient, in the kernels'
@@ -79,23 +79,26 @@ pub fn weight_gradient(
 pub fn partial_sums(
     isa: Isa,
     shape: &DepthwiseShape,
-    (batch, height, width): (usize, usize, usize),
+    dims: (usize, usize, usize),
     input: &[f32],
     output_gradient: &[f32],
     partial: &mut [f32],
 ) {
-    let (rows, columns) = (shape.output_size(height), shape.output_size(width));
-    let channels = shape.channels;
-    assert_eq!(input.len(), batch * height * width * channels);
-    assert_eq!(output_gradient.len(), batch * rows * columns * channels);
+    let grid = shape.grid(dims);
+    let Grid {
+        channels,
+        rows,
+        columns,
+        ..
+    } = grid;
+    assert_eq!(input.len(), grid.input_len());
+    assert_eq!(output_gradient.len(), grid.output_len());
     let len = gradient_len(shape);
     assert!(partial.len().is_multiple_of(len));
-    let (lines, chunks) = (batch * rows, partial.len() / len);
+    let (lines, chunks) = (grid.batch * rows, partial.len() / len);
     let zeros = vec![0.0; channels];
     let places = Places {
-        shape: *shape,
-        height,
-        width,
+        grid,
         input,
         zeros: &zeros,
     };
@@ -105,36 +108,45 @@ pub fn partial_sums(
         .for_each(|(chunk, sums)| {
             sums.fill(0.0);
             for index in lines * chunk / chunks..lines * (chunk + 1) / chunks {
-                isa.run(WeightGradientRow {
+                let row = WeightGradientRow {
                     places,
                     n: index / rows,
                     y: index % rows,
-                    columns,
                     gradient: &output_gradient[index * columns * channels..][..columns * channels],
                     sums,
-                });
+                };
+                if grid.kernel == KERNEL {
+                    isa.run(row);
+                } else {
+                    isa.run(general::WeightGradient(row));
+                }
             }
         });
 }
 
-struct WeightGradientRow<'a> {
-    places: Places<'a>,
-    n: usize,
-    y: usize,
-    columns: usize,
-    gradient: &'a [f32],
-    sums: &'a mut [f32],
+pub(super) struct WeightGradientRow<'a> {
+    pub places: Places<'a>,
+    pub n: usize,
+    pub y: usize,
+    pub gradient: &'a [f32],
+    pub sums: &'a mut [f32],
 }
 
 impl Op for WeightGradientRow<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(mut self) {
-        assert_eq!(self.sums.len(), (TAPS + 1) * self.places.shape.channels);
+        let Grid {
+            columns,
+            channels,
+            stride,
+            ..
+        } = self.places.grid;
+        assert_eq!(self.sums.len(), (TAPS + 1) * channels);
         let mut x = 0;
-        while x < self.columns {
-            let left = self.columns - x;
-            x += match (self.places.shape.stride, left) {
+        while x < columns {
+            let left = columns - x;
+            x += match (stride, left) {
                 (1, 4..) => self.block::<A::Vector, 4, 1, 6>(x),
                 (1, 3) => self.block::<A::Vector, 3, 1, 5>(x),
                 (2, 3..) => self.block::<A::Vector, 3, 2, 7>(x),
@@ -152,7 +164,7 @@ impl WeightGradientRow<'_> {
         &mut self,
         x: usize,
     ) -> usize {
-        let channels = self.places.shape.channels;
+        let channels = self.places.grid.channels;
         let pixels = self.places.pixels::<COLUMNS>(self.n, self.y, x);
         let gradient = self.gradient[x * channels..(x + O) * channels].as_ptr();
         let whole = channels - channels % V::LANES;
@@ -175,7 +187,7 @@ impl WeightGradientRow<'_> {
         c: usize,
         count: usize,
     ) {
-        let channels = self.places.shape.channels;
+        let channels = self.places.grid.channels;
         let sums = self.sums.as_mut_ptr();
         // SAFETY: every pixel is valid for `channels` values, the gradient for `O` and the
         // sums for `TAPS + 1` times as many, and `c + count` is at most `channels`.

@@ -49,7 +49,7 @@ pub fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
     let tiles = rows.div_ceil(transform::OUT) * columns.div_ceil(transform::OUT);
     let direct = 9 * rows * columns;
     (shape.kernel, shape.stride) == (3, 1)
-        && shape.padding <= 2
+        && shape.zeros(height).0 <= 2
         && shape.in_channels.min(shape.out_channels) >= 32
         && direct >= 2 * POINTS * tiles
 }

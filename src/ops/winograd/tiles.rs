@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::elementwise::Activation;
+use super::super::activation::{Activation, Late};
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::shape::ConvShape;
 use super::super::tile::{PANEL, finish_value};
@@ -18,7 +18,7 @@ pub struct Tiling {
     pub height: usize,
     /// Columns of a source picture.
     pub width: usize,
-    /// Rows and columns of zeros around a source picture.
+    /// Rows and columns of zeros before a source picture; as many as it takes come after it.
     pub padding: usize,
     /// Rows of a result.
     pub rows: usize,
@@ -36,7 +36,7 @@ impl Tiling {
             batch,
             height,
             width,
-            padding: shape.padding,
+            padding: shape.zeros(height).0,
             rows: shape.output_size(height),
             columns: shape.output_size(width),
         }
@@ -48,7 +48,7 @@ impl Tiling {
             batch,
             height: shape.output_size(height),
             width: shape.output_size(width),
-            padding: 2 - shape.padding,
+            padding: 2 - shape.zeros(height).0,
             rows: height,
             columns: width,
         }
@@ -276,7 +276,7 @@ pub struct Finish<'a> {
     pub activation: Activation,
     /// A tensor of the destination's shape, or null.
     pub mask: *const f32,
-    /// The activation whose output the mask is.
+    /// The activation that the mask belongs to.
     pub mask_activation: Activation,
 }
 
@@ -298,14 +298,15 @@ impl Finish<'_> {
 impl Op for Finish<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<R: Arithmetic>(self) {
+    fn run<R: Arithmetic>(mut self) {
+        let late = Late::take(&mut self.activation, &mut self.mask, self.mask_activation);
         // SAFETY: handed on to the caller of `Finish::run`.
         unsafe {
             match (self.addend.is_null(), self.mask.is_null()) {
-                (true, true) => from_points::<R::Vector, false, false>(&self),
-                (false, true) => from_points::<R::Vector, true, false>(&self),
-                (true, false) => from_points::<R::Vector, false, true>(&self),
-                (false, false) => from_points::<R::Vector, true, true>(&self),
+                (true, true) => from_points::<R::Vector, false, false>(&self, late),
+                (false, true) => from_points::<R::Vector, true, false>(&self, late),
+                (true, false) => from_points::<R::Vector, false, true>(&self, late),
+                (false, false) => from_points::<R::Vector, true, true>(&self, late),
             }
         }
     }
@@ -315,7 +316,10 @@ impl Op for Finish<'_> {
 /// See [`Finish::run`].
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
-unsafe fn from_points<V: Vector, const ADDEND: bool, const MASK: bool>(t: &Finish) {
+unsafe fn from_points<V: Vector, const ADDEND: bool, const MASK: bool>(
+    t: &Finish,
+    late: Option<Late>,
+) {
     for (index, tile) in t.tiles.clone().enumerate() {
         let place = t.tiling.place(tile);
         let mut made = [[None; OUT]; OUT];
@@ -358,6 +362,12 @@ unsafe fn from_points<V: Vector, const ADDEND: bool, const MASK: bool>(t: &Finis
                         value.store(t.destination.add(at), count);
                     }
                 }
+            }
+        }
+        if let Some(late) = &late {
+            for &pixel in made.iter().flatten().flatten() {
+                // SAFETY: a pixel has `channels` values in the tensors.
+                unsafe { late.finish::<V>(t.destination, pixel, t.channels) };
             }
         }
     }

@@ -1,0 +1,159 @@
+//! Any kernel and stride, pixel by pixel.
+
+use super::super::isa::{Arithmetic, Op};
+use super::super::vector::Vector;
+use super::input_gradient::GatherRow;
+use super::weight_gradient::WeightGradientRow;
+use super::{Ending, Grid, Places};
+
+impl<'a> Places<'a> {
+    /// The pixels under output `(n, y, x)` with the number of the tap over each.
+    #[inline(always)]
+    fn seen(&self, n: usize, y: usize, x: usize) -> impl Iterator<Item = (usize, &'a [f32])> {
+        let (grid, input) = (self.grid, self.input);
+        (0..grid.kernel * grid.kernel).filter_map(move |tap| {
+            let iy = (y * grid.stride + tap / grid.kernel).wrapping_sub(grid.top);
+            let ix = (x * grid.stride + tap % grid.kernel).wrapping_sub(grid.left);
+            (iy < grid.height && ix < grid.width).then(|| {
+                let pixel = (n * grid.height + iy) * grid.width + ix;
+                (tap, &input[pixel * grid.channels..][..grid.channels])
+            })
+        })
+    }
+}
+
+/// `sum += a * b`.
+#[inline(always)]
+fn add_product<A: Arithmetic>(sum: &mut [f32], a: &[f32], b: &[f32]) {
+    for (sum, (&a, &b)) in sum.iter_mut().zip(a.iter().zip(b)) {
+        *sum = A::mul_add(a, b, *sum);
+    }
+}
+
+/// Stores the sums of pixel `x` of a row.
+#[inline(always)]
+fn store<V: Vector>(end: &Ending, sums: &[f32], x: usize) {
+    let channels = sums.len();
+    for c in (0..channels).step_by(V::LANES) {
+        let count = (channels - c).min(V::LANES);
+        // SAFETY: `count` values from channel `c` of a pixel of the row.
+        unsafe {
+            end.store(
+                V::load(sums.as_ptr().add(c), count),
+                x * channels + c,
+                count,
+            );
+        }
+    }
+}
+
+/// One row of the convolution.
+pub(super) struct Row<'a> {
+    pub places: Places<'a>,
+    pub n: usize,
+    pub y: usize,
+    pub taps: &'a [f32],
+    pub flip: bool,
+    pub end: Ending,
+}
+
+impl Op for Row<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(mut self) {
+        let late = self.end.late();
+        let Grid {
+            channels,
+            kernel,
+            columns,
+            ..
+        } = self.places.grid;
+        let mut sums = vec![0.0; channels];
+        for x in 0..columns {
+            sums.fill(0.0);
+            if !self.end.bias.is_null() {
+                // SAFETY: a bias has `channels` values.
+                let bias = unsafe { std::slice::from_raw_parts(self.end.bias, channels) };
+                sums.copy_from_slice(bias);
+            }
+            for (tap, pixel) in self.places.seen(self.n, self.y, x) {
+                let tap = if self.flip {
+                    kernel * kernel - 1 - tap
+                } else {
+                    tap
+                };
+                add_product::<A>(&mut sums, pixel, &self.taps[tap * channels..]);
+            }
+            store::<A::Vector>(&self.end, &sums, x);
+        }
+        if let Some(late) = late {
+            // SAFETY: the row is that of the output, and no one else's.
+            unsafe { late.finish::<A::Vector>(self.end.output, 0, columns * channels) };
+        }
+    }
+}
+
+/// One row of the input's gradient.
+pub(super) struct Gather<'a>(pub GatherRow<'a>);
+
+impl Op for Gather<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let GatherRow {
+            grid,
+            gradient,
+            n,
+            y,
+            taps,
+            mut end,
+        } = self.0;
+        let late = end.late();
+        let Grid {
+            channels,
+            width,
+            rows,
+            columns,
+            ..
+        } = grid;
+        let mut sums = vec![0.0; channels];
+        for x in 0..width {
+            sums.fill(0.0);
+            for (ky, oy) in grid.outputs(y, grid.top, rows) {
+                for (kx, ox) in grid.outputs(x, grid.left, columns) {
+                    let pixel = &gradient[((n * rows + oy) * columns + ox) * channels..];
+                    let tap = &taps[(ky * grid.kernel + kx) * channels..];
+                    add_product::<A>(&mut sums, pixel, tap);
+                }
+            }
+            store::<A::Vector>(&end, &sums, x);
+        }
+        if let Some(late) = late {
+            // SAFETY: the row is that of the input's gradient, and no one else's.
+            unsafe { late.finish::<A::Vector>(end.output, 0, width * channels) };
+        }
+    }
+}
+
+/// Adds what a row contributes to the gradient of the filters and the bias.
+pub(super) struct WeightGradient<'a>(pub WeightGradientRow<'a>);
+
+impl Op for WeightGradient<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let row = self.0;
+        let Grid {
+            channels, kernel, ..
+        } = row.places.grid;
+        let (taps, bias) = row.sums.split_at_mut(kernel * kernel * channels);
+        for (x, gradient) in row.gradient.chunks_exact(channels).enumerate() {
+            for (sum, g) in bias.iter_mut().zip(gradient) {
+                *sum += g;
+            }
+            for (tap, pixel) in row.places.seen(row.n, row.y, x) {
+                add_product::<A>(&mut taps[tap * channels..], pixel, gradient);
+            }
+        }
+    }
+}
