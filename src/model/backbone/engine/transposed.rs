@@ -1,17 +1,19 @@
 //! The gradient of a convolution's input: weights packed for it, and the call of the kernel.
 
-use super::super::architecture::ConvNode;
+use super::super::architecture::{ConvNode, Geometry};
 use super::super::layers::ConvParameters;
 use super::network::{Network, with_values};
 use crate::error::Result;
 use crate::ops::conv;
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
+use crate::ops::grouped::{self, GroupedShape};
 use crate::ops::{Activation, BackwardWeights, ConvShape, Isa};
 
 /// Weights of one convolution, packed for the gradient of its input.
 pub(super) enum Transposed {
     Dense(ConvShape, BackwardWeights),
     Depthwise(DepthwiseShape, DepthwiseWeights),
+    Grouped(GroupedShape, grouped::BackwardWeights),
 }
 
 impl Transposed {
@@ -24,16 +26,22 @@ impl Transposed {
         parameters: &ConvParameters,
         scale: Option<&[f32]>,
     ) -> Result<Self> {
-        with_values(&parameters.weight.var, |weight| {
-            if node.depthwise {
-                let shape = node.per_channel();
+        with_values(&parameters.weight.var, |weight| match node.geometry() {
+            Geometry::Depthwise(shape) => {
                 let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
-                return Transposed::Depthwise(shape, weights);
+                Transposed::Depthwise(shape, weights)
             }
-            let (shape, algorithm) = (node.dense(), network.algorithm(node, size));
-            let arena = (network.isa, &network.arena);
-            let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
-            Transposed::Dense(shape, weights)
+            Geometry::Grouped(shape) => {
+                let arena = (network.isa, &network.arena);
+                let weights = grouped::BackwardWeights::pack(arena, &shape, weight, scale);
+                Transposed::Grouped(shape, weights)
+            }
+            Geometry::Dense(shape) => {
+                let algorithm = network.algorithm(&shape, size);
+                let arena = (network.isa, &network.arena);
+                let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
+                Transposed::Dense(shape, weights)
+            }
         })
     }
 
@@ -54,6 +62,9 @@ impl Transposed {
             }
             Transposed::Depthwise(shape, weights) => {
                 depthwise::input_gradient(isa, shape, dims, gradient, weights, add, mask, out);
+            }
+            Transposed::Grouped(shape, weights) => {
+                grouped::input_gradient(isa, shape, dims, gradient, weights, add, mask, out);
             }
         }
     }
