@@ -305,6 +305,22 @@ pub struct Manifest {
     /// What was found amiss with a training that came to its end, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
+    /// The network, where a version that writes it trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+}
+
+/// What a network is, beyond its configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// Scalars of all parameters.
+    pub parameters: usize,
+    /// Scalars of those that learn.
+    pub trainable: usize,
+    /// Width of the backbone's features.
+    pub features: usize,
+    /// The zeros around a picture: `symmetric`, or `same` as in TensorFlow.
+    pub padding: String,
 }
 
 impl Manifest {
@@ -346,6 +362,7 @@ impl Manifest {
             total_steps: None,
             error: None,
             findings: Vec::new(),
+            network: None,
         })
     }
 

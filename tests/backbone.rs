@@ -212,16 +212,17 @@ fn grouped_and_wide_resnets_match_the_composition() {
 
 #[test]
 fn mobilenet_v3_matches_the_composition() {
-    compare(&config("mobilenet_v3_large", -1, true), 3, 65, 1e-4);
+    compare(&config("mobilenet_v3_large", -1, true), 3, 33, 1e-4);
     compare(&config("mobilenet_v3_large", 3, false), 5, 48, 0.1);
 }
 
 #[test]
 fn efficientnets_match_the_composition() {
-    compare(&config("efficientnet_b0", -1, true), 3, 65, 1e-4);
+    compare(&config("efficientnet_b0", -1, true), 3, 33, 1e-4);
     compare(&config("efficientnet_b0", 3, false), 5, 48, 0.1);
-    compare(&config("efficientnet_lite0", -1, true), 2, 65, 1e-4);
-    compare(&config("efficientnet_lite0", 2, true), 2, 64, 1e-4);
+    // Rounding may turn one of its activations over.
+    compare(&config("efficientnet_lite0", -1, true), 2, 33, 1e-3);
+    compare(&config("efficientnet_lite0", 2, true), 2, 64, 1e-3);
     compare(
         &config("efficientnet_lite0_symmetric", 3, false),
         5,
@@ -233,9 +234,9 @@ fn efficientnets_match_the_composition() {
 #[test]
 fn convnext_matches_the_composition() {
     for norm_eval in [true, false] {
-        compare(&config("convnext_tiny", -1, norm_eval), 2, 65, 1e-4);
+        compare(&config("convnext_tiny", -1, norm_eval), 2, 33, 1e-4);
     }
-    compare(&config("convnext_tiny", 2, true), 3, 64, 1e-4);
+    compare(&config("convnext_tiny", 2, true), 3, 36, 1e-4);
 }
 
 /// Not a single one is left without a gradient.

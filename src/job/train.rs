@@ -11,11 +11,12 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::io::write_text;
-use crate::model::Model;
+use crate::model::backbone::BackboneKind;
+use crate::model::{Model, Role};
 use crate::optim::extent::Unit;
 use crate::predict::predict;
 use crate::report::evaluation::total_map;
-use crate::run_dir::{Existing, Manifest, RunDir, Status};
+use crate::run_dir::{Existing, Manifest, Network, RunDir, Status};
 use crate::train::checkpoint::Position;
 use crate::train::step::Losses;
 use crate::train::tensorboard::EventWriter;
@@ -268,7 +269,20 @@ impl Prepared<'_> {
             total_steps: Some(steps),
             error: None,
             findings: Vec::new(),
+            network: Some(network(&self.model, &experiment.model.backbone)),
         })
+    }
+}
+
+/// What is written down of a network.
+fn network(model: &Model, backbone: &BackboneKind) -> Network {
+    let architecture = backbone.architecture();
+    let learnable = model.parameters.iter().filter(|p| p.role != Role::Buffer);
+    Network {
+        parameters: learnable.map(|p| p.var.elem_count()).sum(),
+        trainable: model.parameters.num_trainable(),
+        features: architecture.num_features(),
+        padding: architecture.padding_name().to_owned(),
     }
 }
 

@@ -44,7 +44,9 @@ impl Optimizer {
                 return Ok(None);
             }
             let zero = || Ok(Var::from_tensor(&entry.var.as_tensor().zeros_like()?)?);
-            let spared = entry.var.dims().len() <= 1 && !groups.decay_norms_and_biases;
+            // A layer scale is a vector too, whose shape has ones in it.
+            let vector = entry.var.dims().iter().filter(|&&size| size > 1).count() <= 1;
+            let spared = vector && !groups.decay_norms_and_biases;
             Ok(Some(Member {
                 name: entry.name.clone(),
                 slots: (config.kind.slots().iter())

@@ -339,6 +339,15 @@ impl Architecture {
         self.nodes.last().map_or(0, |node| node.stage)
     }
 
+    /// How zeros are set around pictures: `same` as in TensorFlow, or `symmetric`.
+    pub fn padding_name(&self) -> &'static str {
+        let same = |conv: &ConvNode| conv.padding == Padding::Same;
+        match self.convolutions().any(|(_, conv)| same(conv)) {
+            true => "same",
+            false => "symmetric",
+        }
+    }
+
     /// The convolutions in order.
     pub fn convolutions(&self) -> impl Iterator<Item = (&Node, &ConvNode)> {
         self.nodes.iter().filter_map(|node| match &node.operation {

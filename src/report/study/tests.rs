@@ -46,6 +46,7 @@ fn manifest(method: &str, seed: u64) -> Manifest {
         total_steps: None,
         error: None,
         findings: Vec::new(),
+        network: None,
     }
 }
 
