@@ -219,7 +219,7 @@ pub(super) fn exponential<V: Vector>(x: V) -> V {
 fn sigmoid_parts<V: Vector>(x: V) -> (V, V) {
     let one = V::splat(1.0);
     let exponential = exponential(V::splat(0.0).sub(x));
-    (exponential, one.div(one.add(exponential)))
+    (exponential, one.add(exponential).reciprocal())
 }
 
 #[inline(always)]
@@ -293,7 +293,9 @@ fn normal<V: Vector>(x: V) -> (V, V) {
     let distance = x.maximum(V::splat(0.0).sub(x));
     let u = distance.minimum(V::splat(FLAT_NORMAL));
     let density = exponential(u.mul(u).mul(V::splat(-0.5)));
-    let place = u.sub(V::splat(MIDDLE)).div(u.add(V::splat(MIDDLE)));
+    let place = u
+        .sub(V::splat(MIDDLE))
+        .mul(u.add(V::splat(MIDDLE)).reciprocal());
     let mut tail = V::splat(5.257_097_5e-5);
     for factor in TAIL {
         tail = tail.mul_add(place, V::splat(factor));
