@@ -34,6 +34,42 @@ const SIXTH: f32 = 1.0 / 6.0;
 /// 1 / sqrt(2 pi).
 const INVERSE_ROOT_TWO_PI: f32 = 0.398_942_3;
 
+/// Changes every value, or every value with the one beside it. A macro, since a function that takes
+/// the change as a closure may be compiled apart, for the default target.
+macro_rules! each {
+    ($values:expr, $v:ident, $x:ident => $result:expr) => {{
+        let (place, len) = ($values.as_mut_ptr(), $values.len());
+        let mut at = 0;
+        while at < len {
+            // SAFETY: of the vector from `at` the values that lie in the slice are read.
+            let $x = unsafe { $v::load(place.add(at), len - at) };
+            let result: $v = $result;
+            // SAFETY: and written.
+            unsafe { result.store(place.add(at), len - at) };
+            at += $v::LANES;
+        }
+    }};
+    ($values:expr, $beside:expr, $v:ident, $x:ident, $y:ident => $result:expr) => {{
+        assert_eq!($values.len(), $beside.len());
+        let (place, len) = ($values.as_mut_ptr(), $values.len());
+        let beside = $beside.as_ptr();
+        let mut at = 0;
+        while at < len {
+            // SAFETY: of the vectors from `at` the values that lie in the slices are read.
+            let ($x, $y) = unsafe {
+                (
+                    $v::load(place.add(at), len - at),
+                    $v::load(beside.add(at), len - at),
+                )
+            };
+            let result: $v = $result;
+            // SAFETY: and written.
+            unsafe { result.store(place.add(at), len - at) };
+            at += $v::LANES;
+        }
+    }};
+}
+
 impl Activation {
     /// Whether the derivative is told from the input of the activation (else from its output).
     pub fn reads_input(self) -> bool {
@@ -68,13 +104,13 @@ impl Activation {
     pub(super) fn apply_with<V: Vector>(self, values: &mut [f32]) {
         match self {
             Activation::None => {}
-            Activation::Relu => each::<V>(values, V::relu),
-            Activation::Relu6 => each::<V>(values, V::relu6),
-            Activation::Silu => each::<V>(values, silu),
-            Activation::HardSwish => each::<V>(values, hard_swish),
-            Activation::Gelu => each::<V>(values, gelu),
-            Activation::Sigmoid => each::<V>(values, sigmoid),
-            Activation::HardSigmoid => each::<V>(values, hard_sigmoid),
+            Activation::Relu => each!(values, V, x => x.relu()),
+            Activation::Relu6 => each!(values, V, x => x.relu6()),
+            Activation::Silu => each!(values, V, x => silu(x)),
+            Activation::HardSwish => each!(values, V, x => hard_swish(x)),
+            Activation::Gelu => each!(values, V, x => gelu(x)),
+            Activation::Sigmoid => each!(values, V, x => sigmoid(x)),
+            Activation::HardSigmoid => each!(values, V, x => hard_sigmoid(x)),
         }
     }
 
@@ -83,15 +119,17 @@ impl Activation {
     pub(super) fn mask_with<V: Vector>(self, gradient: &mut [f32], values: &[f32]) {
         match self {
             Activation::None => {}
-            Activation::Relu => pairs::<V>(gradient, values, V::where_positive),
-            Activation::Relu6 => pairs::<V>(gradient, values, V::where_inside),
-            Activation::Silu => pairs::<V>(gradient, values, |g, z| g.mul(silu_slope(z))),
-            Activation::HardSwish => pairs::<V>(gradient, values, hard_swish_gradient),
-            Activation::Gelu => pairs::<V>(gradient, values, |g, z| g.mul(gelu_slope(z))),
-            Activation::Sigmoid => {
-                pairs::<V>(gradient, values, |g, y| g.mul(y.mul(V::splat(1.0).sub(y))));
+            Activation::Relu => each!(gradient, values, V, g, y => g.where_positive(y)),
+            Activation::Relu6 => each!(gradient, values, V, g, y => g.where_inside(y)),
+            Activation::Silu => each!(gradient, values, V, g, z => g.mul(silu_slope(z))),
+            Activation::HardSwish => {
+                each!(gradient, values, V, g, z => hard_swish_gradient(g, z));
             }
-            Activation::HardSigmoid => pairs::<V>(gradient, values, |g, y| {
+            Activation::Gelu => each!(gradient, values, V, g, z => g.mul(gelu_slope(z))),
+            Activation::Sigmoid => {
+                each!(gradient, values, V, g, y => g.mul(y).mul(V::splat(1.0).sub(y)));
+            }
+            Activation::HardSigmoid => each!(gradient, values, V, g, y => {
                 g.mul(V::splat(SIXTH)).where_inside(y.mul(V::splat(6.0)))
             }),
         }
@@ -143,42 +181,6 @@ impl Late {
     }
 }
 
-/// Applies `f` to every value.
-#[inline(always)]
-fn each<V: Vector>(values: &mut [f32], f: impl Fn(V) -> V) {
-    let place = values.as_mut_ptr();
-    let whole = values.len() - values.len() % V::LANES;
-    // SAFETY: of the vector from `at` the values that lie in the slice are read and written.
-    let change = |at: usize, count: usize| unsafe {
-        f(V::load(place.add(at), count)).store(place.add(at), count);
-    };
-    for at in (0..whole).step_by(V::LANES) {
-        change(at, V::LANES);
-    }
-    if whole < values.len() {
-        change(whole, values.len() - whole);
-    }
-}
-
-/// Applies `f` to every value with the one beside it.
-#[inline(always)]
-fn pairs<V: Vector>(values: &mut [f32], beside: &[f32], f: impl Fn(V, V) -> V) {
-    assert_eq!(values.len(), beside.len());
-    let place = values.as_mut_ptr();
-    let whole = values.len() - values.len() % V::LANES;
-    // SAFETY: as in `each`; the other slice has the same length.
-    let change = |at: usize, count: usize| unsafe {
-        let beside = V::load(beside.as_ptr().add(at), count);
-        f(V::load(place.add(at), count), beside).store(place.add(at), count);
-    };
-    for at in (0..whole).step_by(V::LANES) {
-        change(at, V::LANES);
-    }
-    if whole < values.len() {
-        change(whole, values.len() - whole);
-    }
-}
-
 /// e^x for x from -87 to 88, to about one unit in the last place.
 ///
 /// x = n ln 2 + r with |r| at most half of ln 2; the series of e^r ends at r^7 / 7!, and 2^n goes
@@ -217,7 +219,7 @@ pub(super) fn exponential<V: Vector>(x: V) -> V {
 fn sigmoid_parts<V: Vector>(x: V) -> (V, V) {
     let one = V::splat(1.0);
     let exponential = exponential(V::splat(0.0).sub(x));
-    (exponential, one.div(one.add(exponential)))
+    (exponential, one.add(exponential).reciprocal())
 }
 
 #[inline(always)]
@@ -291,7 +293,9 @@ fn normal<V: Vector>(x: V) -> (V, V) {
     let distance = x.maximum(V::splat(0.0).sub(x));
     let u = distance.minimum(V::splat(FLAT_NORMAL));
     let density = exponential(u.mul(u).mul(V::splat(-0.5)));
-    let place = u.sub(V::splat(MIDDLE)).div(u.add(V::splat(MIDDLE)));
+    let place = u
+        .sub(V::splat(MIDDLE))
+        .mul(u.add(V::splat(MIDDLE)).reciprocal());
     let mut tail = V::splat(5.257_097_5e-5);
     for factor in TAIL {
         tail = tail.mul_add(place, V::splat(factor));

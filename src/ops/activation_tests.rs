@@ -62,6 +62,11 @@ fn activate(isa: Isa, activation: Activation, input: &[f32]) -> Vec<f32> {
     output
 }
 
+/// Whether they are equal but for the last bits.
+fn near(found: f32, expected: f32) -> bool {
+    found == expected || (found - expected).abs() < 2e-7
+}
+
 fn slopes(isa: Isa, activation: Activation, points: &[f32]) -> Vec<f32> {
     let mut gradient = vec![1.0; points.len()];
     elementwise::add_mask(isa, &mut gradient, None, Some((points, activation)));
@@ -195,7 +200,7 @@ fn corners_limits_and_what_is_no_number() {
         ] {
             let found = activate(isa, activation, &[-infinity, infinity]);
             assert!(found[0].abs() < 1e-32, "{activation:?}: {}", found[0]);
-            assert_eq!(found[1], right);
+            assert!(near(found[1], right), "{activation:?}: {}", found[1]);
             let told = if activation.reads_input() {
                 vec![-infinity, infinity]
             } else {
@@ -204,7 +209,7 @@ fn corners_limits_and_what_is_no_number() {
             let found = slopes(isa, activation, &told);
             let right = if activation.reads_input() { 1.0 } else { 0.0 };
             assert!(
-                found[0].abs() < 1e-32 && found[1] == right,
+                found[0].abs() < 1e-32 && near(found[1], right),
                 "{activation:?} {found:?}"
             );
         }

@@ -1,8 +1,9 @@
 //! Convolution in groups: the channels are cut into groups, each with filters of its own.
 //!
-//! Neighbouring groups are bundled into blocks of about [`BLOCK`] channels, and a block is a dense
-//! convolution whose filters are zero between groups: narrow groups alone would leave most lanes of
-//! the register tiles empty. Kernels read and write the channels of a block where they are; only the
+//! Groups of up to 8 channels go the way of depthwise convolution, see `depthwise::mixed`. Of wider
+//! ones neighbours are bundled into blocks of about [`BLOCK`] channels, and a block is a dense
+//! convolution whose filters are zero between groups: single groups would leave lanes of the
+//! register tiles empty. Kernels read and write the channels of a block where they are; only the
 //! gradient of the weights copies them.
 
 use rayon::prelude::*;
@@ -10,6 +11,7 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::buffer::{Arena, Buffer};
 use super::conv::{self, Algorithm, Channels};
+use super::depthwise::{DepthwiseShape, mixed};
 use super::isa::Isa;
 use super::shape::ConvShape;
 use super::tile::PANEL;
@@ -53,6 +55,56 @@ impl GroupedShape {
     /// Weights of an output channel.
     fn filter_len(&self) -> usize {
         self.conv.depth() / self.groups
+    }
+
+    /// The width of the groups and their geometry by channel, if they are narrow.
+    fn narrow(&self) -> Option<(DepthwiseShape, usize)> {
+        let conv = self.conv;
+        let group = conv.in_channels / self.groups.max(1);
+        let shape = DepthwiseShape {
+            channels: conv.out_channels,
+            kernel: conv.kernel,
+            stride: conv.stride,
+            padding: conv.padding,
+        };
+        let square =
+            conv.in_channels == conv.out_channels && group * self.groups == conv.in_channels;
+        (square && mixed::suits(&shape, group)).then_some((shape, group))
+    }
+
+    /// For narrow groups: calls `visit(weight, mixed, output channel)` for every weight with its
+    /// place in PyTorch's order and in `[place in the group][tap][channel]`, where `transposed` says
+    /// whether the place is that of the output and the channel that of the input.
+    fn mixed(&self, group: usize, transposed: bool, mut visit: impl FnMut(usize, usize, usize)) {
+        let (channels, area) = (self.conv.out_channels, self.conv.kernel * self.conv.kernel);
+        for out in 0..channels {
+            for place in 0..group {
+                let (j, channel) = if transposed {
+                    (out % group, out - out % group + place)
+                } else {
+                    (place, out)
+                };
+                for tap in 0..area {
+                    let weight = (out * group + place) * area + tap;
+                    visit(weight, (j * area + tap) * channels + channel, out);
+                }
+            }
+        }
+    }
+
+    /// Weights of narrow groups, reordered and multiplied by `scale`.
+    fn mix(
+        &self,
+        group: usize,
+        transposed: bool,
+        weight: &[f32],
+        scale: Option<&[f32]>,
+    ) -> Vec<f32> {
+        let mut all = vec![0.0; weight.len()];
+        self.mixed(group, transposed, |from, to, out| {
+            all[to] = weight[from] * scale.map_or(1.0, |scale| scale[out]);
+        });
+        all
     }
 
     /// The blocks in order.
@@ -116,9 +168,15 @@ impl Block {
     }
 }
 
-/// Weights packed for the forward pass, with the bias that goes with them: by block.
+/// Weights packed for the forward pass, with the bias that goes with them.
 #[derive(Debug)]
-pub struct ForwardWeights(Vec<conv::ForwardWeights>);
+pub struct ForwardWeights(Forward);
+
+#[derive(Debug)]
+enum Forward {
+    Blocks(Vec<conv::ForwardWeights>),
+    Narrow(Vec<f32>, Option<Vec<f32>>),
+}
 
 impl ForwardWeights {
     /// Packs `weight` `[out, in / groups, kernel, kernel]`, multiplied by `scale` (one value an
@@ -134,6 +192,10 @@ impl ForwardWeights {
         bias: Option<Vec<f32>>,
     ) -> Self {
         assert_eq!(weight.len(), shape.weight_len());
+        if let Some((_, group)) = shape.narrow() {
+            let mixed = shape.mix(group, false, weight, scale);
+            return ForwardWeights(Forward::Narrow(mixed, bias));
+        }
         let pack = |block: Block| {
             conv::ForwardWeights::pack(
                 (isa, arena),
@@ -144,13 +206,19 @@ impl ForwardWeights {
                 bias.as_ref().map(|bias| block.outputs(bias).to_vec()),
             )
         };
-        ForwardWeights(shape.blocks().map(pack).collect())
+        ForwardWeights(Forward::Blocks(shape.blocks().map(pack).collect()))
     }
 }
 
-/// Weights packed for the gradient of the input: by block.
+/// Weights packed for the gradient of the input.
 #[derive(Debug)]
-pub struct BackwardWeights(Vec<conv::BackwardWeights>);
+pub struct BackwardWeights(Backward);
+
+#[derive(Debug)]
+enum Backward {
+    Blocks(Vec<conv::BackwardWeights>),
+    Narrow(Vec<f32>),
+}
 
 impl BackwardWeights {
     /// Packs `weight`, multiplied by `scale` (one value an output channel).
@@ -164,6 +232,10 @@ impl BackwardWeights {
         scale: Option<&[f32]>,
     ) -> Self {
         assert_eq!(weight.len(), shape.weight_len());
+        if let Some((_, group)) = shape.narrow() {
+            let mixed = shape.mix(group, true, weight, scale);
+            return BackwardWeights(Backward::Narrow(mixed));
+        }
         let pack = |block: Block| {
             conv::BackwardWeights::pack(
                 (isa, arena),
@@ -173,7 +245,7 @@ impl BackwardWeights {
                 scale.map(|scale| block.outputs(scale)),
             )
         };
-        BackwardWeights(shape.blocks().map(pack).collect())
+        BackwardWeights(Backward::Blocks(shape.blocks().map(pack).collect()))
     }
 }
 
@@ -193,7 +265,24 @@ pub fn forward(
     activation: Activation,
     output: &mut [f32],
 ) {
-    for (block, weights) in shape.blocks().zip(&weights.0) {
+    let weights = match (&weights.0, shape.narrow()) {
+        (Forward::Narrow(mixed, bias), Some((shape, group))) => {
+            let weights = (mixed.as_slice(), bias.as_deref());
+            return mixed::forward(
+                isa,
+                (&shape, group),
+                dims,
+                input,
+                weights,
+                residual,
+                activation,
+                output,
+            );
+        }
+        (Forward::Blocks(blocks), _) => blocks,
+        (Forward::Narrow(..), None) => panic!("weights that were packed for another shape"),
+    };
+    for (block, weights) in shape.blocks().zip(weights) {
         conv::forward_part(
             isa,
             &block.shape,
@@ -222,7 +311,23 @@ pub fn input_gradient(
     mask: Option<(&[f32], Activation)>,
     input_gradient: &mut [f32],
 ) {
-    for (block, weights) in shape.blocks().zip(&weights.0) {
+    let weights = match (&weights.0, shape.narrow()) {
+        (Backward::Narrow(mixed), Some((shape, group))) => {
+            return mixed::input_gradient(
+                isa,
+                (&shape, group),
+                dims,
+                output_gradient,
+                mixed,
+                accumulate,
+                mask,
+                input_gradient,
+            );
+        }
+        (Backward::Blocks(blocks), _) => blocks,
+        (Backward::Narrow(_), None) => panic!("weights that were packed for another shape"),
+    };
+    for (block, weights) in shape.blocks().zip(weights) {
         conv::input_gradient_part(
             isa,
             &block.shape,
@@ -238,6 +343,9 @@ pub fn input_gradient(
 
 /// Values of the gradient of weights and bias in the kernels' own order.
 pub fn gradient_len(shape: &GroupedShape) -> usize {
+    if shape.narrow().is_some() {
+        return shape.weight_len() + shape.conv.out_channels;
+    }
     let blocks = shape.blocks();
     blocks.map(|block| Layout::new(&block.shape).len()).sum()
 }
@@ -290,6 +398,20 @@ pub fn partial_sums(
     );
     assert!(partial.len().is_multiple_of(len.max(1)));
     let chunks = partial.len() / len.max(1);
+    if let Some((narrow, group)) = shape.narrow() {
+        let sums = partial.par_chunks_exact_mut(len.max(1)).enumerate();
+        return sums.for_each(|(chunk, sums)| {
+            let pictures = batch * chunk / chunks..batch * (chunk + 1) / chunks;
+            let dims = (pictures.len(), height, width);
+            let part = |values: &[f32], pixels: usize| {
+                let size = pixels * shape.conv.in_channels;
+                pictures.start * size..(pictures.end * size).min(values.len())
+            };
+            let input = &input[part(input, seen)];
+            let gradient = &output_gradient[part(output_gradient, made)];
+            mixed::sums(isa, (&narrow, group), dims, input, gradient, sums);
+        });
+    }
     let mut parts = Vec::new();
     for (chunk, mut sums) in partial.chunks_exact_mut(len.max(1)).enumerate() {
         let pictures = batch * chunk / chunks..batch * (chunk + 1) / chunks;
@@ -331,6 +453,20 @@ pub fn unpack(
 ) -> WeightGradientParts {
     assert_eq!(weight.len(), shape.weight_len());
     let mut sums = &sums[..gradient_len(shape)];
+    if let Some((_, group)) = shape.narrow() {
+        let mut parts = WeightGradientParts {
+            weight: vec![0.0; weight.len()],
+            dot: vec![0.0; shape.conv.out_channels],
+            bias: sums[weight.len()..].to_vec(),
+        };
+        shape.mixed(group, false, |to, from, out| {
+            parts.weight[to] = sums[from] * scale.map_or(1.0, |scale| scale[out]);
+            if scale.is_some() {
+                parts.dot[out] += sums[from] * weight[to];
+            }
+        });
+        return parts;
+    }
     let mut all = WeightGradientParts {
         weight: Vec::with_capacity(weight.len()),
         dot: Vec::with_capacity(shape.conv.out_channels),

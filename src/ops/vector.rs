@@ -23,8 +23,10 @@ pub trait Vector: Copy {
     fn sub(self, other: Self) -> Self;
     /// Product.
     fn mul(self, other: Self) -> Self;
-    /// Quotient.
-    fn div(self, other: Self) -> Self;
+    /// 1 / self, to about one unit in the last place, for normal numbers whose reciprocal is one too.
+    fn reciprocal(self) -> Self;
+    /// The lanes with these numbers, of which the first `LANES` count.
+    fn permute(self, lanes: &[i32; 16]) -> Self;
     /// The larger value; a NaN of `self` stays NaN.
     fn maximum(self, other: Self) -> Self;
     /// The smaller value; a NaN of `self` stays NaN.
@@ -139,8 +141,12 @@ impl Vector for Portable {
         self.zip(other, |a, b| a * b)
     }
     #[inline(always)]
-    fn div(self, other: Self) -> Self {
-        self.zip(other, |a, b| a / b)
+    fn reciprocal(self) -> Self {
+        Portable(self.0.map(|v| 1.0 / v))
+    }
+    #[inline(always)]
+    fn permute(self, lanes: &[i32; 16]) -> Self {
+        Portable(std::array::from_fn(|i| self.0[lanes[i] as usize % 8]))
     }
     #[inline(always)]
     fn maximum(self, other: Self) -> Self {
@@ -270,9 +276,23 @@ mod x86 {
             unsafe { Avx512(_mm512_mul_ps(self.0, other.0)) }
         }
         #[inline(always)]
-        fn div(self, other: Self) -> Self {
+        fn reciprocal(self) -> Self {
+            // A step of Newton's method doubles the digits of the estimate; a division would take
+            // several times as long.
             // SAFETY: see above.
-            unsafe { Avx512(_mm512_div_ps(self.0, other.0)) }
+            unsafe {
+                let estimate = _mm512_rcp14_ps(self.0);
+                let rest = _mm512_fnmadd_ps(self.0, estimate, _mm512_set1_ps(1.0));
+                Avx512(_mm512_fmadd_ps(estimate, rest, estimate))
+            }
+        }
+        #[inline(always)]
+        fn permute(self, lanes: &[i32; 16]) -> Self {
+            // SAFETY: see above; the table has as many numbers as are read.
+            unsafe {
+                let index = _mm512_loadu_si512(lanes.as_ptr().cast());
+                Avx512(_mm512_permutexvar_ps(index, self.0))
+            }
         }
         #[inline(always)]
         fn maximum(self, other: Self) -> Self {
@@ -384,9 +404,23 @@ mod x86 {
             unsafe { Avx2(_mm256_mul_ps(self.0, other.0)) }
         }
         #[inline(always)]
-        fn div(self, other: Self) -> Self {
+        fn reciprocal(self) -> Self {
+            // A step of Newton's method doubles the digits of the estimate; a division would take
+            // several times as long.
             // SAFETY: see above.
-            unsafe { Avx2(_mm256_div_ps(self.0, other.0)) }
+            unsafe {
+                let estimate = _mm256_rcp_ps(self.0);
+                let rest = _mm256_fnmadd_ps(self.0, estimate, _mm256_set1_ps(1.0));
+                Avx2(_mm256_fmadd_ps(estimate, rest, estimate))
+            }
+        }
+        #[inline(always)]
+        fn permute(self, lanes: &[i32; 16]) -> Self {
+            // SAFETY: see above; the table has as many numbers as are read.
+            unsafe {
+                let index = _mm256_loadu_si256(lanes.as_ptr().cast());
+                Avx2(_mm256_permutevar8x32_ps(self.0, index))
+            }
         }
         #[inline(always)]
         fn maximum(self, other: Self) -> Self {

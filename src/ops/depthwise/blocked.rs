@@ -44,6 +44,9 @@ pub(super) struct Correlation {
     pub kernel_columns: usize,
     /// By place in the window: number of the tap.
     pub taps: Vec<usize>,
+    /// Width of the groups of neighbouring channels: an output sees all channels of its group, 1
+    /// being its own alone. It divides the lanes of every instruction set.
+    pub group: usize,
     /// Where the outputs go.
     pub scatter: Scatter,
 }
@@ -55,7 +58,7 @@ impl Correlation {
     }
 
     /// The convolution itself; with `flip` the taps are taken in reverse order.
-    pub fn forward(grid: &Grid, flip: bool) -> Self {
+    pub fn forward(grid: &Grid, group: usize, flip: bool) -> Self {
         let area = grid.kernel * grid.kernel;
         Correlation {
             batch: grid.batch,
@@ -72,6 +75,7 @@ impl Correlation {
             taps: (0..area)
                 .map(|tap| if flip { area - 1 - tap } else { tap })
                 .collect(),
+            group,
             scatter: Scatter {
                 height: grid.rows,
                 width: grid.columns,
@@ -86,7 +90,7 @@ impl Correlation {
 
     /// The gradient of the input for any stride: one correlation for each remainder by the stride
     /// of rows and columns.
-    pub fn backward(grid: &Grid) -> impl Iterator<Item = Self> {
+    pub fn backward(grid: &Grid, group: usize) -> impl Iterator<Item = Self> {
         let (grid, stride) = (*grid, grid.stride);
         let classes = (0..stride * stride).map(move |i| (i / stride, i % stride));
         classes.map(move |(row, column)| {
@@ -109,6 +113,7 @@ impl Correlation {
                 kernel_rows: y.count,
                 kernel_columns: x.count,
                 taps: taps.collect(),
+                group,
                 scatter: Scatter {
                     height: grid.height,
                     width: grid.width,
@@ -125,13 +130,14 @@ impl Correlation {
     /// Rows of the outputs of a task.
     fn band(&self) -> usize {
         let line = (self.columns.next_multiple_of(8) * self.step + self.kernel_columns) * WHOLE;
+        let line = line * self.group;
         let fit = (COPY_LEN / line).saturating_sub(self.kernel_rows) / self.step;
         // A window's rows are copied once for every band.
         let bands = self.rows.div_ceil(fit.max(2 * self.kernel_rows));
         self.rows.div_ceil(bands.max(1)).max(1)
     }
 
-    /// Slides over `source`; `weights` are `[tap][channel]`.
+    /// Slides over `source`; `weights` are `[place in the group][tap][channel of the output]`.
     ///
     /// # Panics
     /// If a slice does not have the length that the geometry asks for, or the window is not
@@ -151,8 +157,9 @@ impl Correlation {
         );
         assert_eq!(output.len(), self.batch * s.height * s.width * s.pitch);
         assert_eq!(self.taps.len(), self.kernel_rows * self.kernel_columns);
-        let most = self.taps.iter().max().map_or(0, |tap| tap + 1);
-        assert!(weights.len() >= most * self.channels && s.pitch == self.channels);
+        let area = weights.len() / (self.group * self.channels).max(1);
+        assert!(self.taps.iter().all(|&tap| tap < area) && s.pitch == self.channels);
+        assert!(self.channels.is_multiple_of(self.group) && WHOLE / 2 % self.group == 0);
         check(self.channels, epilogue, output.len());
         if self.batch * self.rows * self.columns * self.channels == 0 {
             return;
@@ -258,12 +265,24 @@ impl Frame {
     }
 
     /// Copies some channels to `[vector][row][column][lane]`; what lies outside of the picture is
-    /// left as it is.
+    /// left as it is. In groups of a width more than 1 every vector is followed by as many planes:
+    /// plane `j` holds channel `j` of its group in every lane.
     #[inline(always)]
-    pub fn copy<V: Vector>(&self, picture: &[f32], channels: Range<usize>, to: &mut [f32]) {
+    pub fn copy<V: Vector>(
+        &self,
+        picture: &[f32],
+        channels: Range<usize>,
+        group: usize,
+        to: &mut [f32],
+    ) {
         let (height, width, all) = self.picture;
         let plane = self.plane::<V>();
-        assert!(channels.end <= all && to.len() >= channels.len().div_ceil(V::LANES) * plane);
+        assert!(
+            channels.end <= all && to.len() >= channels.len().div_ceil(V::LANES) * group * plane
+        );
+        let places: [[i32; 16]; 8] = std::array::from_fn(|j| {
+            std::array::from_fn(|lane| (lane - lane % group + j % group) as i32)
+        });
         let cut = |first: isize, count: usize, size: usize| {
             let start = (-first).clamp(0, count as isize);
             let end = (size as isize - first).clamp(start, count as isize);
@@ -281,13 +300,18 @@ impl Frame {
                 // SAFETY: the pixel's values are read, and whole vectors written to as many planes
                 // as there are vectors, by the assertion.
                 unsafe {
-                    while at + V::LANES <= pixel.len() {
-                        V::load(pixel.as_ptr().add(at), V::LANES).store(to, V::LANES);
+                    while at < pixel.len() {
+                        let values = V::load(pixel.as_ptr().add(at), pixel.len() - at);
                         at += V::LANES;
-                        to = to.wrapping_add(plane);
-                    }
-                    if at < pixel.len() {
-                        V::load(pixel.as_ptr().add(at), pixel.len() - at).store(to, V::LANES);
+                        if group == 1 {
+                            values.store(to, V::LANES);
+                            to = to.wrapping_add(plane);
+                            continue;
+                        }
+                        for lanes in &places[..group] {
+                            values.permute(lanes).store(to, V::LANES);
+                            to = to.wrapping_add(plane);
+                        }
                     }
                 }
             }
@@ -319,6 +343,7 @@ impl Op for Task<'_> {
             step,
             kernel_rows,
             kernel_columns,
+            group,
             ..
         } = *self.of;
         let lanes = A::Vector::LANES;
@@ -332,24 +357,27 @@ impl Op for Task<'_> {
             columns: (blocks * size - 1) * step + kernel_columns,
         };
         let plane = frame.plane::<A::Vector>();
-        let most = (COPY_LEN / plane).clamp(1, VECTORS) * lanes;
+        let most = (COPY_LEN / (group * plane)).clamp(1, VECTORS) * lanes;
         let Scratch {
             source,
             taps,
             output,
         } = self.scratch;
-        source.resize(most / lanes * plane);
+        source.resize(most / lanes * group * plane);
         source.fill(0.0);
-        taps.resize(self.of.taps.len() * lanes);
+        taps.resize(group * self.of.taps.len() * lanes);
+        let area = self.weights.len() / (group * channels);
         output.resize(blocks * size * lanes);
         let picture = height * width * channels;
         let picture = &self.source[self.n * picture..][..picture];
         for first in self.channels.clone().step_by(most) {
             let end = (first + most).min(self.channels.end);
-            frame.copy::<A::Vector>(picture, first..end, source);
+            frame.copy::<A::Vector>(picture, first..end, group, source);
             for (vector, c) in (first..end).step_by(lanes).enumerate() {
                 let count = (end - c).min(lanes);
-                for (place, &tap) in taps.chunks_exact_mut(lanes).zip(&self.of.taps) {
+                let wanted =
+                    (0..group).flat_map(|j| self.of.taps.iter().map(move |t| j * area + t));
+                for (place, tap) in taps.chunks_exact_mut(lanes).zip(wanted) {
                     let from = &self.weights[tap * channels + c..][..count];
                     // SAFETY: `count` values are read and a whole vector is written.
                     unsafe {
@@ -358,7 +386,8 @@ impl Op for Task<'_> {
                     }
                 }
                 let rows = Rows {
-                    source: &source[vector * plane..][..plane],
+                    source: &source[vector * group * plane..][..group * plane],
+                    plane,
                     line: frame.columns * lanes,
                     taps,
                     size,
@@ -375,11 +404,13 @@ impl Op for Task<'_> {
 
 /// A vector of channels, copied.
 struct Rows<'a> {
-    /// `[row][column][lane]`
+    /// `[place in the group][row][column][lane]`
     source: &'a [f32],
+    /// Values from one place in the group to the next.
+    plane: usize,
     /// Values of a row.
     line: usize,
-    /// `[tap][lane]`
+    /// `[place in the group][tap][lane]`
     taps: &'a [f32],
     /// Outputs of a block.
     size: usize,
@@ -421,6 +452,9 @@ impl Rows<'_> {
             let row = Row {
                 source: &self.source[(index * of.step + above) * self.line..],
                 line: self.line,
+                group: of.group,
+                plane: self.plane,
+                taps_plane: of.taps.len() * lanes,
                 taps: &self.taps[above * of.kernel_columns * lanes..],
                 kernel_rows: below as usize - above,
                 blocks: self.blocks,
@@ -450,6 +484,12 @@ struct Row<'a> {
     source: &'a [f32],
     /// Values of a row.
     line: usize,
+    /// Channels that are summed.
+    group: usize,
+    /// Values from one of them to the next.
+    plane: usize,
+    /// Weights from one of them to the next.
+    taps_plane: usize,
     /// From the first row that is in the picture.
     taps: &'a [f32],
     /// Rows of the window that are in the picture.
@@ -498,32 +538,36 @@ impl Row<'_> {
     ) {
         let seen = ((self.blocks * O - 1) * S + K) * V::LANES;
         if let Some(last) = self.kernel_rows.checked_sub(1) {
-            assert!(self.source.len() >= last * self.line + seen);
+            let source = (self.group - 1) * self.plane + last * self.line + seen;
+            let taps = (self.group - 1) * self.taps_plane + self.kernel_rows * K * V::LANES;
+            assert!(self.source.len() >= source && self.taps.len() >= taps);
         }
-        assert!(self.taps.len() >= self.kernel_rows * K * V::LANES);
         assert!(output.len() >= self.blocks * O * V::LANES);
         for block in 0..self.blocks {
             // SAFETY: the last block's last column ends at `seen` values of a row, and rows and
             // taps are as long as asserted above.
             unsafe {
                 let mut sum = [bias; O];
-                let mut row = self.source.as_ptr().add(block * O * S * V::LANES);
-                let mut taps = self.taps.as_ptr();
-                for _ in 0..self.kernel_rows {
-                    let mut weights = [V::splat(0.0); K];
-                    for kx in 0..K {
-                        weights[kx] = V::load(taps.add(kx * V::LANES), V::LANES);
-                    }
-                    for column in 0..(O - 1) * S + K {
-                        let value = V::load(row.add(column * V::LANES), V::LANES);
-                        for o in 0..O {
-                            if column >= o * S && column - o * S < K {
-                                sum[o] = value.mul_add(weights[column - o * S], sum[o]);
+                let first = self.source.as_ptr().add(block * O * S * V::LANES);
+                for place in 0..self.group {
+                    let mut row = first.wrapping_add(place * self.plane);
+                    let mut taps = self.taps.as_ptr().wrapping_add(place * self.taps_plane);
+                    for _ in 0..self.kernel_rows {
+                        let mut weights = [V::splat(0.0); K];
+                        for kx in 0..K {
+                            weights[kx] = V::load(taps.add(kx * V::LANES), V::LANES);
+                        }
+                        for column in 0..(O - 1) * S + K {
+                            let value = V::load(row.add(column * V::LANES), V::LANES);
+                            for o in 0..O {
+                                if column >= o * S && column - o * S < K {
+                                    sum[o] = value.mul_add(weights[column - o * S], sum[o]);
+                                }
                             }
                         }
+                        row = row.wrapping_add(self.line);
+                        taps = taps.wrapping_add(K * V::LANES);
                     }
-                    row = row.wrapping_add(self.line);
-                    taps = taps.wrapping_add(K * V::LANES);
                 }
                 let place = output.as_mut_ptr().add(block * O * V::LANES);
                 for o in 0..O {

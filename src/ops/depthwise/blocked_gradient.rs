@@ -18,14 +18,15 @@ pub(super) fn knows(kernel: usize, stride: usize) -> bool {
     matches!((kernel, stride), (3 | 5 | 7, 1 | 2))
 }
 
-/// Adds what some rows of picture `n` contribute to `sums`: `[tap][channel]`, then the bias.
+/// Adds what some rows of picture `n` contribute to `sums`: `[tap][channel]`, then the bias; in
+/// groups of channels of a width more than 1 `[place in the group][tap][channel]`, then the bias.
 ///
 /// # Panics
 /// If the kernel and stride are not [known](knows), or a slice does not have the length that the
 /// grid asks for.
 pub(super) fn add_rows(
     isa: Isa,
-    grid: &Grid,
+    (grid, group): (&Grid, usize),
     (n, rows): (usize, Range<usize>),
     input: &[f32],
     gradient: &[f32],
@@ -33,14 +34,18 @@ pub(super) fn add_rows(
 ) {
     assert_eq!(input.len(), grid.input_len());
     assert_eq!(gradient.len(), grid.output_len());
-    assert_eq!(sums.len(), (grid.kernel * grid.kernel + 1) * grid.channels);
+    assert_eq!(
+        sums.len(),
+        (group * grid.kernel * grid.kernel + 1) * grid.channels
+    );
+    assert!(grid.channels.is_multiple_of(group) && 8 % group == 0);
     if gradient.is_empty() {
         return;
     }
     let seen = grid.height * grid.width * grid.channels;
     let made = grid.rows * grid.columns * grid.channels;
     let line = grid.columns.next_multiple_of(8) * 16;
-    let fit = COPY_LEN / (line * (grid.stride * grid.stride + 1));
+    let fit = COPY_LEN / (line * (group * grid.stride * grid.stride + 1));
     let bands = rows.len().div_ceil(fit.max(2 * grid.kernel)).max(1);
     for band in 0..bands {
         let start = rows.start + rows.len() * band / bands;
@@ -51,6 +56,7 @@ pub(super) fn add_rows(
         SCRATCH.with_borrow_mut(|scratch| {
             isa.run(Band {
                 grid,
+                group,
                 rows: start..end,
                 input: &input[n * seen..][..seen],
                 gradient: &gradient[n * made..][..made],
@@ -64,6 +70,8 @@ pub(super) fn add_rows(
 /// Some rows of a picture.
 struct Band<'a> {
     grid: &'a Grid,
+    /// Width of the groups of channels.
+    group: usize,
     rows: Range<usize>,
     input: &'a [f32],
     gradient: &'a [f32],
@@ -106,28 +114,35 @@ impl Op for Band<'_> {
             columns: blocks * size,
         };
         let (plane, own) = (seen.plane::<A::Vector>(), made.plane::<A::Vector>());
-        let most = (COPY_LEN / (plane + own)).clamp(1, VECTORS);
+        let group = self.group;
+        let most = (COPY_LEN / (group * plane + own)).clamp(1, VECTORS);
         let Scratch { source, output, .. } = self.scratch;
-        source.resize(most * plane);
+        source.resize(most * group * plane);
         source.fill(0.0);
         output.resize(most * own);
         output.fill(0.0);
         for first in (0..channels).step_by(most * lanes) {
             let end = (first + most * lanes).min(channels);
-            seen.copy::<A::Vector>(self.input, first..end, source);
-            made.copy::<A::Vector>(self.gradient, first..end, output);
+            seen.copy::<A::Vector>(self.input, first..end, group, source);
+            made.copy::<A::Vector>(self.gradient, first..end, 1, output);
             for (vector, c) in (first..end).step_by(lanes).enumerate() {
-                let channel = Channel {
-                    grid: self.grid,
-                    rows: self.rows.clone(),
-                    source: &source[vector * plane..][..plane],
-                    line: seen.columns * lanes,
-                    gradient: &output[vector * own..][..own],
-                    blocks,
-                    c,
-                    count: (end - c).min(lanes),
-                };
-                channel.add_sized::<A::Vector>(size, self.sums);
+                for place in 0..group {
+                    let channel = Channel {
+                        grid: self.grid,
+                        rows: self.rows.clone(),
+                        source: &source[(vector * group + place) * plane..][..plane],
+                        line: seen.columns * lanes,
+                        gradient: &output[vector * own..][..own],
+                        blocks,
+                        taps: place * kernel * kernel,
+                        c,
+                        count: (end - c).min(lanes),
+                    };
+                    channel.add_sized::<A::Vector>(size, self.sums);
+                    if place == 0 {
+                        channel.add_bias::<A::Vector>(group * kernel * kernel, self.sums);
+                    }
+                }
             }
         }
     }
@@ -144,6 +159,8 @@ struct Channel<'a> {
     /// `[row][column][lane]`, in `blocks` of columns.
     gradient: &'a [f32],
     blocks: usize,
+    /// The first sum.
+    taps: usize,
     /// The first channel.
     c: usize,
     /// Channels in use.
@@ -192,12 +209,17 @@ impl Channel<'_> {
             self.add_taps::<V, K, S, O, 1>(ky, sums);
             ky += 1;
         }
+    }
+
+    /// Adds to the sum of the bias.
+    #[inline(always)]
+    fn add_bias<V: Vector>(&self, place: usize, sums: &mut [f32]) {
         let mut total = V::splat(0.0);
         for value in self.gradient.chunks_exact(V::LANES) {
             // SAFETY: a whole vector.
             total = total.add(unsafe { V::load(value.as_ptr(), V::LANES) });
         }
-        self.add_to::<V>(sums, K * K, total);
+        self.add_to::<V>(sums, place, total);
     }
 
     /// Adds to the sum of a tap.
@@ -263,7 +285,7 @@ impl Channel<'_> {
         }
         for p in 0..P {
             for kx in 0..K {
-                self.add_to::<V>(sums, (ky + p) * K + kx, sum[p][kx]);
+                self.add_to::<V>(sums, self.taps + (ky + p) * K + kx, sum[p][kx]);
             }
         }
     }

@@ -52,8 +52,10 @@ pub fn input_gradient(
     }
     // Every remainder by the stride is seen by as many taps, or one less.
     let taps_apart = grid.kernel / grid.stride..=grid.kernel.div_ceil(grid.stride);
-    if grid.kernel != KERNEL && taps_apart.clone().all(|k| Correlation::knows(k, 1)) {
-        for part in Correlation::backward(&grid) {
+    if (grid.kernel, grid.stride) != (KERNEL, 1)
+        && taps_apart.clone().all(|k| Correlation::knows(k, 1))
+    {
+        for part in Correlation::backward(&grid, 1) {
             part.run(isa, output_gradient, taps, input_gradient, &epilogue);
         }
         return;

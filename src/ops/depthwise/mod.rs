@@ -10,6 +10,7 @@ mod blocked;
 mod blocked_gradient;
 mod general;
 mod input_gradient;
+pub(super) mod mixed;
 mod weight_gradient;
 
 use rayon::prelude::*;
@@ -211,7 +212,7 @@ fn slide(
         return;
     }
     if grid.kernel != KERNEL && Correlation::knows(grid.kernel, grid.stride) {
-        return Correlation::forward(grid, flip).run(isa, input, taps, output, epilogue);
+        return Correlation::forward(grid, 1, flip).run(isa, input, taps, output, epilogue);
     }
     let zeros = vec![0.0; channels];
     let places = Places {

@@ -114,7 +114,7 @@ pub fn partial_sums(
                 let (n, y) = (index / rows, index % rows);
                 let more = (rows - y).min(end - index);
                 let gradient = output_gradient;
-                add_rows(isa, &grid, (n, y..y + more), input, gradient, sums);
+                add_rows(isa, (&grid, 1), (n, y..y + more), input, gradient, sums);
                 index += more;
             }
             for index in index..end {
