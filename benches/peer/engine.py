@@ -22,19 +22,55 @@ import torch
 import torchvision
 
 
+# The networks of timm, under their names there.
+TIMM = {"efficientnet_lite0": "tf_efficientnet_lite0"}
+
+
+def network(name):
+    """Without classifier, dropout and stochastic depth."""
+    if name in TIMM:
+        import timm
+
+        return timm.create_model(TIMM[name], pretrained=False, num_classes=0, drop_path_rate=0)
+    model = getattr(torchvision.models, name)(weights=None)
+    if isinstance(model, torchvision.models.ResNet):
+        model.fc = torch.nn.Identity()
+    elif isinstance(model, torchvision.models.ConvNeXt):
+        # The norm of the pooled features stands with the classifier there.
+        model.classifier = model.classifier[:2]
+    else:
+        model.classifier = torch.nn.Identity()
+    for module in model.modules():
+        if isinstance(module, torchvision.ops.StochasticDepth):
+            module.p = 0.0
+    return model
+
+
 def stages(name, model):
-    if name.startswith("resnet"):
+    """The modules of stages 0 to 4: the stem, and from where the resolution falls each time."""
+    if isinstance(model, torchvision.models.ResNet):
         stem = [model.conv1, model.bn1]
         return [stem, [model.layer1], [model.layer2], [model.layer3], [model.layer4]]
+    if name in TIMM:
+        b = model.blocks
+        last = [b[5], b[6], model.conv_head, model.bn2]
+        return [[model.conv_stem, model.bn1], [b[0], b[1]], [b[2]], [b[3], b[4]], last]
+    # Where stages 1 to 4 begin in `features`.
+    first, second, third, fourth = {
+        "MobileNetV2": (1, 4, 7, 14),
+        "MobileNetV3": (1, 4, 7, 13),
+        "EfficientNet": (1, 3, 4, 6),
+        "ConvNeXt": (1, 2, 4, 6),
+    }[type(model).__name__]
     f = model.features
-    return [[f[0]], f[1:4], f[4:7], f[7:14], f[14:]]
+    return [f[:first], f[first:second], f[second:third], f[third:fourth],
+            [*f[fourth:], model.classifier]]
 
 
 class Torch:
     def __init__(self, name, arguments):
         torch.set_num_threads(arguments.threads)
-        model = getattr(torchvision.models, name)(weights=None)
-        setattr(model, "fc" if name.startswith("resnet") else "classifier", torch.nn.Identity())
+        model = network(name)
         self.model = model.to(memory_format=torch.channels_last)
         for index, modules in enumerate(stages(name, model)):
             if index <= arguments.frozen_stages:
@@ -133,7 +169,7 @@ def main():
                 if index > 0:
                     times.setdefault(what, []).append(pair)
         for what, pairs in times.items():
-            line = f"{name:>14} {what}:"
+            line = f"{name:>18} {what}:"
             for clock in (0, 1):
                 ours, theirs = (
                     arguments.batch / max(statistics.median(p[side][clock] for p in pairs), 1e-9)
@@ -142,7 +178,7 @@ def main():
                 line += f"   {ours:7.1f} : {theirs:7.1f} = {ours / theirs:5.2f}"
             print(line, flush=True)
         theirs = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{name:>14} peak memory: {engine.peak_megabytes():.0f} MB : {theirs:.0f} MB "
+        print(f"{name:>18} peak memory: {engine.peak_megabytes():.0f} MB : {theirs:.0f} MB "
               "(PyTorch's over all networks so far)", flush=True)
         engine.close()
 

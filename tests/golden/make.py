@@ -5,9 +5,9 @@
     python make.py --check losses     only losses.json
     python make.py --write FOLDER     the same cases as files in another folder, for DBLOSS_GOLDEN
 
-The inputs of a case (logits, labels, parameters, sizes) are read from the files here; losses,
-gradients, metrics, counts and trajectories are computed from them by the packages of
-requirements.txt. Nothing is downloaded; no graphics card is used. See README.md.
+The inputs of a case (logits, labels, parameters, sizes, scales) are read from the files here, or
+stand in optimisers.py; losses, gradients, metrics, counts, features and trajectories are computed
+from them by the packages of requirements.txt. Nothing is downloaded; no graphics card is used. See README.md.
 """
 
 import argparse
@@ -22,11 +22,13 @@ import scipy.stats
 import sklearn.metrics
 import torch
 
+import backbones
 import losses
+import optimisers
 import trajectory
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ["torch", "torchvision", "numpy", "scipy", "scikit-learn"]
+PACKAGES = ["torch", "torchvision", "numpy", "scipy", "scikit-learn", "timm"]
 
 
 def stored(name):
@@ -112,6 +114,10 @@ def make_model():
     cases = stored("model")["models"]
     models = [trajectory.run(case, len(case["trajectory"])) for case in cases]
     return {"source": "PyTorch, torchvision ResNet, the DB-Focal loss of losses.py", "models": models}
+
+
+def make_backbones():
+    return backbones.make(backbones.stored_scales(stored("backbones")))
 
 
 class Agreement:
@@ -218,6 +224,8 @@ FILES = {
     "metrics": (make_metrics, check_metrics),
     "pareto": (make_pareto, check_pareto),
     "model": (make_model, check_model),
+    "backbones": (make_backbones, lambda *found: backbones.check(stored("backbones"), *found)),
+    "optimisers": (optimisers.make, lambda *found: optimisers.check(stored("optimisers"), *found)),
 }
 
 
@@ -232,7 +240,7 @@ def main():
     if unknown:
         parser.error(f"no such file: {', '.join(sorted(unknown))}")
     if arguments.write and arguments.write.resolve() == HERE:
-        parser.error("the vectors here came from other programs and stay; name another folder")
+        parser.error("the vectors here stay as they are; name another folder")
     print(*(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES), sep=", ")
     bad = 0
     for name in arguments.files or FILES:
@@ -241,7 +249,7 @@ def main():
         if arguments.write:
             arguments.write.mkdir(parents=True, exist_ok=True)
             path = arguments.write / f"{name}.json"
-            path.write_text(json.dumps(made))
+            path.write_text(json.dumps(made, separators=(",", ":")))
             print(path)
         else:
             agreement = Agreement(name)

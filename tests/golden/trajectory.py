@@ -50,6 +50,15 @@ def values(name, shape):
     return torch.from_numpy(u.reshape(shape))
 
 
+def short(value):
+    """Nine significant digits."""
+    if isinstance(value, dict):
+        return {k: short(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [short(v) for v in value]
+    return float(f"{value:.8e}") if isinstance(value, float) else value
+
+
 class Network(torch.nn.Module):
     def __init__(self, case):
         super().__init__()

@@ -1,0 +1,367 @@
+#!/usr/bin/env python3
+"""Backbones of torchvision and timm, with weights and pictures that follow from a formula.
+
+    python backbones.py FILE    choose the scales of the weights anew and write all cases to FILE
+
+`make.py` computes the cases with the scales that backbones.json states; see README.md.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torchvision
+
+from trajectory import elements, short
+
+# The name of each case, and what builds it.
+MODELS = {
+    name: f"torchvision {name}"
+    for name in [
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50_v1",
+        "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_large",
+        "efficientnet_b0", "convnext_tiny", "convnext_small",
+    ]
+} | {
+    "resnet50_v1": "torchvision resnet50, strides moved to conv1",
+    "efficientnet_lite0": "timm tf_efficientnet_lite0",
+    "efficientnet_lite0_symmetric": "timm efficientnet_lite0",
+}
+IMAGES = (3, 3, 96, 64)
+ODD_IMAGES = (1, 3, 65, 97)
+SHAPES_AT = [(224, 224), ODD_IMAGES[2:]]
+STEPS = 3
+SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
+# Of each image so many features are stored, of each gradient so many entries.
+FEATURES, ENTRIES = 64, 4
+
+
+def published(name):
+    """The whole network as it is published, with its classifier."""
+    library, model, *_ = MODELS[name].replace(",", "").split()
+    if library == "timm":
+        return timm.create_model(model, pretrained=False)
+    model = getattr(torchvision.models, model)(weights=None)
+    if name == "resnet50_v1":
+        for layer in (model.layer2, model.layer3, model.layer4):
+            layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
+    return model
+
+
+def split(model):
+    """The modules of stages 0 to 4, one list each, and those between pooling and the classifier."""
+    if hasattr(model, "layer1"):
+        stem = [model.conv1, model.bn1, model.relu, model.maxpool]
+        return [stem, *([layer] for layer in (model.layer1, model.layer2, model.layer3, model.layer4))], []
+    if hasattr(model, "conv_stem"):
+        b = model.blocks
+        last = [b[5], b[6], model.conv_head, model.bn2]
+        return [[model.conv_stem, model.bn1], [b[0], b[1]], [b[2]], [b[3], b[4]], last], []
+    # The first index of stages 1 to 4 in `features`.
+    starts = {
+        torchvision.models.MobileNetV2: (1, 4, 7, 14),
+        torchvision.models.MobileNetV3: (1, 4, 7, 13),
+        torchvision.models.EfficientNet: (1, 3, 4, 6),
+        torchvision.models.ConvNeXt: (1, 2, 4, 6),
+    }[type(model)]
+    f = list(model.features)
+    stages = [f[a:b] for a, b in zip((0, *starts), (*starts, len(f)))]
+    # ConvNeXt's last norm is a part of its classifier, and reads what is pooled.
+    return stages, [model.classifier[0]] if isinstance(model, torchvision.models.ConvNeXt) else []
+
+
+class Backbone(torch.nn.Module):
+    """A published network up to its pooled features, in the precision `dtype`; `empty` of values,
+    for shapes alone."""
+
+    def __init__(self, name, dtype=torch.float64, empty=False):
+        super().__init__()
+        # Without values at first: drawing them takes long, and `fill` sets every one.
+        with torch.device("meta"):
+            model = published(name)
+        self.published = count(model)
+        stages, after = split(model)
+        # Names stay those of the published network.
+        if hasattr(model, "fc"):
+            model.fc = torch.nn.Identity()
+        elif after:
+            model.classifier = torch.nn.ModuleList(after)
+        else:
+            model.classifier = torch.nn.Identity()
+        for module in model.modules():
+            if isinstance(module, torchvision.ops.StochasticDepth):
+                module.p = 0.0
+        self.model = model.to(dtype) if empty else model.to(dtype).to_empty(device="cpu")
+        self.stages, self.after = stages, after
+
+    def tensors(self):
+        """Parameters, and the running statistics of the norms, by name."""
+        tensors = self.model.state_dict()
+        return {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
+
+    def mode(self, norms):
+        """Training, with batch norms on statistics of the batch or of the running ones; or neither
+        (None)."""
+        self.train(norms is not None)
+        if norms == "running":
+            for module in self.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
+
+    def fill(self, weights):
+        with torch.no_grad():
+            for name, tensor in self.tensors().items():
+                tensor.copy_(weights[name])
+
+    def weights(self, scales):
+        """What `fill` takes."""
+        return {k: values(k, tuple(v.shape), scales[k]) for k, v in self.tensors().items()}
+
+    def outputs(self, images):
+        """Each stage's feature map."""
+        found = []
+        for stage in self.stages:
+            for module in stage:
+                images = module(images)
+            found.append(images)
+        return found
+
+    def forward(self, images):
+        return self.pool(self.outputs(images)[-1])
+
+    def pool(self, map):
+        pooled = map.mean((2, 3), keepdim=True)
+        for module in self.after:
+            pooled = module(pooled)
+        return pooled.flatten(1)
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def tensor(name, shape):
+    return torch.from_numpy(elements(name, math.prod(shape)).reshape(shape))
+
+
+def values(name, shape, scale):
+    """offset + factor * u, rounded to single precision: what a program in single precision holds."""
+    offset, factor = scale
+    return (offset + factor * tensor(f"backbone.{name}", shape)).float()
+
+
+def scales(name):
+    """An offset and a factor for each tensor with which activations neither vanish nor explode: a
+    convolution or linear layer yields a mean square near 1 in evaluation mode, a residual branch
+    that ends in a batch norm a third of that in magnitude."""
+    backbone = Backbone(name)
+    ends = set()
+    for path, module in backbone.model.named_modules():
+        if getattr(module, "use_res_connect", getattr(module, "has_skip", False)):
+            last = [p for p, m in module.named_modules() if isinstance(m, torch.nn.BatchNorm2d)][-1]
+            ends.add(f"{path}.{last}.weight")
+        elif type(module).__name__ in ("BasicBlock", "Bottleneck"):
+            ends.add(f"{path}.{'bn3' if hasattr(module, 'bn3') else 'bn2'}.weight")
+
+    def scale(name, shape):
+        if name.endswith("running_mean"):
+            return 0, 0.1
+        if name.endswith("running_var"):
+            return 1, 0.25
+        if name.endswith("layer_scale"):
+            return 0.75, 0.25
+        if name in ends:
+            return 0.3, 0.03
+        if len(shape) > 1:
+            return 0, 1
+        return (1, 0.1) if name.endswith("weight") else (0, 0.05)
+
+    chosen = {k: scale(k, tuple(v.shape)) for k, v in backbone.tensors().items()}
+    backbone.fill(backbone.weights(chosen))
+
+    def measure(path):
+        def hook(module, inputs, output):
+            bias = 0 if module.bias is None else module.bias
+            if module.bias is not None and output.dim() == 4 and isinstance(module, torch.nn.Conv2d):
+                bias = bias[:, None, None]
+            factor = float(f"{1 / (output - bias).square().mean().sqrt().item():.3g}")
+            chosen[f"{path}.weight"] = (0, factor)
+            return (output - bias) * factor + bias
+
+        return hook
+
+    for path, module in backbone.model.named_modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(measure(path))
+    backbone.mode(None)
+    with torch.no_grad():
+        backbone(tensor("input", IMAGES))
+    return chosen
+
+
+def described(name):
+    """The part of a case that no weight has a say in."""
+    backbone = Backbone(name, empty=True)
+    backbone.mode(None)
+
+    def shapes(height, width):
+        images = torch.empty(1, 3, height, width, device="meta", dtype=torch.float64)
+        return [list(map.shape)[1:] for map in backbone.outputs(images)]
+
+    shapes = {f"{height}x{width}": shapes(height, width) for height, width in SHAPES_AT}
+    norms = {
+        (type_, module.eps, getattr(module, "momentum", None))
+        for module in backbone.modules()
+        for type_ in ("batch", "layer")
+        if isinstance(module, {"batch": torch.nn.BatchNorm2d, "layer": torch.nn.LayerNorm}[type_])
+    }
+    ((kind, eps, momentum),) = norms
+    return {
+        "parameters": {"published": backbone.published, "features": count(backbone)},
+        "norm": {"kind": kind, "eps": eps} | ({"momentum": momentum} if kind == "batch" else {}),
+        "stage_shapes": shapes,
+    }
+
+
+def gradients(backbone):
+    return {
+        name: [p.grad.norm().item(), *p.grad.flatten()[:ENTRIES].tolist()]
+        for name, p in backbone.model.named_parameters()
+    }
+
+
+def total(found):
+    """The norm over all parameters."""
+    return math.hypot(*(row[0] for row in found))
+
+
+def computed(name, weights, dtype=torch.float64):
+    """The numbers of a case that follow from weights and pictures."""
+    backbone = Backbone(name, dtype)
+    images = tensor("input", IMAGES).to(dtype)
+    found = {}
+    backbone.fill(weights)
+    backbone.mode(None)
+    with torch.no_grad():
+        maps = backbone.outputs(images)
+        pooled = backbone.pool(maps[-1])
+        odd = backbone(tensor("input", ODD_IMAGES).to(dtype))
+        found["stage_norms"] = [x.norm().item() for x in maps]
+        for key, x in (("pooled", pooled), ("odd_pooled", odd)):
+            found[key] = [[row.norm().item(), *row[:FEATURES].tolist()] for row in x]
+    probe = tensor("probe", tuple(pooled.shape)).to(dtype)
+    target = tensor("target", tuple(pooled.shape)).to(dtype)
+    has_batch_norms = any(isinstance(m, torch.nn.BatchNorm2d) for m in backbone.modules())
+    found["gradients"], found["training"] = {}, {}
+    for norms in ("running", "batch") if has_batch_norms else ("running",):
+        backbone.fill(weights)
+        backbone.mode(norms)
+        backbone.zero_grad()
+        (backbone(images) * probe).mean().backward()
+        found["gradients"][norms] = gradients(backbone)
+
+        backbone.fill(weights)
+        optimizer = torch.optim.SGD(backbone.parameters(), **SGD)
+        steps = []
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = (backbone(images) - target).square().mean()
+            loss.backward()
+            steps.append([loss.item(), total(gradients(backbone).values())])
+            optimizer.step()
+        backbone.mode(None)
+        with torch.no_grad():
+            after = [row.norm().item() for row in backbone(images)]
+        found["training"][norms] = {"loss_and_gradient_norm": steps, "pooled_norms_after": after}
+    return found
+
+
+def apart(found, other):
+    """How far apart two lists of numbers are, in units of the largest."""
+    largest = max(abs(x) for x in other)
+    return max(abs(x - y) for x, y in zip(found, other, strict=True)) / largest
+
+
+def rounding(single, double):
+    """How far PyTorch is from itself where it computes in single precision. Gradients that rounding
+    alone makes are left out."""
+    flat = lambda rows: [x for row in rows for x in row]
+    far = {"pooled": apart(flat(single["pooled"]), flat(double["pooled"]))}
+    for norms, expected in double["gradients"].items():
+        least = 1e-6 * total(expected.values())
+        found = single["gradients"][norms]
+        rows = [(found[k], row) for k, row in expected.items() if row[0] > least]
+        far[f"gradient_norms_{norms}"] = max(abs(f[0] - e[0]) / e[0] for f, e in rows)
+    for norms, expected in double["training"].items():
+        found = single["training"][norms]
+        steps = (flat(x["loss_and_gradient_norm"][1:]) for x in (found, expected))
+        far[f"later_steps_{norms}"] = max(abs(f - e) / abs(e) for f, e in zip(*steps))
+        after = (x["pooled_norms_after"] for x in (found, expected))
+        far[f"pooled_norms_after_{norms}"] = apart(*after)
+    return {k: float(f"{v:.1e}") for k, v in far.items()}
+
+
+def case(name, chosen):
+    backbone = Backbone(name)
+    weights = backbone.weights(chosen)
+    double = computed(name, weights)
+    far = rounding(computed(name, weights, torch.float32), double)
+    for found in double["gradients"].values():
+        # What the norm of a later layer takes away has no gradient, whatever rounding leaves of it.
+        least = 1e-11 * total(found.values())
+        for row in found.values():
+            if row[0] < least:
+                row[:] = [0.0]
+    tensors = [[k, list(v.shape), *chosen[k]] for k, v in backbone.tensors().items()]
+    made = {"name": name, "built_from": MODELS[name]} | described(name)
+    return short(made | {"tensors": tensors} | double) | {"single_precision_is_off_by": far}
+
+
+def make(models):
+    """All cases; `models` gives name and scales of each."""
+    return {
+        "source": "PyTorch, torchvision, timm; double precision",
+        "images": list(IMAGES),
+        "odd_images": list(ODD_IMAGES),
+        "sgd": SGD,
+        "models": [case(name, chosen) for name, chosen in models],
+    }
+
+
+def stored_scales(stored):
+    for model in stored["models"]:
+        yield model["name"], {name: scale for name, _, *scale in model["tensors"]}
+
+
+def check(stored, made, agreement):
+    for case, own in zip(stored["models"], made["models"], strict=True):
+        same = ["name", "built_from", "parameters", "norm", "stage_shapes", "tensors"]
+        assert all(own[key] == case[key] for key in same), f"{case['name']}: another network"
+
+        def see(what, found, expected, scale):
+            agreement.see(what, found, expected, 1e-7 * scale)
+
+        for found, expected in zip(own["stage_norms"], case["stage_norms"], strict=True):
+            see("stage_norms", found, expected, expected)
+        for key in ("pooled", "odd_pooled"):
+            for found, expected in zip(own[key], case[key], strict=True):
+                see(key, found, expected, max(abs(x) for x in expected))
+        for norms, expected in case["gradients"].items():
+            found = own["gradients"][norms]
+            assert list(found) == list(expected)
+            least = 1e-6 * total(expected.values())
+            for name, row in expected.items():
+                see(f"gradients, {norms} statistics", found[name], row, max(row[0], least))
+        for norms, expected in case["training"].items():
+            for key in expected:
+                found = own["training"][norms][key]
+                see(f"training, {norms} statistics", found, expected[key], np.abs(expected[key]))
+
+
+if __name__ == "__main__":
+    made = make((name, scales(name)) for name in MODELS)
+    Path(sys.argv[1]).write_text(json.dumps(made, separators=(",", ":")))

@@ -1,0 +1,292 @@
+//! Every backbone against torchvision and timm: names and shapes, features, gradients, three
+//! training steps.
+
+mod common;
+
+use candle_core::{Device, IndexOp, Tensor};
+use common::{formula, golden};
+use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd};
+use dbloss::model::{Gradients, Parameters};
+use dbloss::optim::{Sgd, SgdConfig, gradient_norm};
+use serde_json::Value;
+
+#[test]
+fn every_backbone_is_in_the_vectors() {
+    let golden = golden("backbones.json");
+    let names: Vec<&str> = cases(&golden).map(name).collect();
+    for kind in BackboneKind::ALL {
+        assert!(
+            names.contains(&kind.name()),
+            "{kind} is not among {names:?}"
+        );
+    }
+}
+
+#[test]
+fn tensors_have_the_published_names_and_shapes() {
+    let golden = golden("backbones.json");
+    for case in known(&golden) {
+        let (parameters, _) = network(case, true);
+        let published = rows(case);
+        assert_eq!(parameters.len(), published.len(), "{}", name(case));
+        for row in published {
+            let entry = parameters.get(&full_name(row)).unwrap();
+            let shape: Vec<usize> = serde_json::from_value(row[1].clone()).unwrap();
+            assert_eq!(entry.var.dims(), shape, "{} {}", name(case), entry.name);
+        }
+        let learning = case["parameters"]["features"].as_u64().unwrap();
+        assert_eq!(parameters.num_trainable() as u64, learning);
+    }
+}
+
+#[test]
+fn features_in_evaluation_mode() {
+    let golden = golden("backbones.json");
+    for case in known(&golden) {
+        let (_, backbone) = network(case, true);
+        for (input, key) in [("images", "pooled"), ("odd_images", "odd_pooled")] {
+            let features = backbone.features(&images(&golden[input])).unwrap();
+            let expected = case[key].as_array().unwrap();
+            for (picture, expected) in expected.iter().enumerate() {
+                let found = flat(&features.i(picture).unwrap());
+                let error = beginning(&found, &numbers(expected));
+                println!("{} {key} {picture}: off by {error:.1e}", name(case));
+                assert!(error < 1e-5, "{} {key}: off by {error:.1e}", name(case));
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_every_parameter() {
+    let golden = golden("backbones.json");
+    for case in known(&golden) {
+        for (norms, expected) in case["gradients"].as_object().unwrap() {
+            let (_, backbone) = network(case, norms == "running");
+            let (features, tape) = backbone.forward_train(&images(&golden["images"])).unwrap();
+            let loss = (&features * like("probe", &features)).unwrap();
+            let loss = loss.mean_all().unwrap();
+            let found = tape.backward(&loss.backward().unwrap()).unwrap();
+            let allowed = allowed(case, "gradient_norms", norms);
+            let what = format!("{}, {norms} statistics", name(case));
+            compare_gradients(&what, &found, expected.as_object().unwrap(), allowed);
+        }
+    }
+}
+
+#[test]
+fn three_training_steps() {
+    let golden = golden("backbones.json");
+    for case in known(&golden) {
+        for (norms, expected) in case["training"].as_object().unwrap() {
+            let rows = expected["loss_and_gradient_norm"].as_array().unwrap();
+            let (steps, after) = train(&golden, case, norms, rows.len());
+            let what = format!("{}, {norms} statistics", name(case));
+            for (step, (found, row)) in steps.iter().zip(rows).enumerate() {
+                let allowed = allowed(case, "later_steps", norms);
+                close(
+                    &format!("{what}, step {step}"),
+                    found,
+                    &numbers(row),
+                    allowed,
+                );
+            }
+            let expected = numbers(&expected["pooled_norms_after"]);
+            let allowed = allowed(case, "pooled_norms_after", norms);
+            close(
+                &format!("{what}, features afterwards"),
+                &after,
+                &expected,
+                allowed,
+            );
+        }
+    }
+}
+
+/// Loss and gradient norm of each step; the norms of the pooled features after the last.
+fn train(golden: &Value, case: &Value, norms: &str, steps: usize) -> (Vec<[f64; 2]>, Vec<f64>) {
+    let setting = |key: &str| golden["sgd"][key].as_f64().unwrap();
+    let (parameters, backbone) = network(case, norms == "running");
+    let images = images(&golden["images"]);
+    let mut optimizer = Sgd::new(SgdConfig {
+        momentum: setting("momentum"),
+        weight_decay: setting("weight_decay"),
+        ..SgdConfig::default()
+    });
+    let mut found = Vec::new();
+    for _ in 0..steps {
+        let (features, tape) = backbone.forward_train(&images).unwrap();
+        let apart = (&features - like("target", &features)).unwrap();
+        let loss = apart.sqr().unwrap().mean_all().unwrap();
+        let gradients = tape.backward(&loss.backward().unwrap()).unwrap();
+        let in_order = parameters.trainable().map(|entry| &gradients[&entry.name]);
+        let norm = gradient_norm(in_order).unwrap();
+        found.push([f64::from(loss.to_scalar::<f32>().unwrap()), norm]);
+        for entry in parameters.trainable() {
+            let (name, gradient) = (&entry.name, &gradients[&entry.name]);
+            let updated = optimizer.update(name, &entry.var, gradient, setting("lr"), 1.0);
+            updated.unwrap();
+        }
+        backbone.weights_changed();
+    }
+    let features = backbone.features(&images).unwrap();
+    let pictures = 0..features.dim(0).unwrap();
+    let after = pictures.map(|picture| l2(&flat(&features.i(picture).unwrap())));
+    (found, after.collect())
+}
+
+/// Each number of `found` against its own in `expected`, relative to that.
+fn close(what: &str, found: &[f64], expected: &[f64], allowed: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let error = (found - expected).abs() / expected;
+        println!("{what}: off by {error:.1e}");
+        assert!(error < allowed, "{what}: {found} for {expected}");
+    }
+}
+
+/// Norms, and single entries in units of the gradient's root mean square.
+fn compare_gradients(
+    what: &str,
+    found: &Gradients,
+    expected: &serde_json::Map<String, Value>,
+    allowed: f64,
+) {
+    assert_eq!(
+        found.len(),
+        expected.len(),
+        "{what}: other parameters learn"
+    );
+    let of = |row: &Value| numbers(row)[0].powi(2);
+    let total = expected.values().map(of).sum::<f64>().sqrt();
+    let mut worst = (0.0, 0.0);
+    for (parameter, row) in expected {
+        let found = flat(&found[&format!("backbone.{parameter}")]);
+        let row = numbers(row);
+        let norm = row[0];
+        // What a later norm takes away: rounding alone.
+        if norm < 1e-6 * total {
+            assert!(
+                l2(&found) < 1e-4 * total,
+                "{what}: {parameter} has a gradient"
+            );
+            continue;
+        }
+        let error = (l2(&found) - norm).abs() / norm;
+        assert!(
+            error < allowed,
+            "{what}: gradient of {parameter} off by {error:.1e}"
+        );
+        worst.0 = error.max(worst.0);
+        let scale = norm / (found.len() as f64).sqrt();
+        for (found, expected) in found.iter().zip(&row[1..]) {
+            let error = (f64::from(*found) - expected).abs() / scale.max(expected.abs());
+            assert!(
+                error < 10.0 * allowed,
+                "{what}: {parameter}: {found} for {expected}"
+            );
+            worst.1 = error.max(worst.1);
+        }
+    }
+    println!(
+        "{what}: norms off by {:.1e}, entries by {:.1e}",
+        worst.0, worst.1
+    );
+}
+
+fn cases(golden: &Value) -> impl Iterator<Item = &Value> {
+    golden["models"].as_array().unwrap().iter()
+}
+
+/// The cases of networks that there are here; `every_backbone_is_in_the_vectors` sees to the rest.
+fn known(golden: &Value) -> impl Iterator<Item = &Value> {
+    cases(golden).filter(|case| kind(case).is_some())
+}
+
+fn kind(case: &Value) -> Option<BackboneKind> {
+    serde_json::from_value(case["name"].clone()).ok()
+}
+
+fn name(case: &Value) -> &str {
+    case["name"].as_str().unwrap()
+}
+
+fn rows(case: &Value) -> &Vec<Value> {
+    case["tensors"].as_array().unwrap()
+}
+
+fn full_name(row: &Value) -> String {
+    format!("backbone.{}", row[0].as_str().unwrap())
+}
+
+/// How far a number may be off: by some times what PyTorch itself is off by in single precision, and
+/// by what the sign of one ReLU amounts to that rounding turns. Statistics of a batch, here of 18
+/// pixels a channel, amplify both from layer to layer.
+fn allowed(case: &Value, of: &str, norms: &str) -> f64 {
+    let least = if norms == "running" { 1e-3 } else { 1e-2 };
+    let own = &case["single_precision_is_off_by"][format!("{of}_{norms}")];
+    f64::max(least, 10.0 * own.as_f64().unwrap())
+}
+
+/// A network with the case's weights, nothing frozen.
+fn network(case: &Value, norm_eval: bool) -> (Parameters, Backbone) {
+    let config = BackboneConfig {
+        name: kind(case).unwrap(),
+        frozen_stages: -1,
+        norm_eval,
+        winograd: Winograd::On,
+    };
+    let mut parameters = Parameters::new();
+    let backbone = Backbone::new(&config, &mut parameters, &Device::Cpu, 0).unwrap();
+    for row in rows(case) {
+        let name = full_name(row);
+        let var = parameters.var(&name).unwrap();
+        let (offset, factor) = (row[2].as_f64().unwrap(), row[3].as_f64().unwrap());
+        let value = |i| (offset + factor * f64::from(formula::element(&name, i))) as f32;
+        let values: Vec<f32> = (0..var.elem_count()).map(value).collect();
+        let values = Tensor::from_vec(values, var.dims(), &Device::Cpu).unwrap();
+        var.set(&values).unwrap();
+    }
+    backbone.weights_changed();
+    (parameters, backbone)
+}
+
+/// Pictures `[batch, height, width, 3]` of a shape in PyTorch's order.
+fn images(shape: &Value) -> Tensor {
+    let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
+    let count = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|i| formula::element("input", i)).collect();
+    let images = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+    images.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
+}
+
+/// The formula's values in the shape of `other`.
+fn like(name: &str, other: &Tensor) -> Tensor {
+    let values: Vec<f32> = (0..other.elem_count())
+        .map(|i| formula::element(name, i))
+        .collect();
+    Tensor::from_vec(values, other.dims(), &Device::Cpu).unwrap()
+}
+
+/// How far features are from a row of their norm and the first of them, relative to the largest
+/// feature and to the norm.
+fn beginning(found: &[f32], row: &[f64]) -> f64 {
+    let (norm, first) = (row[0], &row[1..]);
+    let largest = first.iter().fold(1e-12f64, |m, v| m.max(v.abs()));
+    let off = |(f, e): (&f32, &f64)| (f64::from(*f) - e).abs() / largest;
+    let entries = found.iter().zip(first).map(off).fold(0.0, f64::max);
+    entries.max((l2(found) - norm).abs() / norm)
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn l2(values: &[f32]) -> f64 {
+    let squares: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
+    squares.sqrt()
+}
