@@ -3,18 +3,20 @@
 
 mod common;
 
-use candle_core::{Device, IndexOp, Tensor};
+use candle_core::{DType, Device, IndexOp, Tensor};
 use common::{formula, golden};
-use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd};
+use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd, build};
+use dbloss::model::builder::Builder;
+use dbloss::model::pooling::global_average;
 use dbloss::model::{Gradients, Parameters};
-use dbloss::optim::{Sgd, SgdConfig, gradient_norm};
+use dbloss::optim::{Kind, Optimizer, Sgd, gradient_norm};
 use serde_json::Value;
 
 #[test]
 fn every_backbone_is_in_the_vectors() {
     let golden = golden("backbones.json");
     let names: Vec<&str> = cases(&golden).map(name).collect();
-    for kind in BackboneKind::ALL {
+    for kind in BackboneKind::all() {
         assert!(
             names.contains(&kind.name()),
             "{kind} is not among {names:?}"
@@ -45,7 +47,7 @@ fn features_in_evaluation_mode() {
     for case in known(&golden) {
         let (_, backbone) = network(case, true);
         for (input, key) in [("images", "pooled"), ("odd_images", "odd_pooled")] {
-            let features = backbone.features(&images(&golden[input])).unwrap();
+            let features = pooled(&*backbone, &images(&golden[input]));
             let expected = case[key].as_array().unwrap();
             for (picture, expected) in expected.iter().enumerate() {
                 let found = flat(&features.i(picture).unwrap());
@@ -62,14 +64,21 @@ fn gradients_of_every_parameter() {
     let golden = golden("backbones.json");
     for case in known(&golden) {
         for (norms, expected) in case["gradients"].as_object().unwrap() {
-            let (_, backbone) = network(case, norms == "running");
-            let (features, tape) = backbone.forward_train(&images(&golden["images"])).unwrap();
+            let (parameters, backbone) = network(case, norms == "running");
+            let (maps, tape) = backbone.forward_train(&images(&golden["images"])).unwrap();
+            let features = global_average(&maps).unwrap();
             let loss = (&features * like("probe", &features)).unwrap();
             let loss = loss.mean_all().unwrap();
-            let found = tape.backward(&loss.backward().unwrap()).unwrap();
+            let found = gradients(tape, &loss, &parameters);
             let allowed = allowed(case, "gradient_norms", norms);
             let what = format!("{}, {norms} statistics", name(case));
-            compare_gradients(&what, &found, expected.as_object().unwrap(), allowed);
+            compare_gradients(
+                &what,
+                &parameters,
+                &found,
+                expected.as_object().unwrap(),
+                allowed,
+            );
         }
     }
 }
@@ -108,28 +117,25 @@ fn train(golden: &Value, case: &Value, norms: &str, steps: usize) -> (Vec<[f64; 
     let setting = |key: &str| golden["sgd"][key].as_f64().unwrap();
     let (parameters, backbone) = network(case, norms == "running");
     let images = images(&golden["images"]);
-    let mut optimizer = Sgd::new(SgdConfig {
+    let sgd = Sgd {
         momentum: setting("momentum"),
         weight_decay: setting("weight_decay"),
-        ..SgdConfig::default()
-    });
+        ..Sgd::default()
+    };
+    let mut optimizer = Optimizer::new(&Kind::Sgd(sgd).into(), &parameters).unwrap();
     let mut found = Vec::new();
     for _ in 0..steps {
-        let (features, tape) = backbone.forward_train(&images).unwrap();
+        let (maps, tape) = backbone.forward_train(&images).unwrap();
+        let features = global_average(&maps).unwrap();
         let apart = (&features - like("target", &features)).unwrap();
         let loss = apart.sqr().unwrap().mean_all().unwrap();
-        let gradients = tape.backward(&loss.backward().unwrap()).unwrap();
-        let in_order = parameters.trainable().map(|entry| &gradients[&entry.name]);
-        let norm = gradient_norm(in_order).unwrap();
+        let gradients = gradients(tape, &loss, &parameters);
+        let norm = gradient_norm(gradients.iter().map(|(_, gradient)| gradient)).unwrap();
         found.push([f64::from(loss.to_scalar::<f32>().unwrap()), norm]);
-        for entry in parameters.trainable() {
-            let (name, gradient) = (&entry.name, &gradients[&entry.name]);
-            let updated = optimizer.update(name, &entry.var, gradient, setting("lr"), 1.0);
-            updated.unwrap();
-        }
-        backbone.weights_changed();
+        let updated = optimizer.step(&parameters, &gradients, setting("lr"), 1.0);
+        updated.unwrap();
     }
-    let features = backbone.features(&images).unwrap();
+    let features = pooled(&*backbone, &images);
     let pictures = 0..features.dim(0).unwrap();
     let after = pictures.map(|picture| l2(&flat(&features.i(picture).unwrap())));
     (found, after.collect())
@@ -148,6 +154,7 @@ fn close(what: &str, found: &[f64], expected: &[f64], allowed: f64) {
 /// Norms, and single entries in units of the gradient's root mean square.
 fn compare_gradients(
     what: &str,
+    parameters: &Parameters,
     found: &Gradients,
     expected: &serde_json::Map<String, Value>,
     allowed: f64,
@@ -161,7 +168,8 @@ fn compare_gradients(
     let total = expected.values().map(of).sum::<f64>().sqrt();
     let mut worst = (0.0, 0.0);
     for (parameter, row) in expected {
-        let found = flat(&found[&format!("backbone.{parameter}")]);
+        let entry = parameters.get(&format!("backbone.{parameter}")).unwrap();
+        let found = flat(found.get(entry).unwrap());
         let row = numbers(row);
         let norm = row[0];
         // What a later norm takes away: rounding alone.
@@ -229,26 +237,40 @@ fn allowed(case: &Value, of: &str, norms: &str) -> f64 {
 }
 
 /// A network with the case's weights, nothing frozen.
-fn network(case: &Value, norm_eval: bool) -> (Parameters, Backbone) {
+fn network(case: &Value, norm_eval: bool) -> (Parameters, Box<dyn Backbone>) {
     let config = BackboneConfig {
         name: kind(case).unwrap(),
         frozen_stages: -1,
         norm_eval,
         winograd: Winograd::On,
     };
-    let mut parameters = Parameters::new();
-    let backbone = Backbone::new(&config, &mut parameters, &Device::Cpu, 0).unwrap();
+    let builder = Builder::new(&Device::Cpu, DType::F32, 0);
+    let backbone = build(&config, &builder).unwrap();
+    let parameters = builder.parameters();
     for row in rows(case) {
         let name = full_name(row);
-        let var = parameters.var(&name).unwrap();
+        let entry = parameters.get(&name).unwrap();
+        let var = &entry.var;
         let (offset, factor) = (row[2].as_f64().unwrap(), row[3].as_f64().unwrap());
         let value = |i| (offset + factor * f64::from(formula::element(&name, i))) as f32;
         let values: Vec<f32> = (0..var.elem_count()).map(value).collect();
         let values = Tensor::from_vec(values, var.dims(), &Device::Cpu).unwrap();
-        var.set(&values).unwrap();
+        entry.set(&values).unwrap();
     }
-    backbone.weights_changed();
     (parameters, backbone)
+}
+
+/// Pooled features in evaluation mode.
+fn pooled(backbone: &dyn Backbone, images: &Tensor) -> Tensor {
+    global_average(&backbone.features(images).unwrap()).unwrap()
+}
+
+/// The gradients of all parameters.
+fn gradients(tape: Box<dyn Tape>, loss: &Tensor, parameters: &Parameters) -> Gradients {
+    let mut gradients = Gradients::none(parameters);
+    tape.backward(&loss.backward().unwrap(), &mut gradients)
+        .unwrap();
+    gradients
 }
 
 /// Pictures `[batch, height, width, 3]` of a shape in PyTorch's order.
