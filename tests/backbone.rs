@@ -144,6 +144,15 @@ fn names_and_counts_are_torchvisions() {
         assert_eq!(parameters.num_trainable(), count, "{name}");
         assert_eq!(backbone.num_features(), features, "{name}");
     }
+    let page = std::fs::read_to_string("docs/backbones.md").unwrap();
+    for (name, count, features) in COUNTS {
+        let digits = count.to_string();
+        let groups: Vec<&str> = (digits.as_bytes().rchunks(3).rev())
+            .map(|group| std::str::from_utf8(group).unwrap())
+            .collect();
+        let row = format!("| `{name}` | {} | {features} |", groups.join(","));
+        assert!(page.contains(&row), "docs/backbones.md lacks {row}");
+    }
     let (_, resnet) = build(&config("resnet50", 1, true), false);
     for name in [
         "backbone.conv1.weight",
