@@ -7,9 +7,22 @@ use dbloss::model::Parameters;
 /// Element `index` of the tensor `name`, in [-1, 1): SplitMix64 seeded with the FNV-1a hash of the
 /// name.
 pub fn element(name: &str, index: usize) -> f32 {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+    of_seed(seed(name), index)
+}
+
+/// The first elements of the tensor `name`.
+pub fn elements(name: &str, count: usize) -> Vec<f32> {
+    let seed = seed(name);
+    (0..count).map(|index| of_seed(seed, index)).collect()
+}
+
+fn seed(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    })
+}
+
+fn of_seed(seed: u64, index: usize) -> f32 {
     let step = 0x9E37_79B9_7F4A_7C15u64.wrapping_mul(index as u64 + 1);
     let mut z = seed.wrapping_add(step);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
