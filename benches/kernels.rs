@@ -19,6 +19,12 @@ use dbloss::ops::{
 };
 use rayon::prelude::*;
 
+/// A network by name.
+type Named = (&'static str, fn() -> Vec<Layer>);
+
+/// A kernel that writes to a slice.
+type Call<'a> = Box<dyn FnMut(&mut [f32]) + 'a>;
+
 /// A convolution of a network.
 #[derive(Clone, PartialEq)]
 struct Layer {
@@ -317,7 +323,7 @@ fn main() {
     };
     let winograd = !arguments.iter().any(|a| a == "off");
     let (batch, threads) = (option("--batch", 8), option("--threads", 1));
-    let networks: [(&str, fn() -> Vec<Layer>); 6] = [
+    let networks: [Named; 6] = [
         ("resnet18", resnet18),
         ("resnext50", resnext50),
         ("mobilenet_v2", mobilenet_v2),
@@ -354,7 +360,7 @@ fn passes(isa: Isa) {
     let x = values(pixels * channels);
     let (s, gradient) = (values(channels), values(x.len()));
     let mut out = values(x.len());
-    let row = |name: &str, mut call: Box<dyn FnMut(&mut [f32]) + '_>, out: &mut [f32]| {
+    let row = |name: &str, mut call: Call, out: &mut [f32]| {
         let seconds = seconds(|| call(out));
         println!(
             "{name:>30} {:7.2} values a nanosecond",

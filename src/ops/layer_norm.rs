@@ -130,7 +130,7 @@ fn chunk(channels: usize) -> usize {
 
 /// The sum of `f(value, value of other)`.
 #[inline(always)]
-fn sum<A: Arithmetic>(values: &[f32], other: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
+fn sum(values: &[f32], other: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut sums = [0.0f32; LANES];
     let (lines, rest) = values.as_chunks::<LANES>();
     let (others, other_rest) = other.as_chunks::<LANES>();
@@ -156,11 +156,11 @@ fn sum<A: Arithmetic>(values: &[f32], other: &[f32], f: impl Fn(f32, f32, f32) -
 #[inline(always)]
 fn statistics<A: Arithmetic>(pixel: &[f32], epsilon: f32) -> (f32, f32) {
     let channels = pixel.len() as f32;
-    let mean = sum::<A>(pixel, pixel, |v, _, s| s + v) / channels;
+    let mean = sum(pixel, pixel, |v, _, s| s + v) / channels;
     // What rounding kept the mean from: the deviations do not quite sum up to 0.
-    let rest = sum::<A>(pixel, pixel, |v, _, s| s + (v - mean)) / channels;
+    let rest = sum(pixel, pixel, |v, _, s| s + (v - mean)) / channels;
     let mean = mean + rest;
-    let square = sum::<A>(pixel, pixel, |v, _, s| A::mul_add(v - mean, v - mean, s));
+    let square = sum(pixel, pixel, |v, _, s| A::mul_add(v - mean, v - mean, s));
     (mean, 1.0 / (square / channels + epsilon).sqrt())
 }
 
@@ -214,8 +214,8 @@ impl Op for InputGradient<'_> {
             }
             // With x = (v - mean) * inverse: dv = inverse * (s - mean(s) - x * mean(s * x)).
             let (mean, inverse) = statistics::<A>(pixel, self.epsilon);
-            let average = sum::<A>(&scaled, &scaled, |s, _, sum| sum + s) / channels as f32;
-            let moment = sum::<A>(&scaled, pixel, |s, v, sum| A::mul_add(s, v - mean, sum));
+            let average = sum(&scaled, &scaled, |s, _, sum| sum + s) / channels as f32;
+            let moment = sum(&scaled, pixel, |s, v, sum| A::mul_add(s, v - mean, sum));
             let slope = -inverse * inverse * (moment / channels as f32);
             let values = scaled.iter().zip(pixel);
             let change = |s: f32, v: f32| inverse * A::mul_add(v - mean, slope, s - average);

@@ -5,17 +5,18 @@
 //! blocks read it at distances that the compiler knows, and it stays in cache while the window
 //! passes over it.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::buffer::AlignedVec;
 use super::super::correlate::{Epilogue, Scatter};
 use super::super::disjoint::Disjoint;
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
-use super::{Ending, Grid, check};
+use super::blocks::Row;
+use super::ending::{Ending, check};
+use super::frame::{Frame, SCRATCH, Scratch, block};
+use super::shape::Grid;
 
 /// Values of the copies of a task, which are meant to stay in the L2 cache.
 const COPY_LEN: usize = 24 * 1024;
@@ -159,7 +160,7 @@ impl Correlation {
         assert_eq!(self.taps.len(), self.kernel_rows * self.kernel_columns);
         let area = weights.len() / (self.group * self.channels).max(1);
         assert!(self.taps.iter().all(|&tap| tap < area) && s.pitch == self.channels);
-        assert!(self.channels.is_multiple_of(self.group) && WHOLE / 2 % self.group == 0);
+        assert!(self.channels.is_multiple_of(self.group) && (WHOLE / 2).is_multiple_of(self.group));
         check(self.channels, epilogue, output.len());
         if self.batch * self.rows * self.columns * self.channels == 0 {
             return;
@@ -222,100 +223,6 @@ impl Strided {
     /// The tap at a place of the window, which runs against the taps.
     fn tap(&self, place: usize, stride: usize) -> usize {
         self.first + stride * (self.count - 1 - place)
-    }
-}
-
-/// What a task writes for itself.
-#[derive(Default)]
-pub(super) struct Scratch {
-    /// `[vector][row][column][lane]` of the source.
-    pub source: AlignedVec,
-    /// `[tap][lane]`.
-    pub taps: AlignedVec,
-    /// A row of outputs, or the output's gradient `[vector][row][column][lane]`.
-    pub output: AlignedVec,
-}
-
-thread_local! {
-    pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// Outputs of a register block for a row of so many: the fewest blocks, of the least waste.
-pub(super) fn block<const N: usize>(columns: usize, sizes: [usize; N]) -> usize {
-    let cost = |&size: &usize| (columns.div_ceil(size), size);
-    sizes.into_iter().min_by_key(cost).unwrap_or(1)
-}
-
-/// Where a part of a picture lies in a copy: rows and columns may begin before the picture and end
-/// after it.
-pub(super) struct Frame {
-    /// Height, width and channels of the picture.
-    pub picture: (usize, usize, usize),
-    pub top: isize,
-    pub left: isize,
-    pub rows: usize,
-    pub columns: usize,
-}
-
-impl Frame {
-    /// Values of a vector's copy.
-    #[inline(always)]
-    pub fn plane<V: Vector>(&self) -> usize {
-        self.rows * self.columns * V::LANES
-    }
-
-    /// Copies some channels to `[vector][row][column][lane]`; what lies outside of the picture is
-    /// left as it is. In groups of a width more than 1 every vector is followed by as many planes:
-    /// plane `j` holds channel `j` of its group in every lane.
-    #[inline(always)]
-    pub fn copy<V: Vector>(
-        &self,
-        picture: &[f32],
-        channels: Range<usize>,
-        group: usize,
-        to: &mut [f32],
-    ) {
-        let (height, width, all) = self.picture;
-        let plane = self.plane::<V>();
-        assert!(
-            channels.end <= all && to.len() >= channels.len().div_ceil(V::LANES) * group * plane
-        );
-        let places: [[i32; 16]; 8] = std::array::from_fn(|j| {
-            std::array::from_fn(|lane| (lane - lane % group + j % group) as i32)
-        });
-        let cut = |first: isize, count: usize, size: usize| {
-            let start = (-first).clamp(0, count as isize);
-            let end = (size as isize - first).clamp(start, count as isize);
-            start as usize..end as usize
-        };
-        let columns = cut(self.left, self.columns, width);
-        for row in cut(self.top, self.rows, height) {
-            let y = (row as isize + self.top) as usize;
-            for column in columns.clone() {
-                let x = (column as isize + self.left) as usize;
-                let pixel = &picture[(y * width + x) * all..][channels.clone()];
-                let place = (row * self.columns + column) * V::LANES;
-                let mut to = to[place..].as_mut_ptr();
-                let mut at = 0;
-                // SAFETY: the pixel's values are read, and whole vectors written to as many planes
-                // as there are vectors, by the assertion.
-                unsafe {
-                    while at < pixel.len() {
-                        let values = V::load(pixel.as_ptr().add(at), pixel.len() - at);
-                        at += V::LANES;
-                        if group == 1 {
-                            values.store(to, V::LANES);
-                            to = to.wrapping_add(plane);
-                            continue;
-                        }
-                        for lanes in &places[..group] {
-                            values.permute(lanes).store(to, V::LANES);
-                            to = to.wrapping_add(plane);
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -472,106 +379,6 @@ impl Rows<'_> {
                     if let Some(late) = &late {
                         late.finish::<A::Vector>(end.output, at, self.count);
                     }
-                }
-            }
-        }
-    }
-}
-
-/// What a row of outputs sees.
-struct Row<'a> {
-    /// From its first row that is in the picture.
-    source: &'a [f32],
-    /// Values of a row.
-    line: usize,
-    /// Channels that are summed.
-    group: usize,
-    /// Values from one of them to the next.
-    plane: usize,
-    /// Weights from one of them to the next.
-    taps_plane: usize,
-    /// From the first row that is in the picture.
-    taps: &'a [f32],
-    /// Rows of the window that are in the picture.
-    kernel_rows: usize,
-    blocks: usize,
-}
-
-impl Row<'_> {
-    #[inline(always)]
-    fn run_sized<V: Vector>(&self, key: (usize, usize, usize), bias: V, output: &mut [f32]) {
-        match key {
-            (1, 1, size) => self.run_blocks::<V, 1, 1>(size, bias, output),
-            (2, 1, size) => self.run_blocks::<V, 2, 1>(size, bias, output),
-            (3, 1, size) => self.run_blocks::<V, 3, 1>(size, bias, output),
-            (4, 1, size) => self.run_blocks::<V, 4, 1>(size, bias, output),
-            (5, 1, size) => self.run_blocks::<V, 5, 1>(size, bias, output),
-            (7, 1, size) => self.run_blocks::<V, 7, 1>(size, bias, output),
-            (3, 2, size) => self.run_blocks::<V, 3, 2>(size, bias, output),
-            (5, 2, size) => self.run_blocks::<V, 5, 2>(size, bias, output),
-            (7, 2, size) => self.run_blocks::<V, 7, 2>(size, bias, output),
-            _ => unreachable!("a window that is not known"),
-        }
-    }
-
-    #[inline(always)]
-    fn run_blocks<V: Vector, const K: usize, const S: usize>(
-        &self,
-        size: usize,
-        bias: V,
-        output: &mut [f32],
-    ) {
-        match size {
-            8 => self.run::<V, K, S, 8>(bias, output),
-            7 => self.run::<V, K, S, 7>(bias, output),
-            _ => self.run::<V, K, S, 4>(bias, output),
-        }
-    }
-
-    /// Writes `[column][lane]`: `O` outputs at a time of a window of `K` columns at step `S`.
-    #[allow(clippy::needless_range_loop)]
-    #[inline(always)]
-    fn run<V: Vector, const K: usize, const S: usize, const O: usize>(
-        &self,
-        bias: V,
-        output: &mut [f32],
-    ) {
-        let seen = ((self.blocks * O - 1) * S + K) * V::LANES;
-        if let Some(last) = self.kernel_rows.checked_sub(1) {
-            let source = (self.group - 1) * self.plane + last * self.line + seen;
-            let taps = (self.group - 1) * self.taps_plane + self.kernel_rows * K * V::LANES;
-            assert!(self.source.len() >= source && self.taps.len() >= taps);
-        }
-        assert!(output.len() >= self.blocks * O * V::LANES);
-        for block in 0..self.blocks {
-            // SAFETY: the last block's last column ends at `seen` values of a row, and rows and
-            // taps are as long as asserted above.
-            unsafe {
-                let mut sum = [bias; O];
-                let first = self.source.as_ptr().add(block * O * S * V::LANES);
-                for place in 0..self.group {
-                    let mut row = first.wrapping_add(place * self.plane);
-                    let mut taps = self.taps.as_ptr().wrapping_add(place * self.taps_plane);
-                    for _ in 0..self.kernel_rows {
-                        let mut weights = [V::splat(0.0); K];
-                        for kx in 0..K {
-                            weights[kx] = V::load(taps.add(kx * V::LANES), V::LANES);
-                        }
-                        for column in 0..(O - 1) * S + K {
-                            let value = V::load(row.add(column * V::LANES), V::LANES);
-                            for o in 0..O {
-                                if column >= o * S && column - o * S < K {
-                                    sum[o] = value.mul_add(weights[column - o * S], sum[o]);
-                                }
-                            }
-                        }
-                        row = row.wrapping_add(self.line);
-                        taps = taps.wrapping_add(K * V::LANES);
-                    }
-                }
-                let place = output.as_mut_ptr().add(block * O * V::LANES);
-                for o in 0..O {
-                    sum[o].store(place.add(o * V::LANES), V::LANES);
                 }
             }
         }

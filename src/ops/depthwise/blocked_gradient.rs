@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
-use super::Grid;
-use super::blocked::{Frame, SCRATCH, Scratch, block};
+use super::frame::{Frame, SCRATCH, Scratch, block};
+use super::shape::Grid;
 
 /// Values of the copies of a band, which are meant to stay in the L2 cache.
 const COPY_LEN: usize = 32 * 1024;

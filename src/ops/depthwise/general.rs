@@ -2,25 +2,9 @@
 
 use super::super::isa::{Arithmetic, Op};
 use super::super::vector::Vector;
-use super::input_gradient::GatherRow;
-use super::weight_gradient::WeightGradientRow;
-use super::{Ending, Grid, Places};
-
-impl<'a> Places<'a> {
-    /// The pixels under output `(n, y, x)` with the number of the tap over each.
-    #[inline(always)]
-    fn seen(&self, n: usize, y: usize, x: usize) -> impl Iterator<Item = (usize, &'a [f32])> {
-        let (grid, input) = (self.grid, self.input);
-        (0..grid.kernel * grid.kernel).filter_map(move |tap| {
-            let iy = (y * grid.stride + tap / grid.kernel).wrapping_sub(grid.top);
-            let ix = (x * grid.stride + tap % grid.kernel).wrapping_sub(grid.left);
-            (iy < grid.height && ix < grid.width).then(|| {
-                let pixel = (n * grid.height + iy) * grid.width + ix;
-                (tap, &input[pixel * grid.channels..][..grid.channels])
-            })
-        })
-    }
-}
+use super::ending::Ending;
+use super::places::Places;
+use super::shape::Grid;
 
 /// `sum += a * b`.
 #[inline(always)]
@@ -94,20 +78,27 @@ impl Op for Row<'_> {
 }
 
 /// One row of the input's gradient.
-pub(super) struct Gather<'a>(pub GatherRow<'a>);
+pub(super) struct Gather<'a> {
+    pub grid: Grid,
+    pub gradient: &'a [f32],
+    pub n: usize,
+    pub y: usize,
+    pub taps: &'a [f32],
+    pub end: Ending,
+}
 
 impl Op for Gather<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let GatherRow {
+        let Gather {
             grid,
             gradient,
             n,
             y,
             taps,
             mut end,
-        } = self.0;
+        } = self;
         let late = end.late();
         let Grid {
             channels,
@@ -136,13 +127,20 @@ impl Op for Gather<'_> {
 }
 
 /// Adds what a row contributes to the gradient of the filters and the bias.
-pub(super) struct WeightGradient<'a>(pub WeightGradientRow<'a>);
+pub(super) struct WeightGradient<'a> {
+    pub places: Places<'a>,
+    pub n: usize,
+    pub y: usize,
+    /// Of the row.
+    pub gradient: &'a [f32],
+    pub sums: &'a mut [f32],
+}
 
 impl Op for WeightGradient<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let row = self.0;
+        let row = self;
         let Grid {
             channels, kernel, ..
         } = row.places.grid;

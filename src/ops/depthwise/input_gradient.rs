@@ -7,7 +7,14 @@ use super::super::correlate::{Addend, Epilogue};
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
 use super::blocked::Correlation;
-use super::{DepthwiseShape, DepthwiseWeights, Ending, Grid, KERNEL, TAPS, check, general, slide};
+use super::ending::{Ending, check};
+use super::forward::{DepthwiseWeights, slide};
+use super::general;
+use super::shape::{DepthwiseShape, Grid};
+
+/// Outputs that a pixel gathers from along a side, at most, where there is code for their number.
+const SIDE: usize = 4;
+const PAIRS: usize = SIDE * SIDE;
 
 /// Gradient of the input; `accumulate` and `mask` as in [`super::super::conv::input_gradient`].
 ///
@@ -50,11 +57,7 @@ pub fn input_gradient(
         );
         return;
     }
-    // Every remainder by the stride is seen by as many taps, or one less.
-    let taps_apart = grid.kernel / grid.stride..=grid.kernel.div_ceil(grid.stride);
-    if (grid.kernel, grid.stride) != (KERNEL, 1)
-        && taps_apart.clone().all(|k| Correlation::knows(k, 1))
-    {
+    if grid.stride == 1 && Correlation::knows(grid.kernel, 1) {
         for part in Correlation::backward(&grid, 1) {
             part.run(isa, output_gradient, taps, input_gradient, &epilogue);
         }
@@ -68,30 +71,39 @@ pub fn input_gradient(
         .par_chunks_mut(grid.width * channels)
         .enumerate()
         .for_each(|(index, out)| {
-            let row = GatherRow {
-                grid,
-                gradient: output_gradient,
-                n: index / grid.height,
-                y: index % grid.height,
-                taps,
-                end: Ending::new(&epilogue, index * out.len(), out.as_mut_ptr()),
-            };
-            if grid.kernel == KERNEL {
-                isa.run(row);
+            let (n, y) = (index / grid.height, index % grid.height);
+            let end = Ending::new(&epilogue, index * out.len(), out.as_mut_ptr());
+            let gradient = output_gradient;
+            if grid.kernel.div_ceil(grid.stride) <= SIDE {
+                isa.run(GatherRow {
+                    grid,
+                    gradient,
+                    n,
+                    y,
+                    taps,
+                    end,
+                });
             } else {
-                isa.run(general::Gather(row));
+                isa.run(general::Gather {
+                    grid,
+                    gradient,
+                    n,
+                    y,
+                    taps,
+                    end,
+                });
             }
         });
 }
 
 /// One row of the input's gradient for any stride: each pixel gathers from the outputs it reached.
-pub(super) struct GatherRow<'a> {
-    pub grid: Grid,
-    pub gradient: &'a [f32],
-    pub n: usize,
-    pub y: usize,
-    pub taps: &'a [f32],
-    pub end: Ending,
+struct GatherRow<'a> {
+    grid: Grid,
+    gradient: &'a [f32],
+    n: usize,
+    y: usize,
+    taps: &'a [f32],
+    end: Ending,
 }
 
 impl Op for GatherRow<'_> {
@@ -101,6 +113,7 @@ impl Op for GatherRow<'_> {
         let late = self.end.late();
         let Grid {
             channels,
+            kernel,
             width,
             rows,
             columns,
@@ -108,12 +121,12 @@ impl Op for GatherRow<'_> {
         } = self.grid;
         for x in 0..width {
             // Gradients and the taps they came through.
-            let mut pairs = [(self.taps.as_ptr(), self.taps.as_ptr()); TAPS];
+            let mut pairs = [(self.taps.as_ptr(), self.taps.as_ptr()); PAIRS];
             let mut count = 0;
             for (ky, oy) in self.grid.outputs(self.y, self.grid.top, rows) {
                 for (kx, ox) in self.grid.outputs(x, self.grid.left, columns) {
                     let pixel = ((self.n * rows + oy) * columns + ox) * channels;
-                    let tap = (ky * KERNEL + kx) * channels;
+                    let tap = (ky * kernel + kx) * channels;
                     pairs[count] = (
                         self.gradient[pixel..pixel + channels].as_ptr(),
                         self.taps[tap..tap + channels].as_ptr(),
@@ -128,7 +141,11 @@ impl Op for GatherRow<'_> {
                 3 => self.pixel::<A::Vector, 3>(x, &pairs),
                 4 => self.pixel::<A::Vector, 4>(x, &pairs),
                 6 => self.pixel::<A::Vector, 6>(x, &pairs),
-                _ => self.pixel::<A::Vector, 9>(x, &pairs),
+                8 => self.pixel::<A::Vector, 8>(x, &pairs),
+                9 => self.pixel::<A::Vector, 9>(x, &pairs),
+                12 => self.pixel::<A::Vector, 12>(x, &pairs),
+                16 => self.pixel::<A::Vector, 16>(x, &pairs),
+                _ => unreachable!("a product of two numbers up to {SIDE}"),
             }
         }
         if let Some(late) = late {
@@ -141,7 +158,11 @@ impl Op for GatherRow<'_> {
 impl GatherRow<'_> {
     /// The sum of `P` products.
     #[inline(always)]
-    fn pixel<V: Vector, const P: usize>(&self, x: usize, pairs: &[(*const f32, *const f32); TAPS]) {
+    fn pixel<V: Vector, const P: usize>(
+        &self,
+        x: usize,
+        pairs: &[(*const f32, *const f32); PAIRS],
+    ) {
         let channels = self.grid.channels;
         let whole = channels - channels % V::LANES;
         for c in (0..whole).step_by(V::LANES) {
@@ -156,7 +177,7 @@ impl GatherRow<'_> {
     #[inline(always)]
     fn vector<V: Vector, const P: usize>(
         &self,
-        pairs: &[(*const f32, *const f32); TAPS],
+        pairs: &[(*const f32, *const f32); PAIRS],
         x: usize,
         c: usize,
         count: usize,

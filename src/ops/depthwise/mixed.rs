@@ -7,9 +7,9 @@
 use super::super::activation::Activation;
 use super::super::correlate::{Addend, Epilogue};
 use super::super::isa::Isa;
-use super::DepthwiseShape;
 use super::blocked::Correlation;
 use super::blocked_gradient::{add_rows, knows};
+use super::shape::DepthwiseShape;
 
 /// Whether there is code for groups of this width.
 pub fn suits(shape: &DepthwiseShape, group: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ops::reference::{ACTIVATIONS, Reference, TOLERANCE, assert_within};
-use crate::ops::{Arena, ConvShape};
+use crate::ops::{Activation, Arena, ConvShape, Isa, Padding};
 
 /// All kernels on the same data.
 fn check(shape: DepthwiseShape, dims: (usize, usize, usize), activation: Activation) {
@@ -158,4 +158,42 @@ fn empty_batches_do_nothing() {
         };
         check(shape, (0, 4, 4), Activation::Relu);
     }
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    let shape = DepthwiseShape {
+        channels: 70,
+        kernel: 5,
+        stride: 1,
+        padding: Padding::Same,
+    };
+    let dims = (3, 40, 23);
+    let dense = ConvShape {
+        in_channels: 70,
+        out_channels: 70,
+        kernel: 5,
+        stride: 1,
+        padding: Padding::Same,
+    };
+    let numbers = Reference::new(dense, 70, dims);
+    let (input, gradient) = (&numbers.input, &numbers.gradient);
+    let isa = Isa::best();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.build().expect("a thread pool");
+        pool.install(|| {
+            let packed = DepthwiseWeights::pack(&shape, &numbers.weight, None, None);
+            let mut output = vec![f32::NAN; gradient.len()];
+            let silu = Activation::Silu;
+            forward(isa, &shape, dims, input, &packed, None, silu, &mut output);
+            let mut back = vec![f32::NAN; input.len()];
+            input_gradient(isa, &shape, dims, gradient, &packed, false, None, &mut back);
+            let sums = weight_gradient(isa, &shape, dims, input, gradient, &Arena::new());
+            let sums = sums[..gradient_len(&shape)].to_vec();
+            [output, back, sums]
+                .map(|values| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+        })
+    };
+    assert_eq!(run(1), run(3));
 }

@@ -7,7 +7,9 @@ use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
 use super::super::weight_gradient::{WeightGradientParts, sum_partial};
 use super::blocked_gradient::{add_rows, knows};
-use super::{DepthwiseShape, Grid, KERNEL, Places, TAPS, general};
+use super::general;
+use super::places::{KERNEL, Places, TAPS};
+use super::shape::{DepthwiseShape, Grid};
 
 /// Pixels are summed in so many chunks of rows, at most.
 const CHUNKS: usize = 32;
@@ -118,28 +120,36 @@ pub fn partial_sums(
                 index += more;
             }
             for index in index..end {
-                let row = WeightGradientRow {
-                    places,
-                    n: index / rows,
-                    y: index % rows,
-                    gradient: &output_gradient[index * columns * channels..][..columns * channels],
-                    sums,
-                };
+                let (n, y) = (index / rows, index % rows);
+                let gradient = &output_gradient[index * columns * channels..];
+                let gradient = &gradient[..columns * channels];
                 if grid.kernel == KERNEL {
-                    isa.run(row);
+                    isa.run(WeightGradientRow {
+                        places,
+                        n,
+                        y,
+                        gradient,
+                        sums,
+                    });
                 } else {
-                    isa.run(general::WeightGradient(row));
+                    isa.run(general::WeightGradient {
+                        places,
+                        n,
+                        y,
+                        gradient,
+                        sums,
+                    });
                 }
             }
         });
 }
 
-pub(super) struct WeightGradientRow<'a> {
-    pub places: Places<'a>,
-    pub n: usize,
-    pub y: usize,
-    pub gradient: &'a [f32],
-    pub sums: &'a mut [f32],
+struct WeightGradientRow<'a> {
+    places: Places<'a>,
+    n: usize,
+    y: usize,
+    gradient: &'a [f32],
+    sums: &'a mut [f32],
 }
 
 impl Op for WeightGradientRow<'_> {
