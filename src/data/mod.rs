@@ -22,7 +22,6 @@ mod separator;
 pub mod shapes;
 pub mod split;
 pub mod stratify;
-mod text;
 pub mod throughput;
 
 /// A file of real labels, which the project does not hold: for tests that have `real_data` in their
