@@ -8,6 +8,7 @@ mod class_name;
 pub mod content;
 mod delimited;
 pub mod formats;
+mod glance;
 pub mod image;
 mod jpeg;
 pub mod labels;
