@@ -109,20 +109,6 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |writer| Ok(writer.write_all(text.as_bytes())?))
 }
 
-/// Reads a text file, without the mark of byte order that some programs put before it; bytes that
-/// are not UTF-8 are an error that names the line.
-pub fn read_text(path: &Path) -> Result<String> {
-    let mut bytes = fs_err::read(path)?;
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        bytes.drain(..3);
-    }
-    String::from_utf8(bytes).map_err(|e| {
-        let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|&&b| b == b'\n').count() as u64;
-        Error::line(path, line, "the text is not UTF-8").hint("save the file as UTF-8")
-    })
-}
-
 /// `path` as an absolute one, where a relative one is relative to `folder`. `..` is resolved by
 /// name from the folder on, so the file itself need not exist.
 pub fn absolute(folder: &Path, path: &Path) -> PathBuf {

@@ -21,6 +21,7 @@ pub mod progress;
 pub mod range;
 pub mod rng;
 pub mod rows;
+mod text;
 pub mod wording;
 
 pub mod data;

@@ -39,12 +39,12 @@ impl RunDir {
         self.root.join("manifest.json")
     }
 
-    /// One row a training step.
+    /// One row a training step, counted from 0.
     pub fn steps(&self) -> PathBuf {
         self.root.join("steps.csv")
     }
 
-    /// One row an epoch.
+    /// One row an epoch, counted from 0; messages and pictures count from 1.
     pub fn epochs(&self) -> PathBuf {
         self.root.join("epochs.csv")
     }

@@ -42,6 +42,7 @@ on_bad_image = "skip"
 split.max_per_class = 500
 split.min_per_class = 2
 split.source.kind = "shapes"
+split.distribution.kind = "pareto"
 sampler.kind = "uniform"
 sampler.epoch_length = 100
 loss.name = "bce"

@@ -408,11 +408,14 @@ fn data_that_end_early_are_noticed_in_spite_of_an_end_marker() {
             1,
             2,
         ),
-        ("large", large, 997, 12),
+        ("large", large, 997, 2),
     ] {
         assert!(pictures::decode(&jpeg).is_ok(), "{name}");
         for (begin, end) in scans(&jpeg) {
-            for cut in (begin..end.saturating_sub(slack)).step_by(step) {
+            let end = end.saturating_sub(slack);
+            // The last bytes one by one: what lacks there is less than a block.
+            let last = end.saturating_sub(40).max(begin);
+            for cut in (begin..end).step_by(step).chain(last..end) {
                 let mut bytes = jpeg[..cut].to_vec();
                 while bytes.last() == Some(&0xFF) {
                     bytes.pop();
@@ -425,6 +428,46 @@ fn data_that_end_early_are_noticed_in_spite_of_an_end_marker() {
         }
     }
     assert!(tried > 300, "{tried}");
+}
+
+#[test]
+fn a_tiff_with_a_palette_is_refused_in_one_clear_line() {
+    // Two pixels, one strip, all of the twelve entries that a palette needs.
+    let entries: [(u16, u16, u32, u32); 9] = [
+        (256, 3, 1, 2),    // width
+        (257, 3, 1, 1),    // height
+        (258, 3, 1, 8),    // bits a sample
+        (259, 3, 1, 1),    // no compression
+        (262, 3, 1, 3),    // palette
+        (273, 4, 1, 8),    // where the pixels are
+        (278, 3, 1, 1),    // rows of a strip
+        (279, 4, 1, 2),    // bytes of a strip
+        (320, 3, 768, 10), // the palette; any bytes will do
+    ];
+    let mut tiff = b"II*\0".to_vec();
+    let directory = 10 + 768 * 2;
+    tiff.extend(u32::to_le_bytes(directory));
+    tiff.extend([0, 1]);
+    tiff.extend([7; 768 * 2]);
+    tiff.extend(u16::to_le_bytes(entries.len() as u16));
+    for (tag, kind, count, value) in entries {
+        tiff.extend(tag.to_le_bytes());
+        tiff.extend(kind.to_le_bytes());
+        tiff.extend(count.to_le_bytes());
+        tiff.extend(value.to_le_bytes());
+    }
+    tiff.extend([0; 4]);
+    assert_eq!(
+        pictures::decode(&tiff).unwrap_err(),
+        "a TIFF with a palette, which is not read: save it as RGB"
+    );
+    // The same as shades of grey is read: the file is sound.
+    let photometric = directory as usize + 2 + 4 * 12 + 8;
+    tiff[photometric] = 1;
+    assert_eq!(
+        pictures::decode(&tiff).unwrap().pixels(),
+        [0, 0, 0, 1, 1, 1]
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use dbloss::config::{Experiment, ExperimentFile, Layers};
 use dbloss::data::sampler::SamplerConfig;
 use dbloss::data::split::Split;
+use dbloss::job::Room;
 use dbloss::model::backbone;
 use dbloss::plan::SweepFile;
 use dbloss::wording::counted;
@@ -89,7 +90,7 @@ pub fn run(args: Args) -> Result<()> {
 fn tell(experiments: &[Experiment]) -> Result<()> {
     let folder = experiments.first().and_then(|e| e.split_folder.as_deref());
     match folder.filter(|folder| folder.is_dir()) {
-        Some(folder) => job::tell(experiments, &Split::read(folder)?),
+        Some(folder) => job::tell(experiments, &Split::read(folder)?, Room::of_any_device()),
         None => {
             let mut told: Vec<String> = Vec::new();
             told.extend(experiments.iter().flat_map(|e| job::warnings(e, None)));

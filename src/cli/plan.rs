@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dbloss::data::split::Split;
+use dbloss::job::Room;
 use dbloss::plan::{
     Failure, Plan, Processes, Replace, RunState, Slurm, SlurmTask, State, collect, verdict,
 };
@@ -70,18 +71,20 @@ impl PlanArgs {
 }
 
 /// Prepares a plan and takes its folder: the split is there afterwards, and whatever can be known
-/// before the first training has been looked at. `file` is what the plan was made from.
+/// before the first training has been looked at. `file` is what the plan was made from, `room` where
+/// its runs will hold their batches.
 pub fn prepare(
     plan: &mut Plan,
     file: &Path,
     replace: Replace,
     patience: Duration,
+    room: Room,
 ) -> Result<(Split, RunLock)> {
     interrupt::listen()?;
     let lock = plan.lock(patience)?;
     let split = plan.prepare(file, replace)?;
     tracing::info!("{}", split.summary());
-    plan::check(plan, &split, replace == Replace::Everything)?;
+    plan::check(plan, &split, replace == Replace::Everything, room)?;
     interrupt::check("nothing has begun")?;
     Ok((split, lock))
 }

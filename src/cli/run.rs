@@ -6,6 +6,7 @@ use std::time::Duration;
 use dbloss::config::ExperimentFile;
 use dbloss::data::split::Split;
 use dbloss::device;
+use dbloss::job::Room;
 use dbloss::plan::{Executor, Here, Outcome, Plan, Replace};
 use dbloss::{Error, Result};
 
@@ -101,19 +102,20 @@ fn start(args: &Args, path: &std::path::Path) -> Result<()> {
         false => Replace::Nothing,
     };
     // This process runs one by one; it, too, opens the device first, which every run needs.
-    let executor: Box<dyn Executor> = match jobs {
-        1 => Box::new(Here {
-            machine: machine.open()?,
-            replace,
-        }),
+    let (executor, room): (Box<dyn Executor>, Room) = match jobs {
+        1 => {
+            let machine = machine.open()?;
+            let room = Room::of(&machine.device);
+            (Box::new(Here { machine, replace }), room)
+        }
         _ => {
-            device::parse(machine.device())?;
-            Box::new(args.plan.processes(jobs, replace)?)
+            let room = Room::of(&device::parse(machine.device())?);
+            (Box::new(args.plan.processes(jobs, replace)?), room)
         }
     };
     // Two calls may train different methods of one experiment at the same time: the folder is held
     // only while it is prepared.
-    let (split, lock) = prepare(&mut plan, path, replace, Duration::from_secs(600))?;
+    let (split, lock) = prepare(&mut plan, path, replace, Duration::from_secs(600), room)?;
     drop(lock);
     plan.add_earlier(&file, &split)?;
     match executor.execute(&plan, &split)? {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use dbloss::config::ExperimentFile;
+use dbloss::config::{Experiment, ExperimentFile};
 use dbloss::data::labels::GroupThresholds;
 use dbloss::data::split::{EmptyClasses, Set, Split, SplitConfig, ValidationFrom};
 use dbloss::report::stats;
@@ -167,7 +167,7 @@ pub fn run(args: Args) -> Result<()> {
     if !args.force && args.out.is_dir() && fs_err::read_dir(&args.out)?.next().is_some() {
         dbloss::io::claim_folder(&args.out, false)?;
     }
-    let split = Split::build(&config)?;
+    let split = Split::build(&config).map_err(|error| args.locate(error, &config))?;
     split.write(&args.out, args.force)?;
     if let Some(problem) = split.check_pictures(&Set::ALL).problem() {
         tracing::warn!("{problem}");
@@ -182,12 +182,24 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    /// An error that names a key of `config`, with the line of the file that wrote it. Where the
+    /// arguments changed what the file says, the key alone: the line could be the wrong one.
+    fn locate(&self, error: Error, config: &SplitConfig) -> Error {
+        let Some(path) = &self.source.config else {
+            return error;
+        };
+        match read_settings(path) {
+            Ok((file, of_file)) if file == *config => of_file.locate(error),
+            _ => error,
+        }
+    }
+
     /// The settings that the arguments stand for.
     fn settings(&self) -> Result<SplitConfig> {
         let source = self.source.source()?;
         let mut config = match (&self.source.config, source) {
             (_, Some(source)) => SplitConfig::new(source),
-            (Some(path), None) => read_settings(path)?,
+            (Some(path), None) => read_settings(path)?.0,
             (None, None) => return Err(Error::argument("the source", "is missing")),
         };
         if let Some(distribution) = self.distribution()? {
@@ -221,19 +233,39 @@ impl Args {
     }
 }
 
-/// The split settings of a file: a configuration of a split, or an experiment's.
-fn read_settings(path: &Path) -> Result<SplitConfig> {
+/// A file that says how a split is made.
+enum SettingsFile<'a> {
+    /// A configuration of a split.
+    Split(&'a Path),
+    /// An experiment with one in its table `[split]`.
+    Experiment(Box<Experiment>),
+}
+
+impl SettingsFile<'_> {
+    fn locate(&self, error: Error) -> Error {
+        match self {
+            SettingsFile::Split(path) => SplitConfig::locate(path, error),
+            SettingsFile::Experiment(experiment) => experiment.locate(error),
+        }
+    }
+}
+
+/// The split settings of a file, and which kind of file it is.
+fn read_settings(path: &Path) -> Result<(SplitConfig, SettingsFile<'_>)> {
     let keys = ["split", "split_folder", "name", "methods", "extends"];
     let text = fs_err::read_to_string(path).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
     let is_experiment = keys.iter().any(|key| table.contains_key(*key));
     if table.contains_key("source") || !is_experiment {
-        return SplitConfig::read(path);
+        return Ok((SplitConfig::read(path)?, SettingsFile::Split(path)));
     }
     let file = ExperimentFile::read(path, &[])?;
     let experiment = file.resolve(file.methods().first().copied(), None)?;
-    experiment.split.ok_or_else(|| {
-        Error::file(path, "is an experiment without a `[split]` table")
-            .hint("name one that says how its split is made, not where it lies")
-    })
+    match experiment.split.clone() {
+        Some(split) => Ok((split, SettingsFile::Experiment(Box::new(experiment)))),
+        None => Err(
+            Error::file(path, "is an experiment without a `[split]` table")
+                .hint("name one that says how its split is made, not where it lies"),
+        ),
+    }
 }

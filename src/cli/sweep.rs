@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dbloss::device;
+use dbloss::job::Room;
 use dbloss::plan::{Executor, JobArray, Outcome, Plan, Replace, Slurm, SweepFile};
 use dbloss::wording::counted;
 use dbloss::{Error, Result};
@@ -93,7 +94,7 @@ fn start(args: &Args, path: &Path) -> Result<()> {
     let slurm = args.executor == "slurm";
     refuse_ignored(args, slurm)?;
     // A device that cannot be opened would fail every run.
-    device::parse(args.plan.machine.device())?;
+    let device = device::parse(args.plan.machine.device())?;
     if args.plan.dry_run {
         return dry_run(&plan);
     }
@@ -109,7 +110,11 @@ fn start(args: &Args, path: &Path) -> Result<()> {
         }),
         false => Box::new(args.plan.processes(jobs, replace)?),
     };
-    let (split, lock) = prepare(&mut plan, path, replace, Duration::ZERO)?;
+    let room = match slurm {
+        true => Room::Elsewhere,
+        false => Room::of(&device),
+    };
+    let (split, lock) = prepare(&mut plan, path, replace, Duration::ZERO, room)?;
     let failures = match executor.execute(&plan, &split)? {
         Outcome::Ended(failures) => failures,
         Outcome::Submitted(job) => {

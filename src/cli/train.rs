@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dbloss::config::ExperimentFile;
-use dbloss::job::{self, Train, Trained};
+use dbloss::job::{self, Room, Train, Trained};
 use dbloss::progress::human_seconds;
 use dbloss::run_dir::RunDir;
 use dbloss::{Error, Result};
@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         None => {
             job::check_images(&experiment, &split, &split_folder, false)?;
-            job::tell([&experiment], &split)?;
+            job::tell([&experiment], &split, Room::of(&machine.device))?;
             let trained = train.prepare()?.train();
             let Trained { manifest, .. } = trained.map_err(|error| match error {
                 Error::Interrupted(what) => {

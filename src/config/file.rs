@@ -1,11 +1,11 @@
 //! An experiment file: what its methods share, what each of them changes, and which are chosen.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use toml::{Table, Value};
 
-use super::Experiment;
+use super::{Experiment, Written};
 use crate::error::{Error, KeyPath, Result};
 use crate::layers::{Assignment, Layers, Tree, leaves};
 
@@ -21,33 +21,45 @@ pub struct ExperimentFile {
     path: PathBuf,
 }
 
-impl ExperimentFile {
-    /// Reads the file, what it extends, and the `--set` assignments.
-    pub fn read(path: &Path, assignments: &[String]) -> Result<Self> {
-        let parsed = assignments.iter().map(|text| Assignment::parse(text));
-        Self::read_with_methods(path, &[], &parsed.collect::<Result<Vec<_>>>()?)
+/// An experiment file and others with methods, read, with nothing assigned yet: what many points of
+/// a grid begin with.
+#[derive(Debug, Clone)]
+pub struct ExperimentSources {
+    path: PathBuf,
+    layers: Layers,
+    /// The tables `[methods]` of the other files, one over the other.
+    other_methods: Tree,
+}
+
+impl ExperimentSources {
+    /// Reads the file, what it extends, and the files `methods_from`, whose methods can be chosen
+    /// too.
+    pub fn read(path: &Path, methods_from: &[PathBuf]) -> Result<Self> {
+        let layers = Layers::read(path)?;
+        let mut other_methods = Tree::default();
+        for other in methods_from {
+            match Layers::read(other)?.take_table("methods")? {
+                Some(found) => other_methods.merge(found),
+                None => return Err(Error::file(other, "has no table `methods`")),
+            }
+        }
+        Ok(ExperimentSources {
+            path: path.to_owned(),
+            layers,
+            other_methods,
+        })
     }
 
-    /// Like [`ExperimentFile::read`]; the methods of the files `methods_from` can be chosen too. A
-    /// method that the experiment has itself lies over one of the same name, key by key.
-    pub fn read_with_methods(
-        path: &Path,
-        methods_from: &[PathBuf],
-        assignments: &[Assignment],
-    ) -> Result<Self> {
-        let mut layers = Layers::read(path)?;
+    /// The experiment file under `assignments`. A method that the experiment has itself lies over
+    /// one of the same name in another file, key by key.
+    pub fn with(&self, assignments: &[Assignment]) -> Result<ExperimentFile> {
+        let mut layers = self.layers.clone();
         for assignment in assignments {
             layers.assign(assignment);
         }
         let own = layers.take_table("methods")?.unwrap_or_default();
         let mut own_methods: Vec<String> = own.table().keys().cloned().collect();
-        let mut methods = Tree::default();
-        for other in methods_from {
-            match Layers::read(other)?.take_table("methods")? {
-                Some(found) => methods.merge(found),
-                None => return Err(Error::file(other, "has no table `methods`")),
-            }
-        }
+        let mut methods = self.other_methods.clone();
         methods.merge(own);
         check_methods(&methods)?;
         let mut only = Vec::new();
@@ -64,8 +76,16 @@ impl ExperimentFile {
             own_methods,
             only,
             seeds: seeds.map(|(seeds, _)| seeds).unwrap_or_default(),
-            path: path.to_owned(),
+            path: self.path.clone(),
         })
+    }
+}
+
+impl ExperimentFile {
+    /// Reads the file, what it extends, and the `--set` assignments.
+    pub fn read(path: &Path, assignments: &[String]) -> Result<Self> {
+        let parsed = assignments.iter().map(|text| Assignment::parse(text));
+        ExperimentSources::read(path, &[])?.with(&parsed.collect::<Result<Vec<_>>>()?)
     }
 
     /// Names of the methods that the file compares, in its order; empty if the file is one method
@@ -103,6 +123,10 @@ impl ExperimentFile {
         }
         let tree = layers.tree();
         let mut experiment: Experiment = tree.typed(&ALL_KEYS)?;
+        let written = tree.table().get("split").and_then(Value::as_table);
+        if let (Some(split), Some(written)) = (&mut experiment.split, written) {
+            split.complete(written);
+        }
         if let Some(seed) = seed {
             experiment.seed = seed;
         }
@@ -113,7 +137,8 @@ impl ExperimentFile {
         }
         experiment.take_input_of_backbone(tree.table());
         experiment.resolve_paths(|key, path| tree.resolve(key, path));
-        experiment.check().map_err(|error| tree.locate(error))?;
+        experiment.written = Written(Arc::new(tree.clone()));
+        (experiment.check()).map_err(|error| experiment.locate(error))?;
         Ok(experiment)
     }
 

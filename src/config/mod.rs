@@ -4,6 +4,7 @@ mod file;
 mod paths;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -14,6 +15,7 @@ use crate::data::sampler::SamplerConfig;
 use crate::data::split::SplitConfig;
 use crate::error::{Error, KeyPath, Result};
 use crate::io::absolute;
+use crate::layers::Tree;
 use crate::loss::LossConfig;
 use crate::model::ModelConfig;
 use crate::optim::{Extent, OptimizerConfig, Schedule};
@@ -22,7 +24,7 @@ use crate::train::config::TrainConfig;
 use crate::train::start::StartConfig;
 
 pub use crate::layers::{Assignment, Layers, leaves};
-pub use file::ExperimentFile;
+pub use file::{ExperimentFile, ExperimentSources};
 
 /// One training, fully resolved: what changes numbers, and nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,9 +69,29 @@ pub struct Experiment {
     /// A run that the training begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartConfig>,
+    /// Where each key was written.
+    #[serde(skip)]
+    pub(crate) written: Written,
+}
+
+/// Where the keys of an experiment were written. No part of what it is: two experiments may be the
+/// same and come from different files.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written(Arc<Tree>);
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Experiment {
+    /// An error that names a key of this experiment, with the file and line, or the argument, that
+    /// wrote it: what is wrong with a value may show only when the data are read.
+    pub fn locate(&self, error: Error) -> Error {
+        self.written.0.locate(error)
+    }
+
     /// Checks every range, as far as that is possible without the data.
     pub fn check(&self) -> Result<()> {
         let key = |key: &str| KeyPath::from(key);
@@ -140,7 +162,8 @@ impl Experiment {
         let layers = Layers::read(path)?;
         let mut experiment: Experiment = layers.typed()?;
         experiment.resolve_paths(|_, path| absolute(Path::new(""), path));
-        (experiment.check()).map_err(|error| layers.tree().locate(error))?;
+        experiment.written = Written(Arc::new(layers.tree().clone()));
+        (experiment.check()).map_err(|error| experiment.locate(error))?;
         Ok(experiment)
     }
 

@@ -29,7 +29,7 @@ pub struct Cache {
 }
 
 /// Most mapped pictures that are kept: systems allow a process some 65,000 mappings in all.
-const MOST_MAPPINGS: u64 = 1 << 14;
+const MAX_MAPPINGS: u64 = 1 << 14;
 
 /// Which form of a picture is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Cache {
             decoded: slots(),
             resized: slots(),
             left: AtomicU64::new(bytes),
-            mappings_left: AtomicU64::new(MOST_MAPPINGS),
+            mappings_left: AtomicU64::new(MAX_MAPPINGS),
         }
     }
 

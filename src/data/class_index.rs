@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::data::account::Account;
 use crate::data::class_name::{appearance, clean};
 use crate::data::labels::LabelTable;
-use crate::data::text;
 use crate::error::{Error, Result, closest};
+use crate::text;
 
 /// Names to indices. An open index grows with every new name and is sorted at the end; a closed
 /// one, made of a given class list, knows no others and keeps its order.

@@ -3,9 +3,9 @@
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use crate::data::text;
 use crate::error::{Error, Result};
 use crate::rows;
+use crate::text;
 
 /// A delimited table whose header was read.
 pub(crate) struct Delimited<'a> {

@@ -1,6 +1,6 @@
 //! Where pictures come from (files or the embedded set), and how they are decoded to 8-bit RGB.
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
@@ -71,10 +71,7 @@ pub enum OnBadImage {
 pub fn read(path: &Path) -> Result<Rgb8> {
     let size = fs_err::metadata(path)?.len();
     if size > MAX_FILE_BYTES {
-        let problem = format!(
-            "the file has {size} bytes, more than the {MAX_FILE_BYTES} of the largest picture that is read"
-        );
-        return Err(bad(path, problem, None));
+        return Err(bad(path, too_large(size), None));
     }
     let bytes = fs_err::read(path)?;
     decode(&bytes).map_err(|problem| {
@@ -84,6 +81,25 @@ pub fn read(path: &Path) -> Result<Rgb8> {
         };
         bad(path, problem, remedy)
     })
+}
+
+/// What is said of a file of more than [`MAX_FILE_BYTES`].
+pub(super) fn too_large(size: u64) -> String {
+    format!(
+        "the file has {size} bytes, more than the {MAX_FILE_BYTES} of the largest picture that is read"
+    )
+}
+
+/// What is said of a file that begins with `bytes` and is no picture.
+pub(super) fn unknown(bytes: &[u8]) -> String {
+    let expected = format_names();
+    match content::of(bytes) {
+        Some(found) => format!(
+            "the file is {}, expected a picture ({expected})",
+            found.what
+        ),
+        None => format!("not a picture, expected {expected}"),
+    }
 }
 
 fn bad(path: &Path, problem: String, remedy: Option<&str>) -> Error {
@@ -96,19 +112,13 @@ fn bad(path: &Path, problem: String, remedy: Option<&str>) -> Error {
 /// Decodes the bytes of a picture file, see [`read`]. The error says what is wrong with it.
 pub fn decode(bytes: &[u8]) -> Result<Rgb8, String> {
     let Some(format) = Format::of(bytes) else {
-        let expected = format_names();
-        return Err(match content::of(bytes) {
-            Some(found) => format!(
-                "the file is {}, expected a picture ({expected})",
-                found.what
-            ),
-            None => format!("not a picture, expected {expected}"),
-        });
+        return Err(unknown(bytes));
     };
     match format.decoder {
         ImageFormat::Jpeg => decode_jpeg(bytes),
-        ImageFormat::WebP if !holds_its_length(bytes) => {
-            Err("the WebP is truncated: it is shorter than its header says".into())
+        ImageFormat::WebP => {
+            check_webp_length(bytes, bytes.len() as u64)?;
+            decode_other(bytes, format)
         }
         _ => decode_other(bytes, format),
     }
@@ -133,34 +143,46 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Rgb8, String> {
     .ok_or_else(|| "damaged JPEG: the pixels do not fill the picture".into())
 }
 
-/// True if a RIFF file is as long as its header says: the WebP decoder takes missing bytes of the
-/// last chunk for zeros.
-fn holds_its_length(bytes: &[u8]) -> bool {
-    match bytes {
-        [_, _, _, _, a, b, c, d, ..] => {
-            bytes.len() as u64 >= u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + 8
+/// Refuses a WebP file of `size` bytes that is shorter than its beginning `head` says: the decoder
+/// takes missing bytes of the last chunk for zeros.
+pub(super) fn check_webp_length(head: &[u8], size: u64) -> Result<(), String> {
+    match head {
+        [_, _, _, _, a, b, c, d, ..]
+            if size >= u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + 8 =>
+        {
+            Ok(())
         }
-        _ => false,
+        _ => Err("the WebP is truncated: it is shorter than its header says".into()),
     }
 }
 
 fn decode_other(bytes: &[u8], format: Format) -> Result<Rgb8, String> {
+    let mut decoder = open(Cursor::new(bytes), format)?;
     let name = format.name;
-    let failed = |e: image::ImageError| match e {
-        image::ImageError::Unsupported(e) => {
-            format!("a {name} of a kind that is not read: {e}")
-        }
-        image::ImageError::Limits(_) => {
-            format!("decoding the {name} would take more memory than its size allows")
-        }
-        e => format!("damaged {name}: {e}"),
-    };
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| failure(name, e))?;
+    image.apply_orientation(orientation);
+    Rgb8::from_dynamic(image).ok_or_else(|| format!("damaged {name}: it has no pixels"))
+}
+
+/// Reads no more than the header of a picture, of another format than JPEG. The error is that of
+/// [`decode`].
+pub(super) fn check_header(reader: impl BufRead + Seek, format: Format) -> Result<(), String> {
+    open(reader, format).map(drop)
+}
+
+/// A decoder that has read the header, of a picture that may be decoded.
+fn open<'a>(
+    bytes: impl BufRead + Seek + 'a,
+    format: Format,
+) -> Result<impl ImageDecoder + 'a, String> {
+    let name = format.name;
     let mut limits = Limits::no_limits();
     // 16 bits a channel with alpha are 8 bytes a pixel; twice, since some decoders need a copy.
     limits.max_alloc = Some(MAX_PIXELS * 16);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.decoder);
+    let mut reader = ImageReader::with_format(bytes, format.decoder);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let decoder = reader.into_decoder().map_err(|e| failure(name, e))?;
     let (width, height) = decoder.dimensions();
     check_size(width.into(), height.into())?;
     if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
@@ -168,8 +190,23 @@ fn decode_other(bytes: &[u8], format: Format) -> Result<Rgb8, String> {
             "a {name} with floating-point samples, whose range is unknown: save it with 8 or 16 bits"
         ));
     }
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    image.apply_orientation(orientation);
-    Rgb8::from_dynamic(image).ok_or_else(|| format!("damaged {name}: it has no pixels"))
+    Ok(decoder)
+}
+
+/// What is said of a picture that a decoder refuses.
+fn failure(name: &str, error: image::ImageError) -> String {
+    match error {
+        image::ImageError::Unsupported(e) => {
+            let reason = e.to_string();
+            // The decoder names it by a word of its source.
+            match reason.contains("RGBPalette") {
+                true => format!("a {name} with a palette, which is not read: save it as RGB"),
+                false => format!("a {name} of a kind that is not read: {reason}"),
+            }
+        }
+        image::ImageError::Limits(_) => {
+            format!("decoding the {name} would take more memory than its size allows")
+        }
+        e => format!("damaged {name}: {e}"),
+    }
 }

@@ -28,14 +28,22 @@ pub(super) struct Decoded {
 const EARLY: &str = "the JPEG's data end before the picture does: the rest would be guessed";
 const TRUNCATED: &str = "the JPEG is truncated: it has no end marker";
 
-/// Bytes that are put after the coded data. The decoder reads 4 at a time while fewer than 32 bits
-/// are left, so that it has read less than 8 of them when a whole picture is done.
-const PADDING: usize = 16;
-const READ_AHEAD: u64 = 8;
+/// Bytes that are put after the coded data: eight of ones only, as coded data write them. No code
+/// of a JPEG is of ones only, so that a decoder which needs a code from there fails.
+const PADDING: [u8; 16] = [
+    0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0,
+];
+
+/// How far behind the coded data the decoder may look for a whole picture: it looks 4 bytes ahead
+/// while it has fewer than 32 bits, at most 3 of them from the padding, which are 6 bytes there.
+const READ_AHEAD: u64 = 6 + 4;
 
 /// Files up to this size are decoded with two paddings: they have to come out alike. In a larger
-/// one fewer than 64 bits, about two blocks of one colour, may be missing unnoticed.
+/// one the last bits of the last value may be missing unnoticed, at most 15: they are no code.
 const DECODED_TWICE: usize = 1 << 14;
+
+/// The other padding.
+const OTHER_PADDING: [u8; PADDING.len()] = [0x55; PADDING.len()];
 
 /// Decodes the first picture of a file.
 ///
@@ -45,14 +53,46 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let mut picture = Walk::new(bytes).first_picture()?;
     let decoded = picture.decode()?;
     if bytes.len() <= DECODED_TWICE {
-        for byte in &mut picture.stream[picture.data_end..][..PADDING] {
-            *byte = !*byte;
-        }
+        picture.stream[picture.data_end..][..PADDING.len()].copy_from_slice(&OTHER_PADDING);
         if (picture.decode()).map_or(true, |again| again.pixels != decoded.pixels) {
             return Err(EARLY.into());
         }
     }
     Ok(decoded)
+}
+
+/// Looks for the frame header in the beginning of a file, and at the size it gives.
+///
+/// # Errors
+/// The picture is empty or over the limits, or `bytes` end before its frame header does.
+pub(super) fn check_frame(bytes: &[u8]) -> Result<(), String> {
+    let mut walk = Walk::new(bytes);
+    loop {
+        match walk.marker()? {
+            // What is wrong with a picture without a frame, decoding will say.
+            0xD9 | 0xDA => return Ok(()),
+            0x00 | 0x01 | 0xD0..=0xD8 => {}
+            marker => {
+                let segment = walk.segment(marker)?;
+                if is_frame(marker) {
+                    return walk.frame(segment);
+                }
+            }
+        }
+    }
+}
+
+/// Walks over the segments of a whole file, without decoding.
+///
+/// # Errors
+/// The first picture has no end, or lacks restart intervals or scans.
+pub(super) fn check_segments(bytes: &[u8]) -> Result<(), String> {
+    Walk::new(bytes).first_picture().map(drop)
+}
+
+/// Whether a marker begins a frame header: the others of its range are tables and a reserved one.
+fn is_frame(marker: u8) -> bool {
+    matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC)
 }
 
 /// A picture, ready to be decoded.
@@ -87,7 +127,9 @@ impl Picture {
         let (width, height) = decoder.dimensions().ok_or("damaged JPEG: it has no size")?;
         check_size(width as u64, height as u64)?;
         let pixels = decoder.decode();
-        if furthest.get() >= self.data_end as u64 + READ_AHEAD {
+        // A code that is none is damage, or padding in place of data.
+        let limit = self.data_end as u64 + if pixels.is_ok() { READ_AHEAD } else { 0 };
+        if furthest.get() > limit {
             return Err(EARLY.into());
         }
         Ok(Decoded {
@@ -122,7 +164,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        let mut stream = Vec::with_capacity(bytes.len() + PADDING + 2);
+        let mut stream = Vec::with_capacity(bytes.len() + PADDING.len() + 2);
         stream.extend([0xFF, 0xD8]);
         Walk {
             bytes,
@@ -156,8 +198,7 @@ impl<'a> Walk<'a> {
                             };
                             self.restart_interval = usize::from(u16::from_be_bytes([*high, *low]));
                         }
-                        0xC4 | 0xC8 | 0xCC => {}
-                        0xC0..=0xCF => self.frame(segment)?,
+                        marker if is_frame(marker) => self.frame(segment)?,
                         _ => {}
                     }
                 }
@@ -168,7 +209,7 @@ impl<'a> Walk<'a> {
             return Err(EARLY.into());
         }
         self.stream.truncate(data_end);
-        self.stream.extend([0x55; PADDING]);
+        self.stream.extend(PADDING);
         self.stream.extend([0xFF, 0xD9]);
         Ok(Picture {
             stream: self.stream,

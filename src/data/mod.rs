@@ -8,6 +8,7 @@ mod class_name;
 pub mod content;
 mod delimited;
 pub mod formats;
+mod glance;
 pub mod image;
 mod jpeg;
 pub mod labels;
@@ -22,7 +23,6 @@ mod separator;
 pub mod shapes;
 pub mod split;
 pub mod stratify;
-mod text;
 pub mod throughput;
 
 /// A file of real labels, which the project does not hold: for tests that have `real_data` in their

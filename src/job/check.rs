@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use candle_core::Device;
+
 use crate::config::Experiment;
 use crate::data::image::OnBadImage;
 use crate::data::split::{Set, Split};
@@ -43,6 +45,35 @@ pub fn check_images(
     }
 }
 
+/// Where the runs that are checked will hold their batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// In the memory of this machine.
+    Here,
+    /// In the memory of a GPU.
+    Gpu,
+    /// On another machine, of which nothing is known.
+    Elsewhere,
+}
+
+impl Room {
+    /// The room that a device has.
+    pub fn of(device: &Device) -> Self {
+        match device {
+            Device::Cpu => Room::Here,
+            _ => Room::Gpu,
+        }
+    }
+
+    /// The room where no device is named yet: with a GPU in this machine, it may be either.
+    pub fn of_any_device() -> Self {
+        match candle_core::utils::cuda_is_available() {
+            true => Room::Elsewhere,
+            false => Room::Here,
+        }
+    }
+}
+
 /// Tells of settings that run but hardly mean what the user wants, each once for all experiments.
 ///
 /// # Errors
@@ -50,22 +81,35 @@ pub fn check_images(
 pub fn tell<'a>(
     experiments: impl IntoIterator<Item = &'a Experiment>,
     split: &Split,
+    room: Room,
 ) -> Result<()> {
     let mut told: Vec<String> = Vec::new();
+    let note = |note: String, told: &mut Vec<String>| {
+        if !told.contains(&note) {
+            tracing::info!("{note}");
+            told.push(note);
+        }
+    };
     for experiment in experiments {
-        check_split(experiment, split)?;
-        let crowded = check_memory(experiment)?;
+        check_split(experiment, split).map_err(|e| experiment.locate(e))?;
+        let crowded = match room {
+            Room::Here => check_memory(experiment).map_err(|e| experiment.locate(e))?,
+            Room::Gpu => {
+                let step = step(experiment);
+                let unseen = "the GPU must hold that, which is not checked";
+                note(format!("{}; {unseen}", step.words), &mut told);
+                None
+            }
+            Room::Elsewhere => None,
+        };
         for warning in warnings(experiment, Some(split)).into_iter().chain(crowded) {
             if !told.contains(&warning) {
                 tracing::warn!("{warning}");
                 told.push(warning);
             }
         }
-        if let Some(note) = dropped(experiment, split)
-            && !told.contains(&note)
-        {
-            tracing::info!("{note}");
-            told.push(note);
+        if let Some(dropped) = dropped(experiment, split) {
+            note(dropped, &mut told);
         }
     }
     let unlabelled = (0..split.train.len()).filter(|&i| split.train.labels(i).is_empty());
@@ -146,19 +190,39 @@ fn dropped(experiment: &Experiment, split: &Split) -> Option<String> {
     }
 }
 
+/// What a training step takes.
+struct Step {
+    bytes: u64,
+    /// The same in words, with the batch and the network.
+    words: String,
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// What a training step takes, as estimated for the engine of the CPU.
+fn step(experiment: &Experiment) -> Step {
+    let (batch, side) = (experiment.train.batch_size, experiment.input.size as usize);
+    let backbone = experiment.model.backbone_config();
+    let bytes = backbone.training_bytes(batch, side);
+    Step {
+        bytes,
+        words: format!(
+            "{batch} images of {side} pixels take about {} in a training step of `{}`",
+            gigabytes(bytes),
+            experiment.model.backbone
+        ),
+    }
+}
+
 /// Refuses a batch that the machine could never hold; a sentence for one that it cannot hold now.
 fn check_memory(experiment: &Experiment) -> Result<Option<String>> {
-    let (batch, side) = (experiment.train.batch_size, experiment.input.size as usize);
-    let need = experiment
-        .model
-        .backbone_config()
-        .training_bytes(batch, side);
-    let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
-    let size = format!(
-        "{batch} images of {side} pixels take about {} in a training step of `{}`",
-        gigabytes(need),
-        experiment.model.backbone
-    );
+    let batch = experiment.train.batch_size;
+    let Step {
+        bytes: need,
+        words: size,
+    } = step(experiment);
     if let Some(limit) = memory::limit()
         && need > limit
     {
@@ -177,6 +241,7 @@ fn check_memory(experiment: &Experiment) -> Result<Option<String>> {
 mod tests {
     use super::*;
     use crate::config::ExperimentFile;
+    use crate::data::split::SplitConfig;
 
     fn experiment(more: &str) -> Experiment {
         let folder = tempfile::tempdir().unwrap();
@@ -207,5 +272,47 @@ mod tests {
         let told = warnings(&experiment(&format!("{model}train.epochs = 3")), None);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("5 and 7"), "{told:?}");
+    }
+
+    #[test]
+    fn what_only_the_data_show_is_told_with_the_line_that_asked_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs_err::write(at("t.csv"), "image,labels\na.jpg,cat\nb.jpg,dog\n").unwrap();
+        let experiment = "name = 'e'\nloss.name = 'bce'\nsampler.kind = 'uniform'\n";
+        let split = "source.kind = 'csv'\nsource.train = 't.csv'\nvalidation = 5\n";
+        let counts = "[distribution]\nkind = 'counts'\ncounts = [1]\n";
+        let nested = counts.replace("[dist", "[split.dist");
+        fs_err::write(
+            at("e.toml"),
+            format!("{experiment}[split]\n{split}{nested}"),
+        )
+        .unwrap();
+        fs_err::write(at("s.toml"), format!("{split}{counts}")).unwrap();
+
+        let file = ExperimentFile::read(&at("e.toml"), &[]).unwrap();
+        let experiment = file.resolve(None, None).unwrap();
+        let error = super::super::open_split(&experiment, &at("split")).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("e.toml:10: `split.distribution.counts`"),
+            "{error}"
+        );
+
+        let config = SplitConfig::read(&at("s.toml")).unwrap();
+        let error = SplitConfig::locate(&at("s.toml"), Split::build(&config).unwrap_err());
+        let error = error.to_string();
+        assert!(error.contains("s.toml:6: `distribution.counts`"), "{error}");
+
+        // Set on the command line, it is no line of the file.
+        let given = "split.distribution.counts=[1,2,3]".to_owned();
+        let file = ExperimentFile::read(&at("e.toml"), &[given]).unwrap();
+        let experiment = file.resolve(None, None).unwrap();
+        let error = super::super::open_split(&experiment, &at("split")).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("--set") && !error.contains("e.toml"),
+            "{error}"
+        );
     }
 }

@@ -17,7 +17,7 @@ use crate::data::loader::{Loader, LoaderOptions};
 use crate::data::split::Split;
 use crate::error::{Error, Result};
 
-pub use check::{check_images, tell, warnings};
+pub use check::{Room, check_images, tell, warnings};
 pub use evaluate::{Evaluate, Evaluated, Opened};
 pub use train::{Prepared, Train, Trained, add_events};
 
@@ -73,7 +73,10 @@ impl Machine {
 pub fn open_split(experiment: &Experiment, folder: &Path) -> Result<(Split, PathBuf)> {
     match (&experiment.split_folder, &experiment.split) {
         (Some(given), _) => Ok((Split::read(given)?, given.clone())),
-        (None, Some(config)) => Ok((Split::read_or_build(config, folder)?, folder.to_owned())),
+        (None, Some(config)) => match Split::read_or_build(config, folder) {
+            Ok(split) => Ok((split, folder.to_owned())),
+            Err(error) => Err(experiment.locate(error)),
+        },
         (None, None) => Err(Error::key(
             "split",
             "is missing: the experiment names no split",

@@ -92,6 +92,11 @@ impl<'a> Train<'a> {
 
     /// Loads whatever the training needs: what can be refused before it begins is refused here.
     pub fn prepare(self) -> Result<Prepared<'a>> {
+        let experiment = self.experiment;
+        self.load().map_err(|error| experiment.locate(error))
+    }
+
+    fn load(self) -> Result<Prepared<'a>> {
         interrupt::listen()?;
         let Train {
             experiment,

@@ -87,7 +87,7 @@ impl Layers {
         let mut chain: Vec<(PathBuf, Tree)> = Vec::new();
         let mut next = Some(path.to_owned());
         while let Some(path) = next.take() {
-            let mut tree = Tree::parse(&path, &crate::io::read_text(&path)?)?;
+            let mut tree = Tree::parse(&path, &crate::text::read(&path)?)?;
             if let Some((base, written)) = tree.take("extends") {
                 let at = KeyPath::from("extends");
                 let wrong = |problem: String| Err(written.locate(Error::key(&at, problem)));

@@ -4,7 +4,7 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// Pairs up to which the signed-rank test counts every assignment of signs. Beyond that its normal
 /// approximation is as good, and the counting takes long.
-const MOST_EXACT: usize = 200;
+const MAX_EXACT: usize = 200;
 
 /// What a paired test found.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -75,7 +75,7 @@ pub fn wilcoxon_signed_rank(differences: &[f64]) -> Option<PairedTest> {
         .filter_map(|(d, rank)| (*d > 0.0).then_some(rank))
         .sum();
     let total: usize = doubled.iter().sum();
-    let p_value = match n <= MOST_EXACT {
+    let p_value = match n <= MAX_EXACT {
         true => exact(&doubled, positive.min(total - positive)),
         false => {
             let n = n as f64;

@@ -5,16 +5,16 @@ use super::state::{RunState, State};
 use crate::config::Experiment;
 use crate::data::split::Split;
 use crate::error::Result;
-use crate::job;
+use crate::job::{self, Room};
 use crate::model::weights;
 
 /// Looks for what the unfinished runs of a prepared plan need, and tells what is odd about them:
 /// the test set, the pictures, enough images for a batch, the files of weights (one from the hub is
-/// fetched now, once for all runs).
+/// fetched now, once for all runs). `room` says where the runs will hold their batches.
 ///
 /// # Errors
 /// Something is not there.
-pub fn check(plan: &Plan, split: &Split, again: bool) -> Result<()> {
+pub fn check(plan: &Plan, split: &Split, again: bool, room: Room) -> Result<()> {
     let folder = plan.split_folder()?;
     let mut waiting: Vec<&PlannedRun> = Vec::new();
     for run in &plan.runs {
@@ -32,13 +32,13 @@ pub fn check(plan: &Plan, split: &Split, again: bool) -> Result<()> {
     let mut sources: Vec<&str> = Vec::new();
     for PlannedRun { experiment, .. } in &waiting {
         let Experiment { train, sampler, .. } = experiment;
-        train.steps_per_epoch(sampler, &split.train)?;
+        (train.steps_per_epoch(sampler, &split.train)).map_err(|e| experiment.locate(e))?;
         let source = experiment.model.weights.as_str();
         if !source.is_empty() && !sources.contains(&source) {
-            weights::locate(source)?;
+            weights::locate(source).map_err(|e| experiment.locate(e))?;
             sources.push(source);
         }
     }
-    job::tell(waiting.iter().map(|run| &run.experiment), split)?;
+    job::tell(waiting.iter().map(|run| &run.experiment), split, room)?;
     Ok(())
 }

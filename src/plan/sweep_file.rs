@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::slurm_config::SlurmConfig;
-use crate::config::{Experiment, ExperimentFile};
+use crate::config::{Experiment, ExperimentSources};
 use crate::error::{Error, KeyPath, Result};
 use crate::layers::{Assignment, Layers, Origin, Tree, plain};
 use crate::range::Range;
@@ -112,6 +112,7 @@ impl SweepFile {
             shared.push(Assignment::parse(text)?);
         }
         let points = self.points(&shared)?;
+        let sources = ExperimentSources::read(&config.experiment, &config.methods_from)?;
         let mut by_method: Vec<(String, Vec<Experiment>)> = Vec::new();
         let mut chosen = config.methods.clone();
         for point in &points {
@@ -122,8 +123,7 @@ impl SweepFile {
                 value: Value::String(self.name.clone()),
                 origin: Origin::file(&self.path),
             });
-            let file =
-                ExperimentFile::read_with_methods(&config.experiment, &config.methods_from, &all)?;
+            let file = sources.with(&all)?;
             if chosen.is_empty() {
                 chosen = file.own_methods().to_vec();
             }
@@ -329,6 +329,34 @@ mod tests {
         );
         // The experiment's own method lies over the one of the same name elsewhere, key by key.
         assert!(runs[0].to_toml().unwrap().contains("balance = 7.0"));
+    }
+
+    #[test]
+    fn every_point_of_a_grid_comes_from_one_reading_and_a_mistake_in_one_names_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs_err::write(at("base.toml"), EXPERIMENT).unwrap();
+        fs_err::write(at("e.toml"), "extends = 'base.toml'\nseeds = [0]\n").unwrap();
+        let sources = ExperimentSources::read(&at("e.toml"), &[]).unwrap();
+        for name in ["base.toml", "e.toml"] {
+            fs_err::remove_file(at(name)).unwrap();
+        }
+        for epochs in [1, 2] {
+            let assignment = Assignment::parse(&format!("train.epochs={epochs}")).unwrap();
+            let runs = sources.with(&[assignment]).unwrap().resolve_all(&[], &[]);
+            let epochs_of = |run: &Experiment| run.train.epochs;
+            assert_eq!(
+                runs.unwrap().iter().map(epochs_of).collect::<Vec<_>>(),
+                [epochs; 2]
+            );
+        }
+        // The first line is that of the experiment; the second value of the list is wrong.
+        let wrong = "[grid]\n'optimizer.learning_rate' = [\n  0.1,\n  -1.0,\n]";
+        let error = sweep(wrong).unwrap_err().to_string();
+        assert!(
+            error.contains("lr.toml:5") && error.contains("optimizer.learning_rate"),
+            "{error}"
+        );
     }
 
     #[test]

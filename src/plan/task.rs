@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::executor::one;
 use super::folder::{Plan, PlannedRun, Replace};
 use crate::error::Result;
-use crate::job::{self, Machine};
+use crate::job::{self, Machine, Room};
 
 /// How long a run waits for a process that an earlier, killed plan left behind: it has been told to
 /// save and leave.
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Trains the run, from where it stands, and evaluates it. What is done already is not done again.
 pub fn run_task(plan: &Plan, run: &PlannedRun, machine: &Machine, replace: Replace) -> Result<()> {
     let split = plan.split()?;
-    job::tell([&run.experiment], &split)?;
+    job::tell([&run.experiment], &split, Room::of(&machine.device))?;
     let machine = Machine {
         patience: PATIENCE,
         ..machine.clone()

@@ -177,6 +177,21 @@ impl Scale {
         ((value - self.floor) / (self.ceiling - self.floor).max(1e-12)).clamp(0.0, 1.0)
     }
 
+    /// A value with no more decimals than the step has.
+    pub fn label(&self, value: f64) -> String {
+        let decimals = (-self.step.log10().floor()).max(0.0) as usize;
+        // What rounding leaves of zero.
+        let value = if value.abs() < self.step / 2.0 {
+            0.0
+        } else {
+            value
+        };
+        match decimals > 4 {
+            true => format!("{value:.0e}"),
+            false => format!("{value:.decimals$}"),
+        }
+    }
+
     /// The values of the ticks.
     pub fn ticks(&self) -> impl Iterator<Item = f64> + use<> {
         let Scale {
@@ -317,6 +332,14 @@ pub(super) fn write(area: &Area, label: &str, style: &TextStyle, at: Pixel) -> R
 /// A line through points.
 pub(super) fn line(area: &Area, points: Vec<Pixel>, style: ShapeStyle) -> Result<()> {
     area.draw(&PathElement::new(points, style)).map_err(failed)
+}
+
+/// A dashed line through points.
+pub(super) fn dashes(area: &Area, points: Vec<Pixel>, style: ShapeStyle) -> Result<()> {
+    area.draw(&plotters::element::DashedPathElement::new(
+        points, 6, 4, style,
+    ))
+    .map_err(failed)
 }
 
 /// A rectangle.

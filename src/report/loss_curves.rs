@@ -1,8 +1,11 @@
 //! Loss and gradient against the logit, as a picture.
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
 
-use crate::error::{Error, Result};
+use super::chart::{Frame, Pixel, Scale, dashes, line, nice_step, panel_title, title, write};
+use super::drawing::{Area, INK, sheet, text};
+use crate::error::Result;
 use crate::loss::profile::Point;
 
 /// One curve: a class, as positive or as negative.
@@ -21,83 +24,81 @@ pub struct Curve {
 /// The colours of the first and the second class; they differ in lightness too.
 const COLOURS: [RGBColor; 2] = [RGBColor(0, 75, 135), RGBColor(214, 110, 10)];
 
+/// The sheet, and the height of a line of the legend.
+const SHEET: (u32, u32) = (1000, 490);
+const LEGEND_LINE: i32 = 20;
+
 /// Two charts side by side, the loss and its gradient, as SVG.
-pub fn loss_curves(title: &str, curves: &[Curve]) -> Result<String> {
-    let mut svg = String::new();
-    draw(&mut svg, title, curves)
-        .map_err(|e| Error::input("curves", format_args!("cannot be drawn: {e}")))?;
-    Ok(svg)
+pub fn loss_curves(label: &str, curves: &[Curve]) -> Result<String> {
+    // Two curves of the legend stand beside each other.
+    let legend = (curves.len() as i32 + 1) / 2 * LEGEND_LINE;
+    sheet(SHEET, |area| {
+        title(area, label, (12, 8))?;
+        for (number, curve) in curves.iter().enumerate() {
+            let (row, column) = ((number / 2) as i32, (number % 2) as i32);
+            let at = (64 + column * 490, 36 + row * LEGEND_LINE + LEGEND_LINE / 2);
+            stroke(area, vec![at, (at.0 + 30, at.1)], curve)?;
+            let style = text(13.0, INK, HPos::Left, VPos::Center);
+            write(area, &curve.name, &style, (at.0 + 38, at.1))?;
+        }
+        type Side = fn(&Point) -> f64;
+        let charts: [(&str, Side); 2] = [
+            ("loss", |p| p.loss),
+            ("gradient of the logit", |p| p.gradient),
+        ];
+        for (number, (name, value)) in charts.into_iter().enumerate() {
+            let top = 66 + legend;
+            let frame = Frame {
+                left: 64 + number as i32 * 490,
+                top,
+                width: 420,
+                height: SHEET.1 as i32 - top - 52,
+            };
+            panel_title(area, name, INK, (frame.left, frame.top))?;
+            chart(area, &frame, curves, value)?;
+        }
+        Ok(())
+    })
 }
 
-fn draw(
-    svg: &mut String,
-    title: &str,
-    curves: &[Curve],
-) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let root = SVGBackend::with_string(svg, (1000, 480)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let root = root.titled(title, ("sans-serif", 20))?;
-    let (left, right) = root.split_horizontally(500);
-    type Side = fn(&Point) -> f64;
-    let charts: [(_, &str, Side, bool); 2] = [
-        (left, "loss", |p| p.loss, true),
-        (right, "gradient of the logit", |p| p.gradient, false),
-    ];
-    for (area, name, value, legend) in charts {
-        let points = || curves.iter().flat_map(|curve| &curve.points);
-        let range = |of: &dyn Fn(&Point) -> f64| {
-            let low = points().map(of).fold(f64::INFINITY, f64::min);
-            let high = points().map(of).fold(f64::NEG_INFINITY, f64::max);
-            (low, high)
-        };
-        let (first, last) = range(&|p| p.logit);
-        let (low, high) = range(&value);
-        // A little air, and a range that is never empty.
-        let air = 0.05 * (high - low).max(1e-9);
-        let mut chart = ChartBuilder::on(&area)
-            .margin(12)
-            .x_label_area_size(42)
-            .y_label_area_size(64)
-            .build_cartesian_2d(first..last, low - air..high + air)?;
-        (chart.configure_mesh())
-            .x_desc("logit z")
-            .y_desc(name)
-            .x_labels(9)
-            .y_labels(8)
-            .light_line_style(WHITE)
-            .bold_line_style(RGBColor(225, 225, 225))
-            .label_style(("sans-serif", 14))
-            .axis_desc_style(("sans-serif", 16))
-            .draw()?;
-        for curve in curves {
-            // Where two classes are treated alike, the wider line shows beside the narrower.
-            let width = if curve.class == 0 { 4 } else { 2 };
-            let style = COLOURS[curve.class % 2].stroke_width(width);
-            let line = || curve.points.iter().map(|p| (p.logit, value(p)));
-            let drawn = if curve.positive {
-                chart.draw_series(LineSeries::new(line(), style))?
-            } else {
-                chart.draw_series(DashedLineSeries::new(line(), 6, 4, style))?
-            };
-            if legend {
-                let positive = curve.positive;
-                drawn.label(&curve.name).legend(move |(x, y)| {
-                    let dash =
-                        |from: i32, to: i32| PathElement::new(vec![(from, 0), (to, 0)], style);
-                    let gap = if positive { 0 } else { 3 };
-                    EmptyElement::at((x, y)) + dash(0, 7) + dash(7 + gap, 14) + dash(14 + gap, 21)
-                });
-            }
-        }
-        if legend {
-            (chart.configure_series_labels())
-                .position(SeriesLabelPosition::UpperMiddle)
-                .background_style(WHITE.mix(0.85))
-                .border_style(RGBColor(180, 180, 180))
-                .label_font(("sans-serif", 14))
-                .draw()?;
+/// One of the two charts: `value` against the logit.
+fn chart(area: &Area, frame: &Frame, curves: &[Curve], value: fn(&Point) -> f64) -> Result<()> {
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let range = |of: &dyn Fn(&Point) -> f64| {
+        let low = points().map(of).fold(f64::INFINITY, f64::min);
+        let high = points().map(of).fold(f64::NEG_INFINITY, f64::max);
+        (low, high)
+    };
+    let (first, last) = range(&|p| p.logit);
+    let (low, high) = range(&value);
+    let across = Scale {
+        floor: first,
+        ceiling: last,
+        step: nice_step(last - first, 9.0),
+    };
+    // A range that is never empty.
+    let scale = Scale::new(low, high.max(low + 1e-9), 7.0);
+    frame.levels(area, &scale, |value| scale.label(value))?;
+    for logit in Scale::new(first, last, 9.0).ticks() {
+        if (first..=last).contains(&logit) {
+            frame.below(area, &across.label(logit), frame.x(across.part(logit)))?;
         }
     }
-    root.present()?;
+    frame.x_title(area, "logit z")?;
+    for curve in curves {
+        let at = |p: &Point| (frame.x(across.part(p.logit)), frame.y(scale.part(value(p))));
+        stroke(area, curve.points.iter().map(at).collect(), curve)?;
+    }
     Ok(())
+}
+
+/// A line in the style of a curve.
+fn stroke(area: &Area, points: Vec<Pixel>, curve: &Curve) -> Result<()> {
+    // Where two classes are treated alike, the wider line shows beside the narrower.
+    let width = if curve.class == 0 { 4 } else { 2 };
+    let style = COLOURS[curve.class % 2].stroke_width(width);
+    match curve.positive {
+        true => line(area, points, style),
+        false => dashes(area, points, style),
+    }
 }

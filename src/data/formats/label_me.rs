@@ -12,8 +12,8 @@ use super::format::{
 };
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture_name::{self, Pictures};
-use crate::data::text::{self, json_error};
 use crate::error::{Error, Result};
+use crate::text::{self, json_error};
 
 annotation_files! {
     /// Folders of LabelMe JSON files.

@@ -9,8 +9,13 @@ use super::format::{CLASSES, ChangePath, Format, Info, Loaded, OptionValue, opti
 use super::label_me;
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture_name::{Pictures, SeenImages};
-use crate::data::text;
 use crate::error::{Error, Result};
+use crate::text;
+
+mod xml;
+
+pub use xml::Difficult;
+use xml::{Annotation, parse};
 
 /// A PASCAL VOC devkit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,7 +111,7 @@ impl Format for Voc {
             if self.test_year.is_some() || self.test_root.is_some() {
                 let problem =
                     "a year or a devkit of the test set is given, but no list of test images";
-                return Err(Error::key("source.test", problem)
+                return Err(Error::key("split.source.test", problem)
                     .hint("name the list: `test = \"test\"` (`--test-list test`)"));
             }
             let roots = [base.clone(), base.clone()];
@@ -153,17 +158,6 @@ impl Format for Voc {
             },
         }]
     }
-}
-
-/// What objects flagged `difficult` are worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Difficult {
-    /// They count like any other, as in the published benchmarks.
-    #[default]
-    Count,
-    /// They give no label.
-    Ignore,
 }
 
 /// The folder `VOC<year>` and the folder that holds it, found from `root`: a devkit, a folder
@@ -286,227 +280,5 @@ fn id_of(line: &str, is_annotated: impl Fn(&str) -> bool) -> Result<&str, String
     }
 }
 
-/// What is read of an annotation file.
-#[derive(Debug, PartialEq)]
-struct Annotation {
-    /// Class names, one an object that counts.
-    names: Vec<String>,
-    /// Objects passed over as difficult.
-    difficult: usize,
-    /// The picture's name, as the file has it.
-    file_name: Option<String>,
-}
-
-/// Reads an annotation's text; `path` is named in errors.
-fn parse(text: &str, path: &Path, difficult: Difficult) -> Result<Annotation> {
-    let options = roxmltree::ParsingOptions {
-        // Some annotation tools write a DOCTYPE; entities are bounded by the parser.
-        allow_dtd: true,
-        ..Default::default()
-    };
-    let document = roxmltree::Document::parse_with_options(text, options).map_err(|e| {
-        let line = u64::from(e.pos().row);
-        Error::line(path, line, format_args!("malformed XML: {e}"))
-    })?;
-    let root = document.root_element();
-    if !is_tag(root, "annotation") {
-        let problem = format_args!(
-            "the root element is `{}`, expected `annotation`",
-            root.tag_name().name()
-        );
-        return Err(Error::line(path, 1, problem));
-    }
-    let mut annotation = Annotation {
-        names: Vec::new(),
-        difficult: 0,
-        file_name: text_of(root, "filename").map(str::to_owned),
-    };
-    for object in root.children().filter(|&node| is_tag(node, "object")) {
-        let line = || u64::from(document.text_pos_at(object.range().start).row);
-        if difficult == Difficult::Ignore
-            && flag(text_of(object, "difficult").unwrap_or(""))
-                .map_err(|problem| Error::line(path, line(), problem))?
-        {
-            annotation.difficult += 1;
-            continue;
-        }
-        match text_of(object, "name").filter(|name| !name.is_empty()) {
-            Some(name) => annotation.names.push(name.to_owned()),
-            None => return Err(Error::line(path, line(), "an `object` has no `name`")),
-        }
-    }
-    Ok(annotation)
-}
-
-/// True for an element of that name in any letter case.
-fn is_tag(node: roxmltree::Node, name: &str) -> bool {
-    node.is_element() && node.tag_name().name().eq_ignore_ascii_case(name)
-}
-
-/// The text of the child element of that name, without blanks around it.
-fn text_of<'a>(node: roxmltree::Node<'a, '_>, name: &str) -> Option<&'a str> {
-    let child = node.children().find(|&child| is_tag(child, name));
-    child.and_then(|child| child.text()).map(str::trim)
-}
-
-/// `difficult` as tools write it.
-fn flag(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "y" | "t" => Ok(true),
-        "" | "false" | "no" | "n" | "f" | "unspecified" => Ok(false),
-        number => match number.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(number != 0.0),
-            _ => Err(format!("`difficult` is `{text}`, expected 0 or 1")),
-        },
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::io::write_text;
-
-    const XML: &str = "<annotation>\n <filename>1.jpg</filename>\n \
-        <object><name>dog</name><difficult>0</difficult>\n  <part><name>head</name></part></object>\n \
-        <object>\n  <name> person </name><difficult>1</difficult></object>\n</annotation>\n";
-
-    #[test]
-    fn difficult_objects_count_unless_ignored_and_parts_never() {
-        let path = Path::new("1.xml");
-        let read = |difficult| parse(XML, path, difficult).unwrap().names;
-        assert_eq!(read(Difficult::Count), ["dog", "person"]);
-        assert_eq!(read(Difficult::Ignore), ["dog"]);
-    }
-
-    #[test]
-    fn mistakes_name_file_and_line() {
-        let error = |text: &str| {
-            let error = parse(text, Path::new("1.xml"), Difficult::Count);
-            error.unwrap_err().to_string()
-        };
-        let text = error(&XML.replace("</object>\n</annotation>", "</annotation>"));
-        assert!(text.starts_with("1.xml:6: malformed XML"), "{text}");
-        let text = error(&XML.replace("<name> person </name>", ""));
-        assert!(
-            text.starts_with("1.xml:5: ") && text.contains("`name`"),
-            "{text}"
-        );
-        let text = error("<html/>");
-        assert!(
-            text.contains("`html`") && text.contains("`annotation`"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_devkit_is_found_from_around_and_from_inside() {
-        let folder = tempfile::tempdir().unwrap();
-        let year = folder.path().join("VOCdevkit/VOC2007");
-        write_text(&year.join("ImageSets/Main/train.txt"), "2  1\r\n1 -1\n\n").unwrap();
-        for id in ["1", "2"] {
-            write_text(&year.join(format!("Annotations/{id}.xml")), XML).unwrap();
-        }
-        for root in ["", "VOCdevkit", "VOCdevkit/VOC2007"] {
-            let (base, name) = find_year(&folder.path().join(root), 2007).unwrap();
-            assert_eq!(base, folder.path().join("VOCdevkit"), "{root}");
-            let mut reading = Reading::over(None);
-            let rows = read_rows(&base, &name, "train", Difficult::Count, &mut reading).unwrap();
-            let [table] = reading.classes.tables([rows]);
-            assert_eq!(
-                table.images(),
-                ["VOC2007/JPEGImages/2.jpg", "VOC2007/JPEGImages/1.jpg"]
-            );
-            assert_eq!(table.classes(), ["dog", "person"]);
-        }
-        let error = find_year(folder.path(), 2012).unwrap_err().to_string();
-        assert!(error.contains("`VOC2012`"), "{error}");
-        // An image of the list without annotation.
-        fs_err::remove_file(year.join("Annotations/1.xml")).unwrap();
-        let base = folder.path().join("VOCdevkit");
-        let mut reading = Reading::over(None);
-        let error = read_rows(&base, "VOC2007", "train", Difficult::Count, &mut reading);
-        let error = error.unwrap_err().to_string();
-        assert!(error.contains("train.txt:2: image `1`"), "{error}");
-    }
-
-    #[test]
-    fn every_spelling_of_difficult_counts() {
-        let read = |object: &str| {
-            let text = format!("<annotation><object>{object}</object></annotation>");
-            parse(&text, Path::new("1.xml"), Difficult::Ignore).map(|read| read.difficult)
-        };
-        for tag in ["difficult", "Difficult"] {
-            for (value, difficult) in [
-                ("1", 1),
-                (" 1 ", 1),
-                ("true", 1),
-                ("True", 1),
-                ("1.0", 1),
-                ("yes", 1),
-                ("0", 0),
-                ("0.0", 0),
-                ("false", 0),
-                ("", 0),
-                ("Unspecified", 0),
-            ] {
-                let object = format!("<Name>cat</Name><{tag}>{value}</{tag}>");
-                assert_eq!(read(&object).unwrap(), difficult, "{object}");
-            }
-        }
-        let error = read("<name>cat</name><difficult>maybe</difficult>").unwrap_err();
-        assert!(error.to_string().contains("`maybe`"), "{error}");
-    }
-
-    #[test]
-    fn a_line_is_the_id_less_a_flag() {
-        let id =
-            |line, annotated: &[&str]| id_of(line, |id| annotated.contains(&id)).map(str::to_owned);
-        let known = ["photo", "photo (1)", "photo 1", "a", "a b"];
-        for (line, expected) in [
-            ("photo (1)", "photo (1)"),
-            ("a b", "a b"),
-            ("a  -1", "a"),
-            ("a 1", "a"),
-            ("a\t0", "a"),
-            ("a b 1", "a b"),
-            ("unknown 1", "unknown"),
-            ("x y", "x y"),
-        ] {
-            assert_eq!(id(line, &known).unwrap(), expected, "{line}");
-        }
-        assert_eq!(id("shot 1", &["shot 1"]).unwrap(), "shot 1");
-        assert!(id("photo 1", &known).unwrap_err().contains("both"));
-    }
-
-    #[test]
-    fn pictures_are_named_as_they_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let year = folder.path().join("VOC2007");
-        write_text(&year.join("ImageSets/Main/all.txt"), "1\n2\n3\n4\n").unwrap();
-        for id in 1..5 {
-            let xml = XML.replace("1.jpg", "4.png");
-            write_text(&year.join(format!("Annotations/{id}.xml")), &xml).unwrap();
-        }
-        for picture in ["1.PNG", "2.jpeg", "2.jpg", "4.png", "4.bmp"] {
-            write_text(&year.join("JPEGImages").join(picture), "x").unwrap();
-        }
-        let read = || {
-            let mut reading = Reading::over(None);
-            let rows = read_rows(
-                folder.path(),
-                "VOC2007",
-                "all",
-                Difficult::Count,
-                &mut reading,
-            );
-            rows.map(|rows| rows.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
-        };
-        let expected =
-            ["1.PNG", "2.jpg", "3.jpg", "4.png"].map(|n| format!("VOC2007/JPEGImages/{n}"));
-        assert_eq!(read().unwrap(), expected);
-        write_text(&year.join("JPEGImages/3.png"), "x").unwrap();
-        write_text(&year.join("JPEGImages/3.bmp"), "x").unwrap();
-        let error = read().unwrap_err().to_string();
-        assert!(error.contains("`3.bmp`, `3.png`"), "{error}");
-    }
-}
+mod tests;

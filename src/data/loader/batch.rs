@@ -35,7 +35,7 @@ impl Drop for Batch {
                 indices: std::mem::take(&mut self.indices),
             };
             let mut free = lock(&pool.0);
-            if buffers.images.capacity() > 0 && free.len() < MOST_FREE_BUFFERS {
+            if buffers.images.capacity() > 0 && free.len() < MAX_FREE_BUFFERS {
                 free.push(buffers);
             }
         }
@@ -43,7 +43,7 @@ impl Drop for Batch {
 }
 
 /// Buffers beyond this many that come back are freed: the consumer has kept batches for a while.
-const MOST_FREE_BUFFERS: usize = 64;
+const MAX_FREE_BUFFERS: usize = 64;
 
 /// What a batch is made of.
 #[derive(Debug, Default)]

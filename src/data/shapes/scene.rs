@@ -252,9 +252,9 @@ pub struct Scene {
 }
 
 /// Most classes of a scene.
-const MOST_CLASSES: usize = 5;
+const MAX_CLASSES: usize = 5;
 /// Most of an object's box that another one's may cover.
-const MOST_COVERED: f64 = 0.3;
+const MAX_COVERED: f64 = 0.3;
 /// Least of an object's box that lies within the picture.
 const LEAST_INSIDE: f64 = 0.7;
 
@@ -314,7 +314,7 @@ fn draw_classes(theme: Theme, stream: &mut Stream) -> Vec<Class> {
         }
     }
     stream.shuffle(&mut classes);
-    classes.truncate(MOST_CLASSES);
+    classes.truncate(MAX_CLASSES);
     classes
 }
 
@@ -338,7 +338,7 @@ fn place(class: Class, objects: &mut Vec<Object>, stream: &mut Stream) {
         };
         let hidden = objects
             .iter()
-            .any(|other| object.overlap(other) > MOST_COVERED * object.area().min(other.area()));
+            .any(|other| object.overlap(other) > MAX_COVERED * object.area().min(other.area()));
         if object.inside() >= LEAST_INSIDE && !hidden {
             objects.push(object);
             return;

@@ -9,7 +9,7 @@ use crate::data::account::first_named;
 use crate::data::formats::Source;
 use crate::data::labels::GroupThresholds;
 use crate::data::longtail::{self, Pareto, exponential_counts};
-use crate::error::{Error, KeyPath, Result};
+use crate::error::{Error, KeyPath, Place, Result};
 use crate::io::absolute;
 use crate::layers::Layers;
 use crate::range::Range;
@@ -49,7 +49,8 @@ pub struct SplitConfig {
     pub allow_overlap: bool,
     /// Where images and labels come from.
     pub source: Source,
-    /// How many images each class shall have.
+    /// How many images each class shall have. A file that says nothing about it takes people's own
+    /// data as it is, and the published benchmarks' sources by the curve of VOC-MLT.
     #[serde(default)]
     pub distribution: Distribution,
     /// Bounds of head, medium and tail.
@@ -153,6 +154,7 @@ impl SplitConfig {
     /// A configuration with all defaults and seed 0: people's own data as it is, the sources of
     /// the published benchmarks by the curve of VOC-MLT.
     pub fn new(source: Source) -> Self {
+        let distribution = Self::usual_distribution(&source);
         SplitConfig {
             seed: 0,
             validation: 0.0,
@@ -163,12 +165,24 @@ impl SplitConfig {
             keep_at_least: 0,
             empty_classes: EmptyClasses::default(),
             allow_overlap: false,
-            distribution: match source.info().as_is {
-                true => Distribution::AsIs {},
-                false => Distribution::default(),
-            },
             source,
+            distribution,
             groups: GroupThresholds::default(),
+        }
+    }
+
+    fn usual_distribution(source: &Source) -> Distribution {
+        match source.info().as_is {
+            true => Distribution::AsIs {},
+            false => Distribution::default(),
+        }
+    }
+
+    /// Takes the usual distribution of the source, see [`SplitConfig::new`], where the table that
+    /// this was read from names none.
+    pub fn complete(&mut self, written: &toml::Table) {
+        if !written.contains_key("distribution") {
+            self.distribution = Self::usual_distribution(&self.source);
         }
     }
 
@@ -177,6 +191,7 @@ impl SplitConfig {
     pub fn read(path: &Path) -> Result<Self> {
         let layers = Layers::read(path)?;
         let mut config: SplitConfig = layers.typed()?;
+        config.complete(layers.table());
         config.resolve_paths(&KeyPath::root(), &|key, path| {
             layers.tree().resolve(key, path)
         });
@@ -184,6 +199,25 @@ impl SplitConfig {
             .check(&KeyPath::root())
             .map_err(|error| layers.tree().locate(error))?;
         Ok(config)
+    }
+
+    /// An error of [`Split::build`](super::Split::build) with the line of the file at `path` that
+    /// wrote the key which it names.
+    pub fn locate(path: &Path, error: Error) -> Error {
+        let Ok(layers) = Layers::read(path) else {
+            return error;
+        };
+        let Error::Input(mut input) = error else {
+            return error;
+        };
+        // In an experiment the same table is `[split]`.
+        if let Place::Key(key) = &input.at
+            && let [first, rest @ ..] = key.keys()
+            && first == "split"
+        {
+            input.at = Place::Key(rest.iter().cloned().collect());
+        }
+        layers.tree().locate(Error::Input(input))
     }
 
     /// Replaces every path by what `resolve` makes of it and of its key; `at` is the table's own.

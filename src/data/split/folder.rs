@@ -11,10 +11,10 @@ use crate::data::delimited::Delimited;
 use crate::data::formats::table;
 use crate::data::labels::LabelTable;
 use crate::data::picture_name::{identities, lexically_clean};
-use crate::data::text;
 use crate::error::{Error, Result};
 use crate::io::{claim_folder, write_atomic, write_text};
 use crate::layers::Tree;
+use crate::text;
 use crate::wording::{counted, is_or_are};
 
 use super::{ImageRoot, ImageRoots, Manifest, Set, Split};

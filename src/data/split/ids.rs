@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::data::account::first_named;
 use crate::data::labels::LabelTable;
 use crate::data::picture_name::{clean, without_ending};
-use crate::data::text;
 use crate::error::{Error, Result};
+use crate::text;
 use crate::wording::{counted, is_or_are};
 
 /// The pool's images by what a list may call them; `None` where several have one name.

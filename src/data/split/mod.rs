@@ -21,7 +21,7 @@ pub use crate::data::formats::{
     FORMATS, FormatOption, ImageRoot, Loaded, OptionValue, Source, Table,
 };
 pub use config::{Distribution, EmptyClasses, Preset, SplitConfig, ValidationFrom};
-pub use pictures::{MissingPicture, PictureCheck};
+pub use pictures::{BadPicture, PictureCheck};
 pub use set::Set;
 
 /// A training set with its test set over the same classes.

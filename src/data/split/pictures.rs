@@ -1,4 +1,4 @@
-//! Whether the pictures of a split are there, before anything is trained on them.
+//! Whether the pictures of a split are there and are pictures, before anything is trained on them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::data::account::FIRST_NAMED;
+use crate::data::glance::{Flaw, glance};
 use crate::error::{Error, Result};
 use crate::wording::{counted, is_or_are};
 
@@ -14,28 +15,32 @@ use super::{Set, Split};
 /// What [`Split::check_pictures`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PictureCheck {
-    /// Pictures looked for.
+    /// Pictures looked at.
     pub pictures: usize,
     /// Pictures that are not there, or are empty files.
     pub missing: usize,
-    /// The first of them.
-    pub first: Vec<MissingPicture>,
+    /// Pictures that are there and cannot be read, as far as a glance at the file tells.
+    pub unreadable: usize,
+    /// The first missing ones, then the first of those that cannot be read.
+    pub first: Vec<BadPicture>,
 }
 
-/// A picture that is not where the split says.
+/// A picture that is not where the split says, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingPicture {
-    /// Where it should be.
+pub struct BadPicture {
+    /// Where it is, or should be.
     pub path: PathBuf,
     /// Its set; the split folder's table of that name lists it.
     pub set: Set,
     /// The line in that table, from 1.
     pub line: u64,
-    /// A file that may be meant.
+    /// Why it cannot be read; `None` for one that is missing.
+    pub problem: Option<String>,
+    /// A file that may be meant in place of a missing one.
     pub near: Option<PathBuf>,
 }
 
-impl fmt::Display for MissingPicture {
+impl fmt::Display for BadPicture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -44,8 +49,10 @@ impl fmt::Display for MissingPicture {
             self.set,
             self.line
         )?;
-        if self.path.is_file() {
-            f.write_str(", an empty file")?;
+        match &self.problem {
+            Some(problem) => write!(f, ": {problem}")?,
+            None if self.path.is_file() => f.write_str(", an empty file")?,
+            None => {}
         }
         if let Some(near) = &self.near {
             write!(f, "; `{}` is there", near.display())?;
@@ -55,7 +62,8 @@ impl fmt::Display for MissingPicture {
 }
 
 impl Split {
-    /// Looks for every picture of some sets on disk: one look a file, nothing is decoded.
+    /// Looks at every picture file of some sets: whether it is there, what its first and last
+    /// bytes say. Nothing is decoded unless the end of a file is not what it should be.
     pub fn check_pictures(&self, sets: &[Set]) -> PictureCheck {
         let mut pictures: Vec<(PathBuf, Set, u64)> = Vec::new();
         for &set in sets {
@@ -69,59 +77,80 @@ impl Split {
             pictures
                 .extend(images.filter_map(|(line, image)| Some((root.file(image)?, set, line))));
         }
-        let is_there = |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.len() > 0);
-        let found: Vec<bool> = pictures
-            .par_iter()
-            .map(|(path, ..)| is_there(path))
+        let flaws: Vec<Option<Flaw>> = (pictures.par_iter())
+            .map(|(path, ..)| glance(path).err())
             .collect();
-        let mut missing = (pictures.iter().zip(&found)).filter(|(_, found)| !**found);
-        let first: Vec<MissingPicture> = (missing.by_ref().take(FIRST_NAMED))
-            .map(|((path, set, line), _)| MissingPicture {
-                near: near(path),
-                path: path.clone(),
-                set: *set,
-                line: *line,
+        let bad = |is_missing: bool| {
+            let flawed = pictures.iter().zip(&flaws);
+            flawed.filter_map(move |((path, set, line), flaw)| {
+                let problem = match flaw.as_ref()? {
+                    Flaw::Missing | Flaw::Empty => None,
+                    Flaw::Unreadable(problem) => Some(problem.clone()),
+                };
+                (problem.is_none() == is_missing).then(|| BadPicture {
+                    path: path.clone(),
+                    set: *set,
+                    line: *line,
+                    problem,
+                    near: None,
+                })
             })
-            .collect();
+        };
+        let mut first: Vec<BadPicture> = bad(true).take(FIRST_NAMED).collect();
+        for picture in &mut first {
+            picture.near = near(&picture.path);
+        }
+        first.extend(bad(false).take(FIRST_NAMED));
         PictureCheck {
             pictures: pictures.len(),
-            missing: first.len() + missing.count(),
+            missing: bad(true).count(),
+            unreadable: bad(false).count(),
             first,
         }
     }
 }
 
 impl PictureCheck {
-    /// The missing pictures in words, or `None` if all are there.
+    /// What is wrong with the pictures in words, or `None` if nothing is.
     pub fn problem(&self) -> Option<String> {
-        (self.missing > 0).then(|| {
-            let first: Vec<_> = self.first.iter().map(MissingPicture::to_string).collect();
-            let more = if self.missing > first.len() {
-                ", ..."
-            } else {
-                ""
-            };
-            format!(
-                "{} of {} {} missing: {}{more}",
-                self.missing,
-                counted(self.pictures, "picture"),
-                is_or_are(self.missing),
-                first.join(", ")
-            )
-        })
+        let of_kind = |count: usize, what: &str, is_missing: bool| {
+            let first = (self.first.iter()).filter(|p| p.problem.is_none() == is_missing);
+            let first: Vec<String> = first.map(BadPicture::to_string).collect();
+            let more = if count > first.len() { ", ..." } else { "" };
+            (count > 0).then(|| {
+                format!(
+                    "{count} of {} {what}: {}{more}",
+                    counted(self.pictures, "picture"),
+                    first.join(", ")
+                )
+            })
+        };
+        let missing = format!("{} missing", is_or_are(self.missing));
+        let problems = [
+            of_kind(self.missing, &missing, true),
+            of_kind(self.unreadable, "cannot be read", false),
+        ];
+        let problems: Vec<String> = problems.into_iter().flatten().collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
     }
 
-    /// An error at `place` if a picture is missing.
+    /// An error at `place` if a picture is missing or cannot be read.
     ///
     /// # Errors
-    /// A picture is not there, with the remedies.
+    /// A picture is not there or is no picture, with the remedies.
     pub fn require_all(&self, place: impl fmt::Display) -> Result<()> {
-        match self.problem() {
-            None => Ok(()),
-            Some(problem) => Err(Error::input(place, problem).hint(
-                "put the pictures there, build the split again with the folder they lie in (`--images`), or go on without them: `--on-bad-image skip`",
-            )),
-        }
+        let Some(problem) = self.problem() else {
+            return Ok(());
+        };
+        let remedy = match self.missing {
+            0 => "mend those pictures",
+            _ => {
+                "put the pictures there, build the split again with the folder they lie in (`--images`)"
+            }
+        };
+        Err(Error::input(place, problem).hint(format_args!(
+            "{remedy}, or go on without them: `--on-bad-image skip`"
+        )))
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::data::formats::Folder;
 use crate::data::longtail::Pareto;
+use crate::data::picture::Rgb8;
+use crate::error::Error;
 use crate::io::write_text;
 
 /// A folder with a pool and a test table, and the configuration that reads them.
@@ -447,7 +449,13 @@ fn roots_given_relative_move_with_the_folder() {
 fn missing_pictures_are_counted_and_named() {
     let fixture = Fixture::new();
     let split = Split::build(&fixture.config).unwrap();
-    write_text(&fixture.path("test/2.jpg"), "x").unwrap();
+    let picture = Rgb8::filled(4, 3, [1, 2, 3]).to_png().unwrap();
+    let put = |image: &str| {
+        let path = fixture.path(image);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, &picture).unwrap();
+    };
+    put("test/2.jpg");
     let check = split.check_pictures(&Set::ALL);
     assert_eq!(check.pictures, split.train.len() + 3);
     assert_eq!(check.missing, check.pictures - 1);
@@ -463,9 +471,61 @@ fn missing_pictures_are_counted_and_named() {
     assert_eq!(test.iter().map(|m| m.line).collect::<Vec<_>>(), [2, 4]);
     assert!(check.require_all("x").is_err());
     for image in split.train.images().iter().chain(split.test.images()) {
-        write_text(&fixture.path(image), "x").unwrap();
+        put(image);
     }
     assert_eq!(split.check_pictures(&Set::ALL).problem(), None);
+
+    // One that is there and is none is found too, and told apart from one that is missing.
+    write_text(&fixture.path("test/2.jpg"), "<!DOCTYPE html>").unwrap();
+    let check = split.check_pictures(&Set::ALL);
+    assert_eq!((check.missing, check.unreadable), (0, 1));
+    assert_eq!((check.first[0].set, check.first[0].line), (Set::Test, 3));
+    let error = check.require_all("x").unwrap_err();
+    let Error::Input(error) = error else {
+        panic!("{error}")
+    };
+    assert!(
+        error
+            .problem
+            .contains("(test.csv:3: the file is an HTML page"),
+        "{error}"
+    );
+    assert!(error.hint.unwrap().contains("--on-bad-image skip"));
+    fs_err::remove_file(fixture.path("test/2.jpg")).unwrap();
+    write_text(&fixture.path("test/1.jpg"), "x").unwrap();
+    let problem = split.check_pictures(&Set::ALL).problem().unwrap();
+    assert!(
+        problem.contains("is missing") && problem.contains("cannot be read"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_file_without_a_distribution_takes_own_data_as_it_is() {
+    let fixture = Fixture::new();
+    let path = fixture.path("split.toml");
+    let own = "[source]\nkind = 'csv'\ntrain = 'pool.csv'\n";
+    for (text, expected) in [
+        (own, Distribution::AsIs {}),
+        ("[source]\nkind = 'shapes'\n", Distribution::default()),
+        (
+            &format!("{own}[distribution]\nkind = 'pareto'\n"),
+            Distribution::Pareto(Pareto::default()),
+        ),
+    ] {
+        write_text(&path, text).unwrap();
+        assert_eq!(
+            SplitConfig::read(&path).unwrap().distribution,
+            expected,
+            "{text}"
+        );
+        let nested = text.replace("[", "[split.");
+        let usual = "name = 'e'\nloss.name = 'bce'\nsampler.kind = 'uniform'\n";
+        write_text(&path, &format!("{usual}{nested}")).unwrap();
+        let file = crate::config::ExperimentFile::read(&path, &[]).unwrap();
+        let split = file.resolve(None, None).unwrap().split.unwrap();
+        assert_eq!(split.distribution, expected, "{text}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::SplitStatistics;
 /// Most characters of a bar.
 const BAR_WIDTH: usize = 30;
 /// Above this many classes only the largest and the smallest are listed.
-const MOST_LISTED: usize = 120;
+const MAX_LISTED: usize = 120;
 /// How many at each end then.
 const LISTED_AT_END: usize = 40;
 
@@ -33,7 +33,7 @@ pub fn class_table(split: &Split) -> String {
         "{:name_width$}  {:6}  {:>7}  {:>7}",
         "class", "group", "train", "test"
     );
-    let left_out = match order.len() > MOST_LISTED {
+    let left_out = match order.len() > MAX_LISTED {
         true => LISTED_AT_END..order.len() - LISTED_AT_END,
         false => 0..0,
     };

@@ -12,6 +12,7 @@ use crate::data::split::Set;
 use crate::error::{Error, Result};
 use crate::metrics::GroupScores;
 use crate::report::class_scores::{self, ClassScore};
+use crate::report::evaluation::all_alike;
 use crate::run_dir::{Manifest, RunDir, Status};
 
 /// A finished run with an evaluation.
@@ -33,6 +34,8 @@ pub struct Run {
     pub loss: Curve,
     /// mAP on the validation part by epoch, the first epoch's end at 1; empty without such a part.
     pub validation: Curve,
+    /// What is amiss with it, a sentence each ([`Manifest::remarks`]); the tables mark its method.
+    pub remarks: Vec<String>,
 }
 
 /// A run that is not in the report.
@@ -175,6 +178,9 @@ fn read_run(found: Found, method: String, set: Set) -> Result<Result<Run, LeftOu
         return Ok(Err(left_out(reason)));
     };
     let classes = class_scores::read(&scores)?;
+    // Scores of others may come without the figures over all classes.
+    let overall = scores.with_file_name("scores.csv");
+    let alike = overall.is_file() && all_alike(&overall)?;
     let values: Vec<Option<f64>> = classes.iter().map(|c| c.average_precision).collect();
     let groups: Vec<Group> = classes.iter().map(|c| c.group).collect();
     Ok(Ok(Run {
@@ -183,6 +189,7 @@ fn read_run(found: Found, method: String, set: Set) -> Result<Result<Run, LeftOu
         classes,
         loss: curve::loss(&run),
         validation: curve::validation(&run),
+        remarks: manifest.remarks(alike),
         method,
         manifest,
         folder,

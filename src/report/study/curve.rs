@@ -12,7 +12,7 @@ use crate::train::record::{EpochRecord, StepRecord};
 pub type Curve = Vec<(f64, f64)>;
 
 /// Most points of a curve: more would not be seen.
-const MOST_POINTS: usize = 100;
+const MAX_POINTS: usize = 100;
 
 /// Mean loss over each of at most a hundred stretches of the training, at the middle of the
 /// stretch in steps. From `steps.csv`, else by epoch from `epochs.csv`, else empty.
@@ -54,7 +54,7 @@ fn finite(points: impl Iterator<Item = (f64, f64)>) -> Curve {
 
 /// Means over stretches of equal length.
 fn thin(points: &[(f64, f64)]) -> Curve {
-    let stretch = points.len().div_ceil(MOST_POINTS).max(1);
+    let stretch = points.len().div_ceil(MAX_POINTS).max(1);
     (points.chunks(stretch))
         .map(|chunk| {
             let n = chunk.len() as f64;

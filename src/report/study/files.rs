@@ -88,6 +88,10 @@ pub struct MethodRow {
     /// That over the tail.
     #[serde(serialize_with = "number::full_or_empty")]
     pub tail_quoted: Option<f64>,
+    /// What is amiss with its runs, `seed 0: all images score alike; ...`; empty if nothing is
+    /// known.
+    #[serde(default)]
+    pub remarks: String,
 }
 
 impl MethodRow {
@@ -115,6 +119,10 @@ impl MethodRow {
             head_quoted: quoted.head,
             medium_quoted: quoted.medium,
             tail_quoted: quoted.tail,
+            remarks: (method.remarks.iter())
+                .map(|(seed, remark)| format!("seed {seed}: {remark}"))
+                .collect::<Vec<_>>()
+                .join("; "),
         }
     }
 }
@@ -150,6 +158,9 @@ pub struct RunRow {
     pub folder: String,
     /// Why it is left out; empty for the others.
     pub left_out: String,
+    /// What is amiss with it, a sentence each; empty if nothing is known.
+    #[serde(default)]
+    pub remarks: String,
 }
 
 impl RunRow {
@@ -167,6 +178,7 @@ impl RunRow {
             split: run.manifest.split_hash.clone(),
             folder: run.folder.display().to_string(),
             left_out: String::new(),
+            remarks: run.remarks.join("; "),
         }
     }
 
@@ -183,6 +195,7 @@ impl RunRow {
             split: String::new(),
             folder: out.folder.display().to_string(),
             left_out: out.reason.clone(),
+            remarks: String::new(),
         }
     }
 }

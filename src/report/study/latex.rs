@@ -98,7 +98,7 @@ pub(super) fn table(study: &Study) -> String {
         text.push_str(&format!(
             "{} & {}",
             escape(&method.title),
-            method.seeds.len()
+            method.seeds_marked("\\rlap{$^\\dagger$}")
         ));
         for (scope, marks) in columns.iter() {
             let (mean, deviation) = method.mean_and_deviation(scope);
@@ -124,7 +124,12 @@ pub(super) fn table(study: &Study) -> String {
         }
         text.push_str(" \\\\\n");
     }
-    text.push_str("\\bottomrule\n\\end{tabular}\n\\end{table}\n");
+    text.push_str("\\bottomrule\n\\end{tabular}\n");
+    for remark in study.remarks() {
+        let remark = escape(&remark);
+        text.push_str(&format!("\\par\\smallskip$^\\dagger$ {remark}\n"));
+    }
+    text.push_str("\\end{table}\n");
     text
 }
 

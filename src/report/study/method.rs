@@ -32,6 +32,8 @@ pub struct Method {
     pub validation: Curve,
     /// Training time of a run, seconds, mean over seeds.
     pub train_seconds: f64,
+    /// What is amiss with its runs: the seed and a sentence.
+    pub remarks: Vec<(u64, String)>,
     /// mAP with what each image does to it, mean over seeds; `None` where a seed has no
     /// predictions.
     pub jackknife: Option<Jackknife>,
@@ -49,6 +51,12 @@ impl Method {
     /// Mean mAP over seeds.
     pub fn means(&self) -> PerGroup<Option<f64>> {
         PerGroup::from_fn(|scope| self.mean_and_deviation(scope).0)
+    }
+
+    /// The number of its seeds, with `mark` behind it if one of its runs is not what it seems.
+    pub(super) fn seeds_marked(&self, mark: &str) -> String {
+        let mark = if self.remarks.is_empty() { "" } else { mark };
+        format!("{}{mark}", self.seeds.len())
     }
 
     /// The mAP of a seed.
@@ -148,6 +156,10 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         .iter()
         .map(|(run, _)| run.manifest.train_seconds)
         .collect();
+    let remarks = own.iter().flat_map(|(run, _)| {
+        let of_run = |remark: &String| (run.manifest.seed, remark.clone());
+        run.remarks.iter().map(of_run)
+    });
     Method {
         name: name.to_owned(),
         title: published::title(name),
@@ -160,6 +172,7 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         losses: own.iter().map(|(run, _)| run.loss.clone()).collect(),
         validation: curve::mean(&validations),
         train_seconds: mean_and_deviation(&seconds).0.unwrap_or(0.0),
+        remarks: remarks.collect(),
         jackknife: Jackknife::mean(scored.iter().map(|scored| &scored.jackknife)),
         precision: (0..if scored.is_empty() { 0 } else { classes })
             .map(|class| mean_precision(&scored, class))

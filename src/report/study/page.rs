@@ -9,7 +9,7 @@ use super::against::{Kind, Test};
 use super::collect::short;
 use super::images::RECALLS;
 use super::published::{Checked, SOURCE};
-use super::tables::{Mark, marks, p_text, signed, spread};
+use super::tables::{AMISS, Mark, marks, p_text, signed, spread};
 use super::{Study, experiments};
 use crate::error::{Error, Result};
 use crate::metrics::{FEW_POSITIVES, PerGroup, Scope};
@@ -83,6 +83,7 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             settings => study.settings,
             runs => runs(study),
             left_out => left_out(study),
+            remarks => study.remarks(),
             different_splits => study.different_splits,
             bars => picture("methods.svg"),
             per_class => picture("per_class.svg"),
@@ -145,7 +146,7 @@ fn scores(study: &Study) -> Vec<Row> {
     let row = |(place, method): (usize, &super::Method)| {
         let mut cells = vec![number(
             Some(method.seeds.len() as f64),
-            method.seeds.len().to_string(),
+            method.seeds_marked(AMISS),
         )];
         for (scope, marks) in columns.iter() {
             let (mean, deviation) = method.mean_and_deviation(scope);
@@ -265,7 +266,10 @@ fn runs(study: &Study) -> Vec<Row> {
         let manifest = &run.manifest;
         let mut cells = vec![number(
             Some(manifest.seed as f64),
-            manifest.seed.to_string(),
+            match run.remarks.is_empty() {
+                true => manifest.seed.to_string(),
+                false => format!("{}{AMISS}", manifest.seed),
+            },
         )];
         for (_, score) in run.groups.means.iter() {
             cells.push(number(*score, percent(*score)));

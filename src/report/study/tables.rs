@@ -52,7 +52,21 @@ pub(super) fn p_text(p: Option<f64>) -> String {
     }
 }
 
+/// Behind the number of a method's seeds where one of its runs is not what it seems. The star of
+/// `comparison.md` has another meaning in the tables of a report.
+pub(super) const AMISS: &str = " †";
+
 impl Study {
+    /// What is amiss with which run: a line each, in the order of the tables.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let of_method = |method: &Method| {
+            let line =
+                |(seed, remark): &(u64, String)| format!("{}, seed {seed}: {remark}", method.title);
+            method.remarks.iter().map(line).collect::<Vec<_>>()
+        };
+        self.methods.iter().flat_map(of_method).collect()
+    }
+
     /// Whether figures were published for any of the rows.
     pub(super) fn has_published(&self) -> bool {
         self.methods.iter().any(|method| method.published.is_some())
@@ -86,7 +100,7 @@ impl Study {
         let marks = PerGroup::from_fn(|scope| self.marks(scope));
         let mut table = Table::new(header);
         for (place, method) in self.methods.iter().enumerate() {
-            let mut row = vec![name(&method.title), method.seeds.len().to_string()];
+            let mut row = vec![name(&method.title), method.seeds_marked(AMISS)];
             for (scope, marks) in marks.iter() {
                 let (mean, deviation) = method.mean_and_deviation(scope);
                 row.push(mark(&spread(mean, deviation, " ± "), marks[place]));
@@ -171,6 +185,9 @@ impl Study {
         let mut text = self
             .main_table(str::to_owned, |cell, _| cell.to_owned())
             .to_terminal();
+        for remark in self.remarks() {
+            text.push_str(&format!("† {remark}\n"));
+        }
         if self.methods.len() > 1 {
             text.push_str(&format!(
                 "\nagainst {}, p after Holm\n{}",
@@ -201,6 +218,9 @@ impl Study {
         );
         if self.has_published() {
             text.push_str(&format!("Columns marked as quoted: {SOURCE}.\n"));
+        }
+        for remark in self.remarks() {
+            text.push_str(&format!("\n† {}\n", markdown(&remark)));
         }
         if self.methods.len() > 1 {
             text.push_str(&format!(

@@ -12,13 +12,13 @@ use crate::report::drawing::{
 use crate::report::stats::SplitStatistics;
 
 /// Most rows of the heat map; more classes are averaged.
-const MOST_CELLS: usize = 120;
+const MAX_CELLS: usize = 120;
 
 /// The mean of P(column | row) over blocks of classes, classes in the report's order; cells
 /// without a defined probability are `None`. The diagonal's ones are left out.
 fn blocks(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> (usize, Vec<Option<f64>>) {
     let c = statistics.classes.len();
-    let per_block = c.div_ceil(MOST_CELLS).max(1);
+    let per_block = c.div_ceil(MAX_CELLS).max(1);
     let n = c.div_ceil(per_block);
     let mut sums = vec![(0.0, 0usize); n * n];
     for (row, a) in statistics.classes.iter().enumerate() {

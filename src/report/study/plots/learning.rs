@@ -99,12 +99,7 @@ fn loss(area: &Area, curves: &[Curve], frame: &Frame) -> Result<()> {
     let low = points().map(|p| p.1).fold(0.0f64, f64::min);
     let high = points().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
     let scale = Scale::new(low, high.max(low + 1e-9), 3.0);
-    // No more decimals than the step has.
-    let decimals = (-scale.step.log10().floor()).max(0.0) as usize;
-    frame.levels(area, &scale, |loss| match decimals > 4 {
-        true => format!("{loss:.0e}"),
-        false => format!("{loss:.decimals$}"),
-    })?;
+    frame.levels(area, &scale, |loss| scale.label(loss))?;
     let every = nice_step(last, 3.0);
     for tick in 0..=(last / every).floor() as usize {
         let step = tick as f64 * every;

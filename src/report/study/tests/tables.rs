@@ -33,9 +33,10 @@ fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
     assert_eq!(
         lines[0],
         "method,seeds,total,total_deviation,head,head_deviation,medium,medium_deviation,tail,\
-         tail_deviation,mean_rank,train_seconds,total_quoted,head_quoted,medium_quoted,tail_quoted"
+         tail_deviation,mean_rank,train_seconds,total_quoted,head_quoted,medium_quoted,tail_quoted,\
+         remarks"
     );
-    assert_eq!(lines[2], "rs,1,0.9,,0.9,,0.9,,0.9,,1,60.0,,,,");
+    assert_eq!(lines[2], "rs,1,0.9,,0.9,,0.9,,0.9,,1,60.0,,,,,");
     assert!(read("table.md").contains("| ERM | 2 | 55.00 ± 7.07 |"));
     assert!(read("table.md").contains("| RS | 1 | **90.00** |"));
     assert!(read("table.md").contains("<ins>65.00 ± 7.07</ins>"));
@@ -60,6 +61,62 @@ fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
     // The last class has a value for the method that has one.
     let per_class = read("per_class.csv");
     assert_eq!(per_class.lines().last().unwrap(), "tie,tail,3,5,,,0.9,,,");
+}
+
+#[test]
+fn a_run_that_came_to_nothing_is_marked_in_every_table() {
+    let home = tempfile::tempdir().unwrap();
+    two_methods(home.path());
+    let chance = "the last loss is that of chance & <b>no better</b>";
+    let mut dead = manifest("asl", 4);
+    dead.findings = vec![chance.into()];
+    let folder = run(home.path(), &dead, [Some(0.1); 4]);
+    let scores = |alike: f64| format!("metric,value\nmicro_f1,0.5\nclasses_scored_alike,{alike}\n");
+    let overall = |folder: &Path| RunDir::new(folder).eval(Set::Test).join("scores.csv");
+    write_text(&overall(&folder), &scores(1.0)).unwrap();
+    // One class that all images score alike is no dead network.
+    write_text(&overall(&home.path().join("erm-s0")), &scores(0.25)).unwrap();
+
+    let study = study(home.path());
+    let read = written(&study);
+    let column = |name: &str| -> Vec<String> {
+        let text = read(name).into_bytes();
+        let mut csv = csv::Reader::from_reader(text.as_slice());
+        let place = csv.headers().unwrap().iter().position(|h| h == "remarks");
+        (csv.records())
+            .map(|row| row.unwrap()[place.unwrap()].to_owned())
+            .collect()
+    };
+    let alike = "all images score alike";
+    assert_eq!(
+        column("table.csv"),
+        ["", "", &format!("seed 4: {chance}; seed 4: {alike}")],
+        "erm, db-focal, asl"
+    );
+    let of_runs = column("runs.csv");
+    let amiss: Vec<&String> = of_runs.iter().filter(|text| !text.is_empty()).collect();
+    assert_eq!(amiss, [&format!("{chance}; {alike}")]);
+
+    let page = read("index.html");
+    assert!(page.contains(&format!("† asl, seed 4: {alike}")), "{page}");
+    assert!(page.contains("chance &amp; &lt;b&gt;no better"), "{page}");
+    assert!(page.contains(">1 †</td>"), "the method");
+    assert!(page.contains(">4 †</td>"), "the run");
+    assert!(page.contains(">2</td>"), "the others bear no mark");
+    let table = read("table.md");
+    assert!(table.contains("| asl | 1 † |"), "{table}");
+    assert!(
+        table.contains(&format!("\n† asl, seed 4: {alike}\n")),
+        "{table}"
+    );
+    let tex = read("table.tex");
+    assert!(tex.contains("asl & 1\\rlap{$^\\dagger$} &"), "{tex}");
+    assert!(tex.contains("chance \\& \\textless{}b"), "{tex}");
+    assert!(
+        study
+            .to_terminal()
+            .contains(&format!("† asl, seed 4: {alike}"))
+    );
 }
 
 #[test]
@@ -123,7 +180,7 @@ fn one_run_of_one_method_is_a_report_too() {
     let read = written(&study);
     assert_eq!(
         read("table.csv").lines().nth(1).unwrap(),
-        "asl,1,0.25,,0.25,,,,,,1,60.0,,,,"
+        "asl,1,0.25,,0.25,,,,,,1,60.0,,,,,"
     );
     assert!(read("table.md").contains("| asl | 1 | 25.00 | 25.00 |  |  |"));
     assert!(read("table.tex").contains("asl & 1 & 25.00 & 25.00 &  &  \\\\"));
@@ -186,7 +243,7 @@ fn published_figures_stand_beside_runs_of_the_benchmark_only() {
     );
     assert!(study.markdown().contains("quoted from Wu et al."));
     let csv = crate::rows::to_text(study.methods.iter().map(MethodRow::new));
-    assert!(csv.ends_with("0.7894,0.7322,0.8418,0.793\n"), "{csv}");
+    assert!(csv.ends_with("0.7894,0.7322,0.8418,0.793,\n"), "{csv}");
     let tex = latex::table(&study);
     assert!(tex.contains("\\multicolumn{4}{c}{quoted}"), "{tex}");
     assert!(

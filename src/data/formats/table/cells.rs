@@ -1,0 +1,117 @@
+//! Cells of joined labels in a table, and what is suspicious about them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::data::class_index::Reading;
+use crate::data::separator::{NO_VALUE, Separator, argument, is_list, joined, parts_known};
+use crate::error::{Error, Result};
+
+/// The column of joined labels, and what is suspicious about it.
+pub(super) struct Cells<'a> {
+    path: &'a Path,
+    separator: &'a Separator,
+    /// Line on which each class was met first.
+    first: HashMap<u32, u64>,
+}
+
+impl<'a> Cells<'a> {
+    pub fn new(path: &'a Path, separator: &'a Separator) -> Self {
+        Cells {
+            path,
+            separator,
+            first: HashMap::new(),
+        }
+    }
+
+    /// The classes in a cell.
+    pub fn labels(
+        &mut self,
+        line: u64,
+        image: &str,
+        cell: &str,
+        reading: &mut Reading,
+    ) -> Result<Vec<u32>> {
+        if NO_VALUE.contains(&cell) && !(reading.classes.is_closed() && reading.classes.knows(cell))
+        {
+            let what = format!("with `{cell}` for labels, taken for none");
+            let remedy = "if it is a class, name it in a class list (`--classes`)";
+            reading
+                .account
+                .warn(self.path, ("image", &what), [image], remedy);
+            return Ok(Vec::new());
+        }
+        if *self.separator != Separator::List && is_list(cell) && !reading.classes.knows(cell) {
+            let problem = format_args!("the labels are a list: `{cell}`");
+            return Err(Error::line(self.path, line, problem)
+                .hint("`--separator list` (`separator = \"list\"`) reads lists"));
+        }
+        let names = (self.separator.split(cell))
+            .map_err(|problem| Error::line(self.path, line, problem))?;
+        let mut labels = Vec::with_capacity(names.len());
+        for name in names {
+            let class = self.number(name, line, reading)?;
+            self.first.entry(class).or_insert(line);
+            labels.push(class);
+        }
+        Ok(labels)
+    }
+
+    pub fn number(&self, name: &str, line: u64, reading: &mut Reading) -> Result<u32> {
+        let number = reading.classes.number(name, self.path, Some(line));
+        if number.is_err()
+            && reading.classes.is_closed()
+            && let Some(sign) = parts_known(name, |part| reading.classes.knows(part))
+        {
+            return Err(self.joined(line, name, sign));
+        }
+        number
+    }
+
+    fn joined(&self, line: u64, name: &str, sign: char) -> Error {
+        let problem = format!("the label `{name}` is made of other classes, joined by `{sign}`");
+        Error::line(self.path, line, problem).hint(format_args!(
+            "`{}` parts them; a class list (`--classes`) with the name keeps it as one class",
+            argument(sign)
+        ))
+    }
+
+    /// Refuses names that are made of others, and tells of those that may be.
+    pub fn check(&self, reading: &mut Reading) -> Result<()> {
+        if reading.classes.is_closed() {
+            return Ok(());
+        }
+        let names = reading.classes.names();
+        if let Some((at, sign)) = joined(names) {
+            let line = self.first.get(&(at as u32)).copied();
+            return Err(match line {
+                Some(line) => self.joined(line, &names[at], sign),
+                None => self.joined(1, &names[at], sign),
+            });
+        }
+        let met = |at: &usize| self.first.contains_key(&(*at as u32));
+        let with = |signs: &[char]| -> Vec<String> {
+            let found = (0..names.len()).filter(met).map(|at| &names[at]);
+            found.filter(|name| name.contains(signs)).cloned().collect()
+        };
+        let unsure = with(&[',', ';', '\t', '，', '；', '、', '｜']);
+        let mut quoted = with(&['"']);
+        quoted.retain(|name| name.starts_with('"') || name.ends_with('"'));
+        reading.account.warn(
+            self.path,
+            ("class name", "with a sign that may separate labels"),
+            unsure.iter().map(String::as_str),
+            "`--separator` parts them if they are several",
+        );
+        reading.account.warn(
+            self.path,
+            (
+                "class name",
+                "with a quote at an end, which is part of the name here",
+            ),
+            quoted.iter().map(String::as_str),
+            "",
+        );
+        Ok(())
+    }
+}
