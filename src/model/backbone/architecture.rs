@@ -1,7 +1,9 @@
-//! A backbone as data: a list of nodes, each reading the output of an earlier one. Both executors
-//! walk this list, so that structure and names are written down once.
+//! A convolutional network as data: a list of nodes, each reading the output of earlier ones. Both
+//! executors walk this list, so that structure and names are written down once.
 
-use crate::ops::{Activation, ConvShape, Padding, depthwise::DepthwiseShape, pool::MaxPoolShape};
+use crate::ops::depthwise::DepthwiseShape;
+use crate::ops::pool::MaxPoolShape;
+use crate::ops::{Activation, ConvShape, Padding};
 
 /// What a node reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,15 +14,42 @@ pub enum Source {
     Node(usize),
 }
 
-/// A convolution without bias, the batch norm after it, a residual branch and an activation.
+/// What a convolution's result is multiplied with and added to, channel by channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Affine {
+    /// A batch norm.
+    BatchNorm {
+        /// Its name, for example `layer1.0.bn1`.
+        name: String,
+        /// Added to the variance.
+        epsilon: f64,
+        /// Share of the new batch in the running statistics.
+        momentum: f64,
+    },
+    /// The convolution's own bias.
+    Bias,
+    /// The convolution's own bias, and then a factor of this name that learns (layer scale).
+    LayerScale(String),
+}
+
+/// The kernels that compute a convolution.
+#[derive(Debug, Clone, Copy)]
+pub enum Geometry {
+    /// Every filter sees all channels.
+    Dense(ConvShape),
+    /// One filter a channel.
+    Depthwise(DepthwiseShape),
+}
+
+/// A convolution, what its result is scaled by, a residual branch and an activation.
 #[derive(Debug, Clone)]
 pub struct ConvNode {
     /// What it reads.
     pub input: Source,
     /// Name of the convolution, for example `layer1.0.conv1`.
     pub conv: String,
-    /// Name of the batch norm, for example `layer1.0.bn1`.
-    pub norm: String,
+    /// What comes right after it.
+    pub affine: Affine,
     /// Channels of the input.
     pub in_channels: usize,
     /// Channels of the output.
@@ -29,10 +58,14 @@ pub struct ConvNode {
     pub kernel: usize,
     /// Input pixels from one output to the next.
     pub stride: usize,
-    /// Rows and columns of zeros around the picture.
-    pub padding: usize,
-    /// One filter a channel (3x3 only), instead of filters over all channels.
-    pub depthwise: bool,
+    /// Zeros around the picture.
+    pub padding: Padding,
+    /// Parts into which the channels fall: 1, or as many as there are channels (depthwise).
+    pub groups: usize,
+    /// The weight as a fully connected layer has it, `[out, in]`, in PyTorch.
+    pub linear: bool,
+    /// Standard deviation of the initial weights, where it is not Kaiming's by the fan out.
+    pub deviation: Option<f64>,
     /// Applied last.
     pub activation: Activation,
     /// A node whose output is added before the activation.
@@ -41,30 +74,47 @@ pub struct ConvNode {
 
 impl ConvNode {
     /// Shape of the weights in PyTorch's order.
-    pub fn weight_shape(&self) -> [usize; 4] {
-        let inputs = if self.depthwise { 1 } else { self.in_channels };
-        [self.out_channels, inputs, self.kernel, self.kernel]
+    pub fn weight_shape(&self) -> Vec<usize> {
+        let inputs = self.in_channels / self.groups;
+        match self.linear {
+            true => vec![self.out_channels, inputs],
+            false => vec![self.out_channels, inputs, self.kernel, self.kernel],
+        }
     }
 
-    /// Its geometry as a dense convolution.
-    pub fn dense(&self) -> ConvShape {
-        ConvShape {
+    /// Its geometry.
+    pub fn geometry(&self) -> Geometry {
+        let dense = ConvShape {
             in_channels: self.in_channels,
             out_channels: self.out_channels,
             kernel: self.kernel,
             stride: self.stride,
-            padding: Padding::Symmetric(self.padding),
+            padding: self.padding,
+        };
+        match self.groups {
+            1 => Geometry::Dense(dense),
+            groups => {
+                Geometry::Depthwise(DepthwiseShape {
+                    channels: groups,
+                    kernel: self.kernel,
+                    stride: self.stride,
+                    padding: self.padding,
+                })
+            }
         }
     }
 
-    /// Its geometry as a depthwise convolution.
-    pub fn per_channel(&self) -> DepthwiseShape {
-        DepthwiseShape {
-            channels: self.out_channels,
-            kernel: self.kernel,
-            stride: self.stride,
-            padding: Padding::Symmetric(self.padding),
+    /// Output rows (or columns) for an input of `size`.
+    pub fn output_size(&self, size: usize) -> usize {
+        match self.geometry() {
+            Geometry::Dense(shape) => shape.output_size(size),
+            Geometry::Depthwise(shape) => shape.output_size(size),
         }
+    }
+
+    /// Whether a batch norm follows.
+    pub fn has_norm(&self) -> bool {
+        matches!(self.affine, Affine::BatchNorm { .. })
     }
 }
 
@@ -77,13 +127,52 @@ pub struct MaxPoolNode {
     pub shape: MaxPoolShape,
 }
 
+/// A norm over the channels of each pixel.
+#[derive(Debug, Clone)]
+pub struct LayerNormNode {
+    /// The node it reads.
+    pub input: usize,
+    /// Its name.
+    pub name: String,
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// The mean over all pixels of each channel.
+#[derive(Debug, Clone)]
+pub struct AverageNode {
+    /// The node it reads.
+    pub input: usize,
+    /// Channels of input and output.
+    pub channels: usize,
+}
+
+/// Each channel of a node times a number of its own (the end of a squeeze-excitation).
+#[derive(Debug, Clone)]
+pub struct GateNode {
+    /// The node that is scaled.
+    pub input: usize,
+    /// The node with one number a channel.
+    pub gate: usize,
+    /// Channels of input and output.
+    pub channels: usize,
+}
+
 /// What a node does.
 #[derive(Debug, Clone)]
 pub enum Operation {
-    /// Convolution, batch norm, residual, activation.
+    /// Convolution, norm or bias, residual, activation.
     Conv(ConvNode),
     /// Max pooling.
     MaxPool(MaxPoolNode),
+    /// Norm over channels.
+    LayerNorm(LayerNormNode),
+    /// Mean over pixels.
+    Average(AverageNode),
+    /// Product with one number a channel.
+    Gate(GateNode),
 }
 
 /// One step of the network.
@@ -96,11 +185,23 @@ pub struct Node {
 }
 
 impl Node {
-    /// What it reads.
+    /// What it reads first of all.
     pub fn input(&self) -> Source {
         match &self.operation {
             Operation::Conv(conv) => conv.input,
-            Operation::MaxPool(pool) => Source::Node(pool.input),
+            Operation::MaxPool(MaxPoolNode { input, .. })
+            | Operation::LayerNorm(LayerNormNode { input, .. })
+            | Operation::Average(AverageNode { input, .. })
+            | Operation::Gate(GateNode { input, .. }) => Source::Node(*input),
+        }
+    }
+
+    /// The node that it reads beside its input: a residual branch or a gate.
+    pub fn second(&self) -> Option<usize> {
+        match &self.operation {
+            Operation::Conv(conv) => conv.residual,
+            Operation::Gate(gate) => Some(gate.gate),
+            _ => None,
         }
     }
 
@@ -108,7 +209,30 @@ impl Node {
     pub fn residual(&self) -> Option<usize> {
         match &self.operation {
             Operation::Conv(conv) => conv.residual,
-            Operation::MaxPool(_) => None,
+            _ => None,
+        }
+    }
+
+    /// Whether it ends with a batch norm.
+    pub fn has_norm(&self) -> bool {
+        matches!(&self.operation, Operation::Conv(conv) if conv.has_norm())
+    }
+
+    /// All nodes that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = usize> {
+        let input = match self.input() {
+            Source::Image => None,
+            Source::Node(input) => Some(input),
+        };
+        input.into_iter().chain(self.second())
+    }
+
+    /// Whether its backward pass needs the values of what it reads: of the input, of the second.
+    pub fn reads_again(&self) -> (bool, bool) {
+        match &self.operation {
+            Operation::Conv(_) | Operation::LayerNorm(_) => (true, false),
+            Operation::MaxPool(_) | Operation::Average(_) => (false, false),
+            Operation::Gate(_) => (true, true),
         }
     }
 
@@ -117,6 +241,9 @@ impl Node {
         match &self.operation {
             Operation::Conv(conv) => conv.out_channels,
             Operation::MaxPool(pool) => pool.shape.channels,
+            Operation::LayerNorm(LayerNormNode { channels, .. })
+            | Operation::Average(AverageNode { channels, .. })
+            | Operation::Gate(GateNode { channels, .. }) => *channels,
         }
     }
 
@@ -124,20 +251,22 @@ impl Node {
     pub fn activation(&self) -> Activation {
         match &self.operation {
             Operation::Conv(conv) => conv.activation,
-            Operation::MaxPool(_) => Activation::None,
+            _ => Activation::None,
         }
     }
 
     /// Output rows (or columns) for an input of `size`.
     pub fn output_size(&self, size: usize) -> usize {
         match &self.operation {
-            Operation::Conv(conv) => conv.dense().output_size(size),
+            Operation::Conv(conv) => conv.output_size(size),
             Operation::MaxPool(pool) => pool.shape.output_size(size),
+            Operation::LayerNorm(_) | Operation::Gate(_) => size,
+            Operation::Average(_) => 1,
         }
     }
 }
 
-/// A network up to its last feature map; global average pooling follows.
+/// A network up to its last feature map.
 #[derive(Debug, Clone, Default)]
 pub struct Architecture {
     /// In an order in which they can be run; the last one is the output.
@@ -151,16 +280,62 @@ impl Architecture {
         self.nodes.len() - 1
     }
 
+    /// Appends a squeeze-excitation of node `input` and returns the index of its output: the mean
+    /// over pixels, two convolutions of 1x1 with bias, `name.fc1` and `name.fc2`, and the product.
+    pub fn squeeze_excitation(
+        &mut self,
+        stage: usize,
+        input: usize,
+        name: &str,
+        (channels, squeezed): (usize, usize),
+        [inner, outer]: [Activation; 2],
+    ) -> usize {
+        let mean = self.push(stage, Operation::Average(AverageNode { input, channels }));
+        let mut dense = |name: String, input, from, to, activation| {
+            let node = ConvNode {
+                input: Source::Node(input),
+                conv: name,
+                affine: Affine::Bias,
+                in_channels: from,
+                out_channels: to,
+                kernel: 1,
+                stride: 1,
+                padding: Padding::Symmetric(0),
+                groups: 1,
+                linear: false,
+                deviation: None,
+                activation,
+                residual: None,
+            };
+            self.push(stage, Operation::Conv(node))
+        };
+        let squeeze = dense(format!("{name}.fc1"), mean, channels, squeezed, inner);
+        let gate = dense(format!("{name}.fc2"), squeeze, squeezed, channels, outer);
+        self.push(
+            stage,
+            Operation::Gate(GateNode {
+                input,
+                gate,
+                channels,
+            }),
+        )
+    }
+
     /// Channels of the output, the width of the features.
     pub fn num_features(&self) -> usize {
         self.nodes.last().map_or(0, Node::channels)
+    }
+
+    /// The last stage.
+    pub fn last_stage(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.stage)
     }
 
     /// The convolutions in order.
     pub fn convolutions(&self) -> impl Iterator<Item = (&Node, &ConvNode)> {
         self.nodes.iter().filter_map(|node| match &node.operation {
             Operation::Conv(conv) => Some((node, conv)),
-            Operation::MaxPool(_) => None,
+            _ => None,
         })
     }
 }

@@ -6,11 +6,11 @@ use candle_core::{DType, Tensor};
 
 use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source};
 use super::config::BackboneConfig;
-use super::layers::{ConvParameters, EPSILON, Layer};
+use super::layers::{AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters};
 use super::{Backbone, InGraph, Tape, check_images};
 use crate::error::Result;
 use crate::model::parameters::{Parameter, Role};
-use crate::ops::Activation;
+use crate::ops::{Activation, Padding};
 
 /// The executor.
 #[derive(Debug)]
@@ -54,13 +54,16 @@ impl Composed {
                 Layer::Conv(conv, parameters) => {
                     let batch_statistics = train && !self.config.norm_eval;
                     let x = convolve(input, conv, parameters)?;
-                    let x = normalise(&x, parameters, batch_statistics)?;
+                    let x = scale(&x, &parameters.affine, batch_statistics)?;
                     let x = match conv.residual {
                         Some(residual) => (x + &outputs[residual])?,
                         None => x,
                     };
                     activate(&x, conv.activation)?
                 }
+                Layer::LayerNorm(norm, parameters) => layer_norm(input, norm.epsilon, parameters)?,
+                Layer::Average(_) => input.mean_keepdim((2, 3))?,
+                Layer::Gate(gate) => input.broadcast_mul(&outputs[gate.gate])?,
             };
             outputs.push(if frozen { output.detach() } else { output });
         }
@@ -88,13 +91,44 @@ impl Backbone for Composed {
 }
 
 fn convolve(input: &Tensor, node: &ConvNode, parameters: &ConvParameters) -> Result<Tensor> {
-    let groups = if node.depthwise { node.in_channels } else { 1 };
-    Ok(input.conv2d(&parameters.weight.var, node.padding, node.stride, 1, groups)?)
+    let weight = parameters.weight.var.as_tensor();
+    let weight = match node.linear {
+        true => weight.unsqueeze(2)?.unsqueeze(3)?,
+        false => weight.clone(),
+    };
+    let (padding, padded) = match node.padding {
+        Padding::Symmetric(padding) => (padding, input.clone()),
+        Padding::Same => {
+            let mut padded = input.clone();
+            for dim in [2, 3] {
+                let (before, after) = node.padding.zeros(input.dim(dim)?, node.kernel, node.stride);
+                padded = padded.pad_with_zeros(dim, before, after)?;
+            }
+            (0, padded)
+        }
+    };
+    Ok(padded.conv2d(&weight, padding, node.stride, 1, node.groups)?)
+}
+
+/// One value a channel, as a factor or addend of `[batch, channels, height, width]`.
+fn channel(values: &Tensor) -> Result<Tensor> {
+    Ok(values.reshape((1, (), 1, 1))?)
+}
+
+/// What comes right after a convolution.
+fn scale(x: &Tensor, affine: &AffineParameters, batch_statistics: bool) -> Result<Tensor> {
+    let add = |bias: &Parameter| Ok(x.broadcast_add(&channel(&bias.var)?)?);
+    match affine {
+        AffineParameters::BatchNorm(norm) => batch_norm(x, norm, batch_statistics),
+        AffineParameters::Bias(bias) => add(bias),
+        AffineParameters::LayerScale { bias, scale } => {
+            Ok(add(bias)?.broadcast_mul(&channel(&scale.var)?)?)
+        }
+    }
 }
 
 /// Batch norm from primitive operations; with the batch's statistics the running ones are updated.
-fn normalise(x: &Tensor, parameters: &ConvParameters, batch_statistics: bool) -> Result<Tensor> {
-    let channel = |t: &Tensor| t.reshape((1, (), 1, 1));
+fn batch_norm(x: &Tensor, norm: &BatchNorm, batch_statistics: bool) -> Result<Tensor> {
     let (mean, variance) = if batch_statistics {
         let (batch, _, height, width) = x.dims4()?;
         let count = (batch * height * width) as f64;
@@ -102,17 +136,27 @@ fn normalise(x: &Tensor, parameters: &ConvParameters, batch_statistics: bool) ->
         let mean = flat.mean_keepdim(1)?;
         let variance = flat.broadcast_sub(&mean)?.sqr()?.mean(1)?;
         let mean = mean.squeeze(1)?;
-        parameters.update_running(&mean, &(&variance * (count / (count - 1.0)))?)?;
+        norm.update_running(&mean, &(&variance * (count / (count - 1.0)))?)?;
         (mean, variance)
     } else {
         let running = |kept: &Parameter| kept.var.as_detached_tensor();
-        (running(&parameters.mean), running(&parameters.variance))
+        (running(&norm.mean), running(&norm.variance))
     };
-    let scale = parameters.gamma.var.div(&(variance + EPSILON)?.sqrt()?)?;
+    let scale = norm.gamma.var.div(&(variance + norm.epsilon)?.sqrt()?)?;
     let centred = x.broadcast_sub(&channel(&mean)?)?;
     Ok(centred
         .broadcast_mul(&channel(&scale)?)?
-        .broadcast_add(&channel(&parameters.beta.var)?)?)
+        .broadcast_add(&channel(&norm.beta.var)?)?)
+}
+
+/// Layer norm over the channels from primitive operations.
+fn layer_norm(x: &Tensor, epsilon: f64, norm: &NormParameters) -> Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(1)?;
+    let normed = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
+    Ok(normed
+        .broadcast_mul(&channel(&norm.gamma.var)?)?
+        .broadcast_add(&channel(&norm.beta.var)?)?)
 }
 
 /// Activations by multiplication with a constant mask, whose derivative at the corners is 0 as in
@@ -122,16 +166,32 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     Ok(match activation {
         Activation::None => x.clone(),
         Activation::Relu => (x * positive()?)?,
-        Activation::Relu6 => {
-            let below = x.lt(6.0)?.to_dtype(x.dtype())?;
-            let above = x.ge(6.0)?.to_dtype(x.dtype())?;
-            ((x * (positive()? * below)?)? + (above * 6.0)?)?
+        Activation::Relu6 => between(x, 0.0, 6.0)?,
+        Activation::Sigmoid => sigmoid(x)?,
+        Activation::Silu => (x * sigmoid(x)?)?,
+        Activation::HardSigmoid => (between(&(x + 3.0)?, 0.0, 6.0)? / 6.0)?,
+        Activation::HardSwish => (x * (between(&(x + 3.0)?, 0.0, 6.0)? / 6.0)?)?,
+        Activation::Gelu => {
+            let share = ((x / 2f64.sqrt())?.erf()? + 1.0)?;
+            (x * (share * 0.5)?)?
         }
         other => {
             let message = format!("{other:?} is known to the engine alone");
             return Err(candle_core::Error::Msg(message).into());
         }
     })
+}
+
+/// `min(max(x, low), high)`, constant at the corners too.
+fn between(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
+    let inside = (x.gt(low)?.to_dtype(x.dtype())? * x.lt(high)?.to_dtype(x.dtype())?)?;
+    let above = x.ge(high)?.to_dtype(x.dtype())?;
+    let below = x.le(low)?.to_dtype(x.dtype())?;
+    Ok((((x * inside)? + (above * high)?)? + (below * low)?)?)
+}
+
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    Ok((x.neg()?.exp()? + 1.0)?.recip()?)
 }
 
 /// Max pooling as the maximum of shifted views of the padded input.

@@ -1,78 +1,95 @@
 //! Settings of a backbone.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::architecture::Architecture;
-use super::mobilenet;
-use super::resnet::{self, Block};
+use super::definition::{Definition, ExpectedInput};
+use super::{definitions, names};
 
-/// The networks to choose from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
-pub enum BackboneKind {
-    /// ResNet-18: 11.2 million parameters, 512 features.
-    #[serde(rename = "resnet18")]
-    ResNet18,
-    /// ResNet-34: 21.3 million parameters, 512 features.
-    #[serde(rename = "resnet34")]
-    ResNet34,
-    /// ResNet-50: 23.5 million parameters, 2048 features.
-    #[serde(rename = "resnet50")]
-    ResNet50,
-    /// ResNet-101: 42.5 million parameters, 2048 features.
-    #[serde(rename = "resnet101")]
-    ResNet101,
-    /// MobileNetV2 of width 1.0: 2.2 million parameters, 1280 features.
-    #[serde(rename = "mobilenet_v2")]
-    MobileNetV2,
-}
+/// A network of the list.
+#[derive(Clone, Copy)]
+pub struct BackboneKind(&'static Definition);
 
 impl BackboneKind {
-    /// All of them.
-    pub const ALL: [BackboneKind; 5] = [
-        BackboneKind::ResNet18,
-        BackboneKind::ResNet34,
-        BackboneKind::ResNet50,
-        BackboneKind::ResNet101,
-        BackboneKind::MobileNetV2,
-    ];
+    /// The network of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = definitions();
+        all.find(|definition| definition.name == name)
+            .map(BackboneKind)
+    }
 
-    /// The name in configurations, which is torchvision's.
+    /// All of them, in the order of the list.
+    pub fn all() -> impl Iterator<Item = Self> {
+        definitions().map(BackboneKind)
+    }
+
+    /// The name in configurations.
     pub fn name(self) -> &'static str {
-        match self {
-            BackboneKind::ResNet18 => "resnet18",
-            BackboneKind::ResNet34 => "resnet34",
-            BackboneKind::ResNet50 => "resnet50",
-            BackboneKind::ResNet101 => "resnet101",
-            BackboneKind::MobileNetV2 => "mobilenet_v2",
-        }
+        self.0.name
+    }
+
+    /// What people call it, with an article.
+    pub fn title(self) -> &'static str {
+        self.0.title
+    }
+
+    /// What its published weights expect of a picture.
+    pub fn input(self) -> ExpectedInput {
+        self.0.input
     }
 
     /// Its structure.
     pub fn architecture(self) -> Architecture {
-        match self {
-            BackboneKind::ResNet18 => resnet::resnet(Block::Basic, [2, 2, 2, 2]),
-            BackboneKind::ResNet34 => resnet::resnet(Block::Basic, [3, 4, 6, 3]),
-            BackboneKind::ResNet50 => resnet::resnet(Block::Bottleneck, [3, 4, 6, 3]),
-            BackboneKind::ResNet101 => resnet::resnet(Block::Bottleneck, [3, 4, 23, 3]),
-            BackboneKind::MobileNetV2 => mobilenet::mobilenet_v2(),
-        }
+        (self.0.architecture)()
     }
 
     /// Width of the pooled features.
     pub fn num_features(self) -> usize {
-        match self {
-            BackboneKind::ResNet18 | BackboneKind::ResNet34 => 512,
-            BackboneKind::ResNet50 | BackboneKind::ResNet101 => 2048,
-            BackboneKind::MobileNetV2 => 1280,
-        }
+        self.architecture().num_features()
+    }
+}
+
+impl PartialEq for BackboneKind {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for BackboneKind {}
+
+impl Hash for BackboneKind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl fmt::Debug for BackboneKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for BackboneKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for BackboneKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for BackboneKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        BackboneKind::named(&name)
+            .ok_or_else(|| D::Error::unknown_variant(&name, names()))
     }
 }
 

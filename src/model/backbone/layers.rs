@@ -1,27 +1,32 @@
-//! The layers of a backbone: what the nodes of an architecture do, with their tensors.
+//! The layers of a network: what the nodes of an architecture do, with their tensors.
 
 use candle_core::Tensor;
 use candle_nn::Init;
 
-use super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation};
+use super::architecture::{
+    Affine, Architecture, AverageNode, ConvNode, GateNode, LayerNormNode, MaxPoolNode, Operation,
+};
 use super::config::BackboneConfig;
 use crate::error::Result;
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
 
-/// Added to the variance by every batch norm.
-pub const EPSILON: f64 = 1e-5;
-
-/// Share of the new batch in the running statistics.
-pub const MOMENTUM: f64 = 0.1;
+/// Initial value of a layer scale (ConvNeXt, section 2.6 of its paper).
+const LAYER_SCALE: f64 = 1e-6;
 
 /// What a node does, with what it needs for that.
 #[derive(Debug, Clone)]
 pub enum Layer {
-    /// Convolution, batch norm, residual, activation.
+    /// Convolution, norm or bias, residual, activation.
     Conv(ConvNode, ConvParameters),
     /// Max pooling.
     MaxPool(MaxPoolNode),
+    /// Norm over channels.
+    LayerNorm(LayerNormNode, NormParameters),
+    /// Mean over pixels.
+    Average(AverageNode),
+    /// Product with one number a channel.
+    Gate(GateNode),
 }
 
 impl Layer {
@@ -33,89 +38,173 @@ impl Layer {
     ) -> Result<Vec<Self>> {
         let nodes = architecture.nodes.iter();
         nodes
-            .map(|node| match &node.operation {
-                Operation::Conv(conv) => {
-                    let builder = builder.at(node.stage, config.is_frozen(node.stage));
-                    let created = ConvParameters::create(conv, &builder)?;
-                    Ok(Layer::Conv(conv.clone(), created))
-                }
-                Operation::MaxPool(pool) => Ok(Layer::MaxPool(pool.clone())),
+            .map(|node| {
+                let builder = builder.at(node.stage, config.is_frozen(node.stage));
+                Ok(match &node.operation {
+                    Operation::Conv(conv) => {
+                        Layer::Conv(conv.clone(), ConvParameters::create(conv, &builder)?)
+                    }
+                    Operation::LayerNorm(norm) => {
+                        Layer::LayerNorm(norm.clone(), NormParameters::create(norm, &builder)?)
+                    }
+                    Operation::MaxPool(pool) => Layer::MaxPool(pool.clone()),
+                    Operation::Average(average) => Layer::Average(average.clone()),
+                    Operation::Gate(gate) => Layer::Gate(gate.clone()),
+                })
             })
             .collect()
+    }
+
+    /// Its batch norm, if it has one.
+    pub(super) fn norm(&self) -> Option<&BatchNorm> {
+        match self {
+            Layer::Conv(_, ConvParameters { affine, .. }) => match affine {
+                AffineParameters::BatchNorm(norm) => Some(norm),
+                AffineParameters::Bias(_) | AffineParameters::LayerScale { .. } => None,
+            },
+            _ => None,
+        }
     }
 
     /// Its parameters and buffers.
     pub fn parameters(&self) -> Vec<&Parameter> {
         match self {
-            Layer::Conv(_, conv) => vec![
-                &conv.weight,
-                &conv.gamma,
-                &conv.beta,
-                &conv.mean,
-                &conv.variance,
-            ],
-            Layer::MaxPool(_) => Vec::new(),
+            Layer::Conv(_, conv) => conv.all(),
+            Layer::LayerNorm(_, norm) => vec![&norm.gamma, &norm.beta],
+            Layer::MaxPool(_) | Layer::Average(_) | Layer::Gate(_) => Vec::new(),
         }
     }
 }
 
-/// The tensors of one convolution and its batch norm.
+/// The tensors of one convolution and of what scales its result.
 #[derive(Debug, Clone)]
 pub struct ConvParameters {
     /// `[out, in / groups, kernel, kernel]`.
     pub weight: Parameter,
-    /// Scale of the batch norm.
+    /// What its result is scaled by.
+    pub affine: AffineParameters,
+}
+
+/// The tensors of an [`Affine`].
+#[derive(Debug, Clone)]
+pub enum AffineParameters {
+    /// Those of a batch norm.
+    BatchNorm(BatchNorm),
+    /// The convolution's bias.
+    Bias(Parameter),
+    /// The convolution's bias and the scale after it.
+    LayerScale {
+        /// Added first.
+        bias: Parameter,
+        /// Multiplied then.
+        scale: Parameter,
+    },
+}
+
+/// The tensors and constants of a batch norm.
+#[derive(Debug, Clone)]
+pub struct BatchNorm {
+    /// Scale.
     pub gamma: Parameter,
-    /// Shift of the batch norm.
+    /// Shift.
     pub beta: Parameter,
     /// Running mean.
     pub mean: Parameter,
     /// Running variance.
     pub variance: Parameter,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Share of the new batch in the running statistics.
+    pub momentum: f64,
+}
+
+/// The tensors of a layer norm.
+#[derive(Debug, Clone)]
+pub struct NormParameters {
+    /// Scale.
+    pub gamma: Parameter,
+    /// Shift.
+    pub beta: Parameter,
 }
 
 impl ConvParameters {
-    /// Creates the tensors with torchvision's initial values: Kaiming normal by the fan out for
-    /// the weight, 1 and 0 for the batch norm's scale and shift, mean 0, variance 1.
+    /// Makes the tensors with the initial values of the published code: Kaiming normal by the fan
+    /// out for convolutions, 1 and 0 for scale and shift of a batch norm, mean 0, variance 1;
+    /// normal with deviation 0.02 for those of a network with layer norms.
     fn create(node: &ConvNode, builder: &Builder) -> Result<Self> {
-        // PyTorch counts the fan out without regard to groups.
-        let fan_out = (node.out_channels * node.kernel * node.kernel) as f64;
+        let deviation = match node.deviation {
+            Some(deviation) => deviation,
+            // PyTorch counts the fan out without regard to groups.
+            None => (2.0 / (node.out_channels * node.kernel * node.kernel) as f64).sqrt(),
+        };
         let drawn = Init::Randn {
             mean: 0.0,
-            stdev: (2.0 / fan_out).sqrt(),
+            stdev: deviation,
         };
-        let (norm, len) = (builder.pp(&node.norm), node.out_channels);
-        Ok(ConvParameters {
-            weight: builder
-                .pp(&node.conv)
-                .parameter("weight", &node.weight_shape(), drawn)?,
-            gamma: norm.parameter("weight", &[len], Init::Const(1.0))?,
-            beta: norm.parameter("bias", &[len], Init::Const(0.0))?,
-            mean: norm.buffer("running_mean", len, 0.0)?,
-            variance: norm.buffer("running_var", len, 1.0)?,
-        })
+        let (conv, len) = (builder.pp(&node.conv), node.out_channels);
+        let weight = conv.parameter("weight", &node.weight_shape(), drawn)?;
+        let bias = || conv.parameter("bias", &[len], Init::Const(0.0));
+        let affine = match &node.affine {
+            Affine::BatchNorm {
+                name,
+                epsilon,
+                momentum,
+            } => {
+                let norm = builder.pp(name);
+                AffineParameters::BatchNorm(BatchNorm {
+                    gamma: norm.parameter("weight", &[len], Init::Const(1.0))?,
+                    beta: norm.parameter("bias", &[len], Init::Const(0.0))?,
+                    mean: norm.buffer("running_mean", len, 0.0)?,
+                    variance: norm.buffer("running_var", len, 1.0)?,
+                    epsilon: *epsilon,
+                    momentum: *momentum,
+                })
+            }
+            Affine::Bias => AffineParameters::Bias(bias()?),
+            Affine::LayerScale(name) => AffineParameters::LayerScale {
+                bias: bias()?,
+                scale: builder.parameter(name, &[len, 1, 1], Init::Const(LAYER_SCALE))?,
+            },
+        };
+        Ok(ConvParameters { weight, affine })
+    }
+
+    fn all(&self) -> Vec<&Parameter> {
+        let mut all = vec![&self.weight];
+        match &self.affine {
+            AffineParameters::BatchNorm(norm) => {
+                all.extend([&norm.gamma, &norm.beta, &norm.mean, &norm.variance]);
+            }
+            AffineParameters::Bias(bias) => all.push(bias),
+            AffineParameters::LayerScale { bias, scale } => all.extend([bias, scale]),
+        }
+        all
     }
 
     /// Grows with every change of any of them.
     pub(super) fn generation(&self) -> u64 {
-        [
-            &self.weight,
-            &self.gamma,
-            &self.beta,
-            &self.mean,
-            &self.variance,
-        ]
-        .map(Parameter::generation)
-        .iter()
-        .sum()
+        let all = self.all();
+        all.iter().map(|parameter| parameter.generation()).sum()
     }
+}
 
+impl BatchNorm {
     /// Moves the running statistics towards those of a batch (variance unbiased).
     pub(super) fn update_running(&self, mean: &Tensor, unbiased_variance: &Tensor) -> Result<()> {
         for (running, batch) in [(&self.mean, mean), (&self.variance, unbiased_variance)] {
-            let kept = (running.var.as_detached_tensor() * (1.0 - MOMENTUM))?;
-            running.set(&(kept + (batch.detach() * MOMENTUM)?)?)?;
+            let kept = (running.var.as_detached_tensor() * (1.0 - self.momentum))?;
+            running.set(&(kept + (batch.detach() * self.momentum)?)?)?;
         }
         Ok(())
+    }
+}
+
+impl NormParameters {
+    fn create(node: &LayerNormNode, builder: &Builder) -> Result<Self> {
+        let norm = builder.pp(&node.name);
+        Ok(NormParameters {
+            gamma: norm.parameter("weight", &[node.channels], Init::Const(1.0))?,
+            beta: norm.parameter("bias", &[node.channels], Init::Const(0.0))?,
+        })
     }
 }

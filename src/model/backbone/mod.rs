@@ -8,12 +8,12 @@
 pub mod architecture;
 pub mod composed;
 mod config;
+mod definition;
 pub mod engine;
 mod footprint;
+mod inverted;
 mod layers;
-mod mobilenet;
 pub mod profile;
-mod resnet;
 
 use std::fmt;
 
@@ -28,6 +28,34 @@ use engine::{Engine, NodeTime};
 use layers::Layer;
 
 pub use config::{BackboneConfig, BackboneKind, Winograd};
+pub use definition::{Definition, ExpectedInput};
+
+/// The list of backbones: a file each family, which names its members in `DEFINITIONS`.
+macro_rules! backbones {
+    ($($file:ident,)*) => {
+        $(mod $file;)*
+
+        /// All backbones, in the order of the list.
+        pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+            [$($file::DEFINITIONS),*].into_iter().flatten()
+        }
+    };
+}
+
+backbones! {
+    resnet,
+    mobilenet_v2,
+    mobilenet_v3,
+    efficientnet,
+    convnext,
+}
+
+/// The names of all backbones.
+pub fn names() -> &'static [&'static str] {
+    static NAMES: std::sync::LazyLock<Vec<&str>> =
+        std::sync::LazyLock::new(|| definitions().map(|definition| definition.name).collect());
+    &NAMES
+}
 
 /// What the parameters of the backbone are named with, before their published names.
 pub const PREFIX: &str = "backbone";
@@ -105,14 +133,15 @@ fn with_executor(
     builder: &Builder,
     engine: bool,
 ) -> Result<Box<dyn Backbone>> {
-    if !(-1..=4).contains(&config.frozen_stages) {
+    let architecture = config.name.architecture();
+    let last = architecture.last_stage() as i32;
+    if !(-1..=last).contains(&config.frozen_stages) {
         return Err(Error::key(
             "model.frozen_stages",
-            format_args!("expected -1 to 4, found {}", config.frozen_stages),
+            format_args!("expected -1 to {last}, found {}", config.frozen_stages),
         )
         .hint("-1 freezes nothing, 0 the stem, 1 the stem and the first layer"));
     }
-    let architecture = config.name.architecture();
     let layers = Layer::create(config, &architecture, &builder.pp(PREFIX))?;
     Ok(if engine {
         Box::new(Engine::new(config, architecture, layers))

@@ -1,37 +1,139 @@
-//! ResNet ("Deep Residual Learning for Image Recognition", CVPR 2016) as torchvision builds it:
-//! the stride of a bottleneck lies in its 3x3 convolution.
+//! ResNet ("Deep Residual Learning for Image Recognition", CVPR 2016) and its wider relatives, as
+//! torchvision builds them: the stride of a bottleneck lies in its 3x3 convolution, but for
+//! `resnet50_v1`, which has it in the first one of 1x1, as published.
 
-use super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation, Source};
-use crate::ops::{Activation, pool::MaxPoolShape};
+use super::architecture::{Affine, Architecture, ConvNode, MaxPoolNode, Operation, Source};
+use super::definition::{Definition, ExpectedInput};
+use crate::ops::{Activation, Padding, pool::MaxPoolShape};
 
-/// The residual block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Block {
-    /// Two 3x3 convolutions.
-    Basic,
-    /// 1x1, 3x3, and 1x1 to four times the width.
-    Bottleneck,
+const RESNET: &str =
+    "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016";
+
+const fn definition(
+    name: &'static str,
+    title: &'static str,
+    source: &'static str,
+    architecture: fn() -> Architecture,
+) -> Definition {
+    Definition {
+        name,
+        title,
+        source,
+        input: ExpectedInput::IMAGENET,
+        naming: "torchvision",
+        architecture,
+    }
 }
 
-/// A ResNet with `depths[k]` blocks in layer `k + 1`.
-pub fn resnet(block: Block, depths: [usize; 4]) -> Architecture {
+/// The family.
+pub const DEFINITIONS: &[Definition] = &[
+    definition("resnet18", "a ResNet-18", RESNET, || basic([2, 2, 2, 2])),
+    definition("resnet34", "a ResNet-34", RESNET, || basic([3, 4, 6, 3])),
+    definition("resnet50", "a ResNet-50", RESNET, || {
+        Bottleneck::USUAL.network([3, 4, 6, 3])
+    }),
+    definition("resnet101", "a ResNet-101", RESNET, || {
+        Bottleneck::USUAL.network([3, 4, 23, 3])
+    }),
+    definition("resnet152", "a ResNet-152", RESNET, || {
+        Bottleneck::USUAL.network([3, 8, 36, 3])
+    }),
+    definition("resnet50_v1", "a ResNet-50", RESNET, || {
+        let early = Bottleneck {
+            stride_first: true,
+            ..Bottleneck::USUAL
+        };
+        early.network([3, 4, 6, 3])
+    }),
+    definition(
+        "resnext50_32x4d",
+        "a ResNeXt-50 32x4d",
+        "Xie, Girshick, Dollár, Tu, He: Aggregated Residual Transformations for Deep Neural \
+         Networks, CVPR 2017",
+        || {
+            let grouped = Bottleneck {
+                groups: 32,
+                width: 128,
+                ..Bottleneck::USUAL
+            };
+            grouped.network([3, 4, 6, 3])
+        },
+    ),
+    definition(
+        "wide_resnet50_2",
+        "a Wide ResNet-50-2",
+        "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016",
+        || {
+            let wide = Bottleneck {
+                width: 128,
+                ..Bottleneck::USUAL
+            };
+            wide.network([3, 4, 6, 3])
+        },
+    ),
+];
+
+/// The residual block of the deep networks: 1x1, 3x3, and 1x1 to four times the width of a basic
+/// block.
+#[derive(Clone, Copy)]
+struct Bottleneck {
+    /// Groups of the 3x3 convolution.
+    groups: usize,
+    /// Its channels in the first layer; each further layer doubles them.
+    width: usize,
+    /// Whether the first convolution has the stride, instead of the 3x3.
+    stride_first: bool,
+}
+
+impl Bottleneck {
+    const USUAL: Self = Bottleneck {
+        groups: 1,
+        width: 64,
+        stride_first: false,
+    };
+
+    fn network(self, depths: [usize; 4]) -> Architecture {
+        network(depths, |block, input, channels, layer, stride| {
+            let (width, outputs) = (self.width << layer, 256 << layer);
+            let (first, second) = match self.stride_first {
+                true => (stride, 1),
+                false => (1, stride),
+            };
+            let narrow = block.conv(1, input, (channels, width), 1, first);
+            let narrow = block.push(narrow);
+            let mut spatial = block.conv(2, narrow, (width, width), 3, second);
+            spatial.groups = self.groups;
+            let spatial = block.push(spatial);
+            let shortcut = block.shortcut(input, (channels, outputs), stride);
+            let mut widen = block.conv(3, spatial, (width, outputs), 1, 1);
+            widen.residual = Some(shortcut);
+            (block.push(widen), outputs)
+        })
+    }
+}
+
+/// A network of blocks of two 3x3 convolutions.
+fn basic(depths: [usize; 4]) -> Architecture {
+    network(depths, |block, input, channels, layer, stride| {
+        let width = 64 << layer;
+        let first = block.conv(1, input, (channels, width), 3, stride);
+        let first = block.push(first);
+        let shortcut = block.shortcut(input, (channels, width), stride);
+        let mut second = block.conv(2, first, (width, width), 3, 1);
+        second.residual = Some(shortcut);
+        (block.push(second), width)
+    })
+}
+
+/// A ResNet with `depths[k]` blocks in layer `k + 1`. `block(builder, input, channels, layer,
+/// stride)` appends one and gives back its output and that one's channels.
+fn network(
+    depths: [usize; 4],
+    block: impl Fn(&mut Block, usize, usize, usize, usize) -> (usize, usize),
+) -> Architecture {
     let mut net = Architecture::default();
-    let stem = net.push(
-        0,
-        Operation::Conv(ConvNode {
-            input: Source::Image,
-            conv: "conv1".into(),
-            norm: "bn1".into(),
-            in_channels: 3,
-            out_channels: 64,
-            kernel: 7,
-            stride: 2,
-            padding: 3,
-            depthwise: false,
-            activation: Activation::Relu,
-            residual: None,
-        }),
-    );
+    let stem = conv(("conv1", "bn1"), Source::Image, (3, 64), 7, 2);
+    let stem = net.push(0, Operation::Conv(stem));
     let shape = MaxPoolShape {
         channels: 64,
         kernel: 3,
@@ -42,107 +144,83 @@ pub fn resnet(block: Block, depths: [usize; 4]) -> Architecture {
     let mut input = net.push(0, Operation::MaxPool(pool));
     let mut channels = 64;
     for (layer, depth) in depths.into_iter().enumerate() {
-        let width = 64 << layer;
         for index in 0..depth {
             let stride = if index == 0 && layer > 0 { 2 } else { 1 };
-            let mut builder = BlockBuilder {
+            let mut builder = Block {
                 net: &mut net,
                 stage: layer + 1,
                 prefix: format!("layer{}.{index}", layer + 1),
             };
-            (input, channels) = match block {
-                Block::Basic => builder.basic(input, channels, width, stride),
-                Block::Bottleneck => builder.bottleneck(input, channels, width, stride),
-            };
+            (input, channels) = block(&mut builder, input, channels, layer, stride);
         }
     }
     net
 }
 
-struct BlockBuilder<'a> {
+/// A block under construction.
+struct Block<'a> {
     net: &'a mut Architecture,
     stage: usize,
     prefix: String,
 }
 
-impl BlockBuilder<'_> {
-    /// Returns the index of the block's output and its channels.
-    fn basic(
-        &mut self,
-        input: usize,
-        channels: usize,
-        width: usize,
-        stride: usize,
-    ) -> (usize, usize) {
-        let first = self.conv(1, input, (channels, width), 3, stride, None);
-        let shortcut = self.shortcut(input, (channels, width), stride);
-        let output = self.conv(2, first, (width, width), 3, 1, Some(shortcut));
-        (output, width)
-    }
-
-    /// Returns the index of the block's output and its channels.
-    fn bottleneck(
-        &mut self,
-        input: usize,
-        channels: usize,
-        width: usize,
-        stride: usize,
-    ) -> (usize, usize) {
-        let first = self.conv(1, input, (channels, width), 1, 1, None);
-        let second = self.conv(2, first, (width, width), 3, stride, None);
-        let shortcut = self.shortcut(input, (channels, 4 * width), stride);
-        let output = self.conv(3, second, (width, 4 * width), 1, 1, Some(shortcut));
-        (output, 4 * width)
+impl Block<'_> {
+    fn push(&mut self, node: ConvNode) -> usize {
+        self.net.push(self.stage, Operation::Conv(node))
     }
 
     fn conv(
-        &mut self,
+        &self,
         number: usize,
         input: usize,
-        (in_channels, out_channels): (usize, usize),
+        channels: (usize, usize),
         kernel: usize,
         stride: usize,
-        residual: Option<usize>,
-    ) -> usize {
-        let node = ConvNode {
-            input: Source::Node(input),
-            conv: format!("{}.conv{number}", self.prefix),
-            norm: format!("{}.bn{number}", self.prefix),
-            in_channels,
-            out_channels,
-            kernel,
-            stride,
-            padding: kernel / 2,
-            depthwise: false,
-            activation: Activation::Relu,
-            residual,
-        };
-        self.net.push(self.stage, Operation::Conv(node))
+    ) -> ConvNode {
+        let prefix = &self.prefix;
+        let names = (format!("{prefix}.conv{number}"), format!("{prefix}.bn{number}"));
+        conv((&names.0, &names.1), Source::Node(input), channels, kernel, stride)
     }
 
     /// The input itself, or its projection where the shape changes.
-    fn shortcut(
-        &mut self,
-        input: usize,
-        (in_channels, out_channels): (usize, usize),
-        stride: usize,
-    ) -> usize {
-        if stride == 1 && in_channels == out_channels {
+    fn shortcut(&mut self, input: usize, channels: (usize, usize), stride: usize) -> usize {
+        if stride == 1 && channels.0 == channels.1 {
             return input;
         }
-        let node = ConvNode {
-            input: Source::Node(input),
-            conv: format!("{}.downsample.0", self.prefix),
-            norm: format!("{}.downsample.1", self.prefix),
-            in_channels,
-            out_channels,
-            kernel: 1,
-            stride,
-            padding: 0,
-            depthwise: false,
-            activation: Activation::None,
-            residual: None,
-        };
-        self.net.push(self.stage, Operation::Conv(node))
+        let prefix = &self.prefix;
+        let names = (format!("{prefix}.downsample.0"), format!("{prefix}.downsample.1"));
+        let input = Source::Node(input);
+        let mut project = conv((&names.0, &names.1), input, channels, 1, stride);
+        project.activation = Activation::None;
+        self.push(project)
+    }
+}
+
+/// A convolution with batch norm and ReLU.
+fn conv(
+    (name, norm): (&str, &str),
+    input: Source,
+    (in_channels, out_channels): (usize, usize),
+    kernel: usize,
+    stride: usize,
+) -> ConvNode {
+    ConvNode {
+        input,
+        conv: name.to_owned(),
+        affine: Affine::BatchNorm {
+            name: norm.to_owned(),
+            epsilon: 1e-5,
+            momentum: 0.1,
+        },
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding: Padding::Symmetric(kernel / 2),
+        groups: 1,
+        linear: false,
+        deviation: None,
+        activation: Activation::Relu,
+        residual: None,
     }
 }

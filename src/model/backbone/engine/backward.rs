@@ -8,19 +8,26 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use rayon::prelude::*;
 
 use super::super::Tape;
-use super::super::architecture::{ConvNode, MaxPoolNode, Source};
-use super::super::layers::{ConvParameters, Layer};
+use super::super::architecture::{
+    AverageNode, ConvNode, GateNode, Geometry, LayerNormNode, MaxPoolNode, Source,
+};
+use super::super::layers::{AffineParameters, ConvParameters, Layer, NormParameters};
 use super::clock::Phase;
-use super::network::{Folded, Network, Record, with_values};
+use super::folded::{self, Folded};
+use super::network::{self, Network, Record, with_values};
 use super::transposed::Transposed;
 use super::weight_sums;
 use crate::error::Result;
 use crate::model::parameters::Gradients;
 use crate::ops::batch_norm::GradientSums;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
-use crate::ops::{Activation, Buffer, depthwise, elementwise, pool};
+use crate::ops::{Activation, Buffer, depthwise, elementwise, gate, layer_norm, pool};
+
+/// Parts of a layer norm's gradient, whatever the number of threads.
+const PARTS: usize = 16;
 
 /// What a training pass keeps for its backward pass.
 #[derive(Debug)]
@@ -107,6 +114,11 @@ impl Tape for EngineTape {
                         pass.convolution(index, node, parameters, record, gradient)?;
                     }
                     Layer::MaxPool(node) => pass.max_pool(node, &record, &gradient),
+                    Layer::LayerNorm(node, parameters) => {
+                        pass.layer_norm(index, node, parameters, &gradient)?;
+                    }
+                    Layer::Average(node) => pass.average(node, &gradient),
+                    Layer::Gate(node) => pass.gate(node, &gradient),
                 }
             }
         }
@@ -128,11 +140,15 @@ impl Backward<'_> {
         Ok(())
     }
 
-    /// Output and activation of a node, if it has one.
+    /// What the derivative of a node's activation is told from, if it has one.
     pub fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
         let activation = self.network.architecture.nodes[index].activation();
-        let output = self.records[index].output.as_deref()?;
-        (activation != Activation::None).then_some((output, activation))
+        Some((self.records[index].points(activation)?, activation))
+    }
+
+    /// The output of a node that was kept for this.
+    fn output(&self, index: usize) -> &[f32] {
+        self.records[index].output.as_deref().unwrap_or(&[])
     }
 
     /// The gradient of node `index`, for one more contribution: whether it is to be added to what is
@@ -167,19 +183,21 @@ impl Backward<'_> {
     ) -> Result<()> {
         let network = self.network;
         drop(record.output);
-        if let Some(normalised) = record.normalised {
-            self.convolution_with_statistics(index, node, parameters, normalised, &gradient)?;
-        } else {
-            let folded = Folded::new(parameters)?;
-            let parts = network.clock.time(index, Phase::WeightGradient, || {
-                self.weight_gradient(node, parameters, &gradient, Some(&folded.scale))
-            })?;
-            let gamma = folded.gamma_gradient(&parts.dot, &parts.bias);
-            let (weight, beta) = (parts.weight, parts.bias);
-            weight_sums::keep(self.result, parameters, weight, gamma, beta)?;
-            network.clock.time(index, Phase::InputGradient, || {
-                self.input_gradient(node, parameters, &gradient, &folded.scale)
-            })?;
+        match (&parameters.affine, record.normalised) {
+            (AffineParameters::BatchNorm(norm), Some(made)) => {
+                self.convolution_with_statistics(index, node, (parameters, norm), made, &gradient)?;
+            }
+            _ => {
+                let folded = Folded::new(parameters)?;
+                let scale = folded.scale.as_deref();
+                let parts = network.clock.time(index, Phase::WeightGradient, || {
+                    self.weight_gradient(node, parameters, &gradient, scale)
+                })?;
+                folded.keep(&parameters.weight, parts, self.result)?;
+                network.clock.time(index, Phase::InputGradient, || {
+                    self.input_gradient(node, parameters, &gradient, scale)
+                })?;
+            }
         }
         if let Some(residual) = node.residual
             && network.learns(residual)
@@ -209,8 +227,7 @@ impl Backward<'_> {
                 )
             })?,
             Source::Node(input) => {
-                let output = self.records[input].output.as_deref().unwrap_or(&[]);
-                let size = self.sizes[input];
+                let (output, size) = (self.output(input), self.sizes[input]);
                 self.weight_gradient_from(node, parameters, size, output, gradient, scale)
             }
         }
@@ -228,13 +245,14 @@ impl Backward<'_> {
         let network = self.network;
         let dims = (self.batch, height, width);
         let (isa, arena) = (network.isa, &network.arena);
-        let sums = if node.depthwise {
-            let shape = node.per_channel();
-            depthwise::weight_gradient(isa, &shape, dims, input, gradient, arena)
-        } else {
-            let shape = node.dense();
-            let algorithm = network.algorithm(node, (height, width));
-            weight_gradient::weight_gradient(isa, &shape, algorithm, dims, input, gradient, arena)
+        let sums = match node.geometry() {
+            Geometry::Depthwise(shape) => {
+                depthwise::weight_gradient(isa, &shape, dims, input, gradient, arena)
+            }
+            Geometry::Dense(shape) => {
+                let how = network.algorithm(&shape, (height, width));
+                weight_gradient::weight_gradient(isa, &shape, how, dims, input, gradient, arena)
+            }
         };
         with_values(&parameters.weight.var, |weight| {
             weight_sums::unpack(isa, node, &sums, weight, scale)
@@ -246,7 +264,7 @@ impl Backward<'_> {
         node: &ConvNode,
         parameters: &ConvParameters,
         gradient: &[f32],
-        scale: &[f32],
+        scale: Option<&[f32]>,
     ) -> Result<()> {
         let network = self.network;
         let input = match node.input {
@@ -256,7 +274,7 @@ impl Backward<'_> {
         let (height, width) = self.sizes[input];
         let dims = (self.batch, height, width);
         let size = (height, width);
-        let weights = Transposed::pack(network, node, size, parameters, Some(scale))?;
+        let weights = Transposed::pack(network, node, size, parameters, scale)?;
         self.contribute(input, |add, mask, out| {
             weights.apply(network.isa, dims, gradient, add, mask, out);
         });
@@ -277,6 +295,80 @@ impl Backward<'_> {
                     elementwise::add_mask(isa, out, None, mask);
                 }
             });
+        }
+    }
+
+    fn layer_norm(
+        &mut self,
+        index: usize,
+        node: &LayerNormNode,
+        parameters: &NormParameters,
+        gradient: &[f32],
+    ) -> Result<()> {
+        let network = self.network;
+        let (isa, channels, epsilon) = (network.isa, node.channels, node.epsilon as f32);
+        let mut partial = network.arena.take(PARTS * 2 * channels);
+        network.clock.time(index, Phase::WeightGradient, || {
+            let values = self.output(node.input);
+            let pixels = values.len() / channels;
+            let parts = partial.par_chunks_mut(2 * channels).enumerate();
+            parts.for_each(|(part, sums)| {
+                let range = pixels * part / PARTS * channels..pixels * (part + 1) / PARTS * channels;
+                let (input, gradient) = (&values[range.clone()], &gradient[range]);
+                layer_norm::partial_sums(isa, channels, epsilon, input, gradient, sums);
+            });
+        });
+        weight_gradient::sum_partial(&mut partial, 2 * channels);
+        folded::keep(&parameters.gamma, partial[..channels].to_vec(), self.result)?;
+        let beta = partial[channels..2 * channels].to_vec();
+        folded::keep(&parameters.beta, beta, self.result)?;
+        if network.learns(node.input) {
+            let gamma = network::values(&parameters.gamma.var)?;
+            let (add, last, mut out) = self.contribution(node.input);
+            let mask = if last { self.mask_of(node.input) } else { None };
+            let values = self.output(node.input);
+            network.clock.time(index, Phase::InputGradient, || {
+                layer_norm::input_gradient(
+                    isa, channels, epsilon, values, &gamma, gradient, add, mask, &mut out,
+                );
+            });
+            self.gradients[node.input] = Some(out);
+        }
+        Ok(())
+    }
+
+    fn average(&mut self, node: &AverageNode, gradient: &[f32]) {
+        let network = self.network;
+        if !network.learns(node.input) {
+            return;
+        }
+        let (height, width) = self.sizes[node.input];
+        let (isa, pixels, channels) = (network.isa, height * width, node.channels);
+        self.contribute(node.input, |add, mask, out| {
+            pool::global_average_gradient(isa, gradient, pixels, channels, add, mask, out);
+        });
+    }
+
+    fn gate(&mut self, node: &GateNode, gradient: &[f32]) {
+        let network = self.network;
+        let (height, width) = self.sizes[node.input];
+        let (isa, pixels, channels) = (network.isa, height * width, node.channels);
+        let mut own = network.arena.take(self.len(node.gate));
+        gate::gate_gradient(isa, pixels, channels, self.output(node.input), gradient, &mut own);
+        self.contribute(node.gate, |add, mask, out| {
+            if !add {
+                out.fill(0.0);
+            }
+            elementwise::add_mask(isa, out, Some(&own), mask);
+        });
+        if network.learns(node.input) {
+            let (add, last, mut out) = self.contribution(node.input);
+            let mask = if last { self.mask_of(node.input) } else { None };
+            let factors = self.output(node.gate);
+            gate::input_gradient(
+                isa, pixels, channels, factors, gradient, add, mask, &mut out,
+            );
+            self.gradients[node.input] = Some(out);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::architecture::{Architecture, Operation};
+use super::super::architecture::{Architecture, Geometry, Operation};
 
 /// Part of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Phase {
 pub struct NodeTime {
     /// The convolution's name, for example `layer1.0.conv1`, or `maxpool`.
     pub name: String,
-    /// `conv`, `depthwise` or `maxpool`, with the kernel: `conv 3x3`.
+    /// What it does, with the kernel where there is one: `conv 3x3`, `depthwise 5x5`, `gate`.
     pub operation: String,
     /// Forward, weight gradient, input gradient, in the order of [`Phase::ALL`].
     pub times: [Duration; 3],
@@ -57,16 +57,26 @@ impl Clock {
         let nodes = architecture.nodes.iter().zip(&self.0);
         nodes
             .map(|(node, times)| {
-                let (name, kind, kernel) = match &node.operation {
-                    Operation::Conv(conv) if conv.depthwise => {
-                        (conv.conv.clone(), "depthwise", conv.kernel)
+                let (name, operation) = match &node.operation {
+                    Operation::Conv(conv) => {
+                        let kind = match conv.geometry() {
+                            Geometry::Dense(_) => "conv",
+                            Geometry::Depthwise(_) => "depthwise",
+                        };
+                        let kernel = conv.kernel;
+                        (conv.conv.clone(), format!("{kind} {kernel}x{kernel}"))
                     }
-                    Operation::Conv(conv) => (conv.conv.clone(), "conv", conv.kernel),
-                    Operation::MaxPool(pool) => ("maxpool".into(), "maxpool", pool.shape.kernel),
+                    Operation::MaxPool(pool) => {
+                        let kernel = pool.shape.kernel;
+                        ("maxpool".to_owned(), format!("maxpool {kernel}x{kernel}"))
+                    }
+                    Operation::LayerNorm(norm) => (norm.name.clone(), "layer norm".to_owned()),
+                    Operation::Average(_) => ("average".to_owned(), "average".to_owned()),
+                    Operation::Gate(_) => ("gate".to_owned(), "gate".to_owned()),
                 };
                 NodeTime {
                     name,
-                    operation: format!("{kind} {kernel}x{kernel}"),
+                    operation,
                     times: Phase::ALL.map(|phase| {
                         Duration::from_nanos(times[phase as usize].swap(0, Ordering::Relaxed))
                     }),

@@ -8,6 +8,7 @@
 mod backward;
 mod batch_statistics;
 mod clock;
+mod folded;
 mod grouped;
 mod network;
 mod transposed;

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Storage, Tensor};
 
-use super::super::architecture::{Architecture, ConvNode, Operation, Source};
+use super::super::architecture::{Architecture, ConvNode, Geometry, Operation, Source};
 use super::super::config::{BackboneConfig, Winograd};
-use super::super::layers::{ConvParameters, EPSILON, Layer};
+use super::super::layers::{ConvParameters, Layer};
 use super::batch_statistics::Normalised;
 use super::clock::Clock;
+use super::folded::Folded;
 use crate::error::Result;
-use crate::ops::depthwise::{self, DepthwiseWeights};
-use crate::ops::{Activation, Algorithm, Arena, Buffer, ForwardWeights, Isa, conv};
+use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
+use crate::ops::{Activation, Algorithm, Arena, Buffer, ConvShape, ForwardWeights, Isa, conv};
 
 #[derive(Debug)]
 pub(super) struct Network {
@@ -24,6 +25,10 @@ pub(super) struct Network {
     pub last_use: Vec<usize>,
     /// By node: whether the backward pass needs its output.
     pub kept: Vec<bool>,
+    /// By node: whether the backward pass needs what went into its activation.
+    pub kept_before: Vec<bool>,
+    /// Whether training uses the statistics of the batch.
+    pub batch_statistics: bool,
     pub isa: Isa,
     pub arena: Arena,
     /// By node: folded and packed weights, with the generation of what they were made from.
@@ -35,16 +40,8 @@ pub(super) struct Network {
 /// Packed weights of one convolution.
 #[derive(Debug)]
 pub(super) enum Packed {
-    Dense(ForwardWeights),
-    Depthwise(DepthwiseWeights),
-}
-
-/// Scale and bias of a fixed batch norm.
-pub(super) struct Folded {
-    pub scale: Vec<f32>,
-    pub bias: Vec<f32>,
-    mean: Vec<f32>,
-    inverse: Vec<f32>,
+    Dense(ConvShape, ForwardWeights),
+    Depthwise(DepthwiseShape, DepthwiseWeights),
 }
 
 /// What a training pass keeps of one node.
@@ -52,10 +49,25 @@ pub(super) struct Folded {
 pub(super) struct Record {
     /// Output, `[batch, height, width, channels]`.
     pub output: Option<Buffer>,
+    /// What went into the activation, where its derivative is told from that.
+    pub before: Option<Buffer>,
     /// What a batch norm with the batch's statistics needs.
     pub normalised: Option<Normalised>,
     /// Index of the maximum in each window of a pooling.
     pub winners: Option<Vec<u8>>,
+}
+
+impl Record {
+    /// What the derivative of the node's activation is told from; `None` without one.
+    pub fn points(&self, activation: Activation) -> Option<&[f32]> {
+        if activation == Activation::None {
+            return None;
+        }
+        match activation.reads_input() {
+            true => self.before.as_deref(),
+            false => self.output.as_deref(),
+        }
+    }
 }
 
 /// The pictures and the sizes of what the nodes make of them.
@@ -75,18 +87,24 @@ impl Network {
         let nodes = &architecture.nodes;
         let learns = |index: usize| !config.is_frozen(nodes[index].stage);
         let mut last_use: Vec<usize> = (0..nodes.len()).collect();
+        let kept_before: Vec<bool> = (0..nodes.len())
+            .map(|i| learns(i) && nodes[i].activation().reads_input())
+            .collect();
         let mut kept: Vec<bool> = (0..nodes.len())
-            .map(|i| learns(i) && nodes[i].activation() != Activation::None)
+            .map(|i| learns(i) && !kept_before[i] && nodes[i].activation() != Activation::None)
             .collect();
         for (index, node) in nodes.iter().enumerate() {
+            let (input_again, second_again) = node.reads_again();
             if let Source::Node(input) = node.input() {
                 last_use[input] = index;
-                kept[input] |= learns(index) && matches!(node.operation, Operation::Conv(_));
+                kept[input] |= learns(index) && input_again;
             }
-            if let Some(residual) = node.residual() {
-                last_use[residual] = index;
+            if let Some(second) = node.second() {
+                last_use[second] = index;
+                kept[second] |= learns(index) && second_again;
             }
         }
+        let normed = architecture.convolutions().any(|(_, conv)| conv.has_norm());
         if let Some(last) = last_use.last_mut() {
             *last = nodes.len();
         }
@@ -95,6 +113,8 @@ impl Network {
             layers,
             last_use,
             kept,
+            kept_before,
+            batch_statistics: normed && !config.norm_eval,
             isa: Isa::best(),
             arena: Arena::new(),
             packed: Mutex::new((0..nodes.len()).map(|_| None).collect()),
@@ -123,11 +143,8 @@ impl Network {
         let mut readers = vec![0; nodes.len()];
         for (index, node) in nodes.iter().enumerate() {
             if self.learns(index) {
-                if let Source::Node(input) = node.input() {
-                    readers[input] += 1;
-                }
-                if let Some(residual) = node.residual() {
-                    readers[residual] += 1;
+                for read in node.reads() {
+                    readers[read] += 1;
                 }
             }
         }
@@ -145,6 +162,23 @@ impl Network {
             sizes.push((node.output_size(height), node.output_size(width)));
         }
         sizes
+    }
+
+    /// Height and width by which each node's work is shared out: that of its output, and for what
+    /// follows a mean over pixels that of what was averaged, so that it stays with its neighbours.
+    pub fn working_sizes(&self, sizes: &[(usize, usize)]) -> Vec<(usize, usize)> {
+        let mut working: Vec<(usize, usize)> = Vec::with_capacity(sizes.len());
+        let mut averaged = vec![false; sizes.len()];
+        for (index, node) in self.architecture.nodes.iter().enumerate() {
+            let average = matches!(node.operation, Operation::Average(_));
+            let inherited = match node.input() {
+                Source::Node(input) if average || averaged[input] => Some(working[input]),
+                _ => None,
+            };
+            averaged[index] = inherited.is_some();
+            working.push(inherited.unwrap_or(sizes[index]));
+        }
+        working
     }
 
     /// Height and width of what a node reads.
@@ -172,7 +206,7 @@ impl Network {
                 size: (height, width),
                 sizes: &sizes,
             };
-            if train && !self.config.norm_eval {
+            if train && self.batch_statistics {
                 self.forward_with_statistics(pictures, &mut records)
             } else {
                 self.forward_grouped(pictures, train, &mut records)
@@ -188,7 +222,6 @@ impl Network {
     #[allow(clippy::too_many_arguments)]
     pub fn convolve(
         &self,
-        node: &ConvNode,
         dims: (usize, usize, usize),
         input: &[f32],
         weights: &Packed,
@@ -197,18 +230,12 @@ impl Network {
         output: &mut [f32],
     ) {
         match weights {
-            Packed::Dense(weights) => {
-                let shape = node.dense();
-                conv::forward(
-                    self.isa, &shape, dims, input, weights, residual, activation, output,
-                );
-            }
-            Packed::Depthwise(weights) => {
-                let shape = node.per_channel();
-                depthwise::forward(
-                    self.isa, &shape, dims, input, weights, residual, activation, output,
-                );
-            }
+            Packed::Dense(shape, weights) => conv::forward(
+                self.isa, shape, dims, input, weights, residual, activation, output,
+            ),
+            Packed::Depthwise(shape, weights) => depthwise::forward(
+                self.isa, shape, dims, input, weights, residual, activation, output,
+            ),
         }
     }
 
@@ -221,11 +248,10 @@ impl Network {
         parameters: &ConvParameters,
     ) -> Result<Arc<Packed>> {
         let lock = || self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        let algorithm = self.algorithm(conv, size);
         let generation = parameters.generation();
         let suits = |packed: &Packed| match packed {
-            Packed::Dense(weights) => weights.algorithm() == algorithm,
-            Packed::Depthwise(_) => true,
+            Packed::Dense(shape, weights) => weights.algorithm() == self.algorithm(shape, size),
+            Packed::Depthwise(..) => true,
         };
         if let Some((made_at, packed)) = &lock()[index]
             && *made_at == generation
@@ -240,9 +266,9 @@ impl Network {
     }
 
     /// How a dense convolution of an input of `size` is computed.
-    pub fn algorithm(&self, conv: &ConvNode, size: (usize, usize)) -> Algorithm {
+    pub fn algorithm(&self, shape: &ConvShape, size: (usize, usize)) -> Algorithm {
         let winograd = self.config.winograd == Winograd::On;
-        Algorithm::choose(&conv.dense(), size, winograd)
+        Algorithm::choose(shape, size, winograd)
     }
 
     pub fn pack(
@@ -252,57 +278,25 @@ impl Network {
         parameters: &ConvParameters,
         folded: Option<Folded>,
     ) -> Result<Packed> {
-        let (scale, bias) = folded.map(|f| (f.scale, f.bias)).unzip();
+        let (scale, bias) = match folded {
+            Some(folded) => (folded.scale, Some(folded.bias)),
+            None => (None, None),
+        };
         let scale = scale.as_deref();
         with_values(&parameters.weight.var, |weight| {
-            if conv.depthwise {
-                let shape = conv.per_channel();
-                Packed::Depthwise(DepthwiseWeights::pack(&shape, weight, scale, bias))
-            } else {
-                let algorithm = self.algorithm(conv, size);
-                let shape = conv.dense();
-                let packed = ForwardWeights::pack(
-                    (self.isa, &self.arena),
-                    &shape,
-                    algorithm,
-                    weight,
-                    scale,
-                    bias,
-                );
-                Packed::Dense(packed)
+            match conv.geometry() {
+                Geometry::Depthwise(shape) => {
+                    let packed = DepthwiseWeights::pack(&shape, weight, scale, bias);
+                    Packed::Depthwise(shape, packed)
+                }
+                Geometry::Dense(shape) => {
+                    let algorithm = self.algorithm(&shape, size);
+                    let place = (self.isa, &self.arena);
+                    let packed =
+                        ForwardWeights::pack(place, &shape, algorithm, weight, scale, bias);
+                    Packed::Dense(shape, packed)
+                }
             }
-        })
-    }
-}
-
-impl Folded {
-    /// Gradient of gamma from those of the scale (through the weights) and of the bias:
-    /// s = gamma * inverse reaches the loss through W * s and through -mean * s.
-    pub fn gamma_gradient(&self, dot: &[f32], bias: &[f32]) -> Vec<f32> {
-        (0..dot.len())
-            .map(|c| (dot[c] - self.mean[c] * bias[c]) * self.inverse[c])
-            .collect()
-    }
-
-    pub fn new(parameters: &ConvParameters) -> Result<Self> {
-        let mean = values(&parameters.mean.var)?;
-        let variance = values(&parameters.variance.var)?;
-        let inverse: Vec<f32> = variance
-            .iter()
-            .map(|&v| (1.0 / (f64::from(v) + EPSILON).sqrt()) as f32)
-            .collect();
-        let gamma = values(&parameters.gamma.var)?;
-        let scale: Vec<f32> = inverse.iter().zip(&gamma).map(|(i, g)| i * g).collect();
-        let bias = values(&parameters.beta.var)?
-            .iter()
-            .zip(mean.iter().zip(&scale))
-            .map(|(b, (m, s))| b - m * s)
-            .collect();
-        Ok(Folded {
-            scale,
-            bias,
-            mean,
-            inverse,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The gradient of a convolution's input: weights packed for it, and the call of the kernel.
 
-use super::super::architecture::ConvNode;
+use super::super::architecture::{ConvNode, Geometry};
 use super::super::layers::ConvParameters;
 use super::network::{Network, with_values};
 use crate::error::Result;
@@ -25,15 +25,18 @@ impl Transposed {
         scale: Option<&[f32]>,
     ) -> Result<Self> {
         with_values(&parameters.weight.var, |weight| {
-            if node.depthwise {
-                let shape = node.per_channel();
-                let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
-                return Transposed::Depthwise(shape, weights);
+            match node.geometry() {
+                Geometry::Depthwise(shape) => {
+                    let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
+                    Transposed::Depthwise(shape, weights)
+                }
+                Geometry::Dense(shape) => {
+                    let algorithm = network.algorithm(&shape, size);
+                    let arena = (network.isa, &network.arena);
+                    let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
+                    Transposed::Dense(shape, weights)
+                }
             }
-            let (shape, algorithm) = (node.dense(), network.algorithm(node, size));
-            let arena = (network.isa, &network.arena);
-            let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
-            Transposed::Dense(shape, weights)
         })
     }
 

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::super::architecture::{ConvNode, Source};
-use super::super::super::layers::ConvParameters;
+use super::super::super::architecture::{ConvNode, Geometry, Source};
+use super::super::super::layers::{BatchNorm, ConvParameters};
 use super::super::backward::Backward;
 use super::super::clock::Phase;
+use super::super::folded;
 use super::super::network::{Network, with_values};
 use super::super::transposed::Transposed;
 use super::super::weight_sums;
@@ -72,7 +73,7 @@ impl Backward<'_> {
         &mut self,
         index: usize,
         node: &ConvNode,
-        parameters: &ConvParameters,
+        (parameters, batch_norm): (&ConvParameters, &BatchNorm),
         Normalised { raw, norm }: Normalised,
         gradient: &[f32],
     ) -> Result<()> {
@@ -108,9 +109,13 @@ impl Backward<'_> {
             mask: complete.and_then(|input| self.mask_of(input)),
             before: complete.and_then(|input| self.records[input].normalised.as_ref()),
         });
-        let at_once = node.depthwise
-            || network.algorithm(node, size) == Algorithm::Direct
-                && weight_sums::len(node) <= TEAM_LEN;
+        let at_once = match node.geometry() {
+            Geometry::Depthwise(_) => true,
+            Geometry::Dense(shape) => {
+                network.algorithm(&shape, size) == Algorithm::Direct
+                    && weight_sums::len(node) <= TEAM_LEN
+            }
+        };
         let teams = TEAMS.min(groups.count()).max(1);
         let len = if at_once { weight_sums::len(node) } else { 0 };
         let mut partial = network.arena.take(teams * len);
@@ -153,7 +158,9 @@ impl Backward<'_> {
             })?
         };
         let (gamma, beta) = (norm_gradient.gamma, norm_gradient.beta);
-        weight_sums::keep(self.result, parameters, parts.weight, gamma, beta)
+        folded::keep(&batch_norm.gamma, gamma, self.result)?;
+        folded::keep(&batch_norm.beta, beta, self.result)?;
+        folded::keep(&parameters.weight, parts.weight, self.result)
     }
 }
 

@@ -6,21 +6,26 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::super::super::architecture::{ConvNode, MaxPoolNode, Node, Source};
-use super::super::super::layers::{ConvParameters, EPSILON, Layer};
+use super::super::super::layers::{BatchNorm, Layer};
 use super::super::clock::Phase;
+use super::super::folded::Folded;
 use super::super::network::{Network, Packed, Pictures, Record, values};
 use super::{Groups, Normalised, of};
 use crate::error::Result;
 use crate::ops::batch_norm::{self, Moments, Normalisation, Statistics};
-use crate::ops::{Activation, Buffer, pool};
+use crate::ops::{Activation, Buffer, elementwise, gate, layer_norm, pool};
 
 /// What the pass of one layer makes of a group of pictures.
 #[derive(Default)]
 struct Made<'a> {
     /// Outputs of the norms that were due.
     normalised: Vec<&'a mut [f32]>,
+    /// What went into their activations, where the backward pass needs it.
+    normalised_before: Vec<Option<&'a mut [f32]>>,
     /// Output of the node itself.
     output: &'a mut [f32],
+    /// What went into its activation, if that is needed and no norm follows.
+    before: Option<&'a mut [f32]>,
     winners: Option<&'a mut [u8]>,
     /// Of the output, if a norm follows.
     moments: Vec<Moments>,
@@ -62,7 +67,8 @@ impl Network {
         records: &mut Vec<Record>,
     ) -> Result<()> {
         let Pictures { batch, sizes, .. } = pictures;
-        let Some(&size) = sizes.get(index).or(sizes.last()) else {
+        let working = self.working_sizes(sizes);
+        let Some(&size) = working.get(index).or(working.last()) else {
             return Ok(());
         };
         let node = self.architecture.nodes.get(index);
@@ -72,15 +78,13 @@ impl Network {
             None => sizes.len().checked_sub(1),
         };
         let mut due = Vec::new();
-        if let Some(source) = source {
-            self.norms_due(source, pending, &mut due);
+        // A branch that is added before a norm's activation is read when that is applied.
+        let residual = node.filter(|node| !node.has_norm()).and_then(Node::second);
+        for read in source.into_iter().chain(residual) {
+            self.norms_due(read, pending, &mut due);
         }
         let work = match self.layers.get(index) {
-            Some(Layer::Conv(conv, parameters)) => {
-                let size = self.input_size(index, pictures.size, sizes);
-                Some(Work::Conv(conv, self.pack(conv, size, parameters, None)?))
-            }
-            Some(Layer::MaxPool(pool)) => Some(Work::MaxPool(pool)),
+            Some(layer) => Some(self.statistics_work(index, layer, pictures)?),
             None => None,
         };
         let pass = Pass {
@@ -101,33 +105,71 @@ impl Network {
             .take(node.map_or(0, |_| batch * pass.picture(index)));
         let pools = matches!(pass.work, Some(Work::MaxPool(_)));
         let mut winners = (pools && self.learns(index)).then(|| vec![0; output.len()]);
-        let wanted = pass.due.iter().map(|&node| batch * pass.picture(node));
-        let mut normalised: Vec<Buffer> = wanted.map(|len| self.arena.take(len)).collect();
-        let moments = pass.run(&mut normalised, &mut output, winners.as_deref_mut());
+        let take = |node: usize| self.arena.take(batch * pass.picture(node));
+        let mut normalised: Vec<Buffer> = pass.due.iter().map(|&node| take(node)).collect();
+        let mut normalised_before: Vec<Option<Buffer>> = (pass.due.iter())
+            .map(|&node| self.kept_before[node].then(|| take(node)))
+            .collect();
+        let own = node.is_some_and(|node| !node.has_norm() && self.kept_before[index]);
+        let mut before = own.then(|| take(index));
+        let moments = pass.run(
+            (&mut normalised, &mut normalised_before),
+            (&mut output, before.as_deref_mut()),
+            winners.as_deref_mut(),
+        );
 
-        for (node, output) in pass.due.into_iter().zip(normalised) {
+        let made = normalised.into_iter().zip(normalised_before);
+        for (node, (output, before)) in pass.due.into_iter().zip(made) {
             records[node].output = Some(output);
+            records[node].before = before;
             if !self.learns(node) {
                 records[node].normalised = None;
             }
         }
-        match self.layers.get(index) {
-            Some(Layer::Conv(_, parameters)) => {
-                let norm = follow(parameters, &moments)?;
+        match self.layers.get(index).map(Layer::norm) {
+            Some(Some(batch_norm)) => {
+                let norm = follow(batch_norm, &moments)?;
                 pending[index] = true;
                 records.push(Record {
                     normalised: Some(Normalised { raw: output, norm }),
                     ..Record::default()
                 });
             }
-            Some(Layer::MaxPool(_)) => records.push(Record {
+            Some(None) => records.push(Record {
                 output: Some(output),
+                before,
                 winners,
                 normalised: None,
             }),
             None => {}
         }
         Ok(())
+    }
+
+    fn statistics_work<'a>(
+        &self,
+        index: usize,
+        layer: &'a Layer,
+        pictures: Pictures,
+    ) -> Result<Work<'a>> {
+        Ok(match layer {
+            Layer::Conv(conv, parameters) => {
+                let size = self.input_size(index, pictures.size, pictures.sizes);
+                let folded = match layer.norm() {
+                    Some(_) => None,
+                    None => Some(Folded::new(parameters)?),
+                };
+                Work::Conv(conv, self.pack(conv, size, parameters, folded)?)
+            }
+            Layer::MaxPool(pool) => Work::MaxPool(pool),
+            Layer::LayerNorm(norm, parameters) => Work::LayerNorm {
+                epsilon: norm.epsilon as f32,
+                gamma: values(&parameters.gamma.var)?,
+                beta: values(&parameters.beta.var)?,
+            },
+            Layer::Average(_) => Work::Average,
+            Layer::Gate(gate) => Work::Gate(gate.gate),
+        })
     }
 
     /// The norms that must be applied before the output of `node` can be read, in order.
@@ -145,6 +187,14 @@ impl Network {
 enum Work<'a> {
     Conv(&'a ConvNode, Packed),
     MaxPool(&'a MaxPoolNode),
+    LayerNorm {
+        epsilon: f32,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+    },
+    Average,
+    /// With the node that holds the factors.
+    Gate(usize),
 }
 
 /// The pass of one layer.
@@ -172,8 +222,8 @@ impl<'a> Pass<'a> {
     /// Writes the outputs of the norms that are due and that of the node; the moments of the latter.
     fn run(
         &self,
-        normalised: &mut [Buffer],
-        output: &mut [f32],
+        (normalised, normalised_before): (&mut [Buffer], &mut [Option<Buffer>]),
+        (output, before): (&mut [f32], Option<&mut [f32]>),
         mut winners: Option<&mut [u8]>,
     ) -> Vec<Moments> {
         let size = self.groups.size;
@@ -184,12 +234,24 @@ impl<'a> Pass<'a> {
                 made.normalised.push(part);
             }
         }
+        for (buffer, &node) in normalised_before.iter_mut().zip(&self.due) {
+            let mut parts = (buffer.as_deref_mut())
+                .map(|buffer| buffer.chunks_mut((size * self.picture(node)).max(1)));
+            for made in &mut made {
+                let part = parts.as_mut().and_then(Iterator::next);
+                made.normalised_before.push(part);
+            }
+        }
         let len = match self.work {
             Some(_) => (size * self.picture(self.index)).max(1),
             None => 1,
         };
         for (made, part) in made.iter_mut().zip(output.chunks_mut(len)) {
             made.output = part;
+        }
+        let befores = before.into_iter().flat_map(|before| before.chunks_mut(len));
+        for (made, part) in made.iter_mut().zip(befores) {
+            made.before = Some(part);
         }
         let winners = winners
             .iter_mut()
@@ -207,7 +269,7 @@ impl<'a> Pass<'a> {
         made.par_iter_mut().enumerate().for_each(|(group, made)| {
             let pictures = self.groups.pictures(group);
             clock.time(index, Phase::Forward, || {
-                self.normalise(&pictures, &mut made.normalised);
+                self.normalise(&pictures, made);
                 self.apply(&pictures, made);
             });
         });
@@ -229,20 +291,27 @@ impl<'a> Pass<'a> {
     }
 
     /// Applies the norms that are due.
-    fn normalise(&self, pictures: &Range<usize>, made: &mut [&mut [f32]]) {
-        let nodes = &self.network.architecture.nodes;
-        for (place, &index) in self.due.iter().enumerate() {
-            let (before, rest) = made.split_at_mut(place);
+    fn normalise(&self, pictures: &Range<usize>, made: &mut Made) {
+        let (nodes, isa) = (&self.network.architecture.nodes, self.network.isa);
+        let befores = &mut made.normalised_before;
+        for ((place, &index), before) in self.due.iter().enumerate().zip(befores) {
+            let (earlier, rest) = made.normalised.split_at_mut(place);
             let (Some(out), Some(Normalised { raw, norm })) =
                 (rest.first_mut(), &self.records[index].normalised)
             else {
                 continue;
             };
             let residual = nodes[index].residual();
-            let residual = residual.map(|residual| self.output(residual, pictures, before));
+            let residual = residual.map(|residual| self.output(residual, pictures, earlier));
             let raw = of(raw, pictures, self.picture(index));
             let activation = nodes[index].activation();
-            norm.apply(self.network.isa, raw, residual, activation, out);
+            match before {
+                None => norm.apply(isa, raw, residual, activation, out),
+                Some(before) => {
+                    norm.apply(isa, raw, residual, Activation::None, before);
+                    elementwise::activate(isa, activation, before, out);
+                }
+            }
         }
     }
 
@@ -251,6 +320,8 @@ impl<'a> Pass<'a> {
         let (Some(work), isa) = (&self.work, self.network.isa) else {
             return;
         };
+        let normalised = &made.normalised;
+        let channels = self.network.architecture.nodes[self.index].channels();
         let (input, (height, width)) = match self.source {
             None => {
                 let (height, width) = self.pictures.size;
@@ -258,38 +329,60 @@ impl<'a> Pass<'a> {
                 (values, self.pictures.size)
             }
             Some(source) => (
-                self.output(source, pictures, &made.normalised),
+                self.output(source, pictures, normalised),
                 self.pictures.sizes[source],
             ),
         };
         let dims = (pictures.len(), height, width);
         match work {
             Work::Conv(conv, weights) => {
-                let none = Activation::None;
                 let network = self.network;
-                network.convolve(conv, dims, input, weights, None, none, made.output);
-                made.moments = batch_norm::moments(isa, made.output, conv.out_channels);
+                let convolve = |residual, activation, out: &mut [f32]| {
+                    network.convolve(dims, input, weights, residual, activation, out);
+                };
+                if conv.has_norm() {
+                    convolve(None, Activation::None, made.output);
+                    made.moments = batch_norm::moments(isa, made.output, conv.out_channels);
+                    return;
+                }
+                let residual = conv.residual.map(|node| self.output(node, pictures, normalised));
+                match &mut made.before {
+                    None => convolve(residual, conv.activation, made.output),
+                    Some(before) => {
+                        convolve(residual, Activation::None, before);
+                        elementwise::activate(isa, conv.activation, before, made.output);
+                    }
+                }
             }
             Work::MaxPool(node) => {
                 let winners = made.winners.as_deref_mut();
                 pool::max_pool(isa, &node.shape, dims, input, made.output, winners);
+            }
+            Work::LayerNorm {
+                epsilon,
+                gamma,
+                beta,
+            } => layer_norm::forward(isa, gamma.len(), *epsilon, input, gamma, beta, made.output),
+            Work::Average => {
+                pool::global_average(isa, input, height * width, channels, made.output);
+            }
+            Work::Gate(factors) => {
+                let factors = self.output(*factors, pictures, normalised);
+                gate::forward(isa, height * width, channels, input, factors, made.output);
             }
         }
     }
 }
 
 /// The norm of a batch with these moments; the running statistics follow them.
-fn follow(parameters: &ConvParameters, moments: &[Moments]) -> Result<Normalisation> {
-    let (gamma, beta) = (
-        values(&parameters.gamma.var)?,
-        values(&parameters.beta.var)?,
-    );
+fn follow(norm: &BatchNorm, moments: &[Moments]) -> Result<Normalisation> {
+    let (gamma, beta) = (values(&norm.gamma.var)?, values(&norm.beta.var)?);
     let statistics = Statistics::combine(gamma.len(), moments);
-    let device = parameters.mean.var.device();
+    let device = norm.mean.var.device();
     let vector = |v: &[f32]| Tensor::from_slice(v, v.len(), device);
-    parameters.update_running(
+    norm.update_running(
         &vector(&statistics.mean)?,
         &vector(&statistics.unbiased_variance())?,
     )?;
-    Ok(Normalisation::new(statistics, EPSILON as f32, gamma, beta))
+    Ok(Normalisation::new(statistics, norm.epsilon as f32, gamma, beta))
 }

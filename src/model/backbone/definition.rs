@@ -1,0 +1,47 @@
+//! What is known of each backbone: the rows of the list.
+
+use super::architecture::Architecture;
+
+/// A backbone of the list.
+#[derive(Debug)]
+pub struct Definition {
+    /// The name in configurations, which is that of torchvision or timm.
+    pub name: &'static str,
+    /// What people call it, with an article where its files are spoken of: `a ResNet-50`.
+    pub title: &'static str,
+    /// Authors' title and venue.
+    pub source: &'static str,
+    /// What its published weights expect of a picture.
+    pub input: ExpectedInput,
+    /// Whose parameter names it has.
+    pub naming: &'static str,
+    /// Its structure.
+    pub architecture: fn() -> Architecture,
+}
+
+/// What published weights expect of a picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExpectedInput {
+    /// Side in pixels.
+    pub size: u32,
+    /// Mean of red, green, blue on the scale of 0 to 255, which is subtracted.
+    pub mean: [f32; 3],
+    /// Standard deviation of red, green, blue on that scale, by which is divided.
+    pub std: [f32; 3],
+}
+
+impl ExpectedInput {
+    /// The statistics of ImageNet's training pictures, 224 pixels.
+    pub const IMAGENET: Self = ExpectedInput {
+        size: 224,
+        mean: [123.675, 116.28, 103.53],
+        std: [58.395, 57.12, 57.375],
+    };
+
+    /// From -1 to 1, 224 pixels.
+    pub const CENTRED: Self = ExpectedInput {
+        size: 224,
+        mean: [127.5; 3],
+        std: [127.5; 3],
+    };
+}

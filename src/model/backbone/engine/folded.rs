@@ -1,0 +1,135 @@
+//! What scales the result of a convolution, folded into its weights and bias, and the gradients of
+//! the parameters behind it.
+
+use candle_core::Tensor;
+
+use super::super::layers::{AffineParameters, BatchNorm, ConvParameters};
+use super::network::values;
+use crate::error::Result;
+use crate::model::parameters::{Gradients, Parameter};
+use crate::ops::weight_gradient::WeightGradientParts;
+
+/// Scale and bias: the convolution's weights times `scale`, then plus `bias`.
+pub(super) struct Folded<'a> {
+    /// One factor an output channel; `None` for 1.
+    pub scale: Option<Vec<f32>>,
+    /// One addend an output channel.
+    pub bias: Vec<f32>,
+    origin: Origin<'a>,
+}
+
+/// What scale and bias were made from.
+enum Origin<'a> {
+    /// s = gamma * inverse, bias = beta - mean * s.
+    BatchNorm {
+        norm: &'a BatchNorm,
+        mean: Vec<f32>,
+        inverse: Vec<f32>,
+    },
+    /// The bias itself.
+    Bias(&'a Parameter),
+    /// The scale itself, and bias times scale.
+    LayerScale {
+        bias: (&'a Parameter, Vec<f32>),
+        scale: &'a Parameter,
+    },
+}
+
+impl<'a> Folded<'a> {
+    /// Folds what follows the convolution; a batch norm with its running statistics.
+    pub fn new(parameters: &'a ConvParameters) -> Result<Self> {
+        match &parameters.affine {
+            AffineParameters::BatchNorm(norm) => Self::of_norm(norm),
+            AffineParameters::Bias(bias) => Ok(Folded {
+                scale: None,
+                bias: values(&bias.var)?,
+                origin: Origin::Bias(bias),
+            }),
+            AffineParameters::LayerScale { bias, scale } => {
+                let (before, factor) = (values(&bias.var)?, values(&scale.var)?);
+                Ok(Folded {
+                    bias: before.iter().zip(&factor).map(|(b, s)| b * s).collect(),
+                    scale: Some(factor),
+                    origin: Origin::LayerScale {
+                        bias: (bias, before),
+                        scale,
+                    },
+                })
+            }
+        }
+    }
+
+    fn of_norm(norm: &'a BatchNorm) -> Result<Self> {
+        let mean = values(&norm.mean.var)?;
+        let variance = values(&norm.variance.var)?;
+        let inverse: Vec<f32> = variance
+            .iter()
+            .map(|&v| (1.0 / (f64::from(v) + norm.epsilon).sqrt()) as f32)
+            .collect();
+        let gamma = values(&norm.gamma.var)?;
+        let scale: Vec<f32> = inverse.iter().zip(&gamma).map(|(i, g)| i * g).collect();
+        let bias = values(&norm.beta.var)?
+            .iter()
+            .zip(mean.iter().zip(&scale))
+            .map(|(b, (m, s))| b - m * s)
+            .collect();
+        Ok(Folded {
+            scale: Some(scale),
+            bias,
+            origin: Origin::BatchNorm {
+                norm,
+                mean,
+                inverse,
+            },
+        })
+    }
+
+    /// Puts the gradients of the weights and of all that was folded into `result`.
+    pub fn keep(
+        &self,
+        weight: &Parameter,
+        parts: WeightGradientParts,
+        result: &mut Gradients,
+    ) -> Result<()> {
+        let WeightGradientParts { dot, bias, .. } = &parts;
+        match &self.origin {
+            Origin::BatchNorm {
+                norm,
+                mean,
+                inverse,
+            } => {
+                // The scale reaches the loss through the weights and through -mean * s.
+                let gamma = (0..dot.len())
+                    .map(|c| (dot[c] - mean[c] * bias[c]) * inverse[c])
+                    .collect();
+                keep(&norm.gamma, gamma, result)?;
+                keep(&norm.beta, bias.clone(), result)?;
+            }
+            Origin::Bias(parameter) => keep(parameter, bias.clone(), result)?,
+            Origin::LayerScale {
+                bias: (parameter, before),
+                scale,
+            } => {
+                let factor = self.scale.as_deref().unwrap_or_default();
+                let of_bias = bias.iter().zip(factor).map(|(g, s)| g * s).collect();
+                let of_scale = (0..dot.len())
+                    .map(|c| dot[c] + before[c] * bias[c])
+                    .collect();
+                keep(parameter, of_bias, result)?;
+                keep(scale, of_scale, result)?;
+            }
+        }
+        keep(weight, parts.weight, result)
+    }
+}
+
+/// Puts one gradient into `result`.
+pub(super) fn keep(
+    parameter: &Parameter,
+    gradient: Vec<f32>,
+    result: &mut Gradients,
+) -> Result<()> {
+    let var = &parameter.var;
+    result.set(parameter, Tensor::from_vec(gradient, var.dims(), var.device())?);
+    Ok(())
+}

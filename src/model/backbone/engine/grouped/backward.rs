@@ -1,0 +1,362 @@
+//! The backward pass of a group of pictures, for networks whose weights are few enough that every
+//! group may have sums of its own.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::super::super::architecture::{ConvNode, GateNode, LayerNormNode, Operation, Source};
+use super::super::super::layers::{ConvParameters, Layer, NormParameters};
+use super::super::clock::Phase;
+use super::super::folded::{Folded, keep};
+use super::super::network::{Network, Record, values, with_values};
+use super::super::transposed::Transposed;
+use super::super::weight_sums;
+use crate::error::Result;
+use crate::model::parameters::Gradients;
+use crate::ops::{Activation, Buffer, elementwise, gate, layer_norm, pool, weight_gradient};
+
+/// Groups of pictures of a backward pass, each with its own partial sums of all weight gradients.
+const GROUPS: usize = 8;
+/// Learning weights, at most, for which so many partial sums are worth their memory.
+const WEIGHTS: usize = 4 << 20;
+
+impl Network {
+    /// Whether the backward pass runs in groups: with fixed batch norms, and few enough weights
+    /// that every group may have sums of its own.
+    pub(in super::super) fn groups_backward(&self) -> bool {
+        let learning = self.architecture.nodes.iter().enumerate();
+        let mut weights = 0;
+        for (_, node) in learning.filter(|(index, _)| self.learns(*index)) {
+            match &node.operation {
+                Operation::Conv(conv) => weights += conv.weight_shape().iter().product::<usize>(),
+                Operation::MaxPool(_) => return false,
+                Operation::LayerNorm(_) | Operation::Average(_) | Operation::Gate(_) => {}
+            }
+        }
+        !self.batch_statistics && weights <= WEIGHTS
+    }
+
+    /// Puts the gradients of all parameters that learn into `result`.
+    pub(in super::super) fn backward_grouped(
+        &self,
+        images: &Tensor,
+        records: &[Record],
+        maps_gradient: &Tensor,
+        result: &mut Gradients,
+    ) -> Result<()> {
+        let (batch, height, width, _) = images.dims4()?;
+        let sizes = self.sizes(height, width);
+        let mut steps = Vec::new();
+        let mut len = 0;
+        for index in (0..sizes.len()).filter(|&index| self.learns(index)) {
+            let size = self.input_size(index, (height, width), &sizes);
+            let step = Step::new(self, index, size, len)?;
+            len += step.len;
+            steps.push(step);
+        }
+        let groups = GROUPS.min(batch).max(1);
+        let mut partial = self.arena.take(groups * len);
+        with_values(images, |images| {
+            with_values(maps_gradient, |maps_gradient| {
+                partial
+                    .par_chunks_mut(len.max(1))
+                    .enumerate()
+                    .for_each(|(group, sums)| {
+                        let pictures = batch * group / groups..batch * (group + 1) / groups;
+                        let mut pass = Group {
+                            network: self,
+                            steps: &steps,
+                            records,
+                            images,
+                            image_size: (height, width),
+                            sizes: &sizes,
+                            pictures,
+                            awaited: self.readers_that_learn(),
+                            gradients: sizes.iter().map(|_| None).collect(),
+                        };
+                        pass.run(maps_gradient, sums);
+                    });
+            })
+        })??;
+        weight_gradient::sum_partial(&mut partial, len);
+        for step in &steps {
+            step.keep(self, &partial[step.start..][..step.len], result)?;
+        }
+        Ok(())
+    }
+}
+
+/// A node that learns, or hands a gradient on to one that does.
+struct Step<'a> {
+    index: usize,
+    /// Where its gradient lies in the sums.
+    start: usize,
+    len: usize,
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    Conv {
+        node: &'a ConvNode,
+        parameters: &'a ConvParameters,
+        folded: Folded<'a>,
+        /// For the gradient of its input, if that is wanted.
+        weights: Option<Transposed>,
+    },
+    LayerNorm {
+        node: &'a LayerNormNode,
+        parameters: &'a NormParameters,
+        gamma: Vec<f32>,
+    },
+    Average {
+        input: usize,
+    },
+    Gate(&'a GateNode),
+    /// Its gradient goes nowhere.
+    End,
+}
+
+impl<'a> Step<'a> {
+    fn new(
+        network: &'a Network,
+        index: usize,
+        size: (usize, usize),
+        start: usize,
+    ) -> Result<Self> {
+        let (len, kind) = match &network.layers[index] {
+            Layer::Conv(node, parameters) => {
+                let folded = Folded::new(parameters)?;
+                let weights = match node.input {
+                    Source::Node(input) if network.learns(input) => {
+                        let scale = folded.scale.as_deref();
+                        Some(Transposed::pack(network, node, size, parameters, scale)?)
+                    }
+                    _ => None,
+                };
+                let kind = Kind::Conv {
+                    node,
+                    parameters,
+                    folded,
+                    weights,
+                };
+                (weight_sums::len(node), kind)
+            }
+            Layer::LayerNorm(node, parameters) => {
+                let gamma = values(&parameters.gamma.var)?;
+                let kind = Kind::LayerNorm {
+                    node,
+                    parameters,
+                    gamma,
+                };
+                (2 * node.channels, kind)
+            }
+            Layer::Average(node) => (0, Kind::Average { input: node.input }),
+            Layer::Gate(node) => (0, Kind::Gate(node)),
+            Layer::MaxPool(_) => (0, Kind::End),
+        };
+        Ok(Step {
+            index,
+            start,
+            len,
+            kind,
+        })
+    }
+
+    /// Puts the gradients that the sums hold into `result`.
+    fn keep(&self, network: &Network, sums: &[f32], result: &mut Gradients) -> Result<()> {
+        match &self.kind {
+            Kind::Conv {
+                node,
+                parameters,
+                folded,
+                ..
+            } => {
+                let parts = with_values(&parameters.weight.var, |weight| {
+                    weight_sums::unpack(network.isa, node, sums, weight, folded.scale.as_deref())
+                })?;
+                folded.keep(&parameters.weight, parts, result)
+            }
+            Kind::LayerNorm { parameters, .. } => {
+                let (gamma, beta) = sums.split_at(sums.len() / 2);
+                keep(&parameters.gamma, gamma.to_vec(), result)?;
+                keep(&parameters.beta, beta.to_vec(), result)
+            }
+            Kind::Average { .. } | Kind::Gate(_) | Kind::End => Ok(()),
+        }
+    }
+}
+
+/// The backward pass of a few pictures.
+struct Group<'a> {
+    network: &'a Network,
+    steps: &'a [Step<'a>],
+    records: &'a [Record],
+    images: &'a [f32],
+    image_size: (usize, usize),
+    sizes: &'a [(usize, usize)],
+    pictures: Range<usize>,
+    /// By node: how many of its readers have yet to contribute to its gradient.
+    awaited: Vec<usize>,
+    /// By node: the gradient as far as it is known.
+    gradients: Vec<Option<Buffer>>,
+}
+
+impl<'a> Group<'a> {
+    /// Writes the sums of all weight gradients over these pictures.
+    fn run(&mut self, maps_gradient: &[f32], sums: &mut [f32]) {
+        let network = self.network;
+        if let Some(last) = self.sizes.len().checked_sub(1) {
+            let mut gradient = network.arena.take(self.len(last));
+            let picture = gradient.len() / self.pictures.len().max(1);
+            let own = self.pictures.start * picture..self.pictures.end * picture;
+            gradient.copy_from_slice(&maps_gradient[own]);
+            elementwise::add_mask(network.isa, &mut gradient, None, self.mask_of(last));
+            self.gradients[last] = Some(gradient);
+        }
+        for step in self.steps.iter().rev() {
+            let sums = &mut sums[step.start..][..step.len];
+            match self.gradients[step.index].take() {
+                Some(gradient) => self.step(step, gradient, sums),
+                None => sums.fill(0.0),
+            }
+        }
+    }
+
+    /// The backward pass of one node from the gradient of its output.
+    fn step(&mut self, step: &'a Step<'a>, gradient: Buffer, sums: &mut [f32]) {
+        let (network, index) = (self.network, step.index);
+        let (isa, clock) = (network.isa, &network.clock);
+        let channels = network.architecture.nodes[index].channels();
+        match &step.kind {
+            Kind::Conv { node, weights, .. } => {
+                let (input, (height, width)) = self.input(node.input);
+                let dims = (self.pictures.len(), height, width);
+                clock.time(index, Phase::WeightGradient, || {
+                    weight_sums::write(isa, node, dims, input, &gradient, sums);
+                });
+                if let (Source::Node(input), Some(weights)) = (node.input, weights) {
+                    self.contribute(index, input, |add, mask, out| {
+                        weights.apply(isa, dims, &gradient, add, mask, out);
+                    });
+                }
+                if let Some(residual) = node.residual {
+                    self.hand_on(residual, gradient);
+                }
+            }
+            Kind::LayerNorm { node, gamma, .. } => {
+                let (input, _) = self.input(Source::Node(node.input));
+                let epsilon = node.epsilon as f32;
+                clock.time(index, Phase::WeightGradient, || {
+                    layer_norm::partial_sums(isa, channels, epsilon, input, &gradient, sums);
+                });
+                self.contribute(index, node.input, |add, mask, out| {
+                    layer_norm::input_gradient(
+                        isa, channels, epsilon, input, gamma, &gradient, add, mask, out,
+                    );
+                });
+            }
+            Kind::Average { input } => {
+                let (height, width) = self.sizes[*input];
+                let pixels = height * width;
+                self.contribute(index, *input, |add, mask, out| {
+                    pool::global_average_gradient(isa, &gradient, pixels, channels, add, mask, out);
+                });
+            }
+            Kind::Gate(node) => {
+                let (values, (height, width)) = self.input(Source::Node(node.input));
+                let (factors, _) = self.input(Source::Node(node.gate));
+                let pixels = height * width;
+                self.contribute(index, node.gate, |add, mask, out| {
+                    let mut own = network.arena.take(out.len());
+                    gate::gate_gradient(isa, pixels, channels, values, &gradient, &mut own);
+                    if !add {
+                        out.fill(0.0);
+                    }
+                    elementwise::add_mask(isa, out, Some(&own), mask);
+                });
+                self.contribute(index, node.input, |add, mask, out| {
+                    gate::input_gradient(
+                        isa, pixels, channels, factors, &gradient, add, mask, out,
+                    );
+                });
+            }
+            Kind::End => {}
+        }
+    }
+
+    /// Lets `write(add, mask, gradient)` contribute to the gradient of node `target`, if it learns;
+    /// the last contribution applies the mask.
+    fn contribute(
+        &mut self,
+        index: usize,
+        target: usize,
+        write: impl FnOnce(bool, Option<(&[f32], Activation)>, &mut [f32]),
+    ) {
+        let network = self.network;
+        if !network.learns(target) {
+            return;
+        }
+        let known = self.gradients[target].take();
+        let add = known.is_some();
+        let mut out = known.unwrap_or_else(|| network.arena.take(self.len(target)));
+        self.awaited[target] -= 1;
+        let mask = self.mask_of(target).filter(|_| self.awaited[target] == 0);
+        network.clock.time(index, Phase::InputGradient, || {
+            write(add, mask, &mut out);
+        });
+        self.gradients[target] = Some(out);
+    }
+
+    /// Makes a gradient that of a residual branch, or adds it.
+    fn hand_on(&mut self, residual: usize, mut gradient: Buffer) {
+        let isa = self.network.isa;
+        if !self.network.learns(residual) {
+            return;
+        }
+        self.awaited[residual] -= 1;
+        let mask = (self.mask_of(residual)).filter(|_| self.awaited[residual] == 0);
+        if let Some(known) = self.gradients[residual].take() {
+            elementwise::add_mask(isa, &mut gradient, Some(&known), mask);
+        } else if mask.is_some() {
+            elementwise::add_mask(isa, &mut gradient, None, mask);
+        }
+        self.gradients[residual] = Some(gradient);
+    }
+
+    /// Values of the output of a node for these pictures.
+    fn len(&self, index: usize) -> usize {
+        let (height, width) = self.sizes[index];
+        self.pictures.len() * height * width * self.network.architecture.nodes[index].channels()
+    }
+
+    /// These pictures' part of a tensor of the whole batch that a node made.
+    fn own(&self, index: usize, whole: &'a [f32]) -> &'a [f32] {
+        let picture = self.len(index) / self.pictures.len().max(1);
+        &whole[self.pictures.start * picture..self.pictures.end * picture]
+    }
+
+    /// What a node reads, with height and width.
+    fn input(&self, source: Source) -> (&'a [f32], (usize, usize)) {
+        match source {
+            Source::Image => {
+                let size = self.image_size.0 * self.image_size.1 * 3;
+                let range = self.pictures.start * size..self.pictures.end * size;
+                (&self.images[range], self.image_size)
+            }
+            Source::Node(input) => {
+                let whole = self.records[input].output.as_deref();
+                let values = whole.map(|whole| self.own(input, whole));
+                (values.unwrap_or_default(), self.sizes[input])
+            }
+        }
+    }
+
+    /// What the derivative of a node's activation is told from, if it has one.
+    fn mask_of(&self, index: usize) -> Option<(&'a [f32], Activation)> {
+        let activation = self.network.architecture.nodes[index].activation();
+        let whole = self.records[index].points(activation)?;
+        Some((self.own(index, whole), activation))
+    }
+}

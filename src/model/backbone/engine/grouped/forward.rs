@@ -1,0 +1,276 @@
+//! The forward pass of a group of pictures.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::super::super::architecture::{ConvNode, MaxPoolNode, Source};
+use super::super::super::layers::{Layer, NormParameters};
+use super::super::clock::Phase;
+use super::super::network::{Network, Packed, Pictures, Record, values};
+use crate::error::Result;
+use crate::ops::{Activation, Buffer, elementwise, gate, layer_norm, pool};
+
+/// What a group needs to know of a node's tensors.
+enum Place<'a> {
+    /// Not yet computed, or no longer needed.
+    Nowhere,
+    /// The group's part of a tensor of the whole batch.
+    Whole(&'a mut [f32]),
+    /// A tensor of the group alone.
+    Local(Buffer),
+}
+
+/// What a group makes of a node: the output, and the group's part of what is kept beside it.
+struct Made<'a> {
+    output: Place<'a>,
+    before: Option<&'a mut [f32]>,
+    winners: Option<&'a mut [u8]>,
+}
+
+impl Place<'_> {
+    fn values(&self) -> &[f32] {
+        match self {
+            Place::Nowhere => &[],
+            Place::Whole(values) => values,
+            Place::Local(buffer) => buffer,
+        }
+    }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        match self {
+            Place::Nowhere => &mut [],
+            Place::Whole(values) => values,
+            Place::Local(buffer) => buffer,
+        }
+    }
+}
+
+/// What a node does, with its weights at hand.
+enum Work<'a> {
+    Conv(&'a ConvNode, Arc<Packed>),
+    MaxPool(&'a MaxPoolNode),
+    LayerNorm {
+        epsilon: f32,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+    },
+    Average,
+    /// With the node that holds the factors.
+    Gate(usize),
+}
+
+/// The forward pass of a range of nodes, as every group of pictures sees it.
+struct Forward<'a> {
+    network: &'a Network,
+    range: Range<usize>,
+    /// By node of the range.
+    work: Vec<Work<'a>>,
+    pictures: Pictures<'a>,
+    /// Of the nodes before the range.
+    earlier: &'a [Record],
+}
+
+impl Network {
+    /// Runs all nodes; batch norms use their running statistics.
+    pub(in super::super) fn forward_grouped(
+        &self,
+        pictures: Pictures,
+        train: bool,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        let working = self.working_sizes(pictures.sizes);
+        let group_of = |index: usize| Self::group_size(pictures.batch, working[index]);
+        let end = working.len();
+        let mut first = 0;
+        while first < end {
+            let group = group_of(first);
+            let last = (first..end).find(|&index| group_of(index) != group);
+            let last = last.unwrap_or(end);
+            self.run_range(first..last, group, pictures, train, records)?;
+            first = last;
+        }
+        Ok(())
+    }
+
+    /// Runs a range of nodes, `group` pictures at a time.
+    fn run_range(
+        &self,
+        range: Range<usize>,
+        group: usize,
+        pictures: Pictures,
+        train: bool,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        let end = range.end;
+        let work = range.clone().map(|index| self.work(index, pictures));
+        let forward = Forward {
+            network: self,
+            work: work.collect::<Result<_>>()?,
+            range,
+            pictures,
+            earlier: records,
+        };
+        let mut made = forward.records(train);
+        let mut places = forward.places(group, &mut made);
+        let groups = places.par_iter_mut().enumerate();
+        groups.for_each(|(number, places)| {
+            let some = number * group..((number + 1) * group).min(pictures.batch);
+            forward.run(&some, places);
+        });
+        drop(places);
+        records.extend(made);
+        for (index, record) in records.iter_mut().enumerate() {
+            if self.last_use[index] < end && !(train && self.kept[index]) {
+                record.output = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&self, index: usize, pictures: Pictures) -> Result<Work<'_>> {
+        Ok(match &self.layers[index] {
+            Layer::Conv(conv, parameters) => {
+                let size = self.input_size(index, pictures.size, pictures.sizes);
+                let weights = self.folded_weights(index, conv, size, parameters)?;
+                Work::Conv(conv, weights)
+            }
+            Layer::MaxPool(pool) => Work::MaxPool(pool),
+            Layer::LayerNorm(norm, NormParameters { gamma, beta }) => Work::LayerNorm {
+                epsilon: norm.epsilon as f32,
+                gamma: values(&gamma.var)?,
+                beta: values(&beta.var)?,
+            },
+            Layer::Average(_) => Work::Average,
+            Layer::Gate(gate) => Work::Gate(gate.gate),
+        })
+    }
+}
+
+impl<'a> Forward<'a> {
+    /// Values of a picture that a node makes.
+    fn picture(&self, index: usize) -> usize {
+        let (height, width) = self.pictures.sizes[index];
+        height * width * self.network.architecture.nodes[index].channels()
+    }
+
+    /// By node of the range: tensors of the whole batch, for what the backward pass or later ranges
+    /// need.
+    fn records(&self, train: bool) -> Vec<Record> {
+        let network = self.network;
+        let record = |(index, work): (usize, &Work)| {
+            let kept = train && network.kept[index];
+            let learns = train && network.learns(index);
+            let len = self.pictures.batch * self.picture(index);
+            let whole = kept || network.last_use[index] >= self.range.end;
+            let before = train && network.kept_before[index];
+            Record {
+                output: whole.then(|| network.arena.take(len)),
+                before: before.then(|| network.arena.take(len)),
+                winners: (learns && matches!(work, Work::MaxPool(_))).then(|| vec![0; len]),
+                normalised: None,
+            }
+        };
+        self.range.clone().zip(&self.work).map(record).collect()
+    }
+
+    /// The parts of these tensors, by group and node.
+    fn places<'b>(&self, group: usize, made: &'b mut [Record]) -> Vec<Vec<Made<'b>>> {
+        let groups = self.pictures.batch.div_ceil(group);
+        let mut places: Vec<Vec<Made>> = (0..groups).map(|_| Vec::new()).collect();
+        for (index, record) in self.range.clone().zip(made) {
+            let size = (group * self.picture(index)).max(1);
+            let mut outputs = record.output.as_deref_mut().map(|o| o.chunks_mut(size));
+            let mut befores = record.before.as_deref_mut().map(|b| b.chunks_mut(size));
+            let mut winners = record.winners.as_deref_mut().map(|w| w.chunks_mut(size));
+            for places in &mut places {
+                let output = outputs.as_mut().and_then(Iterator::next);
+                places.push(Made {
+                    output: output.map_or(Place::Nowhere, Place::Whole),
+                    before: befores.as_mut().and_then(Iterator::next),
+                    winners: winners.as_mut().and_then(Iterator::next),
+                });
+            }
+        }
+        places
+    }
+
+    /// Takes a group of pictures through the range.
+    fn run(&self, group: &Range<usize>, places: &mut [Made]) {
+        let start = self.range.start;
+        for index in self.range.clone() {
+            let (earlier, rest) = places.split_at_mut(index - start);
+            let Some(made) = rest.first_mut() else {
+                continue;
+            };
+            if matches!(made.output, Place::Nowhere) {
+                let len = group.len() * self.picture(index);
+                made.output = Place::Local(self.network.arena.take(len));
+            }
+            self.network.clock.time(index, Phase::Forward, || {
+                self.apply(index, group, earlier, made);
+            });
+            for (earlier, made) in self.range.clone().zip(places.iter_mut()) {
+                let last = self.network.last_use[earlier] == index;
+                if last && matches!(made.output, Place::Local(_)) {
+                    made.output = Place::Nowhere;
+                }
+            }
+        }
+    }
+
+    /// Runs one node; `places` are those of the nodes before it in the range.
+    fn apply(&self, index: usize, group: &Range<usize>, places: &[Made], made: &mut Made) {
+        let (network, start) = (self.network, self.range.start);
+        let isa = network.isa;
+        let read = |source: usize| -> &[f32] {
+            if source >= start {
+                return places[source - start].output.values();
+            }
+            let size = self.picture(source);
+            let whole = self.earlier[source].output.as_deref().unwrap_or(&[]);
+            &whole[group.start * size..group.end * size]
+        };
+        let (input, (height, width)) = match network.architecture.nodes[index].input() {
+            Source::Image => {
+                let (height, width) = self.pictures.size;
+                let size = height * width * 3;
+                let images = &self.pictures.values[group.start * size..group.end * size];
+                (images, (height, width))
+            }
+            Source::Node(source) => (read(source), self.pictures.sizes[source]),
+        };
+        let dims = (group.len(), height, width);
+        let channels = network.architecture.nodes[index].channels();
+        let out = made.output.values_mut();
+        match &self.work[index - start] {
+            Work::Conv(conv, weights) => {
+                let residual = conv.residual.map(read);
+                let convolve = |activation, out: &mut [f32]| {
+                    network.convolve(dims, input, weights, residual, activation, out);
+                };
+                match &mut made.before {
+                    None => convolve(conv.activation, out),
+                    Some(before) => {
+                        convolve(Activation::None, before);
+                        elementwise::activate(isa, conv.activation, before, out);
+                    }
+                }
+            }
+            Work::MaxPool(node) => {
+                let winners = made.winners.as_deref_mut();
+                pool::max_pool(isa, &node.shape, dims, input, out, winners);
+            }
+            Work::LayerNorm {
+                epsilon,
+                gamma,
+                beta,
+            } => layer_norm::forward(isa, channels, *epsilon, input, gamma, beta, out),
+            Work::Average => pool::global_average(isa, input, height * width, channels, out),
+            Work::Gate(factors) => {
+                gate::forward(isa, height * width, channels, input, read(*factors), out);
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! MobileNetV2 of width 1.0 as torchvision builds it.
+
+use super::architecture::{Architecture, Operation, Source};
+use super::definition::{Definition, ExpectedInput};
+use super::inverted::{Block, Style, pair};
+use crate::ops::Activation;
+
+/// The network.
+pub const DEFINITIONS: &[Definition] = &[Definition {
+    name: "mobilenet_v2",
+    title: "a MobileNetV2",
+    source: "Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear \
+             Bottlenecks, CVPR 2018",
+    input: ExpectedInput::IMAGENET,
+    naming: "torchvision",
+    architecture: mobilenet_v2,
+}];
+
+/// Expansion, output channels, number of blocks, stride of the first.
+const GROUPS: [(usize, usize, usize, usize); 7] = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+];
+
+/// The stage of `features.{index}`: a new one begins where the resolution falls, as in ResNet.
+fn stage(index: usize) -> usize {
+    match index {
+        0 => 0,
+        1..=3 => 1,
+        4..=6 => 2,
+        7..=13 => 3,
+        _ => 4,
+    }
+}
+
+fn mobilenet_v2() -> Architecture {
+    let (style, activation) = (Style::PYTORCH, Activation::Relu6);
+    let mut net = Architecture::default();
+    let stem = pair("features.0");
+    let stem = style.conv(stem, Source::Image, (3, 32), (3, 2), activation);
+    let mut input = net.push(0, Operation::Conv(stem));
+    let (mut channels, mut index) = (32, 1);
+    for (expansion, outputs, blocks, first_stride) in GROUPS {
+        for block in 0..blocks {
+            let prefix = format!("features.{index}.conv");
+            // The convolutions of a block are numbered; the last and its norm lie there flat.
+            let expands = usize::from(expansion > 1);
+            let project = (
+                format!("{prefix}.{}", expands + 1),
+                format!("{prefix}.{}", expands + 2),
+            );
+            let block = Block {
+                stage: stage(index),
+                input,
+                channels: [channels, channels * expansion, outputs],
+                kernel: 3,
+                stride: if block == 0 { first_stride } else { 1 },
+                activation,
+                names: [
+                    (expansion > 1).then(|| pair(&format!("{prefix}.0"))),
+                    Some(pair(&format!("{prefix}.{expands}"))),
+                    Some(project),
+                ],
+                squeeze: None,
+            };
+            input = style.push(&mut net, block);
+            channels = outputs;
+            index += 1;
+        }
+    }
+    let head = pair(&format!("features.{index}"));
+    let head = style.conv(head, Source::Node(input), (channels, 1280), (1, 1), activation);
+    net.push(stage(index), Operation::Conv(head));
+    net
+}
