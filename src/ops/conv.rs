@@ -59,6 +59,15 @@ impl ForwardWeights {
         }
     }
 
+    fn epilogue<'a>(&'a self, residual: Option<&'a [f32]>, activation: Activation) -> Epilogue<'a> {
+        Epilogue {
+            bias: self.bias.as_deref(),
+            addend: residual.map_or(Addend::None, Addend::Tensor),
+            activation,
+            mask: None,
+        }
+    }
+
     /// Packs `weight`, multiplied by `scale` (one value an output channel).
     ///
     /// # Panics
@@ -134,12 +143,7 @@ pub fn forward(
     activation: Activation,
     output: &mut [f32],
 ) {
-    let epilogue = Epilogue {
-        bias: weights.bias.as_deref(),
-        addend: residual.map_or(Addend::None, Addend::Tensor),
-        activation,
-        mask: None,
-    };
+    let epilogue = weights.epilogue(residual, activation);
     let panels = match &weights.packed {
         Forward::Direct(panels) => panels,
         Forward::Winograd(weights) => {
@@ -149,15 +153,44 @@ pub fn forward(
     };
     let mut padded = PADDED.take();
     let (window, input) = padded_window(shape, (batch, height, width), input, &mut padded);
-    let scatter = Scatter {
-        height: window.grid_height,
-        width: window.grid_width,
-        step: 1,
-        top: 0,
-        left: 0,
-    };
+    let scatter = Scatter::whole(&window, 0, shape.out_channels);
     correlate(isa, &window, input, panels, &scatter, output, &epilogue);
     PADDED.set(padded);
+}
+
+/// Some channels of a tensor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Channels {
+    /// The first.
+    pub first: usize,
+    /// Channels of the tensor in all.
+    pub pitch: usize,
+}
+
+/// [`forward`] from some channels of `input` to some of `output`, by weights packed for the
+/// direct sum.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn forward_part(
+    isa: Isa,
+    shape: &ConvShape,
+    (batch, height, width): (usize, usize, usize),
+    (input, from): (&[f32], Channels),
+    weights: &ForwardWeights,
+    residual: Option<&[f32]>,
+    activation: Activation,
+    (output, to): (&mut [f32], Channels),
+) {
+    let Forward::Direct(panels) = &weights.packed else {
+        unreachable!("packed for parts by the direct sum");
+    };
+    let window = Window {
+        first: from.first,
+        pitch: from.pitch,
+        ..shape.window(batch, height, width)
+    };
+    let scatter = Scatter::whole(&window, to.first, to.pitch);
+    let epilogue = weights.epilogue(residual, activation);
+    correlate(isa, &window, input, panels, &scatter, output, &epilogue);
 }
 
 thread_local! {
@@ -339,12 +372,38 @@ impl BackwardWeights {
 pub fn input_gradient(
     isa: Isa,
     shape: &ConvShape,
-    (batch, height, width): (usize, usize, usize),
+    dims: (usize, usize, usize),
     output_gradient: &[f32],
     weights: &BackwardWeights,
     accumulate: bool,
     mask: Option<(&[f32], Activation)>,
     input_gradient: &mut [f32],
+) {
+    let all = |pitch| Channels { first: 0, pitch };
+    input_gradient_part(
+        isa,
+        shape,
+        dims,
+        (output_gradient, all(shape.out_channels)),
+        weights,
+        accumulate,
+        mask,
+        (input_gradient, all(shape.in_channels)),
+    );
+}
+
+/// [`input_gradient`] from some channels to some; all of them, if the weights are packed for
+/// Winograd's points.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn input_gradient_part(
+    isa: Isa,
+    shape: &ConvShape,
+    (batch, height, width): (usize, usize, usize),
+    (output_gradient, from): (&[f32], Channels),
+    weights: &BackwardWeights,
+    accumulate: bool,
+    mask: Option<(&[f32], Activation)>,
+    (input_gradient, to): (&mut [f32], Channels),
 ) {
     let epilogue = Epilogue {
         addend: if accumulate {
@@ -372,6 +431,8 @@ pub fn input_gradient(
                 height: shape.output_size(height),
                 width: shape.output_size(width),
                 channels: shape.out_channels,
+                first: from.first,
+                pitch: from.pitch,
                 grid_height: y.pixels,
                 grid_width: x.pixels,
                 step: 1,
@@ -386,6 +447,8 @@ pub fn input_gradient(
                 step: shape.stride,
                 top: y.remainder,
                 left: x.remainder,
+                first: to.first,
+                pitch: to.pitch,
             };
             correlate(
                 isa,

@@ -80,6 +80,25 @@ pub struct Scatter {
     pub step: usize,
     pub top: usize,
     pub left: usize,
+    /// The first channel of the destination that is written; as many follow as there are results.
+    pub first: usize,
+    /// Channels of the destination in all.
+    pub pitch: usize,
+}
+
+impl Scatter {
+    /// Position by position to the destination's pixels, in channels from `first` of `pitch`.
+    pub fn whole(window: &Window, first: usize, pitch: usize) -> Self {
+        Scatter {
+            height: window.grid_height,
+            width: window.grid_width,
+            step: 1,
+            top: 0,
+            left: 0,
+            first,
+            pitch,
+        }
+    }
 }
 
 /// What is added to a result.
@@ -133,7 +152,7 @@ thread_local! {
 }
 
 /// Slides `window` over `source`, multiplies what it sees with `panels` and scatters the results
-/// over `destination` (`panels.columns` channels).
+/// over `destination`.
 ///
 /// # Panics
 /// If a slice does not have the length that the geometry asks for.
@@ -147,9 +166,11 @@ pub fn correlate(
     epilogue: &Epilogue,
 ) {
     let (depth, columns) = (window.depth(), panels.columns);
-    let len = window.batch * scatter.height * scatter.width * columns;
+    let len = window.batch * scatter.height * scatter.width * scatter.pitch;
     assert_eq!(source.len(), window.source_len());
     assert_eq!(panels.depth, depth);
+    assert!(window.first + window.channels <= window.pitch);
+    assert!(scatter.first + columns <= scatter.pitch);
     assert_eq!(destination.len(), len);
     assert!(epilogue.bias.is_none_or(|bias| bias.len() == columns));
     assert!(epilogue.mask.is_none_or(|(mask, _)| mask.len() == len));
@@ -295,7 +316,7 @@ impl Task<'_> {
         pointers.clear();
         pointers.resize(tiles * taps * MAX_ROWS, std::ptr::null());
         offsets.clear();
-        let columns = self.panels.columns;
+        let s = self.scatter;
         if self.window.is_identity() && self.scatter.step == 1 {
             let channels = self.window.channels;
             let seen = &self.source[positions.start * channels..positions.end * channels];
@@ -306,7 +327,7 @@ impl Task<'_> {
                     *place = seen.as_ptr();
                 }
             }
-            offsets.extend(positions.map(|pixel| pixel * columns));
+            offsets.extend(positions.map(|pixel| pixel * s.pitch + s.first));
             return;
         }
         let mut position = self.window.position(positions.start);
@@ -317,10 +338,9 @@ impl Task<'_> {
                     .taps_of(self.source, self.zeros, position, |tap, seen| {
                         table[tap * MAX_ROWS + row] = seen.as_ptr();
                     });
-                let s = self.scatter;
                 let y = position.y * s.step + s.top;
                 let pixel = (position.n * s.height + y) * s.width + position.x * s.step + s.left;
-                offsets.push(pixel * columns);
+                offsets.push(pixel * s.pitch + s.first);
                 position = self.window.next(position);
             }
         }

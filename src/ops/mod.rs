@@ -20,6 +20,7 @@
 //! | `pool` | max pooling, global average pooling and their gradients |
 //! | `batch_norm` | batch statistics, normalisation and their gradients |
 //! | `gate` | a factor for each channel of each picture, and its gradients |
+//! | `grouped` | convolution in groups and its gradients |
 //! | `layer_norm` | layer norm over the channels and its gradients |
 //! | `mapped` | a file's bytes in memory without a copy |
 //! | `peak` | the machine's limit, to hold kernels against |
@@ -43,6 +44,7 @@ pub mod depthwise;
 mod disjoint;
 pub mod elementwise;
 pub mod gate;
+pub mod grouped;
 pub mod isa;
 pub mod layer_norm;
 mod mapped;

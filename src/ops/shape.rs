@@ -81,6 +81,8 @@ impl ConvShape {
             height,
             width,
             channels: self.in_channels,
+            first: 0,
+            pitch: self.in_channels,
             grid_height: self.output_size(height),
             grid_width: self.output_size(width),
             step: self.stride,

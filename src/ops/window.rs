@@ -10,8 +10,12 @@ pub struct Window {
     pub height: usize,
     /// Columns of a source picture.
     pub width: usize,
-    /// Channels of the source.
+    /// Channels of the source that are seen.
     pub channels: usize,
+    /// The first of them.
+    pub first: usize,
+    /// Channels of the source in all: values from one pixel to the next.
+    pub pitch: usize,
     /// Rows of the grid of positions.
     pub grid_height: usize,
     /// Columns of the grid of positions.
@@ -52,7 +56,7 @@ impl Window {
 
     /// Number of values of the source.
     pub fn source_len(&self) -> usize {
-        self.batch * self.height * self.width * self.channels
+        self.batch * self.height * self.width * self.pitch
     }
 
     /// The position with a given index in row-major order.
@@ -90,11 +94,17 @@ impl Window {
             && fits(self.left, self.kernel_width, self.grid_width, self.width)
     }
 
-    /// Whether position `i` sees just pixel `i` of the source.
+    /// Whether a row of the window is one contiguous piece wherever it is.
+    fn merged(&self) -> bool {
+        self.inside() && (self.kernel_width == 1 || self.channels == self.pitch)
+    }
+
+    /// Whether position `i` sees just pixel `i` of the source, all of it.
     pub fn is_identity(&self) -> bool {
         (self.kernel_height, self.kernel_width, self.step) == (1, 1, 1)
             && (self.top, self.left) == (0, 0)
             && (self.grid_height, self.grid_width) == (self.height, self.width)
+            && self.channels == self.pitch
     }
 
     /// Number of contiguous pieces of what a position sees: in channels-last order a row of the
@@ -102,7 +112,7 @@ impl Window {
     pub fn taps(&self) -> usize {
         if self.depth() == 0 {
             0
-        } else if self.inside() {
+        } else if self.merged() {
             self.kernel_height
         } else {
             self.kernel_height * self.kernel_width
@@ -111,7 +121,7 @@ impl Window {
 
     /// Values in a piece; the pieces in order make up the `depth()` values.
     pub fn run(&self) -> usize {
-        if self.inside() {
+        if self.merged() {
             self.kernel_width * self.channels
         } else {
             self.channels
@@ -136,19 +146,19 @@ impl Window {
     /// Where each piece of what a position sees lies in the window.
     #[inline(always)]
     pub fn tap_places(&self) -> impl Iterator<Item = Tap> + use<> {
-        let inside = self.inside();
+        let merged = self.merged();
         let rows = if self.depth() == 0 {
             0
         } else {
             self.kernel_height
         };
-        let columns = if inside { 1 } else { self.kernel_width };
+        let columns = if merged { 1 } else { self.kernel_width };
         (0..rows).flat_map(move |row| {
             (0..columns).map(move |column| Tap {
                 index: row * columns + column,
                 row,
                 column,
-                inside,
+                merged,
             })
         })
     }
@@ -164,7 +174,7 @@ impl Window {
     ) -> &'a [f32] {
         let y = (p.y * self.step + tap.row) as isize + self.top;
         let x = (p.x * self.step + tap.column) as isize + self.left;
-        let run = if tap.inside {
+        let run = if tap.merged {
             self.kernel_width * self.channels
         } else if y < 0 || y >= self.height as isize || x < 0 || x >= self.width as isize {
             return &zeros[..self.channels];
@@ -172,7 +182,7 @@ impl Window {
             self.channels
         };
         let pixel = (p.n * self.height + y as usize) * self.width + x as usize;
-        &source[pixel * self.channels..][..run]
+        &source[pixel * self.pitch + self.first..][..run]
     }
 }
 
@@ -185,6 +195,6 @@ pub struct Tap {
     row: usize,
     /// Its first column.
     column: usize,
-    /// Whether it lies in the picture wherever the window is.
-    inside: bool,
+    /// Whether it is a whole row of the window, which lies in the picture wherever the window is.
+    merged: bool,
 }

@@ -6,6 +6,7 @@ use super::super::activation::Activation;
 use super::super::correlate::{Addend, Epilogue};
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
+use super::blocked::Correlation;
 use super::{DepthwiseShape, DepthwiseWeights, Ending, Grid, KERNEL, TAPS, check, general, slide};
 
 /// Gradient of the input; `accumulate` and `mask` as in [`super::super::conv::input_gradient`].
@@ -49,6 +50,14 @@ pub fn input_gradient(
         );
         return;
     }
+    // Every remainder by the stride is seen by as many taps, or one less.
+    let taps_apart = grid.kernel / grid.stride..=grid.kernel.div_ceil(grid.stride);
+    if grid.kernel != KERNEL && taps_apart.clone().all(|k| Correlation::knows(k, 1)) {
+        for part in Correlation::backward(&grid) {
+            part.run(isa, output_gradient, taps, input_gradient, &epilogue);
+        }
+        return;
+    }
     check(channels, &epilogue, input_gradient.len());
     if input_gradient.is_empty() {
         return;
@@ -63,7 +72,7 @@ pub fn input_gradient(
                 n: index / grid.height,
                 y: index % grid.height,
                 taps,
-                end: Ending::new(&epilogue, index * out.len(), out),
+                end: Ending::new(&epilogue, index * out.len(), out.as_mut_ptr()),
             };
             if grid.kernel == KERNEL {
                 isa.run(row);

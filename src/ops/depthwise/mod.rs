@@ -1,9 +1,13 @@
 //! Depthwise convolution: each channel has its own filter. Forward and both gradients, vectorised
 //! over channels.
 //!
-//! For 3x3 pixels outside of the picture are a row of zeros, so that no tap is ever tested;
-//! `general` takes any kernel and stride as it is written.
+//! The usual kernels and strides have register blocks of their own: 3x3 reads the pictures where
+//! they are, where pixels outside are a row of zeros, so that no tap is ever tested; `blocked`
+//! copies a few channels of a wider kernel's picture first. `general` takes any kernel and stride
+//! as it is written.
 
+mod blocked;
+mod blocked_gradient;
 mod general;
 mod input_gradient;
 mod weight_gradient;
@@ -16,6 +20,7 @@ use super::isa::{Arithmetic, Isa, Op};
 use super::shape::Padding;
 use super::tile::{plain, plain_mask};
 use super::vector::Vector;
+use blocked::Correlation;
 
 pub use input_gradient::input_gradient;
 pub use weight_gradient::{gradient_len, partial_sums, unpack, weight_gradient};
@@ -205,6 +210,9 @@ fn slide(
     if output.is_empty() {
         return;
     }
+    if grid.kernel != KERNEL && Correlation::knows(grid.kernel, grid.stride) {
+        return Correlation::forward(grid, flip).run(isa, input, taps, output, epilogue);
+    }
     let zeros = vec![0.0; channels];
     let places = Places {
         grid: *grid,
@@ -215,7 +223,7 @@ fn slide(
         .par_chunks_mut(grid.columns * channels)
         .enumerate()
         .for_each(|(index, output)| {
-            let end = Ending::new(epilogue, index * output.len(), output);
+            let end = Ending::new(epilogue, index * output.len(), output.as_mut_ptr());
             let (n, y) = (index / grid.rows, index % grid.rows);
             if grid.kernel == KERNEL {
                 isa.run(SlideRow {
@@ -301,7 +309,7 @@ struct Ending {
 
 impl Ending {
     /// Of the row `output`, which begins at value `from` of the tensors.
-    fn new(epilogue: &Epilogue, from: usize, output: &mut [f32]) -> Self {
+    fn new(epilogue: &Epilogue, from: usize, output: *mut f32) -> Self {
         let null = std::ptr::null();
         // SAFETY: the tensors are longer than `from` by the assertions in `check`.
         let row = |tensor: &[f32]| unsafe { tensor.as_ptr().add(from) };
@@ -310,12 +318,12 @@ impl Ending {
             addend: match epilogue.addend {
                 Addend::None => null,
                 Addend::Tensor(tensor) => row(tensor),
-                Addend::Destination => output.as_ptr(),
+                Addend::Destination => output.cast_const(),
             },
             activation: epilogue.activation,
             mask: epilogue.mask.map_or(null, |(mask, _)| row(mask)),
             mask_activation: epilogue.mask.map_or(Activation::None, |(_, a)| a),
-            output: output.as_mut_ptr(),
+            output,
         }
     }
 

@@ -6,6 +6,7 @@ use super::super::buffer::{Arena, Buffer};
 use super::super::isa::{Arithmetic, Isa, Op};
 use super::super::vector::Vector;
 use super::super::weight_gradient::{WeightGradientParts, sum_partial};
+use super::blocked_gradient::{add_rows, knows};
 use super::{DepthwiseShape, Grid, KERNEL, Places, TAPS, general};
 
 /// Pixels are summed in so many chunks of rows, at most.
@@ -107,7 +108,16 @@ pub fn partial_sums(
         .enumerate()
         .for_each(|(chunk, sums)| {
             sums.fill(0.0);
-            for index in lines * chunk / chunks..lines * (chunk + 1) / chunks {
+            let mut index = lines * chunk / chunks;
+            let end = lines * (chunk + 1) / chunks;
+            while grid.kernel != KERNEL && knows(grid.kernel, grid.stride) && index < end {
+                let (n, y) = (index / rows, index % rows);
+                let more = (rows - y).min(end - index);
+                let gradient = output_gradient;
+                add_rows(isa, &grid, (n, y..y + more), input, gradient, sums);
+                index += more;
+            }
+            for index in index..end {
                 let row = WeightGradientRow {
                     places,
                     n: index / rows,

@@ -1,0 +1,535 @@
+//! Kernels of known width: several outputs side by side in registers, over a copy of a few channels.
+//!
+//! A task takes a band of rows of one picture. A vector of channels after the other is copied to
+//! a picture of its own, whose pixels lie side by side with the zeros around them: the register
+//! blocks read it at distances that the compiler knows, and it stays in cache while the window
+//! passes over it.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::buffer::AlignedVec;
+use super::super::correlate::{Epilogue, Scatter};
+use super::super::disjoint::Disjoint;
+use super::super::isa::{Arithmetic, Isa, Op};
+use super::super::vector::Vector;
+use super::{Ending, Grid, check};
+
+/// Values of the copies of a task, which are meant to stay in the L2 cache.
+const COPY_LEN: usize = 24 * 1024;
+/// Channels that are copied in one go, at most, in vectors.
+const VECTORS: usize = 4;
+/// Channels are cut for tasks at multiples of this: whole vectors of every instruction set.
+const WHOLE: usize = 16;
+/// A problem is cut into at least so many tasks, if it is large enough.
+const TASKS: usize = 8;
+
+/// A window over pictures, each channel with weights of its own. Output `(y, x)` sees the rows
+/// `y * step + top ..` and columns `x * step + left ..`; outside of the picture there are zeros.
+pub(super) struct Correlation {
+    pub batch: usize,
+    pub channels: usize,
+    /// Rows of a source picture.
+    pub height: usize,
+    /// Columns of a source picture.
+    pub width: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub step: usize,
+    pub top: isize,
+    pub left: isize,
+    pub kernel_rows: usize,
+    pub kernel_columns: usize,
+    /// By place in the window: number of the tap.
+    pub taps: Vec<usize>,
+    /// Where the outputs go.
+    pub scatter: Scatter,
+}
+
+impl Correlation {
+    /// Whether there is code for a window of so many columns.
+    pub fn knows(kernel_columns: usize, step: usize) -> bool {
+        matches!((kernel_columns, step), (1..=5 | 7, 1) | (3 | 5 | 7, 2))
+    }
+
+    /// The convolution itself; with `flip` the taps are taken in reverse order.
+    pub fn forward(grid: &Grid, flip: bool) -> Self {
+        let area = grid.kernel * grid.kernel;
+        Correlation {
+            batch: grid.batch,
+            channels: grid.channels,
+            height: grid.height,
+            width: grid.width,
+            rows: grid.rows,
+            columns: grid.columns,
+            step: grid.stride,
+            top: -(grid.top as isize),
+            left: -(grid.left as isize),
+            kernel_rows: grid.kernel,
+            kernel_columns: grid.kernel,
+            taps: (0..area)
+                .map(|tap| if flip { area - 1 - tap } else { tap })
+                .collect(),
+            scatter: Scatter {
+                height: grid.rows,
+                width: grid.columns,
+                step: 1,
+                top: 0,
+                left: 0,
+                first: 0,
+                pitch: grid.channels,
+            },
+        }
+    }
+
+    /// The gradient of the input for any stride: one correlation for each remainder by the stride
+    /// of rows and columns.
+    pub fn backward(grid: &Grid) -> impl Iterator<Item = Self> {
+        let (grid, stride) = (*grid, grid.stride);
+        let classes = (0..stride * stride).map(move |i| (i / stride, i % stride));
+        classes.map(move |(row, column)| {
+            let y = Strided::new(&grid, grid.height, grid.top, row);
+            let x = Strided::new(&grid, grid.width, grid.left, column);
+            let taps = (0..y.count * x.count).map(|place| {
+                let (i, j) = (place / x.count, place % x.count);
+                y.tap(i, stride) * grid.kernel + x.tap(j, stride)
+            });
+            Correlation {
+                batch: grid.batch,
+                channels: grid.channels,
+                height: grid.rows,
+                width: grid.columns,
+                rows: y.pixels,
+                columns: x.pixels,
+                step: 1,
+                top: y.start,
+                left: x.start,
+                kernel_rows: y.count,
+                kernel_columns: x.count,
+                taps: taps.collect(),
+                scatter: Scatter {
+                    height: grid.height,
+                    width: grid.width,
+                    step: stride,
+                    top: row,
+                    left: column,
+                    first: 0,
+                    pitch: grid.channels,
+                },
+            }
+        })
+    }
+
+    /// Rows of the outputs of a task.
+    fn band(&self) -> usize {
+        let line = (self.columns.next_multiple_of(8) * self.step + self.kernel_columns) * WHOLE;
+        let fit = (COPY_LEN / line).saturating_sub(self.kernel_rows) / self.step;
+        // A window's rows are copied once for every band.
+        let bands = self.rows.div_ceil(fit.max(2 * self.kernel_rows));
+        self.rows.div_ceil(bands.max(1)).max(1)
+    }
+
+    /// Slides over `source`; `weights` are `[tap][channel]`.
+    ///
+    /// # Panics
+    /// If a slice does not have the length that the geometry asks for, or the window is not
+    /// [known](Correlation::knows).
+    pub fn run(
+        &self,
+        isa: Isa,
+        source: &[f32],
+        weights: &[f32],
+        output: &mut [f32],
+        epilogue: &Epilogue,
+    ) {
+        let s = self.scatter;
+        assert_eq!(
+            source.len(),
+            self.batch * self.height * self.width * self.channels
+        );
+        assert_eq!(output.len(), self.batch * s.height * s.width * s.pitch);
+        assert_eq!(self.taps.len(), self.kernel_rows * self.kernel_columns);
+        let most = self.taps.iter().max().map_or(0, |tap| tap + 1);
+        assert!(weights.len() >= most * self.channels && s.pitch == self.channels);
+        check(self.channels, epilogue, output.len());
+        if self.batch * self.rows * self.columns * self.channels == 0 {
+            return;
+        }
+        let last = |size: usize, first: usize| (size - 1) * s.step + first;
+        assert!(last(self.rows, s.top) < s.height && last(self.columns, s.left) < s.width);
+        let band = self.band();
+        let bands = self.rows.div_ceil(band);
+        let vectors = self.channels.div_ceil(WHOLE);
+        let parts = TASKS.div_ceil(self.batch * bands).min(vectors.div_ceil(2));
+        let shared = Disjoint::new(output);
+        let tasks = (0..self.batch * bands * parts).into_par_iter();
+        tasks.for_each(|index| {
+            let (place, part) = (index / parts, index % parts);
+            let (n, first) = (place / bands, place % bands * band);
+            let channels = vectors * part / parts * WHOLE..vectors * (part + 1) / parts * WHOLE;
+            SCRATCH.with_borrow_mut(|scratch| {
+                isa.run(Task {
+                    of: self,
+                    n,
+                    rows: first..(first + band).min(self.rows),
+                    channels: channels.start..channels.end.min(self.channels),
+                    source,
+                    weights,
+                    // Tasks write different pixels, or different channels of them.
+                    end: Ending::new(epilogue, 0, shared.start()),
+                    scratch,
+                });
+            });
+        });
+    }
+}
+
+/// The input rows (or columns) with a given remainder by the stride.
+struct Strided {
+    /// How many there are.
+    pixels: usize,
+    /// The first tap that reaches them; the others follow at distances of the stride.
+    first: usize,
+    /// Number of those taps.
+    count: usize,
+    /// Output row that the last of them takes the first of the input rows to.
+    start: isize,
+}
+
+impl Strided {
+    fn new(grid: &Grid, size: usize, before: usize, remainder: usize) -> Self {
+        // As in `conv`: input row remainder + stride * t meets output row
+        // t + (remainder + before - first) / stride - j through tap first + stride * j.
+        let first = (remainder + before) % grid.stride;
+        let count = grid.kernel.saturating_sub(first).div_ceil(grid.stride);
+        Strided {
+            pixels: size.saturating_sub(remainder).div_ceil(grid.stride),
+            first,
+            count,
+            start: ((remainder + before) / grid.stride) as isize - (count as isize - 1),
+        }
+    }
+
+    /// The tap at a place of the window, which runs against the taps.
+    fn tap(&self, place: usize, stride: usize) -> usize {
+        self.first + stride * (self.count - 1 - place)
+    }
+}
+
+/// What a task writes for itself.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// `[vector][row][column][lane]` of the source.
+    pub source: AlignedVec,
+    /// `[tap][lane]`.
+    pub taps: AlignedVec,
+    /// A row of outputs, or the output's gradient `[vector][row][column][lane]`.
+    pub output: AlignedVec,
+}
+
+thread_local! {
+    pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Outputs of a register block for a row of so many: the fewest blocks, of the least waste.
+pub(super) fn block<const N: usize>(columns: usize, sizes: [usize; N]) -> usize {
+    let cost = |&size: &usize| (columns.div_ceil(size), size);
+    sizes.into_iter().min_by_key(cost).unwrap_or(1)
+}
+
+/// Where a part of a picture lies in a copy: rows and columns may begin before the picture and end
+/// after it.
+pub(super) struct Frame {
+    /// Height, width and channels of the picture.
+    pub picture: (usize, usize, usize),
+    pub top: isize,
+    pub left: isize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Frame {
+    /// Values of a vector's copy.
+    #[inline(always)]
+    pub fn plane<V: Vector>(&self) -> usize {
+        self.rows * self.columns * V::LANES
+    }
+
+    /// Copies some channels to `[vector][row][column][lane]`; what lies outside of the picture is
+    /// left as it is.
+    #[inline(always)]
+    pub fn copy<V: Vector>(&self, picture: &[f32], channels: Range<usize>, to: &mut [f32]) {
+        let (height, width, all) = self.picture;
+        let plane = self.plane::<V>();
+        assert!(channels.end <= all && to.len() >= channels.len().div_ceil(V::LANES) * plane);
+        let cut = |first: isize, count: usize, size: usize| {
+            let start = (-first).clamp(0, count as isize);
+            let end = (size as isize - first).clamp(start, count as isize);
+            start as usize..end as usize
+        };
+        let columns = cut(self.left, self.columns, width);
+        for row in cut(self.top, self.rows, height) {
+            let y = (row as isize + self.top) as usize;
+            for column in columns.clone() {
+                let x = (column as isize + self.left) as usize;
+                let pixel = &picture[(y * width + x) * all..][channels.clone()];
+                let place = (row * self.columns + column) * V::LANES;
+                let mut to = to[place..].as_mut_ptr();
+                let mut at = 0;
+                // SAFETY: the pixel's values are read, and whole vectors written to as many planes
+                // as there are vectors, by the assertion.
+                unsafe {
+                    while at + V::LANES <= pixel.len() {
+                        V::load(pixel.as_ptr().add(at), V::LANES).store(to, V::LANES);
+                        at += V::LANES;
+                        to = to.wrapping_add(plane);
+                    }
+                    if at < pixel.len() {
+                        V::load(pixel.as_ptr().add(at), pixel.len() - at).store(to, V::LANES);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some rows of a picture's outputs, in some channels.
+struct Task<'a> {
+    of: &'a Correlation,
+    n: usize,
+    rows: Range<usize>,
+    channels: Range<usize>,
+    source: &'a [f32],
+    weights: &'a [f32],
+    end: Ending,
+    scratch: &'a mut Scratch,
+}
+
+impl Op for Task<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Correlation {
+            channels,
+            height,
+            width,
+            columns,
+            step,
+            kernel_rows,
+            kernel_columns,
+            ..
+        } = *self.of;
+        let lanes = A::Vector::LANES;
+        let size = block(columns, [8, 7, 4]);
+        let blocks = columns.div_ceil(size);
+        let frame = Frame {
+            picture: (height, width, channels),
+            top: (self.rows.start * step) as isize + self.of.top,
+            left: self.of.left,
+            rows: (self.rows.len() - 1) * step + kernel_rows,
+            columns: (blocks * size - 1) * step + kernel_columns,
+        };
+        let plane = frame.plane::<A::Vector>();
+        let most = (COPY_LEN / plane).clamp(1, VECTORS) * lanes;
+        let Scratch {
+            source,
+            taps,
+            output,
+        } = self.scratch;
+        source.resize(most / lanes * plane);
+        source.fill(0.0);
+        taps.resize(self.of.taps.len() * lanes);
+        output.resize(blocks * size * lanes);
+        let picture = height * width * channels;
+        let picture = &self.source[self.n * picture..][..picture];
+        for first in self.channels.clone().step_by(most) {
+            let end = (first + most).min(self.channels.end);
+            frame.copy::<A::Vector>(picture, first..end, source);
+            for (vector, c) in (first..end).step_by(lanes).enumerate() {
+                let count = (end - c).min(lanes);
+                for (place, &tap) in taps.chunks_exact_mut(lanes).zip(&self.of.taps) {
+                    let from = &self.weights[tap * channels + c..][..count];
+                    // SAFETY: `count` values are read and a whole vector is written.
+                    unsafe {
+                        let values = A::Vector::load(from.as_ptr(), count);
+                        values.store(place.as_mut_ptr(), lanes);
+                    }
+                }
+                let rows = Rows {
+                    source: &source[vector * plane..][..plane],
+                    line: frame.columns * lanes,
+                    taps,
+                    size,
+                    blocks,
+                    c,
+                    count,
+                };
+                // SAFETY: the channels are those of the tensors.
+                unsafe { rows.run::<A>(self.of, (self.n, self.rows.clone()), self.end, output) };
+            }
+        }
+    }
+}
+
+/// A vector of channels, copied.
+struct Rows<'a> {
+    /// `[row][column][lane]`
+    source: &'a [f32],
+    /// Values of a row.
+    line: usize,
+    /// `[tap][lane]`
+    taps: &'a [f32],
+    /// Outputs of a block.
+    size: usize,
+    /// Blocks of a row.
+    blocks: usize,
+    /// The first channel.
+    c: usize,
+    /// Channels in use.
+    count: usize,
+}
+
+impl Rows<'_> {
+    /// Writes some rows of outputs.
+    ///
+    /// # Safety
+    /// The pointers of `end` must be null or valid for tensors of the correlation's results, and
+    /// these rows and channels belong to this call alone.
+    #[inline(always)]
+    unsafe fn run<A: Arithmetic>(
+        &self,
+        of: &Correlation,
+        (n, rows): (usize, Range<usize>),
+        mut end: Ending,
+        output: &mut [f32],
+    ) {
+        let lanes = A::Vector::LANES;
+        let late = end.late();
+        let bias = if end.bias.is_null() {
+            A::Vector::splat(0.0)
+        } else {
+            // SAFETY: a bias has a value for every channel.
+            unsafe { A::Vector::load(end.bias.add(self.c), self.count) }
+        };
+        for (index, y) in rows.enumerate() {
+            // The window's rows outside of the picture are zeros.
+            let top = (y * of.step) as isize + of.top;
+            let above = (-top).clamp(0, of.kernel_rows as isize) as usize;
+            let below = (of.height as isize - top).clamp(above as isize, of.kernel_rows as isize);
+            let row = Row {
+                source: &self.source[(index * of.step + above) * self.line..],
+                line: self.line,
+                taps: &self.taps[above * of.kernel_columns * lanes..],
+                kernel_rows: below as usize - above,
+                blocks: self.blocks,
+            };
+            row.run_sized::<A::Vector>((of.kernel_columns, of.step, self.size), bias, output);
+            let s = of.scatter;
+            let line = (n * s.height + y * s.step + s.top) * s.width;
+            for (x, value) in output.chunks_exact(lanes).enumerate().take(of.columns) {
+                let at = (line + x * s.step + s.left) * s.pitch + self.c;
+                // SAFETY: a pixel of the results by the assertions of `Correlation::run`, and
+                // `count` of its channels.
+                unsafe {
+                    let value = A::Vector::load(value.as_ptr(), lanes);
+                    end.store(value, at, self.count);
+                    if let Some(late) = &late {
+                        late.finish::<A::Vector>(end.output, at, self.count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a row of outputs sees.
+struct Row<'a> {
+    /// From its first row that is in the picture.
+    source: &'a [f32],
+    /// Values of a row.
+    line: usize,
+    /// From the first row that is in the picture.
+    taps: &'a [f32],
+    /// Rows of the window that are in the picture.
+    kernel_rows: usize,
+    blocks: usize,
+}
+
+impl Row<'_> {
+    #[inline(always)]
+    fn run_sized<V: Vector>(&self, key: (usize, usize, usize), bias: V, output: &mut [f32]) {
+        match key {
+            (1, 1, size) => self.run_blocks::<V, 1, 1>(size, bias, output),
+            (2, 1, size) => self.run_blocks::<V, 2, 1>(size, bias, output),
+            (3, 1, size) => self.run_blocks::<V, 3, 1>(size, bias, output),
+            (4, 1, size) => self.run_blocks::<V, 4, 1>(size, bias, output),
+            (5, 1, size) => self.run_blocks::<V, 5, 1>(size, bias, output),
+            (7, 1, size) => self.run_blocks::<V, 7, 1>(size, bias, output),
+            (3, 2, size) => self.run_blocks::<V, 3, 2>(size, bias, output),
+            (5, 2, size) => self.run_blocks::<V, 5, 2>(size, bias, output),
+            (7, 2, size) => self.run_blocks::<V, 7, 2>(size, bias, output),
+            _ => unreachable!("a window that is not known"),
+        }
+    }
+
+    #[inline(always)]
+    fn run_blocks<V: Vector, const K: usize, const S: usize>(
+        &self,
+        size: usize,
+        bias: V,
+        output: &mut [f32],
+    ) {
+        match size {
+            8 => self.run::<V, K, S, 8>(bias, output),
+            7 => self.run::<V, K, S, 7>(bias, output),
+            _ => self.run::<V, K, S, 4>(bias, output),
+        }
+    }
+
+    /// Writes `[column][lane]`: `O` outputs at a time of a window of `K` columns at step `S`.
+    #[allow(clippy::needless_range_loop)]
+    #[inline(always)]
+    fn run<V: Vector, const K: usize, const S: usize, const O: usize>(
+        &self,
+        bias: V,
+        output: &mut [f32],
+    ) {
+        let seen = ((self.blocks * O - 1) * S + K) * V::LANES;
+        if let Some(last) = self.kernel_rows.checked_sub(1) {
+            assert!(self.source.len() >= last * self.line + seen);
+        }
+        assert!(self.taps.len() >= self.kernel_rows * K * V::LANES);
+        assert!(output.len() >= self.blocks * O * V::LANES);
+        for block in 0..self.blocks {
+            // SAFETY: the last block's last column ends at `seen` values of a row, and rows and
+            // taps are as long as asserted above.
+            unsafe {
+                let mut sum = [bias; O];
+                let mut row = self.source.as_ptr().add(block * O * S * V::LANES);
+                let mut taps = self.taps.as_ptr();
+                for _ in 0..self.kernel_rows {
+                    let mut weights = [V::splat(0.0); K];
+                    for kx in 0..K {
+                        weights[kx] = V::load(taps.add(kx * V::LANES), V::LANES);
+                    }
+                    for column in 0..(O - 1) * S + K {
+                        let value = V::load(row.add(column * V::LANES), V::LANES);
+                        for o in 0..O {
+                            if column >= o * S && column - o * S < K {
+                                sum[o] = value.mul_add(weights[column - o * S], sum[o]);
+                            }
+                        }
+                    }
+                    row = row.wrapping_add(self.line);
+                    taps = taps.wrapping_add(K * V::LANES);
+                }
+                let place = output.as_mut_ptr().add(block * O * V::LANES);
+                for o in 0..O {
+                    sum[o].store(place.add(o * V::LANES), V::LANES);
+                }
+            }
+        }
+    }
+}
