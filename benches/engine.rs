@@ -87,12 +87,12 @@ fn main() -> Result<()> {
         eprintln!("{error}");
     }
     let chosen = |kind: &BackboneKind| arguments.iter().any(|a| a == kind.name());
-    let any = BackboneKind::ALL.iter().any(chosen);
+    let any = BackboneKind::all().any(|kind| chosen(&kind));
     let serve = arguments.iter().any(|a| a == "--serve");
     if !serve {
         println!("{rounds} rounds, batch {batch}, {size} x {size}: median images per second");
     }
-    for kind in BackboneKind::ALL.into_iter().filter(|k| !any || chosen(k)) {
+    for kind in BackboneKind::all().filter(|k| !any || chosen(k)) {
         let config = BackboneConfig {
             name: kind,
             frozen_stages: number("--frozen-stages", 1),

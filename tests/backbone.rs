@@ -10,18 +10,28 @@ use dbloss::model::builder::Builder;
 use dbloss::model::pooling::global_average;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
-/// Parameters without the classifier, as torchvision counts them.
-const TORCHVISION_COUNTS: [(BackboneKind, usize); 5] = [
-    (BackboneKind::ResNet18, 11_176_512),
-    (BackboneKind::ResNet34, 21_284_672),
-    (BackboneKind::ResNet50, 23_508_032),
-    (BackboneKind::ResNet101, 42_500_160),
-    (BackboneKind::MobileNetV2, 2_223_872),
+/// Parameters without the classifier, as torchvision and timm count them, and features.
+const COUNTS: [(&str, usize, usize); 15] = [
+    ("resnet18", 11_176_512, 512),
+    ("resnet34", 21_284_672, 512),
+    ("resnet50", 23_508_032, 2048),
+    ("resnet101", 42_500_160, 2048),
+    ("resnet152", 58_143_808, 2048),
+    ("resnet50_v1", 23_508_032, 2048),
+    ("resnext50_32x4d", 22_979_904, 2048),
+    ("wide_resnet50_2", 66_834_240, 2048),
+    ("mobilenet_v2", 2_223_872, 1280),
+    ("mobilenet_v3_large", 2_971_952, 960),
+    ("efficientnet_b0", 4_007_548, 1280),
+    ("efficientnet_lite0", 3_371_008, 1280),
+    ("efficientnet_lite0_symmetric", 3_371_008, 1280),
+    ("convnext_tiny", 27_820_128, 768),
+    ("convnext_small", 49_454_688, 768),
 ];
 
-fn config(name: BackboneKind, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {
+fn config(name: &str, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {
     BackboneConfig {
-        name,
+        name: BackboneKind::named(name).unwrap(),
         frozen_stages,
         norm_eval,
         winograd: Winograd::On,
@@ -128,13 +138,13 @@ fn compare(config: &BackboneConfig, batch: usize, size: usize, tolerance: f64) {
 
 #[test]
 fn names_and_counts_are_torchvisions() {
-    for (kind, count) in TORCHVISION_COUNTS {
-        let (backbone, parameters) = build(&config(kind, -1, true), false);
-        assert_eq!(parameters.num_trainable(), count, "{kind}");
-        assert_eq!(backbone.num_features(), kind.num_features());
-        assert_eq!(kind.architecture().num_features(), kind.num_features());
+    assert_eq!(backbone::names(), COUNTS.map(|(name, ..)| name));
+    for (name, count, features) in COUNTS {
+        let (backbone, parameters) = build(&config(name, -1, true), false);
+        assert_eq!(parameters.num_trainable(), count, "{name}");
+        assert_eq!(backbone.num_features(), features, "{name}");
     }
-    let (_, resnet) = build(&config(BackboneKind::ResNet50, 1, true), false);
+    let (_, resnet) = build(&config("resnet50", 1, true), false);
     for name in [
         "backbone.conv1.weight",
         "backbone.bn1.running_var",
@@ -143,7 +153,7 @@ fn names_and_counts_are_torchvisions() {
     ] {
         assert!(resnet.get(name).is_some(), "{name}");
     }
-    let (_, mobilenet) = build(&config(BackboneKind::MobileNetV2, 1, true), false);
+    let (_, mobilenet) = build(&config("mobilenet_v2", 1, true), false);
     for name in [
         "backbone.features.0.0.weight",
         "backbone.features.1.conv.0.0.weight",
@@ -159,7 +169,7 @@ fn names_and_counts_are_torchvisions() {
 
 #[test]
 fn frozen_stages_do_not_learn() {
-    let (_, parameters) = build(&config(BackboneKind::ResNet18, 1, true), false);
+    let (_, parameters) = build(&config("resnet18", 1, true), false);
     let role = |name: &str| parameters.get(name).unwrap().role;
     assert_eq!(role("backbone.layer1.1.conv2.weight"), Role::Frozen);
     assert_eq!(role("backbone.layer2.0.conv1.weight"), Role::Trainable);
@@ -169,7 +179,7 @@ fn frozen_stages_do_not_learn() {
 #[test]
 fn resnet18_matches_the_composition() {
     for (frozen_stages, norm_eval) in [(-1, true), (-1, false), (1, true)] {
-        let config = config(BackboneKind::ResNet18, frozen_stages, norm_eval);
+        let config = config("resnet18", frozen_stages, norm_eval);
         let tolerance = if norm_eval { 1e-4 } else { 1e-3 };
         compare(&config, 2, 33, tolerance);
     }
@@ -181,23 +191,94 @@ fn resnet18_matches_the_composition() {
 
 #[test]
 fn resnet50_matches_the_composition() {
-    compare(&config(BackboneKind::ResNet50, -1, true), 2, 33, 1e-4);
-    compare(&config(BackboneKind::ResNet50, 3, false), 4, 48, 0.1);
+    compare(&config("resnet50", -1, true), 2, 33, 1e-4);
+    compare(&config("resnet50", 3, false), 4, 48, 0.1);
 }
 
 #[test]
 fn mobilenet_matches_the_composition() {
-    compare(&config(BackboneKind::MobileNetV2, -1, true), 3, 33, 1e-4);
-    compare(&config(BackboneKind::MobileNetV2, 3, true), 2, 32, 1e-4);
-    compare(&config(BackboneKind::MobileNetV2, 3, false), 5, 48, 0.1);
+    compare(&config("mobilenet_v2", -1, true), 3, 33, 1e-4);
+    compare(&config("mobilenet_v2", 3, true), 2, 32, 1e-4);
+    compare(&config("mobilenet_v2", 3, false), 5, 48, 0.1);
+}
+
+#[test]
+fn grouped_and_wide_resnets_match_the_composition() {
+    compare(&config("resnext50_32x4d", -1, true), 2, 33, 1e-4);
+    compare(&config("resnet50_v1", 1, true), 2, 33, 1e-4);
+    compare(&config("wide_resnet50_2", 2, true), 2, 33, 1e-4);
+    compare(&config("resnext50_32x4d", 3, false), 4, 48, 0.1);
+}
+
+#[test]
+fn mobilenet_v3_matches_the_composition() {
+    compare(&config("mobilenet_v3_large", -1, true), 3, 65, 1e-4);
+    compare(&config("mobilenet_v3_large", 3, false), 5, 48, 0.1);
+}
+
+#[test]
+fn efficientnets_match_the_composition() {
+    compare(&config("efficientnet_b0", -1, true), 3, 65, 1e-4);
+    compare(&config("efficientnet_b0", 3, false), 5, 48, 0.1);
+    compare(&config("efficientnet_lite0", -1, true), 2, 65, 1e-4);
+    compare(&config("efficientnet_lite0", 2, true), 2, 64, 1e-4);
+    compare(
+        &config("efficientnet_lite0_symmetric", 3, false),
+        5,
+        48,
+        0.1,
+    );
+}
+
+#[test]
+fn convnext_matches_the_composition() {
+    for norm_eval in [true, false] {
+        compare(&config("convnext_tiny", -1, norm_eval), 2, 65, 1e-4);
+    }
+    compare(&config("convnext_tiny", 2, true), 3, 64, 1e-4);
+}
+
+/// Not a single one is left without a gradient.
+#[test]
+fn every_trainable_parameter_moves() {
+    for (name, ..) in COUNTS {
+        if ["resnet101", "resnet152", "convnext_small"].contains(&name) {
+            // Longer, of the same blocks.
+            continue;
+        }
+        for norm_eval in [true, false] {
+            let (backbone, parameters) = build(&config(name, -1, norm_eval), false);
+            formula::fill(&parameters);
+            let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, 64, 1.0));
+            for parameter in parameters.trainable() {
+                let gradient = gradients.get(parameter);
+                let gradient = gradient.unwrap_or_else(|| panic!("{name}: {}", parameter.name));
+                let values = flat(gradient);
+                assert!(
+                    values.iter().all(|v| v.is_finite()),
+                    "{name}: {}",
+                    parameter.name
+                );
+                assert!(
+                    values.iter().any(|&v| v != 0.0),
+                    "{name}: {}",
+                    parameter.name
+                );
+            }
+        }
+    }
 }
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     for (kind, norm_eval) in [
-        (BackboneKind::ResNet18, true),
-        (BackboneKind::ResNet18, false),
-        (BackboneKind::MobileNetV2, true),
+        ("resnet18", true),
+        ("resnet18", false),
+        ("mobilenet_v2", true),
+        ("efficientnet_b0", true),
+        ("mobilenet_v3_large", false),
+        ("convnext_tiny", true),
+        ("resnext50_32x4d", true),
     ] {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -220,7 +301,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn changed_weights_are_seen() {
-    let (backbone, parameters) = build(&config(BackboneKind::ResNet18, 1, true), false);
+    let (backbone, parameters) = build(&config("resnet18", 1, true), false);
     let images = formula::images("pictures", 1, 32, 1.0);
     let before = pooled(&*backbone, &images);
     formula::fill(&parameters);
@@ -237,10 +318,10 @@ fn changed_weights_are_seen() {
 
 #[test]
 fn wrong_input_is_an_error() {
-    let (backbone, _) = build(&config(BackboneKind::ResNet18, 1, true), false);
+    let (backbone, _) = build(&config("resnet18", 1, true), false);
     let images = Tensor::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu).unwrap();
     assert!(backbone.features(&images).is_err());
-    let wrong = config(BackboneKind::ResNet18, 5, true);
+    let wrong = config("resnet18", 5, true);
     let builder = Builder::new(&Device::Cpu, DType::F32, 0);
     assert!(backbone::build(&wrong, &builder).is_err());
 }

@@ -11,7 +11,7 @@ use dbloss::data::throughput::{self, LoaderEpoch, Stage};
 use dbloss::feeding::{Amount, feeding};
 use dbloss::job::Machine;
 use dbloss::model::backbone::profile::profile;
-use dbloss::model::backbone::{BackboneConfig, BackboneKind, Winograd};
+use dbloss::model::backbone::{self, BackboneConfig, BackboneKind, Winograd};
 use dbloss::report::table::Table;
 use dbloss::rng::Stream;
 use dbloss::{Error, Result};
@@ -134,9 +134,9 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn run_step(args: StepArgs) -> Result<()> {
-    let names: Vec<String> = BackboneKind::ALL.iter().map(|k| k.to_string()).collect();
-    let Some(place) = names.iter().position(|name| *name == args.backbone) else {
-        let problem = format!("`{}` is not one of {}", args.backbone, names.join(", "));
+    let Some(kind) = BackboneKind::named(&args.backbone) else {
+        let names = backbone::names().join(", ");
+        let problem = format!("`{}` is not one of {names}", args.backbone);
         return Err(Error::argument("--backbone", problem));
     };
     // 32 is the stride of the last stage: a smaller picture has nothing left there.
@@ -146,7 +146,7 @@ fn run_step(args: StepArgs) -> Result<()> {
     }
     let machine = args.machine.open()?;
     let config = BackboneConfig {
-        name: BackboneKind::ALL[place],
+        name: kind,
         frozen_stages: args.frozen_stages,
         norm_eval: !args.batch_statistics,
         winograd: if args.no_winograd {

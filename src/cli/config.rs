@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dbloss::config::{Experiment, ExperimentFile, Layers};
 use dbloss::data::sampler::SamplerConfig;
 use dbloss::data::split::Split;
-use dbloss::model::backbone::BackboneKind;
+use dbloss::model::backbone;
 use dbloss::plan::SweepFile;
 use dbloss::wording::counted;
 use dbloss::{Result, job, loss};
@@ -120,11 +120,10 @@ fn list(folder: &std::path::Path) -> Result<()> {
         };
         text.push_str(&format!("  {}: {line}\n", path.display()));
     }
-    let backbones: Vec<String> = BackboneKind::ALL.iter().map(|k| k.to_string()).collect();
     for (what, names) in [
         ("losses", loss::names().join(" ")),
         ("samplers", SamplerConfig::KINDS.join(" ")),
-        ("backbones", backbones.join(" ")),
+        ("backbones", backbone::names().join(" ")),
     ] {
         text.push_str(&format!("{what}: {names}\n"));
     }

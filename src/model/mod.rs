@@ -45,7 +45,7 @@ pub struct ModelConfig {
 impl Default for ModelConfig {
     fn default() -> Self {
         ModelConfig {
-            backbone: BackboneKind::ResNet50,
+            backbone: BackboneKind::default(),
             weights: String::new(),
             frozen_stages: 1,
             norm_eval: true,
@@ -58,9 +58,9 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// Checks the ranges; `at` is the table's own key.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
-        Range::WholeWithin(-1, 4)
+        Range::WholeWithin(-1, self.backbone.architecture().last_stage() as i64)
             .check_whole(&at.join("frozen_stages"), self.frozen_stages)
-            .map_err(|e| e.hint("-1 freezes nothing, 0 the stem, k the stem and layers 1 to k"))?;
+            .map_err(|e| e.hint("-1 freezes nothing, 0 the stem, k the stem and stages 1 to k"))?;
         self.neck.check(&at.join("neck"))
     }
 

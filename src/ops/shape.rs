@@ -25,7 +25,7 @@ impl Padding {
     }
 
     /// Zeros before and after the pixels of a side.
-    pub(super) fn zeros(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
+    pub fn zeros(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Padding::Symmetric(padding) => (padding, padding),
             Padding::Same => {

@@ -2,6 +2,7 @@
 //! executors walk this list, so that structure and names are written down once.
 
 use crate::ops::depthwise::DepthwiseShape;
+use crate::ops::grouped::GroupedShape;
 use crate::ops::pool::MaxPoolShape;
 use crate::ops::{Activation, ConvShape, Padding};
 
@@ -39,6 +40,8 @@ pub enum Geometry {
     Dense(ConvShape),
     /// One filter a channel.
     Depthwise(DepthwiseShape),
+    /// Filters see the channels of their group.
+    Grouped(GroupedShape),
 }
 
 /// A convolution, what its result is scaled by, a residual branch and an activation.
@@ -93,7 +96,7 @@ impl ConvNode {
         };
         match self.groups {
             1 => Geometry::Dense(dense),
-            groups => {
+            groups if groups == self.in_channels && groups == self.out_channels => {
                 Geometry::Depthwise(DepthwiseShape {
                     channels: groups,
                     kernel: self.kernel,
@@ -101,6 +104,10 @@ impl ConvNode {
                     padding: self.padding,
                 })
             }
+            groups => Geometry::Grouped(GroupedShape {
+                conv: dense,
+                groups,
+            }),
         }
     }
 
@@ -109,6 +116,7 @@ impl ConvNode {
         match self.geometry() {
             Geometry::Dense(shape) => shape.output_size(size),
             Geometry::Depthwise(shape) => shape.output_size(size),
+            Geometry::Grouped(shape) => shape.output_size(size),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::architecture::Architecture;
 use super::definition::{Definition, ExpectedInput};
+use super::resnet::RESNET50;
 use super::{definitions, names};
 
 /// A network of the list.
@@ -53,6 +54,13 @@ impl BackboneKind {
     }
 }
 
+impl Default for BackboneKind {
+    /// That of the published recipe.
+    fn default() -> Self {
+        BackboneKind(&RESNET50)
+    }
+}
+
 impl PartialEq for BackboneKind {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
@@ -88,8 +96,7 @@ impl Serialize for BackboneKind {
 impl<'de> Deserialize<'de> for BackboneKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        BackboneKind::named(&name)
-            .ok_or_else(|| D::Error::unknown_variant(&name, names()))
+        BackboneKind::named(&name).ok_or_else(|| D::Error::unknown_variant(&name, names()))
     }
 }
 

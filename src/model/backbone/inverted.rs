@@ -84,7 +84,13 @@ impl Style {
     /// Appends a block and gives back the index of its output. The input is added where stride and
     /// channels allow it.
     pub fn push(&self, net: &mut Architecture, block: Block) -> usize {
-        let Block { stage, kernel, stride, activation, .. } = block;
+        let Block {
+            stage,
+            kernel,
+            stride,
+            activation,
+            ..
+        } = block;
         let [inputs, hidden, outputs] = block.channels;
         let [expand, depthwise, project] = block.names;
         let mut last = block.input;

@@ -137,7 +137,7 @@ fn check_blocks(
 }
 
 fn refusal(path: &Path, configured: &str, found: Option<&Kind>, problem: &str) -> Error {
-    let known = |name: &str| BackboneKind::ALL.iter().any(|kind| kind.name() == name);
+    let known = |name: &str| BackboneKind::named(name).is_some();
     match found {
         Some(Kind {
             backbone: Some(name),

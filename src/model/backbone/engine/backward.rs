@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::model::parameters::Gradients;
 use crate::ops::batch_norm::GradientSums;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
-use crate::ops::{Activation, Buffer, depthwise, elementwise, gate, layer_norm, pool};
+use crate::ops::{Activation, Buffer, depthwise, elementwise, gate, grouped, layer_norm, pool};
 
 /// Parts of a layer norm's gradient, whatever the number of threads.
 const PARTS: usize = 16;
@@ -249,6 +249,9 @@ impl Backward<'_> {
             Geometry::Depthwise(shape) => {
                 depthwise::weight_gradient(isa, &shape, dims, input, gradient, arena)
             }
+            Geometry::Grouped(shape) => {
+                grouped::weight_gradient(isa, &shape, dims, input, gradient, arena)
+            }
             Geometry::Dense(shape) => {
                 let how = network.algorithm(&shape, (height, width));
                 weight_gradient::weight_gradient(isa, &shape, how, dims, input, gradient, arena)
@@ -313,7 +316,8 @@ impl Backward<'_> {
             let pixels = values.len() / channels;
             let parts = partial.par_chunks_mut(2 * channels).enumerate();
             parts.for_each(|(part, sums)| {
-                let range = pixels * part / PARTS * channels..pixels * (part + 1) / PARTS * channels;
+                let range =
+                    pixels * part / PARTS * channels..pixels * (part + 1) / PARTS * channels;
                 let (input, gradient) = (&values[range.clone()], &gradient[range]);
                 layer_norm::partial_sums(isa, channels, epsilon, input, gradient, sums);
             });
@@ -354,7 +358,14 @@ impl Backward<'_> {
         let (height, width) = self.sizes[node.input];
         let (isa, pixels, channels) = (network.isa, height * width, node.channels);
         let mut own = network.arena.take(self.len(node.gate));
-        gate::gate_gradient(isa, pixels, channels, self.output(node.input), gradient, &mut own);
+        gate::gate_gradient(
+            isa,
+            pixels,
+            channels,
+            self.output(node.input),
+            gradient,
+            &mut own,
+        );
         self.contribute(node.gate, |add, mask, out| {
             if !add {
                 out.fill(0.0);

@@ -62,6 +62,7 @@ impl Clock {
                         let kind = match conv.geometry() {
                             Geometry::Dense(_) => "conv",
                             Geometry::Depthwise(_) => "depthwise",
+                            Geometry::Grouped(_) => "grouped",
                         };
                         let kernel = conv.kernel;
                         (conv.conv.clone(), format!("{kind} {kernel}x{kernel}"))

@@ -130,6 +130,9 @@ pub(super) fn keep(
     result: &mut Gradients,
 ) -> Result<()> {
     let var = &parameter.var;
-    result.set(parameter, Tensor::from_vec(gradient, var.dims(), var.device())?);
+    result.set(
+        parameter,
+        Tensor::from_vec(gradient, var.dims(), var.device())?,
+    );
     Ok(())
 }

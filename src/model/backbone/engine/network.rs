@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::folded::Folded;
 use crate::error::Result;
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
+use crate::ops::grouped::{self, GroupedShape};
 use crate::ops::{Activation, Algorithm, Arena, Buffer, ConvShape, ForwardWeights, Isa, conv};
 
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(super) struct Network {
 pub(super) enum Packed {
     Dense(ConvShape, ForwardWeights),
     Depthwise(DepthwiseShape, DepthwiseWeights),
+    Grouped(GroupedShape, grouped::ForwardWeights),
 }
 
 /// What a training pass keeps of one node.
@@ -236,6 +238,9 @@ impl Network {
             Packed::Depthwise(shape, weights) => depthwise::forward(
                 self.isa, shape, dims, input, weights, residual, activation, output,
             ),
+            Packed::Grouped(shape, weights) => grouped::forward(
+                self.isa, shape, dims, input, weights, residual, activation, output,
+            ),
         }
     }
 
@@ -251,7 +256,7 @@ impl Network {
         let generation = parameters.generation();
         let suits = |packed: &Packed| match packed {
             Packed::Dense(shape, weights) => weights.algorithm() == self.algorithm(shape, size),
-            Packed::Depthwise(..) => true,
+            Packed::Depthwise(..) | Packed::Grouped(..) => true,
         };
         if let Some((made_at, packed)) = &lock()[index]
             && *made_at == generation
@@ -283,19 +288,21 @@ impl Network {
             None => (None, None),
         };
         let scale = scale.as_deref();
-        with_values(&parameters.weight.var, |weight| {
-            match conv.geometry() {
-                Geometry::Depthwise(shape) => {
-                    let packed = DepthwiseWeights::pack(&shape, weight, scale, bias);
-                    Packed::Depthwise(shape, packed)
-                }
-                Geometry::Dense(shape) => {
-                    let algorithm = self.algorithm(&shape, size);
-                    let place = (self.isa, &self.arena);
-                    let packed =
-                        ForwardWeights::pack(place, &shape, algorithm, weight, scale, bias);
-                    Packed::Dense(shape, packed)
-                }
+        with_values(&parameters.weight.var, |weight| match conv.geometry() {
+            Geometry::Depthwise(shape) => {
+                let packed = DepthwiseWeights::pack(&shape, weight, scale, bias);
+                Packed::Depthwise(shape, packed)
+            }
+            Geometry::Grouped(shape) => {
+                let place = (self.isa, &self.arena);
+                let packed = grouped::ForwardWeights::pack(place, &shape, weight, scale, bias);
+                Packed::Grouped(shape, packed)
+            }
+            Geometry::Dense(shape) => {
+                let algorithm = self.algorithm(&shape, size);
+                let place = (self.isa, &self.arena);
+                let packed = ForwardWeights::pack(place, &shape, algorithm, weight, scale, bias);
+                Packed::Dense(shape, packed)
             }
         })
     }

@@ -6,12 +6,14 @@ use super::network::{Network, with_values};
 use crate::error::Result;
 use crate::ops::conv;
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
+use crate::ops::grouped::{self, GroupedShape};
 use crate::ops::{Activation, BackwardWeights, ConvShape, Isa};
 
 /// Weights of one convolution, packed for the gradient of its input.
 pub(super) enum Transposed {
     Dense(ConvShape, BackwardWeights),
     Depthwise(DepthwiseShape, DepthwiseWeights),
+    Grouped(GroupedShape, grouped::BackwardWeights),
 }
 
 impl Transposed {
@@ -24,18 +26,21 @@ impl Transposed {
         parameters: &ConvParameters,
         scale: Option<&[f32]>,
     ) -> Result<Self> {
-        with_values(&parameters.weight.var, |weight| {
-            match node.geometry() {
-                Geometry::Depthwise(shape) => {
-                    let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
-                    Transposed::Depthwise(shape, weights)
-                }
-                Geometry::Dense(shape) => {
-                    let algorithm = network.algorithm(&shape, size);
-                    let arena = (network.isa, &network.arena);
-                    let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
-                    Transposed::Dense(shape, weights)
-                }
+        with_values(&parameters.weight.var, |weight| match node.geometry() {
+            Geometry::Depthwise(shape) => {
+                let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
+                Transposed::Depthwise(shape, weights)
+            }
+            Geometry::Grouped(shape) => {
+                let arena = (network.isa, &network.arena);
+                let weights = grouped::BackwardWeights::pack(arena, &shape, weight, scale);
+                Transposed::Grouped(shape, weights)
+            }
+            Geometry::Dense(shape) => {
+                let algorithm = network.algorithm(&shape, size);
+                let arena = (network.isa, &network.arena);
+                let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
+                Transposed::Dense(shape, weights)
             }
         })
     }
@@ -57,6 +62,9 @@ impl Transposed {
             }
             Transposed::Depthwise(shape, weights) => {
                 depthwise::input_gradient(isa, shape, dims, gradient, weights, add, mask, out);
+            }
+            Transposed::Grouped(shape, weights) => {
+                grouped::input_gradient(isa, shape, dims, gradient, weights, add, mask, out);
             }
         }
     }

@@ -2,22 +2,24 @@
 //! them.
 
 use super::super::architecture::{ConvNode, Geometry};
-use crate::ops::Isa;
 use crate::ops::depthwise;
+use crate::ops::grouped;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
+use crate::ops::{Arena, Isa};
 
 /// Values of one partial sum.
 pub(super) fn len(node: &ConvNode) -> usize {
     match node.geometry() {
         Geometry::Dense(shape) => weight_gradient::Layout::new(&shape).len(),
         Geometry::Depthwise(shape) => depthwise::gradient_len(&shape),
+        Geometry::Grouped(shape) => grouped::gradient_len(&shape),
     }
 }
 
 /// Writes the sum over a few pictures, whose input has `dims` (batch, height, width), on the
 /// calling thread.
 pub(super) fn write(
-    isa: Isa,
+    (isa, arena): (Isa, &Arena),
     node: &ConvNode,
     dims: (usize, usize, usize),
     input: &[f32],
@@ -30,6 +32,9 @@ pub(super) fn write(
         }
         Geometry::Depthwise(shape) => {
             depthwise::partial_sums(isa, &shape, dims, input, gradient, sums);
+        }
+        Geometry::Grouped(shape) => {
+            grouped::partial_sums(isa, &shape, dims, input, gradient, arena, sums);
         }
     }
 }
@@ -45,5 +50,6 @@ pub(super) fn unpack(
     match node.geometry() {
         Geometry::Dense(shape) => weight_gradient::unpack(isa, &shape, sums, weight, scale),
         Geometry::Depthwise(shape) => depthwise::unpack(&shape, sums, weight, scale),
+        Geometry::Grouped(shape) => grouped::unpack(isa, &shape, sums, weight, scale),
     }
 }

@@ -111,6 +111,7 @@ impl Backward<'_> {
         });
         let at_once = match node.geometry() {
             Geometry::Depthwise(_) => true,
+            Geometry::Grouped(_) => false,
             Geometry::Dense(shape) => {
                 network.algorithm(&shape, size) == Algorithm::Direct
                     && weight_sums::len(node) <= TEAM_LEN
@@ -271,8 +272,9 @@ impl Pass<'_> {
         add: bool,
         sums: &mut [f32],
     ) {
+        let place = (self.network.isa, &self.network.arena);
         let write = |sums: &mut [f32]| {
-            weight_sums::write(self.network.isa, self.node, dims, input, gradient, sums);
+            weight_sums::write(place, self.node, dims, input, gradient, sums);
         };
         if add {
             let mut more = self.network.arena.take(sums.len());

@@ -345,7 +345,9 @@ impl<'a> Pass<'a> {
                     made.moments = batch_norm::moments(isa, made.output, conv.out_channels);
                     return;
                 }
-                let residual = conv.residual.map(|node| self.output(node, pictures, normalised));
+                let residual = conv
+                    .residual
+                    .map(|node| self.output(node, pictures, normalised));
                 match &mut made.before {
                     None => convolve(residual, conv.activation, made.output),
                     Some(before) => {
@@ -384,5 +386,10 @@ fn follow(norm: &BatchNorm, moments: &[Moments]) -> Result<Normalisation> {
         &vector(&statistics.mean)?,
         &vector(&statistics.unbiased_variance())?,
     )?;
-    Ok(Normalisation::new(statistics, norm.epsilon as f32, gamma, beta))
+    Ok(Normalisation::new(
+        statistics,
+        norm.epsilon as f32,
+        gamma,
+        beta,
+    ))
 }

@@ -119,12 +119,7 @@ enum Kind<'a> {
 }
 
 impl<'a> Step<'a> {
-    fn new(
-        network: &'a Network,
-        index: usize,
-        size: (usize, usize),
-        start: usize,
-    ) -> Result<Self> {
+    fn new(network: &'a Network, index: usize, size: (usize, usize), start: usize) -> Result<Self> {
         let (len, kind) = match &network.layers[index] {
             Layer::Conv(node, parameters) => {
                 let folded = Folded::new(parameters)?;
@@ -234,7 +229,7 @@ impl<'a> Group<'a> {
                 let (input, (height, width)) = self.input(node.input);
                 let dims = (self.pictures.len(), height, width);
                 clock.time(index, Phase::WeightGradient, || {
-                    weight_sums::write(isa, node, dims, input, &gradient, sums);
+                    weight_sums::write((isa, &network.arena), node, dims, input, &gradient, sums);
                 });
                 if let (Source::Node(input), Some(weights)) = (node.input, weights) {
                     self.contribute(index, input, |add, mask, out| {
@@ -277,9 +272,7 @@ impl<'a> Group<'a> {
                     elementwise::add_mask(isa, out, Some(&own), mask);
                 });
                 self.contribute(index, node.input, |add, mask, out| {
-                    gate::input_gradient(
-                        isa, pixels, channels, factors, &gradient, add, mask, out,
-                    );
+                    gate::input_gradient(isa, pixels, channels, factors, &gradient, add, mask, out);
                 });
             }
             Kind::End => {}
