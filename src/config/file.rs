@@ -111,6 +111,7 @@ impl ExperimentFile {
         } else if experiment.method.is_empty() {
             experiment.method = experiment.loss.name().to_owned();
         }
+        experiment.take_input_of_backbone(tree.table());
         experiment.resolve_paths(|key, path| tree.resolve(key, path));
         experiment.check().map_err(|error| tree.locate(error))?;
         Ok(experiment)

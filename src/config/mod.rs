@@ -6,6 +6,7 @@ mod paths;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use crate::data::augment::InputConfig;
 use crate::data::image::OnBadImage;
@@ -91,6 +92,23 @@ impl Experiment {
         self.optimizer.check(&key("optimizer"))?;
         self.schedule.check(&key("schedule"))?;
         self.train.check(&key("train"))
+    }
+
+    /// Sets what `written`, the configuration's own table, does not say of the pictures' size and
+    /// normalisation to what the published weights of the backbone expect.
+    fn take_input_of_backbone(&mut self, written: &Table) {
+        let expected = self.model.backbone.input();
+        let input = written.get("input");
+        let says = |key: &str| input.and_then(|input| input.get(key)).is_some();
+        if !says("size") {
+            self.input.size = expected.size;
+        }
+        if !says("mean") {
+            self.input.mean = expected.mean;
+        }
+        if !says("std") {
+            self.input.std = expected.std;
+        }
     }
 
     /// Reads a resolved configuration, as a run's folder holds it. Relative paths in one that an

@@ -79,13 +79,18 @@ const SIGNATURES: &[(&str, Describe)] = &[
     ("features.1.conv.0.0.weight", mobilenet_v2),
     ("features.1.block.0.0.weight", |view| {
         let large = view.has("features.16.0.weight");
-        kind(if large {
-            "a MobileNetV3-Large"
-        } else {
-            "a MobileNetV3-Small"
-        })
+        match large {
+            true => named("a MobileNetV3-Large", "mobilenet_v3_large"),
+            false => kind("a MobileNetV3-Small"),
+        }
     }),
-    ("features.1.0.block.0.0.weight", |_| kind("an EfficientNet")),
+    ("features.1.0.block.0.0.weight", |view| {
+        let stem = view.size("features.0.0.weight", 0);
+        match (stem, view.count("features.1."), view.count("features.6.")) {
+            (32, 1, 4) => named("an EfficientNet-B0", "efficientnet_b0"),
+            _ => kind("an EfficientNet"),
+        }
+    }),
     ("features.1.0.attn.relative_position_bias_table", |_| {
         kind("a Swin Transformer")
     }),
@@ -93,7 +98,14 @@ const SIGNATURES: &[(&str, Describe)] = &[
         "layers.0.blocks.0.attn.relative_position_bias_table",
         |_| kind("a Swin Transformer"),
     ),
-    ("features.1.0.layer_scale", |_| kind("a ConvNeXt")),
+    ("features.1.0.layer_scale", |view| {
+        let width = view.size("features.0.0.weight", 0);
+        match (width, view.count("features.5.")) {
+            (96, 9) => named("a ConvNeXt-Tiny", "convnext_tiny"),
+            (96, 27) => named("a ConvNeXt-Small", "convnext_small"),
+            _ => kind("a ConvNeXt"),
+        }
+    }),
     ("stages.0.blocks.0.conv_dw.weight", convnext),
     ("blocks.0.0.conv_dw.weight", timm_mobile),
     ("blocks.0.attn.qkv.weight", vit),
@@ -190,10 +202,12 @@ fn resnet(view: &View) -> Kind {
         ));
     }
     if bottleneck && groups > 1 {
-        return kind(format!("a ResNeXt-{depth} {groups}x{per_group}d"));
+        let name = format!("a ResNeXt-{depth} {groups}x{per_group}d");
+        return named(name, &format!("resnext{depth}_{groups}x{per_group}d"));
     }
     if bottleneck && width > 64 {
-        return kind(format!("a Wide ResNet-{depth}-{}", width / 64));
+        let name = format!("a Wide ResNet-{depth}-{}", width / 64);
+        return named(name, &format!("wide_resnet{depth}_{}", width / 64));
     }
     named(format!("a ResNet-{depth}"), &format!("resnet{depth}"))
 }
@@ -213,6 +227,10 @@ fn timm_mobile(view: &View) -> Kind {
     let squeezes = view.any(|name, _| name.contains(".se.conv_reduce"));
     let wide_kernels =
         view.any(|name, shape| name.ends_with("conv_dw.weight") && shape.get(2) == Some(&5));
+    let lite0 = view.size("conv_stem.weight", 0) == 32 && view.count("blocks.3.") == 3;
+    if !squeezes && wide_kernels && lite0 {
+        return named("an EfficientNet-Lite0", "efficientnet_lite0");
+    }
     let name = match (squeezes, wide_kernels) {
         (true, _) if view.has("conv_head.bias") => "a MobileNetV3",
         (true, _) => "an EfficientNet",
