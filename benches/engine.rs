@@ -19,23 +19,25 @@ use dbloss::model::Parameters;
 use dbloss::model::backbone::profile::training_step;
 use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Winograd, build};
 use dbloss::model::builder::Builder;
-use dbloss::optim::{Sgd, SgdConfig};
+use dbloss::optim::{Optimizer, OptimizerConfig};
 
 /// A network, its optimiser and a batch.
 struct Bench {
     parameters: Parameters,
     backbone: Box<dyn Backbone>,
-    optimizer: Sgd,
+    optimizer: Optimizer,
     images: Tensor,
 }
 
 impl Bench {
     fn new(config: &BackboneConfig, batch: usize, size: usize) -> Result<Self> {
         let builder = Builder::new(&Device::Cpu, DType::F32, 0);
+        let backbone = build(config, &builder)?;
+        let parameters = builder.parameters();
         Ok(Bench {
-            backbone: build(config, &builder)?,
-            parameters: builder.parameters(),
-            optimizer: Sgd::new(SgdConfig::default()),
+            optimizer: Optimizer::new(&OptimizerConfig::default(), &parameters)?,
+            backbone,
+            parameters,
             images: Tensor::rand(-1f32, 1f32, (batch, size, size, 3), &Device::Cpu)?,
         })
     }
@@ -51,13 +53,7 @@ impl Bench {
     fn train(&mut self) -> Result<f64> {
         let start = Instant::now();
         let gradients = training_step(&*self.backbone, &self.images)?;
-        for parameter in self.parameters.trainable() {
-            if let Some(gradient) = gradients.get(parameter) {
-                let (name, var) = (&parameter.name, &parameter.var);
-                self.optimizer.update(name, var, gradient, 1e-6, 1.0)?;
-                parameter.changed();
-            }
-        }
+        (self.optimizer).step(&self.parameters, &gradients, 1e-6, 1.0)?;
         Ok(start.elapsed().as_secs_f64())
     }
 }

@@ -120,6 +120,14 @@ impl RunDir {
         }
     }
 
+    /// Results on a set of the weights themselves, for a run whose result is their moving average:
+    /// `eval/<set>-plain/`.
+    pub fn eval_of_plain(&self, set: Set, checkpoint: Checkpoint) -> PathBuf {
+        let mut folder = self.eval_of(set, checkpoint).into_os_string();
+        folder.push("-plain");
+        folder.into()
+    }
+
     fn evaluations(&self) -> PathBuf {
         self.root.join("eval")
     }
@@ -281,7 +289,7 @@ pub struct Manifest {
     pub split_folder: PathBuf,
     /// Content hash of the split.
     pub split_hash: String,
-    /// Hash of the weight file the backbone started from.
+    /// Hash of the weight file the backbone started from, or of the checkpoint that the network did.
     pub weights_hash: Option<String>,
     /// Hash of the configuration, which tells a finished run from one with other settings.
     pub config_hash: String,
@@ -289,7 +297,7 @@ pub struct Manifest {
     pub train_seconds: f64,
     /// Training images seen so far.
     pub images_seen: u64,
-    /// Steps of the whole training.
+    /// Steps of the whole training; those that were done, where the validation part ended it.
     #[serde(default)]
     pub total_steps: Option<usize>,
     /// The error that ended it, if it failed.

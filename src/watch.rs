@@ -112,14 +112,13 @@ impl Watch {
     pub fn newest(&self) -> Vec<(&'static str, String)> {
         let step = self.history.steps.last();
         let epochs = &self.history.epochs;
-        let best =
-            epochs
-                .iter()
-                .filter_map(|e| e.validation_map)
-                .fold(None, |best, v| match best {
-                    Some(best) if best >= v => Some(best),
-                    _ => Some(v),
-                });
+        let best = epochs
+            .iter()
+            .filter_map(|e| e.score())
+            .fold(None, |best, v| match best {
+                Some(best) if best >= v => Some(best),
+                _ => Some(v),
+            });
         let done = self.history.steps.len();
         let rate = self.steps_per_second();
         let left = match (self.state(), rate, self.total_steps()) {
@@ -157,7 +156,7 @@ impl Watch {
             ("gradient norm", text(step.map(|s| s.gradient_norm), 3)),
             (
                 "validation mAP",
-                percent(epochs.iter().rev().find_map(|e| e.validation_map)),
+                percent(epochs.iter().rev().find_map(|e| e.score())),
             ),
             ("best mAP", percent(best)),
             ("images per second", text(speed, 1)),
@@ -195,7 +194,7 @@ impl Watch {
             rows.filter_map(|e| Some(((e.epoch + 1) as f64, value(e)?)))
                 .collect::<Vec<_>>()
         };
-        let validation = per_epoch(|e| e.validation_map.map(|v| v * 100.0));
+        let validation = per_epoch(|e| e.score().map(|v| v * 100.0));
         let speed = per_epoch(|e| e.images_per_second);
         let curves = [
             ("loss", Color::Cyan, smoothed(&loss), loss),

@@ -39,7 +39,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("ops", plus(&[])),
         ("loss", plus(&["data", "ops"])),
         ("model", plus(&["data", "ops"])),
-        ("optim", plus(&["data", "ops"])),
+        ("optim", plus(&["data", "model", "ops"])),
         ("predict", plus(&["data", "model"])),
         ("feeding", plus(&["data", "metrics", "model", "predict"])),
         ("run_dir", plus(&["data"])),
@@ -59,7 +59,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         (
             "job",
             plus(&[
-                "config", "data", "loss", "metrics", "model", "ops", "predict", "report",
+                "config", "data", "loss", "metrics", "model", "ops", "optim", "predict", "report",
                 "run_dir", "train",
             ]),
         ),

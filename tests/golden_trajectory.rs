@@ -14,7 +14,7 @@ use dbloss::model::backbone::Winograd;
 use dbloss::model::neck::NeckConfig;
 use dbloss::model::{Model, ModelConfig};
 use dbloss::optim::clip::clip_factor;
-use dbloss::optim::{Schedule, Sgd, SgdConfig, gradient_norm};
+use dbloss::optim::{Optimizer, OptimizerConfig, Schedule, gradient_norm};
 use dbloss::rng::Stream;
 use serde_json::Value;
 
@@ -178,8 +178,8 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         logits_after: Vec::new(),
         first_gradients: BTreeMap::new(),
     };
-    let sgd = SgdConfig::default();
-    let mut optimizer = Sgd::new(sgd.clone());
+    let sgd = OptimizerConfig::default();
+    let mut optimizer = Optimizer::new(&sgd, &model.parameters).unwrap();
     for (step, expected) in golden["trajectory"].as_array().unwrap().iter().enumerate() {
         let rate = Schedule::default().learning_rate(sgd.learning_rate, step, 1000, 8);
         assert!(relative(rate, expected["lr"].as_f64().unwrap()) < 1e-12);
@@ -193,13 +193,7 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         run.steps
             .push((f64::from(value.to_scalar::<f32>().unwrap()), norm));
         let factor = clip_factor(norm, sgd.max_gradient_norm);
-        for entry in trainable {
-            let gradient = gradients.get(entry).unwrap();
-            optimizer
-                .update(&entry.name, &entry.var, gradient, rate, factor)
-                .unwrap();
-            entry.changed();
-        }
+        (optimizer.step(&model.parameters, &gradients, rate, factor)).unwrap();
         if step == 0 {
             let trainable = model.parameters.trainable();
             let by_name = trainable.map(|p| (p.name.clone(), gradients.get(p).unwrap().clone()));

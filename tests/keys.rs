@@ -85,8 +85,22 @@ const KINDS: &[(&str, &str)] = &[
     ),
     ("sampler", "kind = 'repeat-factor'\nepoch_length = 10"),
     ("sampler", "kind = 'square-root'\nepoch_length = 10"),
-    ("schedule", "kind = 'cosine'"),
-    ("schedule", "kind = 'constant'"),
+    ("schedule", "kind = 'cosine'\nfinal_ratio = 0.1"),
+    ("schedule", "kind = 'one-cycle'"),
+    (
+        "schedule",
+        "kind = 'constant'\nwarmup_iterations = 0.1\nwarmup_ratio = 0.2",
+    ),
+    ("optimizer", "kind = 'sgd'\nnesterov = true"),
+    (
+        "optimizer",
+        "kind = 'adamw'\ngroups = { neck = 2.0, decay_norms_and_biases = false }",
+    ),
+    (
+        "train",
+        "accumulation_steps = 2\nema_decay = 0.9\nearly_stopping = 3\nlabel_smoothing = 0.1",
+    ),
+    ("start", "run = 'r'\nreset_head = true"),
     ("input.augment.crop", "kind = 'none'"),
     ("input.augment.crop", "kind = 'random-resized'"),
 ];
@@ -135,6 +149,10 @@ fn configurations(folder: &Path) -> Vec<Table> {
         *at(&mut other, "split.distribution") = table(kind);
         found.push(other);
     }
+    let mut deferred = base.clone();
+    *at(&mut deferred, "loss") = table("name = 'rw'");
+    *at(&mut deferred, "train") = table("reweight_after = 0.8");
+    found.push(deferred);
     for name in loss::names() {
         let config = LossConfig::named(name).unwrap();
         let mut losses = vec![config.to_table()];

@@ -18,8 +18,9 @@ use super::output;
 /// Score a run, or anyone's predictions
 ///
 /// Writes `predictions.csv` (logits), `per_class.csv` and `groups.csv` to the run's
-/// `eval/<set>/`, and prints mAP over all, head, medium and tail classes. With `--predictions`
-/// no model is needed: a CSV with an image and one score a class is compared with the labels of a
+/// `eval/<set>/`, and prints mAP over all, head, medium and tail classes. Of a run that kept an
+/// average of its weights (`train.ema_decay`) that is scored; the weights themselves are scored
+/// into `eval/<set>-plain/`. With `--predictions` no model is needed: a CSV with an image and one score a class is compared with the labels of a
 /// split.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -16,9 +16,10 @@ use crate::error::{Error, KeyPath, Result};
 use crate::io::absolute;
 use crate::loss::LossConfig;
 use crate::model::ModelConfig;
-use crate::optim::{Schedule, SgdConfig};
+use crate::optim::{Extent, OptimizerConfig, Schedule};
 use crate::range::Range;
-use crate::train::fit::TrainConfig;
+use crate::train::config::TrainConfig;
+use crate::train::start::StartConfig;
 
 pub use crate::layers::{Assignment, Layers, leaves};
 pub use file::ExperimentFile;
@@ -56,13 +57,16 @@ pub struct Experiment {
     pub sampler: SamplerConfig,
     /// The optimiser.
     #[serde(default)]
-    pub optimizer: SgdConfig,
+    pub optimizer: OptimizerConfig,
     /// The learning rate by step.
     #[serde(default)]
     pub schedule: Schedule,
-    /// Batch size and length.
+    /// Batches, length, and what is done along the way.
     #[serde(default)]
     pub train: TrainConfig,
+    /// A run that the training begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartConfig>,
 }
 
 impl Experiment {
@@ -91,7 +95,26 @@ impl Experiment {
         self.sampler.check(&key("sampler"))?;
         self.optimizer.check(&key("optimizer"))?;
         self.schedule.check(&key("schedule"))?;
-        self.train.check(&key("train"))
+        self.train.check(&key("train"))?;
+        self.check_loss()
+    }
+
+    /// Refuses what the loss cannot do.
+    fn check_loss(&self) -> Result<()> {
+        let name = self.loss.name();
+        let refused = |key: &str, problem: String| {
+            Err(Error::key(key, problem).hint("leave it out, or choose another loss"))
+        };
+        if self.train.label_smoothing > 0.0 && self.loss.composition().is_none() {
+            let problem = format!("`{name}` tells labels apart and does not blend them");
+            return refused("train.label_smoothing", problem);
+        }
+        if !Extent::is_nothing(&self.train.reweight_after) && self.loss.without_weights().is_none()
+        {
+            let problem = format!("`{name}` has no class weights that could come in late");
+            return refused("train.reweight_after", problem);
+        }
+        Ok(())
     }
 
     /// Sets what `written`, the configuration's own table, does not say of the pictures' size and

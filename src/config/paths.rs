@@ -15,6 +15,9 @@ impl Experiment {
         if let Some(split) = &mut self.split {
             split.resolve_paths(&KeyPath::from("split"), &resolve);
         }
+        if let Some(start) = &mut self.start {
+            start.run = resolve(&KeyPath::from("start.run"), &start.run);
+        }
         let weights = &mut self.model.weights;
         if !weights.is_empty() && !is_hub_name(weights) {
             let path = resolve(&KeyPath::from("model.weights"), Path::new(weights));

@@ -7,6 +7,7 @@ use crate::data::image::OnBadImage;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::optim::extent::Unit;
 
 /// Looks for what a run on `split` needs: the sets, and their pictures by a quick look at the disk.
 /// `scored` says whether the test set is to be evaluated too; else it may lack pictures, which is
@@ -52,6 +53,7 @@ pub fn tell<'a>(
 ) -> Result<()> {
     let mut told: Vec<String> = Vec::new();
     for experiment in experiments {
+        check_split(experiment, split)?;
         let crowded = check_memory(experiment)?;
         for warning in warnings(experiment, Some(split)).into_iter().chain(crowded) {
             if !told.contains(&warning) {
@@ -75,11 +77,25 @@ pub fn tell<'a>(
     Ok(())
 }
 
+/// Refuses what the split cannot give.
+fn check_split(experiment: &Experiment, split: &Split) -> Result<()> {
+    if experiment.train.early_stopping > 0 && split.validation.is_none() {
+        let problem = "needs a validation part, and the split has none";
+        return Err(Error::key("train.early_stopping", problem)
+            .hint("give one with `split.validation`, or leave `train.early_stopping` out"));
+    }
+    match &experiment.start {
+        Some(start) => start.check(&split.train),
+        None => Ok(()),
+    }
+}
+
 /// What is odd about an experiment, a sentence each. Without a split, what can be said all the
 /// same: the length of an epoch is then unknown.
 pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
     let mut warnings = Vec::new();
-    if experiment.model.weights.is_empty() && experiment.model.frozen_stages >= 0 {
+    let random = experiment.model.weights.is_empty() && experiment.start.is_none();
+    if random && experiment.model.frozen_stages >= 0 {
         warnings.push(format!(
             "stages 0 to {} are frozen but no weights are loaded: they stay random; set \
              `model.weights`, or `model.frozen_stages = -1`",
@@ -97,6 +113,13 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
     if let Some(steps) = steps {
         let rate = experiment.optimizer.learning_rate;
         warnings.extend(experiment.schedule.misfits(rate, steps, train.epochs));
+        if train.reweight_after.steps(Unit::Epoch, steps, train.epochs) >= steps * train.epochs {
+            warnings.push(format!(
+                "`train.reweight_after` = {} is not before the end of the training: the class \
+                 weights never come in; a part of the training fits any length, such as 0.8",
+                train.reweight_after
+            ));
+        }
     }
     warnings
 }
@@ -105,12 +128,20 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
 fn dropped(experiment: &Experiment, split: &Split) -> Option<String> {
     let images = experiment.sampler.epoch_length(&split.train);
     let batch = experiment.train.batch_size;
-    match images % batch {
+    let takes = match experiment.train.accumulation_steps {
+        1 => format!("`train.batch_size` = {batch}"),
+        count => format!("`train.accumulation_steps` = {count} batches of {batch}"),
+    };
+    let what = match experiment.train.accumulation_steps {
+        1 => "batch",
+        _ => "step",
+    };
+    match images % experiment.train.step_images() {
         0 => None,
         left => Some(format!(
-            "an epoch draws {images} images and a step takes `train.batch_size` = {batch}: the \
-             last {left} of each epoch are not a full batch and are left out; others in each, \
-             since the order is drawn anew"
+            "an epoch draws {images} images and a step takes {takes}: the last {left} of each \
+             epoch are not a full {what} and are left out; others in each, since the order is \
+             drawn anew"
         )),
     }
 }

@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::predict::{Predictions, predict};
 use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, best_thresholds};
 use crate::run_dir::{Checkpoint, Manifest, RunDir, Status};
-use crate::train::checkpoint;
+use crate::train::checkpoint::Saved;
 
 /// A trained run as it lies in its folder, with the split that it was trained on.
 #[derive(Debug)]
@@ -101,23 +101,57 @@ pub struct Evaluated {
 }
 
 impl Evaluate<'_> {
-    /// Evaluates the checkpoint, or `model`, which is what the checkpoint holds, and writes
-    /// predictions and tables into [`RunDir::eval_of`].
+    /// Evaluates the checkpoint, or `model`, which is the run's result as the checkpoint holds it,
+    /// and writes predictions and tables into [`RunDir::eval_of`]. Of a run that kept a moving
+    /// average of its weights that is the result; the weights themselves are scored beside it, into
+    /// [`RunDir::eval_of_plain`].
     pub fn run(
         &self,
         model: Option<Model>,
         machine: &Machine,
-        mut options: EvaluationOptions,
+        options: EvaluationOptions,
     ) -> Result<Evaluated> {
+        let averaged = self.experiment.train.ema_decay > 0.0;
         let model = match model {
             Some(model) => model,
-            None => self.model(machine)?,
+            None => self.model(machine, Weights::Average)?,
         };
+        let folder = self.run.eval_of(self.set, self.checkpoint);
+        let weights = averaged.then_some(Weights::Average);
+        let evaluated = self.score(&model, machine, options.clone(), &folder, weights)?;
+        if averaged {
+            drop(model);
+            let plain = self.model(machine, Weights::Plain)?;
+            let folder = self.run.eval_of_plain(self.set, self.checkpoint);
+            let beside = self.score(&plain, machine, options, &folder, Some(Weights::Plain))?;
+            let percent = |evaluated: &Evaluated| -> String {
+                let map = evaluated.evaluation.total_map();
+                map.map_or("undefined".into(), |map| format!("{:.2} %", 100.0 * map))
+            };
+            tracing::info!(
+                "{}: mAP {} of the averaged weights, {} of the weights themselves",
+                self.experiment.run_name(),
+                percent(&evaluated),
+                percent(&beside),
+            );
+        }
+        Ok(evaluated)
+    }
+
+    /// Evaluates `model` and writes predictions and tables into `folder`.
+    fn score(
+        &self,
+        model: &Model,
+        machine: &Machine,
+        mut options: EvaluationOptions,
+        folder: &Path,
+        weights: Option<Weights>,
+    ) -> Result<Evaluated> {
         let predict_set = |set: Set| -> Result<(Predictions, Arc<LabelTable>)> {
             let (table, root) = self.split.set(set, self.split_folder)?;
             let loader = machine.loader(self.experiment, table, root)?;
             let label = format!("{set} {}", self.experiment.run_name());
-            predict(&model, &loader, table, &label)
+            predict(model, &loader, table, &label)
         };
         if self.fit_thresholds {
             let (predictions, table) = predict_set(Set::Validation)?;
@@ -125,14 +159,14 @@ impl Evaluate<'_> {
         }
         let (predictions, table) = predict_set(self.set)?;
         let evaluation = Evaluation::new(&predictions, &table, self.split, &options)?;
-        let folder = self.run.eval_of(self.set, self.checkpoint);
         predictions.write(&folder.join("predictions.csv"))?;
-        evaluation.write(&folder)?;
+        evaluation.write(folder)?;
         let settings = toml::to_string(&Settings {
             checkpoint: self.checkpoint,
+            weights,
             options: &options,
         });
-        let settings = settings.map_err(|e| Error::file(&folder, e))?;
+        let settings = settings.map_err(|e| Error::file(folder, e))?;
         write_text(&folder.join("settings.toml"), &settings)?;
         Ok(Evaluated {
             evaluation,
@@ -142,7 +176,7 @@ impl Evaluate<'_> {
     }
 
     /// The model of the checkpoint.
-    fn model(&self, machine: &Machine) -> Result<Model> {
+    fn model(&self, machine: &Machine, weights: Weights) -> Result<Model> {
         let (seed, classes) = (self.experiment.seed, self.split.train.num_classes());
         let model = Model::new(&self.experiment.model, classes, &machine.device, seed)?;
         let path = self.run.checkpoint(self.checkpoint);
@@ -151,15 +185,31 @@ impl Evaluate<'_> {
                 "the run has not got that far; `best` needs a split with a validation part",
             ));
         }
-        checkpoint::load_model(&path, &model.parameters, &machine.device)?;
+        let saved = Saved::read(&path, &machine.device)?;
+        match weights {
+            Weights::Average => saved.result(&model.parameters, "")?,
+            Weights::Plain => saved.plain(&model.parameters)?,
+        }
         Ok(model)
     }
+}
+
+/// Which weights of a run that kept an average of them.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Weights {
+    /// Their moving average: the run's result.
+    Average,
+    /// As they were trained.
+    Plain,
 }
 
 /// `settings.toml` beside the tables: what they were computed from and how.
 #[derive(Serialize)]
 struct Settings<'a> {
     checkpoint: Checkpoint,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<Weights>,
     #[serde(flatten)]
     options: &'a EvaluationOptions,
 }

@@ -1,7 +1,6 @@
 //! Training one experiment into its folder.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Machine;
@@ -12,14 +11,15 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::io::write_text;
-use crate::loss::Loss;
 use crate::model::Model;
+use crate::optim::extent::Unit;
 use crate::predict::predict;
 use crate::report::evaluation::total_map;
 use crate::run_dir::{Existing, Manifest, RunDir, Status};
 use crate::train::checkpoint::Position;
-use crate::train::fit::{Training, Validate};
+use crate::train::step::Losses;
 use crate::train::tensorboard::EventWriter;
+use crate::train::training::{Training, Validate};
 
 /// A training of one experiment into one folder.
 #[derive(Debug, Clone, Copy)]
@@ -44,14 +44,15 @@ pub struct Prepared<'a> {
     config_hash: String,
     model: Model,
     weights_hash: Option<String>,
-    loss: Arc<dyn Loss>,
+    losses: Losses,
     loader: Loader,
     held_out: Option<Loader>,
 }
 
 /// What a training left.
 pub struct Trained {
-    /// The model at the end of the training; `None` where another process had finished it.
+    /// The run's result; `None` where another process had finished it, and where it is a moving
+    /// average that lies in the checkpoint.
     pub model: Option<Model>,
     /// Facts of the run, as they stand in its folder.
     pub manifest: Manifest,
@@ -104,16 +105,21 @@ impl<'a> Train<'a> {
         };
         let classes = split.train.num_classes();
         let model = Model::new(&experiment.model, classes, &machine.device, experiment.seed)?;
-        let mut weights_hash = None;
-        if !experiment.model.weights.is_empty() {
-            weights_hash = Some(model.load_backbone(&experiment.model.weights)?);
-        }
+        let weights_hash = match (&experiment.start, experiment.model.weights.as_str()) {
+            (Some(start), _) => {
+                start.check(&split.train)?;
+                let hash = start.load(&model.parameters, &machine.device)?;
+                Some(hash)
+            }
+            (None, "") => None,
+            (None, weights) => Some(model.load_backbone(weights)?),
+        };
         let prepared = Prepared {
             job: self,
             config_hash: experiment.hash()?,
             model,
             weights_hash,
-            loss: experiment.loss.build(&split.class_frequency())?,
+            losses: losses(experiment, split)?,
             loader,
             held_out,
         };
@@ -179,11 +185,14 @@ impl Prepared<'_> {
         let training = self.training(self.held_out.is_some().then_some(&validate));
         let outcome = training.fit(job.run, resume, &mut position);
         manifest.train_seconds = position.train_seconds;
-        manifest.images_seen = (position.step * job.experiment.train.batch_size) as u64;
+        manifest.images_seen = (position.step * job.experiment.train.step_images()) as u64;
         match &outcome {
-            Ok(findings) => {
+            Ok(outcome) => {
                 manifest.status = Status::Finished;
-                manifest.findings.clone_from(findings);
+                manifest.findings.clone_from(&outcome.findings);
+                if outcome.early {
+                    manifest.total_steps = Some(position.step);
+                }
             }
             Err(Error::Interrupted(_)) => manifest.status = Status::Interrupted,
             Err(error) => {
@@ -193,8 +202,9 @@ impl Prepared<'_> {
         }
         manifest.write(&job.run.manifest())?;
         outcome?;
+        let averaged = job.experiment.train.ema_decay > 0.0;
         Ok(Trained {
-            model: Some(self.model),
+            model: (!averaged).then_some(self.model),
             manifest,
         })
     }
@@ -203,7 +213,7 @@ impl Prepared<'_> {
         let experiment = self.job.experiment;
         Training {
             model: &self.model,
-            loss: Arc::clone(&self.loss),
+            losses: self.losses.clone(),
             labels: &self.job.split.train,
             loader: &self.loader,
             sampler: &experiment.sampler,
@@ -260,4 +270,26 @@ impl Prepared<'_> {
             findings: Vec::new(),
         })
     }
+}
+
+/// The loss by step: with its class weights, or without them in the beginning.
+fn losses(experiment: &Experiment, split: &Split) -> Result<Losses> {
+    let Experiment { train, loss, .. } = experiment;
+    let frequency = split.class_frequency();
+    let without = match train.reweight_after.is_nothing() {
+        true => None,
+        false => loss.without_weights(),
+    };
+    let before = match without {
+        Some(without) => {
+            let steps = train.steps_per_epoch(&experiment.sampler, &split.train)?;
+            let from = (train.reweight_after).steps(Unit::Epoch, steps, train.epochs);
+            Some((without.build(&frequency)?, from))
+        }
+        None => None,
+    };
+    Ok(Losses {
+        loss: loss.build(&frequency)?,
+        before,
+    })
 }

@@ -280,6 +280,31 @@ fn other_place<'a>(given: &str, at: &KeyPath, elsewhere: &'a [KeyPath]) -> Optio
     (elsewhere.iter()).find(|path| path.last() == Some(near) && *path != at)
 }
 
+/// The table at the key `at` as a typed value, for a type that looks at its table before it knows
+/// how to read it, and hands the error on with [`carry`]. `beside` are keys that belong to the table
+/// too.
+pub fn read_table<T: DeserializeOwned>(table: &Table, at: &KeyPath, beside: &[&str]) -> Result<T> {
+    reader::read(table).map_err(
+        |Fault {
+             at: below,
+             mut wrong,
+         }| {
+            if let Wrong::Key { accepted, .. } = &mut wrong
+                && below.keys().len() == 1
+            {
+                accepted.extend(beside.iter().map(|key| (*key).to_owned()));
+            }
+            let error = Error::key(at.joined(&below), &wrong);
+            match &wrong {
+                Wrong::Word { given, accepted } | Wrong::Key { given, accepted } => {
+                    error.did_you_mean(given, accepted.iter().map(String::as_str))
+                }
+                _ => error,
+            }
+        },
+    )
+}
+
 /// A value as an error shows it.
 pub fn plain(value: &Value) -> String {
     match value {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
-use super::composition::Composition;
+use super::composition::{Composition, Normalisation, Weight};
 use super::definition::{Definition, Form};
 use super::elementwise::Elementwise;
 use super::objective::Loss;
@@ -136,6 +136,18 @@ impl LossConfig {
             Some(Form::Own(..)) => None,
             _ => Composition::read(&self.parts, &KeyPath::from("loss")).ok(),
         }
+    }
+
+    /// The same loss with a weight of 1 for every image and class; `None` where it has no class
+    /// weights.
+    pub fn without_weights(&self) -> Option<Self> {
+        let mut composition = self.composition()?;
+        if composition.weight == (Weight::None {}) {
+            return None;
+        }
+        composition.weight = Weight::None {};
+        composition.normalisation = Normalisation::None;
+        Self::composed(&composition).ok()
     }
 
     /// The loss for a training set with these class counts.

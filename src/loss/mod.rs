@@ -18,6 +18,7 @@ mod objective;
 pub mod pages;
 pub mod part;
 pub mod profile;
+mod smoothing;
 pub mod weight;
 
 pub use batch::Batch;
@@ -27,6 +28,7 @@ pub use definition::{Definition, Form};
 pub use elementwise::Elementwise;
 pub use graph::apply;
 pub use objective::Loss;
+pub use smoothing::smooth;
 
 /// Declares the files of the losses and gathers what each defines, in the order of every list.
 macro_rules! losses {

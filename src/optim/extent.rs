@@ -5,35 +5,80 @@ use std::fmt;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A stretch of the training. In TOML a whole number is a count (of what, the key says) and a
-/// number below 1 with a decimal point is a part of the whole training: `500`, `0.1`.
+use crate::wording::counted;
+
+/// A stretch of the training. In TOML a whole number is a count (of what, the key says), a number
+/// below 1 with a decimal point is a part of the whole training, and a text says its unit: `500`,
+/// `0.1`, `"500 steps"`, `"2 epochs"`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Extent {
-    /// So many.
+    /// So many of what the key is counted in.
     Count(usize),
     /// A part of all steps, in [0, 1).
     Part(f64),
+    /// So many steps.
+    Steps(usize),
+    /// So many epochs.
+    Epochs(usize),
+}
+
+/// What the key of an [`Extent`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Steps of the optimiser.
+    Step,
+    /// Epochs.
+    Epoch,
 }
 
 impl Extent {
-    /// The stretch in steps of a training of `total` steps, where one of a count is `unit` steps
-    /// long. A part is rounded up to a whole step.
-    pub fn steps(self, unit: usize, total: usize) -> usize {
-        match self {
-            Extent::Count(count) => count.saturating_mul(unit),
-            Extent::Part(part) => (part * total as f64).ceil() as usize,
+    /// The stretch in steps, maybe with a part of one, in a training of `epochs` epochs of
+    /// `steps_per_epoch` steps; a count is one of `unit`.
+    pub fn exact(self, unit: Unit, steps_per_epoch: usize, epochs: usize) -> f64 {
+        let epoch = steps_per_epoch as f64;
+        match (self, unit) {
+            (Extent::Part(part), _) => part * steps_per_epoch.saturating_mul(epochs) as f64,
+            (Extent::Steps(count), _) | (Extent::Count(count), Unit::Step) => count as f64,
+            (Extent::Epochs(count), _) | (Extent::Count(count), Unit::Epoch) => {
+                count as f64 * epoch
+            }
+        }
+    }
+
+    /// Like [`exact`](Self::exact), a part of a step rounded up.
+    pub fn steps(self, unit: Unit, steps_per_epoch: usize, epochs: usize) -> usize {
+        self.exact(unit, steps_per_epoch, epochs).ceil() as usize
+    }
+
+    /// True for a stretch of no length.
+    pub fn is_nothing(&self) -> bool {
+        match *self {
+            Extent::Count(count) | Extent::Steps(count) | Extent::Epochs(count) => count == 0,
+            Extent::Part(part) => part == 0.0,
         }
     }
 
     /// True where `points` lie one after another, all above 0 and all of one kind.
     pub fn ascend(points: &[Extent]) -> bool {
-        let nothing = |point: &Extent| matches!(*point, Extent::Count(0) | Extent::Part(0.0));
         let in_order = points.windows(2).all(|pair| match pair {
-            [Extent::Count(a), Extent::Count(b)] => a <= b,
+            [Extent::Count(a), Extent::Count(b)]
+            | [Extent::Steps(a), Extent::Steps(b)]
+            | [Extent::Epochs(a), Extent::Epochs(b)] => a <= b,
             [Extent::Part(a), Extent::Part(b)] => a <= b,
             _ => false,
         });
-        in_order && !points.iter().any(nothing)
+        in_order && !points.iter().any(Extent::is_nothing)
+    }
+
+    /// The stretch that a text such as `2 epochs` stands for.
+    fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.trim().split_once(' ')?;
+        let count = count.parse().ok()?;
+        match unit.trim() {
+            "step" | "steps" => Some(Extent::Steps(count)),
+            "epoch" | "epochs" => Some(Extent::Epochs(count)),
+            _ => None,
+        }
     }
 }
 
@@ -42,6 +87,8 @@ impl fmt::Display for Extent {
         match self {
             Extent::Count(count) => write!(f, "{count}"),
             Extent::Part(part) => write!(f, "{part}"),
+            Extent::Steps(count) => f.write_str(&counted(*count, "step")),
+            Extent::Epochs(count) => f.write_str(&counted(*count, "epoch")),
         }
     }
 }
@@ -51,6 +98,7 @@ impl Serialize for Extent {
         match self {
             Extent::Count(count) => serializer.serialize_u64(*count as u64),
             Extent::Part(part) => serializer.serialize_f64(*part),
+            Extent::Steps(_) | Extent::Epochs(_) => serializer.collect_str(self),
         }
     }
 }
@@ -63,7 +111,8 @@ impl<'de> Deserialize<'de> for Extent {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "a whole number at or above 0, or a part of the training from 0 to below 1",
+                    "a whole number at or above 0, a part of the training from 0 to below 1, or a \
+                     text such as `2 epochs`",
                 )
             }
 
@@ -86,6 +135,11 @@ impl<'de> Deserialize<'de> for Extent {
                     true => Ok(Extent::Part(part)),
                     false => Err(E::invalid_value(de::Unexpected::Float(part), &self)),
                 }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Extent, E> {
+                let refuse = || E::invalid_value(de::Unexpected::Str(text), &self);
+                Extent::parse(text).ok_or_else(refuse)
             }
         }
         deserializer.deserialize_any(Reader)

@@ -1,13 +1,16 @@
-//! Learning rate by step: linear warm-up, then steps down at given points of the training.
+//! Learning rate by step: a warm-up, and a curve over the training.
 
 use serde::{Deserialize, Serialize};
 
-use super::extent::Extent;
+use super::extent::{Extent, Unit};
 use crate::error::{Error, KeyPath, Result};
 use crate::range::Range;
 use crate::wording::counted;
 
 /// How the learning rate follows the training. The defaults are the published recipe.
+///
+/// A warm-up is given in steps (500), as a part of the whole training (0.1), or with its unit
+/// ("2 epochs"). Its first rate is a part of the full one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
@@ -20,24 +23,47 @@ pub enum Schedule {
         /// Factor at each milestone, 0.1.
         #[serde(default = "default_gamma")]
         gamma: f64,
-        /// Iterations of linear warm-up, 500, or a part of the whole training below 1; 0 for none.
+        /// Length of the linear warm-up, 500 steps; 0 for none.
         #[serde(default = "default_warmup")]
         warmup_iterations: Extent,
         /// First rate of the warm-up as a part of the full rate, 1/3.
         #[serde(default = "default_ratio")]
         warmup_ratio: f64,
     },
-    /// Half a cosine from the full rate to 0 over the whole training.
+    /// Half a cosine from the full rate to `final_ratio` over the whole training.
     Cosine {
-        /// Iterations of linear warm-up, or a part of the whole training below 1; 0 for none.
+        /// Length of the linear warm-up, 500 steps; 0 for none.
         #[serde(default = "default_warmup")]
         warmup_iterations: Extent,
         /// First rate of the warm-up as a part of the full rate, 1/3.
         #[serde(default = "default_ratio")]
         warmup_ratio: f64,
+        /// The rate at the end as a part of the full one, 0.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        final_ratio: f64,
+    },
+    /// Half a cosine up to the full rate, and half a cosine down to nearly nothing (Smith and
+    /// Topin 2017), as PyTorch's OneCycleLR has it. The momentum stays as it is.
+    OneCycle {
+        /// Length of the rise, 0.3 of the training: its last step has the full rate.
+        #[serde(default = "default_rise")]
+        warmup_iterations: Extent,
+        /// The first rate as a part of the full one, 1/25.
+        #[serde(default = "default_start")]
+        warmup_ratio: f64,
+        /// The last rate as a part of the full one, 4e-6.
+        #[serde(default = "default_end")]
+        final_ratio: f64,
     },
     /// The full rate at every step.
-    Constant {},
+    Constant {
+        /// Length of the linear warm-up; 0, none.
+        #[serde(default = "no_warmup", skip_serializing_if = "Extent::is_nothing")]
+        warmup_iterations: Extent,
+        /// First rate of the warm-up as a part of the full rate, 1/3.
+        #[serde(default = "default_ratio", skip_serializing_if = "is_default_ratio")]
+        warmup_ratio: f64,
+    },
 }
 
 fn default_milestones() -> Vec<Extent> {
@@ -49,8 +75,26 @@ fn default_gamma() -> f64 {
 fn default_warmup() -> Extent {
     Extent::Count(500)
 }
+fn no_warmup() -> Extent {
+    Extent::Count(0)
+}
 fn default_ratio() -> f64 {
     1.0 / 3.0
+}
+fn is_default_ratio(ratio: &f64) -> bool {
+    *ratio == default_ratio()
+}
+fn is_zero(ratio: &f64) -> bool {
+    *ratio == 0.0
+}
+fn default_rise() -> Extent {
+    Extent::Part(0.3)
+}
+fn default_start() -> f64 {
+    0.04
+}
+fn default_end() -> f64 {
+    4e-6
 }
 
 impl Default for Schedule {
@@ -64,11 +108,16 @@ impl Default for Schedule {
     }
 }
 
+/// Half a cosine from `from` at 0 to `to` at 1.
+fn half_cosine(from: f64, to: f64, at: f64) -> f64 {
+    to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * at).cos())
+}
+
 impl Schedule {
     /// The learning rate of `step` (0-based, over the whole training) for a full rate `base`.
     ///
-    /// Warm-up as published: `lr_t = lr * (1 - (1 - t / T) * (1 - ratio))` for t < T, on top of
-    /// whatever the schedule gives at that step.
+    /// Linear warm-up as published: `lr_t = lr * (1 - (1 - t / T) * (1 - ratio))` for t < T, on
+    /// top of whatever the schedule gives at that step.
     pub fn learning_rate(
         &self,
         base: f64,
@@ -81,18 +130,42 @@ impl Schedule {
             Schedule::Step {
                 milestones, gamma, ..
             } => {
-                let passed = |m: &&Extent| step >= m.steps(steps_per_epoch, total);
+                let passed = |m: &&Extent| step >= m.steps(Unit::Epoch, steps_per_epoch, epochs);
                 let falls = milestones.iter().filter(passed).count();
                 base * gamma.powi(falls as i32)
             }
-            Schedule::Cosine { .. } => {
+            Schedule::Cosine {
+                final_ratio: 0.0, ..
+            } => {
                 let part = step as f64 / total.max(1) as f64;
                 base * 0.5 * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos())
             }
-            Schedule::Constant {} => base,
+            Schedule::Cosine { final_ratio, .. } => {
+                let part = step as f64 / total.max(1) as f64;
+                base * half_cosine(1.0, *final_ratio, part.min(1.0))
+            }
+            Schedule::OneCycle {
+                warmup_iterations,
+                warmup_ratio,
+                final_ratio,
+            } => {
+                let rise = warmup_iterations.exact(Unit::Step, steps_per_epoch, epochs) - 1.0;
+                let (step, end) = (step as f64, total as f64 - 1.0);
+                return base
+                    * match step <= rise {
+                        true if rise > 0.0 => half_cosine(*warmup_ratio, 1.0, step / rise),
+                        true => 1.0,
+                        false if end <= rise => *final_ratio,
+                        false => {
+                            let part = (step - rise.max(0.0)) / (end - rise.max(0.0));
+                            half_cosine(1.0, *final_ratio, part.min(1.0))
+                        }
+                    };
+            }
+            Schedule::Constant { .. } => base,
         };
         let (warmup, ratio) = self.warmup();
-        let iterations = warmup.steps(1, total);
+        let iterations = warmup.steps(Unit::Step, steps_per_epoch, epochs);
         match step < iterations {
             true => regular * (1.0 - (1.0 - step as f64 / iterations as f64) * (1.0 - ratio)),
             false => regular,
@@ -107,14 +180,13 @@ impl Schedule {
     pub fn misfits(&self, base: f64, steps_per_epoch: usize, epochs: usize) -> Vec<String> {
         let total = steps_per_epoch.saturating_mul(epochs);
         let mut found = Vec::new();
-        let fall = match self {
-            Schedule::Step { milestones, .. } => milestones
-                .iter()
-                .map(|m| m.steps(steps_per_epoch, total))
-                .min(),
-            Schedule::Cosine { .. } | Schedule::Constant {} => None,
+        let milestones = match self {
+            Schedule::Step { milestones, .. } => &milestones[..],
+            _ => &[],
         };
-        let iterations = self.warmup().0.steps(1, total);
+        let at = |m: &Extent| m.steps(Unit::Epoch, steps_per_epoch, epochs);
+        let fall = milestones.iter().map(at).min();
+        let iterations = (self.warmup().0).steps(Unit::Step, steps_per_epoch, epochs);
         let last = total.saturating_sub(1);
         if iterations > 0 && iterations >= total {
             let rate = |step| self.learning_rate(base, step, steps_per_epoch, epochs);
@@ -135,18 +207,15 @@ impl Schedule {
                 counted(fall.unwrap_or(0), "step"),
             ));
         }
-        if let Schedule::Step { milestones, .. } = self {
-            let late = |m: &&Extent| m.steps(steps_per_epoch, total) >= total;
-            let late: Vec<String> =
-                (milestones.iter().filter(late).map(Extent::to_string)).collect();
-            if !late.is_empty() {
-                found.push(format!(
-                    "`schedule.milestones` names {}, but the training ends after {}: the rate \
-                     does not fall there; parts of the training fit any length, such as [0.6, 0.85]",
-                    late.join(" and "),
-                    counted(epochs, "epoch"),
-                ));
-            }
+        let late = |m: &&Extent| at(m) >= total;
+        let late: Vec<String> = (milestones.iter().filter(late).map(Extent::to_string)).collect();
+        if !late.is_empty() {
+            found.push(format!(
+                "`schedule.milestones` names {}, but the training ends after {}: the rate \
+                 does not fall there; parts of the training fit any length, such as [0.6, 0.85]",
+                late.join(" and "),
+                counted(epochs, "epoch"),
+            ));
         }
         found
     }
@@ -162,29 +231,43 @@ impl Schedule {
             | Schedule::Cosine {
                 warmup_iterations,
                 warmup_ratio,
+                ..
+            }
+            | Schedule::OneCycle {
+                warmup_iterations,
+                warmup_ratio,
+                ..
+            }
+            | Schedule::Constant {
+                warmup_iterations,
+                warmup_ratio,
             } => (warmup_iterations, warmup_ratio),
-            Schedule::Constant {} => (Extent::Count(0), 1.0),
         }
     }
 
     /// Checks the ranges; `at` is the table's own key.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
-        if let Schedule::Step {
-            milestones, gamma, ..
-        } = self
-        {
-            Range::Above(0.0, 1.0).check(&at.join("gamma"), *gamma)?;
-            if !Extent::ascend(milestones) {
-                let found: Vec<String> = milestones.iter().map(Extent::to_string).collect();
-                return Err(Error::key(
-                    at.join("milestones"),
-                    format_args!(
-                        "is [{}], expected ascending epochs, counted from 1, or ascending parts \
-                         of the training between 0 and 1",
-                        found.join(", ")
-                    ),
-                ));
+        match self {
+            Schedule::Step {
+                milestones, gamma, ..
+            } => {
+                Range::Above(0.0, 1.0).check(&at.join("gamma"), *gamma)?;
+                if !Extent::ascend(milestones) {
+                    let found: Vec<String> = milestones.iter().map(Extent::to_string).collect();
+                    return Err(Error::key(
+                        at.join("milestones"),
+                        format_args!(
+                            "is [{}], expected ascending epochs, counted from 1, or ascending \
+                             parts of the training between 0 and 1",
+                            found.join(", ")
+                        ),
+                    ));
+                }
             }
+            Schedule::Cosine { final_ratio, .. } | Schedule::OneCycle { final_ratio, .. } => {
+                Range::Within(0.0, 1.0).check(&at.join("final_ratio"), *final_ratio)?;
+            }
+            Schedule::Constant { .. } => {}
         }
         Range::Within(0.0, 1.0).check(&at.join("warmup_ratio"), self.warmup().1)
     }
@@ -212,6 +295,7 @@ mod tests {
         let schedule = Schedule::Cosine {
             warmup_iterations: Extent::Count(0),
             warmup_ratio: 1.0,
+            final_ratio: 0.0,
         };
         assert_eq!(schedule.learning_rate(0.1, 0, 10, 3), 0.1);
         assert!((schedule.learning_rate(0.1, 15, 10, 3) - 0.05).abs() < 1e-12);
@@ -235,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_the_same() {
-        for text in ["[5, 7]", "[0.6, 0.85]"] {
+        for text in ["[5, 7]", "[0.6, 0.85]", "[\"40 steps\", \"1000 steps\"]"] {
             let schedule = step(text, "0.1");
             let written = toml::to_string(&schedule).unwrap();
             assert!(
@@ -244,6 +328,42 @@ mod tests {
             );
             assert_eq!(toml::from_str::<Schedule>(&written).unwrap(), schedule);
         }
+    }
+
+    #[test]
+    fn a_text_says_its_unit() {
+        let (texts, counts) = (
+            step("['4 epochs', '6 epochs']", "'2 epochs'"),
+            step("[4, 6]", "20"),
+        );
+        for t in 0..80 {
+            let rate = |s: &Schedule| s.learning_rate(0.02, t, 10, 8);
+            assert_eq!(rate(&texts), rate(&counts), "step {t}");
+        }
+    }
+
+    #[test]
+    fn one_cycle_rises_to_the_full_rate_and_ends_at_its_last() {
+        let schedule: Schedule = toml::from_str("kind = 'one-cycle'").unwrap();
+        let rate = |step| schedule.learning_rate(0.5, step, 10, 10);
+        assert!((rate(0) - 0.02).abs() < 1e-15);
+        assert!((rate(29) - 0.5).abs() < 1e-15);
+        assert!((rate(99) - 2e-6).abs() < 1e-15);
+        assert!((0..99).all(|t| (rate(t + 1) > rate(t)) == (t < 29)));
+        // No rise: the first step has the full rate.
+        let schedule: Schedule =
+            toml::from_str("kind = 'one-cycle'\nwarmup_iterations = 0").unwrap();
+        assert_eq!(schedule.learning_rate(0.5, 0, 10, 10), 0.5);
+        assert!(schedule.learning_rate(0.5, 50, 10, 10) < 0.5);
+    }
+
+    #[test]
+    fn a_constant_rate_is_written_as_it_always_was() {
+        let constant: Schedule = toml::from_str("kind = 'constant'").unwrap();
+        assert_eq!(toml::to_string(&constant).unwrap(), "kind = \"constant\"\n");
+        let warm: Schedule = toml::from_str("kind = 'constant'\nwarmup_iterations = 10").unwrap();
+        assert!((warm.learning_rate(0.3, 0, 10, 10) - 0.1).abs() < 1e-15);
+        assert_eq!(warm.learning_rate(0.3, 10, 10, 10), 0.3);
     }
 
     #[test]

@@ -111,6 +111,11 @@ pub struct MetricRow {
 }
 
 impl Evaluation {
+    /// mAP over all classes, in [0, 1]; `None` where it is undefined.
+    pub fn total_map(&self) -> Option<f64> {
+        self.groups.means.total
+    }
+
     /// Scores `predictions`, whose rows and columns are those of `table`, with the class groups of
     /// `split`.
     pub fn new(

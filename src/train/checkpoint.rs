@@ -2,7 +2,7 @@
 //! whole or not at all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,13 @@ use crate::error::{Error, Result};
 use crate::io::write_atomic;
 use crate::model::Parameters;
 use crate::model::weights::{read_tensors, restore};
-use crate::optim::Sgd;
+use crate::optim::{Average, Optimizer};
 
-/// Prefix of the optimiser's momentum buffers in the file.
-const VELOCITY: &str = "optimizer.velocity.";
+/// Prefix of what the optimiser keeps: `optimizer.<slot>.<parameter>`.
+const OPTIMIZER: &str = "optimizer.";
+
+/// Prefix of the moving averages: `ema.<parameter>`.
+const AVERAGE: &str = "ema.";
 
 /// Key of the position in the file's metadata.
 const POSITION: &str = "dbloss.position";
@@ -30,28 +33,48 @@ pub struct Position {
     pub step_in_epoch: usize,
     /// Sum of the losses of the epoch under way.
     pub loss_sum: f64,
-    /// Best validation mAP so far.
+    /// Best validation mAP so far, of what would be the run's result.
     pub best: Option<f64>,
+    /// Epochs since then that had a score and no better one.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub epochs_without_gain: usize,
     /// Training time so far, seconds.
     pub train_seconds: f64,
     /// Hash of the configuration that the training runs under.
     pub config_hash: String,
 }
 
-/// Writes a checkpoint. Without `optimizer` the file holds the model alone: enough to evaluate,
-/// not to resume.
-pub fn save(
-    path: &Path,
-    parameters: &Parameters,
-    optimizer: Option<&Sgd>,
-    position: &Position,
-) -> Result<()> {
+fn is_none(number: &usize) -> bool {
+    *number == 0
+}
+
+/// What a checkpoint holds beside the position.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// The network.
+    pub parameters: &'a Parameters,
+    /// What the optimiser keeps. Without it the file is enough to evaluate, not to resume.
+    pub optimizer: Option<&'a Optimizer>,
+    /// The moving average of the weights, if one is kept.
+    pub average: Option<&'a Average>,
+}
+
+/// Writes a checkpoint.
+pub fn save(path: &Path, contents: &Contents, position: &Position) -> Result<()> {
+    let Contents {
+        parameters,
+        optimizer,
+        average,
+    } = contents;
     let mut tensors: Vec<(String, Tensor)> = parameters
         .iter()
         .map(|entry| (entry.name.clone(), entry.var.as_tensor().clone()))
         .collect();
-    for (name, velocity) in optimizer.map(Sgd::state).into_iter().flatten() {
-        tensors.push((format!("{VELOCITY}{name}"), velocity.as_tensor().clone()));
+    for (name, tensor) in optimizer.iter().flat_map(|optimizer| optimizer.state()) {
+        tensors.push((format!("{OPTIMIZER}{name}"), tensor.clone()));
+    }
+    for (name, tensor) in average.iter().flat_map(|average| average.state(parameters)) {
+        tensors.push((format!("{AVERAGE}{name}"), tensor.clone()));
     }
     let position = serde_json::to_string(position)
         .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
@@ -64,29 +87,69 @@ pub fn save(
     write_atomic(path, |writer| Ok(writer.write_all(&bytes)?))
 }
 
-/// Reads the model of a checkpoint into `parameters`.
-pub fn load_model(path: &Path, parameters: &Parameters, device: &Device) -> Result<Position> {
-    let tensors = read_tensors(path, device)?;
-    restore(parameters, &tensors, path)?;
-    read_position(path)
+/// A checkpoint in memory.
+#[derive(Debug)]
+pub struct Saved {
+    /// Where the training stood.
+    pub position: Position,
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
 }
 
-/// Reads model and optimiser, to go on from there.
-pub fn load(
-    path: &Path,
-    parameters: &Parameters,
-    optimizer: &mut Sgd,
-    device: &Device,
-) -> Result<Position> {
-    let tensors: BTreeMap<String, Tensor> = read_tensors(path, device)?;
-    restore(parameters, &tensors, path)?;
-    let position = read_position(path)?;
-    for (name, tensor) in &tensors {
-        if let Some(name) = name.strip_prefix(VELOCITY) {
-            optimizer.restore(name, tensor)?;
-        }
+impl Saved {
+    /// Reads a checkpoint.
+    pub fn read(path: &Path, device: &Device) -> Result<Self> {
+        Ok(Saved {
+            position: read_position(path)?,
+            path: path.to_owned(),
+            tensors: read_tensors(path, device)?,
+        })
     }
-    Ok(position)
+
+    /// Puts the weights as they were trained into `parameters`.
+    pub fn plain(&self, parameters: &Parameters) -> Result<()> {
+        restore(parameters, &self.tensors, &self.path)
+    }
+
+    /// Puts the run's result into `parameters`: the moving average where one was kept, else the
+    /// weights as they were trained. Parameters whose name begins with `except`, if that is not
+    /// empty, stay as they are.
+    pub fn result(&self, parameters: &Parameters, except: &str) -> Result<()> {
+        let mut tensors = self.tensors.clone();
+        for entry in parameters.iter() {
+            if !except.is_empty() && entry.name.starts_with(except) {
+                let kept = entry.var.as_tensor().copy()?;
+                tensors.insert(entry.name.clone(), kept);
+            } else if let Some(average) = self.tensors.get(&format!("{AVERAGE}{}", entry.name)) {
+                tensors.insert(entry.name.clone(), average.clone());
+            }
+        }
+        restore(parameters, &tensors, &self.path)
+    }
+
+    /// Puts the optimiser where it was.
+    ///
+    /// # Errors
+    /// The file does not hold what this optimiser keeps.
+    pub fn optimizer(&self, optimizer: &mut Optimizer) -> Result<()> {
+        let find = |name: &str| self.tensors.get(&format!("{OPTIMIZER}{name}"));
+        (optimizer.restore(self.position.step as u64, find)).map_err(|error| self.lacks(&error))
+    }
+
+    /// Puts the moving average where it was.
+    ///
+    /// # Errors
+    /// The file holds none of these parameters.
+    pub fn average(&self, average: &mut Average, parameters: &Parameters) -> Result<()> {
+        let find = |name: &str| self.tensors.get(&format!("{AVERAGE}{name}"));
+        (average.restore(self.position.step as u64, parameters, find))
+            .map_err(|error| self.lacks(&error))
+    }
+
+    fn lacks(&self, error: &Error) -> Error {
+        Error::file(&self.path, format_args!("cannot be gone on with: {error}"))
+            .hint("start the run anew with `--force`")
+    }
 }
 
 fn read_position(path: &Path) -> Result<Position> {
@@ -104,46 +167,97 @@ fn read_position(path: &Path) -> Result<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Role;
-    use crate::optim::SgdConfig;
+    use crate::model::{Gradients, Role};
+    use crate::optim::{Kind, OptimizerConfig};
     use candle_core::Var;
 
+    fn make() -> Parameters {
+        let mut parameters = Parameters::new();
+        for name in ["backbone.w", "head.w"] {
+            let var = Var::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap();
+            parameters.insert(name, var, Role::Trainable, 0).unwrap();
+        }
+        parameters
+    }
+
+    fn values(parameters: &Parameters) -> Vec<Vec<f32>> {
+        let values = parameters.iter();
+        values.map(|entry| entry.var.to_vec1().unwrap()).collect()
+    }
+
     #[test]
-    fn model_optimiser_and_position_come_back() {
-        let device = Device::Cpu;
-        let make = || {
-            let mut parameters = Parameters::new();
-            let var = Var::zeros(3, candle_core::DType::F32, &device).unwrap();
-            parameters.insert("w", var, Role::Trainable, 0).unwrap();
-            parameters
-        };
+    fn everything_that_goes_on_comes_back() {
+        let gradient = Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu).unwrap();
+        for kind in Kind::defaults() {
+            let config = OptimizerConfig::from(kind);
+            let work = |optimizer: &mut Optimizer, average: &mut Average, p: &Parameters| {
+                let mut gradients = Gradients::none(p);
+                p.iter()
+                    .for_each(|entry| gradients.set(entry, gradient.clone()));
+                optimizer.step(p, &gradients, 0.1, 1.0).unwrap();
+                average.update(p).unwrap();
+            };
+            let parameters = make();
+            let mut optimizer = Optimizer::new(&config, &parameters).unwrap();
+            let mut average = Average::new(0.9, &parameters).unwrap();
+            (0..3).for_each(|_| work(&mut optimizer, &mut average, &parameters));
+            let position = Position {
+                step: 3,
+                best: Some(0.5),
+                ..Position::default()
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("c.safetensors");
+            let contents = Contents {
+                parameters: &parameters,
+                optimizer: Some(&optimizer),
+                average: Some(&average),
+            };
+            save(&path, &contents, &position).unwrap();
+
+            let saved = Saved::read(&path, &Device::Cpu).unwrap();
+            assert_eq!(saved.position, position);
+            let resumed = make();
+            let mut again = Optimizer::new(&config, &resumed).unwrap();
+            let mut average_again = Average::new(0.9, &resumed).unwrap();
+            saved.plain(&resumed).unwrap();
+            saved.optimizer(&mut again).unwrap();
+            saved.average(&mut average_again, &resumed).unwrap();
+            work(&mut optimizer, &mut average, &parameters);
+            work(&mut again, &mut average_again, &resumed);
+            assert_eq!(values(&parameters), values(&resumed));
+            average.exchange(&parameters).unwrap();
+            average_again.exchange(&resumed).unwrap();
+            assert_eq!(values(&parameters), values(&resumed));
+        }
+    }
+
+    #[test]
+    fn the_result_is_the_average_and_a_part_may_stay_as_it_is() {
         let parameters = make();
-        let mut sgd = Sgd::new(SgdConfig::default());
-        let gradient = Tensor::new(&[1f32, 2.0, 3.0], &device).unwrap();
-        let update = |sgd: &mut Sgd, parameters: &Parameters| {
-            sgd.update("w", parameters.var("w").unwrap(), &gradient, 0.1, 1.0)
-                .unwrap();
-            parameters.var("w").unwrap().to_vec1::<f32>().unwrap()
-        };
-        update(&mut sgd, &parameters);
-        let position = Position {
-            step: 7,
-            best: Some(0.5),
-            ..Position::default()
-        };
+        let mut average = Average::new(0.5, &parameters).unwrap();
+        for entry in parameters.iter() {
+            let ones = Tensor::ones(3, candle_core::DType::F32, &Device::Cpu).unwrap();
+            entry.set(&ones).unwrap();
+        }
+        average.update(&parameters).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.safetensors");
-        save(&path, &parameters, Some(&sgd), &position).unwrap();
-
-        let resumed = make();
-        let mut resumed_sgd = Sgd::new(SgdConfig::default());
-        assert_eq!(
-            load(&path, &resumed, &mut resumed_sgd, &device).unwrap(),
-            position
-        );
-        assert_eq!(
-            update(&mut sgd, &parameters),
-            update(&mut resumed_sgd, &resumed)
-        );
+        let contents = Contents {
+            parameters: &parameters,
+            optimizer: None,
+            average: Some(&average),
+        };
+        save(&path, &contents, &Position::default()).unwrap();
+        let saved = Saved::read(&path, &Device::Cpu).unwrap();
+        let other = make();
+        saved.result(&other, "head.").unwrap();
+        // The first update keeps a tenth.
+        assert_eq!(values(&other), [vec![0.9; 3], vec![0.0; 3]]);
+        saved.plain(&other).unwrap();
+        assert_eq!(values(&other), [vec![1.0; 3], vec![1.0; 3]]);
+        let mut optimizer = Optimizer::new(&OptimizerConfig::default(), &other).unwrap();
+        let error = saved.optimizer(&mut optimizer).unwrap_err();
+        assert!(error.to_string().contains("velocity.backbone.w"), "{error}");
     }
 }

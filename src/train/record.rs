@@ -40,4 +40,15 @@ pub struct EpochRecord {
     /// Training images a second in this process; `None` if it trained none of the epoch.
     #[serde(serialize_with = "number::two_decimals")]
     pub images_per_second: Option<f64>,
+    /// mAP on the validation part of the moving average of the weights in [0, 1], if one is kept.
+    #[serde(default, serialize_with = "number::full_or_empty")]
+    pub ema_validation_map: Option<f64>,
+}
+
+impl EpochRecord {
+    /// The mAP on the validation part of what would be the run's result: of the average of the
+    /// weights where one is kept, else of the weights.
+    pub fn score(&self) -> Option<f64> {
+        self.ema_validation_map.or(self.validation_map)
+    }
 }

@@ -87,20 +87,25 @@ fn append(csv: &mut csv::Writer<fs_err::File>, record: &impl Serialize) -> Resul
     written.map_err(|e| rows::failed(csv.get_ref().path(), e))
 }
 
-/// Cuts a CSV of rows `T` back to its header and `rows` rows, and opens it for appending.
-fn open_after<T: DeserializeOwned>(path: &Path, rows: usize) -> Result<csv::Writer<fs_err::File>> {
+/// Cuts a CSV of rows `T` back to its header and `keep` rows, and opens it for appending.
+fn open_after<T: DeserializeOwned>(path: &Path, keep: usize) -> Result<csv::Writer<fs_err::File>> {
     let mut kept = format!("{}\n", rows::columns::<T>().join(","));
-    if rows > 0 && path.is_file() {
+    if keep > 0 && path.is_file() {
         // The rows as they are: numbers, none of which holds a line's end.
         let file = BufReader::new(fs_err::File::open(path)?);
-        for line in file.lines().skip(1).take(rows) {
-            kept.push_str(&line?);
+        let columns = rows::columns::<T>().len();
+        for line in file.lines().skip(1).take(keep) {
+            let line = line?;
+            kept.push_str(&line);
+            // An earlier version may not have had the last columns.
+            let found = line.split(',').count();
+            kept.extend(std::iter::repeat_n(',', columns.saturating_sub(found)));
             kept.push('\n');
         }
     }
     let found = kept.lines().count() - 1;
-    if found < rows {
-        let problem = format!("has {found} rows, the checkpoint knows of {rows}");
+    if found < keep {
+        let problem = format!("has {found} rows, the checkpoint knows of {keep}");
         return Err(Error::file(path, problem)
             .hint("restore the file, or start the run anew with `--force`"));
     }

@@ -65,6 +65,8 @@ impl EventWriter {
     pub fn epoch(&mut self, record: &EpochRecord, last_step: usize) -> Result<()> {
         let mut scalars = vec![("epoch/loss", record.loss)];
         scalars.extend(record.validation_map.map(|v| ("epoch/validation_map", v)));
+        let average = record.ema_validation_map;
+        scalars.extend(average.map(|v| ("epoch/ema_validation_map", v)));
         scalars.extend(
             record
                 .images_per_second

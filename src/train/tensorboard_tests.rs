@@ -106,6 +106,7 @@ fn epoch(epoch: usize) -> EpochRecord {
         validation_map: None,
         seconds: 1.0,
         images_per_second: None,
+        ema_validation_map: None,
     }
 }
 

@@ -26,13 +26,13 @@ pub(super) fn loss(run: &RunDir) -> Curve {
     finite(epochs.iter().map(|row| (row.epoch as f64 + 1.0, row.loss)))
 }
 
-/// mAP on the validation part after each epoch.
+/// mAP on the validation part after each epoch, of what would be the run's result.
 pub(super) fn validation(run: &RunDir) -> Curve {
     let epochs: Vec<EpochRecord> = rows(&run.epochs());
     finite(
         epochs
             .iter()
-            .filter_map(|row| Some((row.epoch as f64 + 1.0, row.validation_map?))),
+            .filter_map(|row| Some((row.epoch as f64 + 1.0, row.score()?))),
     )
 }
 

@@ -1,0 +1,28 @@
+//! Labels that are not quite certain.
+
+/// Takes the part `smoothing` of the certainty off `targets`: y becomes (1 - s) y + s / 2, the
+/// label smoothing of Szegedy et al. (CVPR 2016) for a yes or no. With 0 nothing changes.
+///
+/// A target stays on its side of one half, where a smoothing below 1 leaves it.
+pub fn smooth(targets: &mut [f32], smoothing: f64) {
+    if smoothing > 0.0 {
+        let (kept, half) = ((1.0 - smoothing) as f32, (0.5 * smoothing) as f32);
+        targets.iter_mut().for_each(|y| *y = kept * *y + half);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certainty_is_taken_off_both_sides_alike() {
+        let mut targets = [0.0f32, 1.0, 0.5];
+        smooth(&mut targets, 0.0);
+        assert_eq!(targets, [0.0, 1.0, 0.5]);
+        smooth(&mut targets, 0.2);
+        for (found, expected) in targets.iter().zip([0.1, 0.9, 0.5]) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+        }
+    }
+}

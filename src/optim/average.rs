@@ -1,0 +1,164 @@
+//! A moving average of a network's values, kept beside them (Polyak and Juditsky 1992).
+
+use candle_core::{Tensor, Var};
+use rayon::prelude::*;
+
+use super::fused;
+use crate::error::{Error, Result};
+use crate::model::{Parameters, Role};
+
+/// The exponential moving average of every value that the training changes: of the parameters that
+/// learn, and of the norms' running statistics.
+#[derive(Debug)]
+pub struct Average {
+    decay: f64,
+    /// By the index of the parameter; `None` for what does not change.
+    values: Vec<Option<Var>>,
+    /// Updates done.
+    count: u64,
+}
+
+impl Average {
+    /// An average that begins with what `parameters` hold now. `decay` is the part of the average
+    /// that an update keeps, in (0, 1).
+    pub fn new(decay: f64, parameters: &Parameters) -> Result<Self> {
+        let value = |entry: &crate::model::Parameter| -> Result<Option<Var>> {
+            let changes = entry.role != Role::Frozen && entry.var.dtype().is_float();
+            let copy = || Ok(Var::from_tensor(&entry.var.as_tensor().copy()?)?);
+            changes.then(copy).transpose()
+        };
+        Ok(Average {
+            decay,
+            values: parameters.iter().map(value).collect::<Result<_>>()?,
+            count: 0,
+        })
+    }
+
+    /// The part of the average that the update after `count` others keeps: min(decay,
+    /// (1 + count) / (10 + count)), so that the average is not the first values for long.
+    pub fn kept(decay: f64, count: u64) -> f64 {
+        let count = count as f64;
+        decay.min((1.0 + count) / (10.0 + count))
+    }
+
+    /// Takes the values that `parameters` hold now into the average.
+    pub fn update(&mut self, parameters: &Parameters) -> Result<()> {
+        let new = 1.0 - Self::kept(self.decay, self.count);
+        self.count += 1;
+        let pairs: Vec<(&Var, &Tensor)> = (self.values.iter().zip(parameters.iter()))
+            .filter_map(|(value, entry)| Some((value.as_ref()?, entry.var.as_tensor())))
+            .collect();
+        let update = |(average, value): &(&Var, &Tensor)| -> Result<()> {
+            if average.device().is_cpu() {
+                let new = new as f32;
+                return fused::in_place(&[average.as_tensor()], value, &|averages, values| {
+                    for (average, value) in averages[0].iter_mut().zip(values) {
+                        *average += new * (value - *average);
+                    }
+                });
+            }
+            let step = ((*value - average.as_tensor())? * new)?;
+            Ok(average.set(&(average.as_tensor() + step)?)?)
+        };
+        match pairs.iter().all(|(average, _)| average.device().is_cpu()) {
+            true => pairs.par_iter().try_for_each(update),
+            false => pairs.iter().try_for_each(update),
+        }
+    }
+
+    /// Exchanges the average and what `parameters` hold, so that the network can be scored with the
+    /// average; a second call puts back what was there, bit by bit.
+    pub fn exchange(&mut self, parameters: &Parameters) -> Result<()> {
+        for (value, entry) in self.values.iter().zip(parameters.iter()) {
+            if let Some(average) = value {
+                let plain = entry.var.as_tensor().copy()?;
+                entry.set(average.as_tensor())?;
+                average.set(&plain)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The averages by parameter name, for a checkpoint.
+    pub fn state<'a>(
+        &'a self,
+        parameters: &'a Parameters,
+    ) -> impl Iterator<Item = (&'a str, &'a Tensor)> {
+        (self.values.iter().zip(parameters.iter()))
+            .filter_map(|(value, entry)| Some((entry.name.as_str(), value.as_ref()?.as_tensor())))
+    }
+
+    /// Goes on after `count` updates with what [`state`](Self::state) told: `find` finds it by
+    /// name.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn restore<'t>(
+        &mut self,
+        count: u64,
+        parameters: &Parameters,
+        find: impl Fn(&str) -> Option<&'t Tensor>,
+    ) -> Result<()> {
+        self.count = count;
+        for (value, entry) in self.values.iter().zip(parameters.iter()) {
+            let Some(average) = value else { continue };
+            match find(&entry.name) {
+                Some(tensor) if tensor.shape() == average.shape() => {
+                    average.set(&tensor.to_device(average.device())?.contiguous()?)?;
+                }
+                _ => {
+                    let problem = "has no average of its shape";
+                    return Err(Error::input(entry.name.clone(), problem));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn the_decay_warms_up_and_exchanging_twice_changes_nothing() {
+        let mut parameters = Parameters::new();
+        for (name, role) in [
+            ("head.w", Role::Trainable),
+            ("neck.bn.running_mean", Role::Buffer),
+            ("backbone.w", Role::Frozen),
+        ] {
+            let var = Var::zeros(2, DType::F32, &Device::Cpu).unwrap();
+            parameters.insert(name, var, role, 0).unwrap();
+        }
+        let mut average = Average::new(0.25, &parameters).unwrap();
+        let values = |parameters: &Parameters| -> Vec<Vec<f32>> {
+            parameters
+                .iter()
+                .map(|entry| entry.var.to_vec1().unwrap())
+                .collect()
+        };
+        let mut expected = 0.0;
+        for (step, kept) in [0.1, 2.0 / 11.0, 0.25, 0.25].into_iter().enumerate() {
+            let value = (step + 1) as f64;
+            for entry in parameters.iter().filter(|entry| entry.role != Role::Frozen) {
+                let new = Tensor::new(&[value as f32, value as f32], &Device::Cpu).unwrap();
+                entry.set(&new).unwrap();
+            }
+            average.update(&parameters).unwrap();
+            expected = kept * expected + (1.0 - kept) * value;
+        }
+        let plain = values(&parameters);
+        average.exchange(&parameters).unwrap();
+        for found in values(&parameters)[..2].iter().flatten() {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-6,
+                "{found} {expected}"
+            );
+        }
+        assert_eq!(values(&parameters)[2], [0.0, 0.0]);
+        average.exchange(&parameters).unwrap();
+        assert_eq!(values(&parameters), plain);
+    }
+}

@@ -1,0 +1,160 @@
+//! An optimiser at work: the tensors that it keeps for each parameter, and the update of all.
+
+use candle_core::{Tensor, Var};
+use rayon::prelude::*;
+
+use super::Kind;
+use super::config::OptimizerConfig;
+use super::fused;
+use super::update::Step;
+use crate::error::{Error, Result};
+use crate::model::{Gradients, Parameter, Parameters, Role};
+
+/// An optimiser over the parameters of one network.
+#[derive(Debug)]
+pub struct Optimizer {
+    kind: Kind,
+    /// By the index of the parameter; `None` for one that does not learn.
+    members: Vec<Option<Member>>,
+    /// Updates done.
+    count: u64,
+}
+
+/// One parameter that learns.
+#[derive(Debug)]
+struct Member {
+    name: String,
+    slots: Vec<Var>,
+    rate: f64,
+    decay: f64,
+}
+
+impl Optimizer {
+    /// An optimiser without history for `parameters`.
+    pub fn new(config: &OptimizerConfig, parameters: &Parameters) -> Result<Self> {
+        let groups = &config.groups;
+        let top = parameters
+            .iter()
+            .map(|entry| entry.stage)
+            .max()
+            .unwrap_or(0);
+        let member = |entry: &Parameter| -> Result<Option<Member>> {
+            let rate = groups.factor(&entry.name, top - entry.stage);
+            if entry.role != Role::Trainable || rate == 0.0 {
+                return Ok(None);
+            }
+            let zero = || Ok(Var::from_tensor(&entry.var.as_tensor().zeros_like()?)?);
+            let spared = entry.var.dims().len() <= 1 && !groups.decay_norms_and_biases;
+            Ok(Some(Member {
+                name: entry.name.clone(),
+                slots: (config.kind.slots().iter())
+                    .map(|_| zero())
+                    .collect::<Result<_>>()?,
+                rate,
+                decay: if spared { 0.0 } else { 1.0 },
+            }))
+        };
+        Ok(Optimizer {
+            kind: config.kind.clone(),
+            members: parameters.iter().map(member).collect::<Result<_>>()?,
+            count: 0,
+        })
+    }
+
+    /// True if the parameter learns.
+    pub fn moves(&self, parameter: &Parameter) -> bool {
+        let member = self.members.get(parameter.index);
+        member.is_some_and(Option::is_some)
+    }
+
+    /// One update of every parameter that learns and has a gradient. `rate` is the learning rate
+    /// before the factors of the groups, and `factor` lies on the gradients
+    /// ([`super::clip::clip_factor`]).
+    pub fn step(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        rate: f64,
+        factor: f64,
+    ) -> Result<()> {
+        self.count += 1;
+        let work: Vec<(&Parameter, &Member, &Tensor)> = (parameters.iter().zip(&self.members))
+            .filter_map(|(entry, member)| Some((entry, member.as_ref()?, gradients.get(entry)?)))
+            .collect();
+        let update = |(entry, member, gradient): &(&Parameter, &Member, &Tensor)| {
+            let step = Step {
+                count: self.count,
+                rate: rate * member.rate,
+                decay: member.decay,
+                factor,
+            };
+            self.update(&step, entry, member, gradient)
+        };
+        match work.iter().all(|(entry, ..)| entry.var.device().is_cpu()) {
+            true => work.par_iter().try_for_each(update),
+            false => work.iter().try_for_each(update),
+        }
+    }
+
+    fn update(
+        &self,
+        step: &Step,
+        entry: &Parameter,
+        member: &Member,
+        gradient: &Tensor,
+    ) -> Result<()> {
+        let parameter = &entry.var;
+        let slots: Vec<&Tensor> = member.slots.iter().map(|slot| slot.as_tensor()).collect();
+        if parameter.device().is_cpu() {
+            let changed: Vec<&Tensor> = [parameter.as_tensor()].into_iter().chain(slots).collect();
+            fused::in_place(&changed, gradient, &|values, gradient| {
+                if let Some((parameter, slots)) = values.split_first_mut() {
+                    self.kind.scalars(step, parameter, slots, gradient);
+                }
+            })?;
+            entry.changed();
+            return Ok(());
+        }
+        let (new, fall) = self.kind.tensors(step, parameter, &slots, gradient)?;
+        for (slot, new) in member.slots.iter().zip(new) {
+            slot.set(&new)?;
+        }
+        entry.set(&(parameter.as_tensor() - fall)?)
+    }
+
+    /// What the optimiser keeps, for a checkpoint: `<slot>.<parameter>` and the tensor.
+    pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.members.iter().flatten().flat_map(|member| {
+            (self.kind.slots().iter().zip(&member.slots))
+                .map(|(slot, var)| (format!("{slot}.{}", member.name), var.as_tensor()))
+        })
+    }
+
+    /// Goes on after `count` updates with what [`state`](Self::state) told: `find` finds it by
+    /// name.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn restore<'t>(
+        &mut self,
+        count: u64,
+        find: impl Fn(&str) -> Option<&'t Tensor>,
+    ) -> Result<()> {
+        self.count = count;
+        for member in self.members.iter().flatten() {
+            for (slot, var) in self.kind.slots().iter().zip(&member.slots) {
+                let name = format!("{slot}.{}", member.name);
+                match find(&name) {
+                    Some(tensor) if tensor.shape() == var.shape() => {
+                        var.set(&tensor.to_device(var.device())?.contiguous()?)?;
+                    }
+                    Some(_) => {
+                        return Err(Error::input(name, "has another shape than its parameter"));
+                    }
+                    None => return Err(Error::input(name, "is not there")),
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! The `[train]` table of an experiment.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::labels::LabelTable;
+use crate::data::sampler::SamplerConfig;
+use crate::error::{Error, KeyPath, Result};
+use crate::optim::Extent;
+use crate::range::Range;
+
+/// Batches, length, and what is done along the way. The defaults are the published recipe.
+///
+/// Keys that came after 0.1 are left out where they are at their default, so that hashes of
+/// experiments stay what they were.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Images that the network sees at a time, 32. The last incomplete batch of an epoch is
+    /// dropped.
+    pub batch_size: usize,
+    /// Passes over the sampler's epoch, 8.
+    pub epochs: usize,
+    /// Steps between two checkpoints, beside the one after each epoch.
+    pub checkpoint_steps: usize,
+    /// Write TensorBoard event files too, into the run's `tensorboard/`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tensorboard: bool,
+    /// Batches a step, 1: their gradients are averaged, and the parameters move once. Batch norms
+    /// see one batch at a time.
+    #[serde(skip_serializing_if = "is_one")]
+    pub accumulation_steps: usize,
+    /// Keep a moving average of the weights, of which a step keeps this part; 0 for none. In the
+    /// beginning it is min(ema_decay, (1 + t) / (10 + t)) at step t. The average is the run's
+    /// result then, and the weights themselves are scored beside it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ema_decay: f64,
+    /// End the training when the mAP on the validation part has not risen for so many epochs; 0
+    /// for never.
+    #[serde(skip_serializing_if = "is_none")]
+    pub early_stopping: usize,
+    /// Part s of the certainty taken off the labels: y becomes (1 - s) y + s / 2; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
+    /// Epochs, or a part of the training, after which the loss's class weights come in (deferred
+    /// re-weighting, Cao et al., NeurIPS 2019); before, they are 1. 0 for weights from the start.
+    #[serde(skip_serializing_if = "Extent::is_nothing")]
+    pub reweight_after: Extent,
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+fn is_none(number: &usize) -> bool {
+    *number == 0
+}
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            batch_size: 32,
+            epochs: 8,
+            checkpoint_steps: 500,
+            tensorboard: false,
+            accumulation_steps: 1,
+            ema_decay: 0.0,
+            early_stopping: 0,
+            label_smoothing: 0.0,
+            reweight_after: Extent::Count(0),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::AtLeast(2).check_whole(&at.join("batch_size"), self.batch_size)?;
+        Range::AtLeast(1).check_whole(&at.join("epochs"), self.epochs)?;
+        Range::AtLeast(1).check_whole(&at.join("checkpoint_steps"), self.checkpoint_steps)?;
+        let most = 1 << 20;
+        Range::WholeWithin(1, most)
+            .check_whole(&at.join("accumulation_steps"), self.accumulation_steps)?;
+        Range::Below(0.0, 1.0).check(&at.join("ema_decay"), self.ema_decay)?;
+        Range::WholeWithin(0, most).check_whole(&at.join("early_stopping"), self.early_stopping)?;
+        Range::Below(0.0, 1.0).check(&at.join("label_smoothing"), self.label_smoothing)
+    }
+
+    /// Images of a step.
+    pub fn step_images(&self) -> usize {
+        self.batch_size * self.accumulation_steps
+    }
+
+    /// Steps in an epoch of `sampler` over `labels`, at least one.
+    ///
+    /// # Errors
+    /// The epoch does not fill one.
+    pub fn steps_per_epoch(&self, sampler: &SamplerConfig, labels: &LabelTable) -> Result<usize> {
+        let images = sampler.epoch_length(labels);
+        let (batch, count) = (self.batch_size, self.accumulation_steps);
+        match images / batch / count {
+            0 if images < batch => Err(Error::key(
+                "train.batch_size",
+                format_args!("is {batch}, more than an epoch's {images} images"),
+            )
+            .hint("an epoch needs one full batch, for example with `--set train.batch_size=8`")),
+            0 => Err(Error::key(
+                "train.accumulation_steps",
+                format_args!(
+                    "is {count}, but an epoch's {images} images are fewer batches of {batch}"
+                ),
+            )
+            .hint("a step takes `batch_size` x `accumulation_steps` images")),
+            steps => Ok(steps),
+        }
+    }
+}
