@@ -244,6 +244,7 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         total_steps: None,
         error: None,
         findings: Vec::new(),
+        network: None,
     };
     Ok(manifest.write(&run.manifest())?)
 }

@@ -28,7 +28,7 @@ max = 60
 min = 2
 
 [model]
-backbone = "resnet18"
+backbone = "mobilenet_v2"
 frozen_stages = -1
 norm_eval = false
 neck = { out_channels = 16 }
@@ -38,7 +38,7 @@ size = 32
 
 [sampler]
 kind = "uniform"
-epoch_length = 50
+epoch_length = 26
 
 [train]
 batch_size = 4
@@ -140,14 +140,14 @@ fn steps_follow_schedule_accumulation_and_late_weights() {
         .assert()
         .success();
     let whole = steps(folder, "whole");
-    // 50 images an epoch, 8 a step: 6 steps, and the last 2 images are left out.
-    assert_eq!(whole.len() % 6, 0);
+    // 26 images an epoch, 8 a step: 3 steps, and the last 2 images are left out.
+    assert_eq!(whole.len() % 3, 0);
     let manifest = read(&folder.join("whole/manifest.json"));
     let seen = format!("\"images_seen\": {}", whole.len() * 8);
     assert!(manifest.contains(&seen), "{manifest}");
     assert!((whole[0].learning_rate - 4e-5).abs() < 1e-15);
     assert!(whole[1].learning_rate > whole[0].learning_rate);
-    // Weights from the start: the same until half of the training's 18 steps are over.
+    // Weights from the start: the same until half of the training's 9 steps are over.
     let set = [
         "--set",
         "train.reweight_after=0.1",
@@ -171,11 +171,11 @@ fn steps_follow_schedule_accumulation_and_late_weights() {
         .assert()
         .success();
     let (early, late) = (steps(folder, "early"), steps(folder, "late"));
-    assert_eq!(early.len(), 18);
+    assert_eq!(early.len(), 9);
     let first =
         |a: &[StepRecord], b: &[StepRecord]| a.iter().zip(b).position(|(a, b)| a.loss != b.loss);
-    assert_eq!(first(&early, &late), Some(2));
-    assert_eq!(first(&whole[..12], &late[..12]), Some(9));
+    assert_eq!(first(&early, &late), Some(1));
+    assert_eq!(first(&whole, &late), Some(5));
 }
 
 #[test]
@@ -235,9 +235,11 @@ fn a_training_ends_when_the_validation_part_sees_no_gain() {
         .args(train("plain", "run"))
         .args([
             "--set",
-            "train.early_stopping=2",
+            "train.early_stopping=1",
             "--set",
             "train.epochs=40",
+            "--set",
+            "sampler.epoch_length=16",
         ])
         .assert()
         .success()
@@ -249,16 +251,18 @@ fn a_training_ends_when_the_validation_part_sees_no_gain() {
     let best = (0..scores.len())
         .rfind(|&i| scores[..i].iter().all(|s| *s < scores[i]))
         .unwrap();
-    assert_eq!(scores.len(), best + 3, "{scores:?}");
+    assert_eq!(scores.len(), best + 2, "{scores:?}");
     assert!(read(&folder.join("run/manifest.json")).contains("\"finished\""));
     // Nothing is left to do.
     dbloss(folder)
         .args(train("plain", "run"))
         .args([
             "--set",
-            "train.early_stopping=2",
+            "train.early_stopping=1",
             "--set",
             "train.epochs=40",
+            "--set",
+            "sampler.epoch_length=16",
             "--resume",
         ])
         .assert()
@@ -302,7 +306,7 @@ fn a_second_stage_takes_the_network_and_draws_the_head_anew() {
     let anew = ["--set", "start.reset_head=true"];
     second("crt", &anew).assert().success();
     for (name, kept) in [
-        ("backbone.layer4.1.conv2.weight", true),
+        ("backbone.conv_last.weight", true),
         ("neck.fc.weight", true),
         ("head.fc.weight", false),
     ] {

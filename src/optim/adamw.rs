@@ -66,7 +66,7 @@ impl Update for AdamW {
         let [first, second] = slots else { return };
         let (rate, root) = self.corrections(step);
         let (rate, root, epsilon) = (rate as f32, root as f32, self.epsilon as f32);
-        let kept = (1.0 - step.rate * self.weight_decay * step.decay) as f32;
+        let decay = (step.rate * self.weight_decay * step.decay) as f32;
         let [_, beta] = self.betas.map(|beta| beta as f32);
         let [new_1, new_2] = self.betas.map(|beta| (1.0 - beta) as f32);
         let factor = step.factor as f32;
@@ -75,7 +75,8 @@ impl Update for AdamW {
             let g = factor * g;
             *m += new_1 * (g - *m);
             *v = beta * *v + new_2 * g * g;
-            *p = kept * *p - rate * *m / (v.sqrt() / root + epsilon);
+            // Not (1 - decay) p, which PyTorch rounds to the same side at every step.
+            *p -= decay * *p + rate * *m / (v.sqrt() / root + epsilon);
         }
     }
 

@@ -34,7 +34,7 @@ impl Average {
         })
     }
 
-    /// The part of the average that the update after `count` others keeps: min(decay,
+    /// The part of the average that update number `count`, from 1, keeps: min(decay,
     /// (1 + count) / (10 + count)), so that the average is not the first values for long.
     pub fn kept(decay: f64, count: u64) -> f64 {
         let count = count as f64;
@@ -43,8 +43,8 @@ impl Average {
 
     /// Takes the values that `parameters` hold now into the average.
     pub fn update(&mut self, parameters: &Parameters) -> Result<()> {
-        let new = 1.0 - Self::kept(self.decay, self.count);
         self.count += 1;
+        let new = 1.0 - Self::kept(self.decay, self.count);
         let pairs: Vec<(&Var, &Tensor)> = (self.values.iter().zip(parameters.iter()))
             .filter_map(|(value, entry)| Some((value.as_ref()?, entry.var.as_tensor())))
             .collect();
@@ -140,7 +140,7 @@ mod tests {
                 .collect()
         };
         let mut expected = 0.0;
-        for (step, kept) in [0.1, 2.0 / 11.0, 0.25, 0.25].into_iter().enumerate() {
+        for (step, kept) in [2.0 / 11.0, 0.25, 0.25, 0.25].into_iter().enumerate() {
             let value = (step + 1) as f64;
             for entry in parameters.iter().filter(|entry| entry.role != Role::Frozen) {
                 let new = Tensor::new(&[value as f32, value as f32], &Device::Cpu).unwrap();

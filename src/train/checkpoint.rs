@@ -252,8 +252,9 @@ mod tests {
         let saved = Saved::read(&path, &Device::Cpu).unwrap();
         let other = make();
         saved.result(&other, "head.").unwrap();
-        // The first update keeps a tenth.
-        assert_eq!(values(&other), [vec![0.9; 3], vec![0.0; 3]]);
+        // The first update keeps two elevenths.
+        let new = (1.0f64 - 2.0 / 11.0) as f32;
+        assert_eq!(values(&other), [vec![new; 3], vec![0.0; 3]]);
         saved.plain(&other).unwrap();
         assert_eq!(values(&other), [vec![1.0; 3], vec![1.0; 3]]);
         let mut optimizer = Optimizer::new(&OptimizerConfig::default(), &other).unwrap();

@@ -30,7 +30,7 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "is_one")]
     pub accumulation_steps: usize,
     /// Keep a moving average of the weights, of which a step keeps this part; 0 for none. In the
-    /// beginning it is min(ema_decay, (1 + t) / (10 + t)) at step t. The average is the run's
+    /// beginning it is min(ema_decay, (1 + t) / (10 + t)) at step t, from 1. The average is the run's
     /// result then, and the weights themselves are scored beside it.
     #[serde(skip_serializing_if = "is_zero")]
     pub ema_decay: f64,
