@@ -471,6 +471,12 @@ fn a_tiff_with_a_palette_is_refused_in_one_clear_line() {
 }
 
 #[test]
+fn a_picture_that_is_missing_is_called_so() {
+    let error = pictures::read(Path::new("no/such.jpg")).unwrap_err();
+    assert_eq!(error.to_string(), "no/such.jpg: the picture is missing");
+}
+
+#[test]
 fn a_side_over_the_limit_is_told_with_both() {
     let long = DynamicImage::ImageLuma8(image::GrayImage::new(40_000, 2));
     for format in [

@@ -69,7 +69,15 @@ pub enum OnBadImage {
 /// format is told from the content, not from the name. Of files with several pictures the first is
 /// taken, a stored orientation is applied, transparency is dropped.
 pub fn read(path: &Path) -> Result<Rgb8> {
-    let size = fs_err::metadata(path)?.len();
+    let size = match path.metadata() {
+        Ok(metadata) => metadata.len(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::file(path, "the picture is missing").hint(
+                "put the picture there, or pass `--on-bad-image skip` to go on without such pictures",
+            ));
+        }
+        Err(_) => fs_err::metadata(path)?.len(),
+    };
     if size > MAX_FILE_BYTES {
         return Err(bad(path, too_large(size), None));
     }

@@ -76,7 +76,7 @@ impl Format for Shapes {
 
     fn load(&self) -> Result<Loaded> {
         let (seed, size) = (self.seed, self.side);
-        let (pool, test) = crate::data::shapes::label_tables(seed, self.pool_size, self.test_size);
+        let (pool, test) = shapes::label_tables(seed, self.pool_size, self.test_size);
         let root = ImageRoot::Shapes { seed, size };
         Ok(Loaded {
             pool,
