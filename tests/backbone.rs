@@ -212,10 +212,8 @@ fn mobilenet_matches_the_composition() {
 }
 
 #[test]
-fn grouped_and_wide_resnets_match_the_composition() {
+fn grouped_resnet_matches_the_composition() {
     compare(&config("resnext50_32x4d", -1, true), 2, 33, 1e-4);
-    compare(&config("resnet50_v1", 1, true), 2, 33, 1e-4);
-    compare(&config("wide_resnet50_2", 2, true), 2, 33, 1e-4);
     compare(&config("resnext50_32x4d", 3, false), 4, 48, 0.1);
 }
 
@@ -242,9 +240,7 @@ fn efficientnets_match_the_composition() {
 
 #[test]
 fn convnext_matches_the_composition() {
-    for norm_eval in [true, false] {
-        compare(&config("convnext_tiny", -1, norm_eval), 2, 33, 1e-4);
-    }
+    compare(&config("convnext_tiny", -1, false), 2, 33, 1e-4);
     compare(&config("convnext_tiny", 2, true), 3, 36, 1e-4);
 }
 

