@@ -31,7 +31,7 @@ Examples:
 /// Measure training steps and the input pipeline.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  dbloss bench step --backbone mobilenet_v2")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -126,7 +126,7 @@ struct InputStages {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Input(args) => run_input(args),
         Command::Step(args) => run_step(args),

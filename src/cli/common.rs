@@ -18,13 +18,13 @@ use dbloss::run_dir::{Checkpoint, Existing};
 use dbloss::{Error, Result};
 
 /// Parses the name of a split's set.
-pub fn set_parser() -> impl TypedValueParser<Value = Set> {
+pub(super) fn set_parser() -> impl TypedValueParser<Value = Set> {
     PossibleValuesParser::new(Set::ALL.map(Set::name))
         .map(|name| Set::from_name(&name).unwrap_or(Set::Test))
 }
 
 /// Parses the name of a checkpoint.
-pub fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
+pub(super) fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
     PossibleValuesParser::new(Checkpoint::ALL.map(Checkpoint::name)).map(|name| {
         let named = Checkpoint::ALL.into_iter().find(|c| c.name() == name);
         named.unwrap_or(Checkpoint::Last)
@@ -33,7 +33,7 @@ pub fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
 
 /// How pictures are loaded; none of it changes a number.
 #[derive(Debug, Clone, clap::Args)]
-pub struct LoaderArgs {
+pub(super) struct LoaderArgs {
     /// Threads of a run that load pictures beside its engine; 0 loads between the steps
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
@@ -48,7 +48,7 @@ pub struct LoaderArgs {
 
 impl LoaderArgs {
     /// As the loader takes them.
-    pub fn options(&self) -> LoaderOptions {
+    pub(super) fn options(&self) -> LoaderOptions {
         LoaderOptions {
             workers: self.workers,
             cache_bytes: self.cache_memory.saturating_mul(1 << 20),
@@ -79,7 +79,7 @@ impl LoaderArgs {
 
 /// Where and with how many threads; none of it changes a number.
 #[derive(Debug, Clone, clap::Args)]
-pub struct MachineArgs {
+pub(super) struct MachineArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
@@ -93,7 +93,7 @@ pub struct MachineArgs {
 
 impl MachineArgs {
     /// Opens the device and starts the threads.
-    pub fn open(&self) -> Result<Machine> {
+    pub(super) fn open(&self) -> Result<Machine> {
         device::set_threads(self.threads)?;
         let options = self.loader.options();
         Ok(Machine {
@@ -106,22 +106,22 @@ impl MachineArgs {
     }
 
     /// The device's name.
-    pub fn device(&self) -> &str {
+    pub(super) fn device(&self) -> &str {
         &self.device
     }
 
     /// Threads to be divided between several runs.
-    pub fn threads(&self) -> usize {
+    pub(super) fn threads(&self) -> usize {
         device::usable_threads(self.threads)
     }
 
     /// True if a number of threads is given.
-    pub fn asks_for_threads(&self) -> bool {
+    pub(super) fn asks_for_threads(&self) -> bool {
         self.threads > 0
     }
 
     /// The same arguments, without the threads, for another process, wherever it starts.
-    pub fn arguments(&self) -> Result<Vec<String>> {
+    pub(super) fn arguments(&self) -> Result<Vec<String>> {
         let mut arguments = self.loader.arguments()?;
         arguments.extend(["--device".to_owned(), self.device.clone()]);
         Ok(arguments)
@@ -130,7 +130,7 @@ impl MachineArgs {
 
 /// What to do with results that are there already.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ExistingArgs {
+pub(super) struct ExistingArgs {
     /// Go on from the last checkpoint of a run that was interrupted
     #[arg(long, conflicts_with = "force")]
     resume: bool,
@@ -141,7 +141,7 @@ pub struct ExistingArgs {
 
 impl ExistingArgs {
     /// The choice.
-    pub fn existing(&self) -> Existing {
+    pub(super) fn existing(&self) -> Existing {
         match (self.resume, self.force) {
             (true, _) => Existing::Resume,
             (_, true) => Existing::Overwrite,
@@ -152,7 +152,7 @@ impl ExistingArgs {
 
 /// An experiment file with overrides.
 #[derive(Debug, Clone, clap::Args)]
-pub struct OverrideArgs {
+pub(super) struct OverrideArgs {
     /// Override a key of the configuration, for example `--set loss.gamma=0.5`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
@@ -167,7 +167,7 @@ pub struct OverrideArgs {
 
 impl OverrideArgs {
     /// The overrides as `key=value`, in the order in which they apply.
-    pub fn assignments(&self) -> Vec<String> {
+    pub(super) fn assignments(&self) -> Vec<String> {
         let choice = self.on_bad_image.iter();
         let choice = choice.map(|choice| format!("on_bad_image={choice}"));
         let events = (self.tensorboard).then(|| "train.tensorboard=true".to_owned());
@@ -178,7 +178,7 @@ impl OverrideArgs {
 
 /// Where runs are written.
 #[derive(Debug, Clone, clap::Args)]
-pub struct OutArgs {
+pub(super) struct OutArgs {
     /// Folder of all runs; an experiment's lie in `<OUT>/<experiment>/`
     #[arg(long, default_value = "runs", value_name = "DIR")]
     pub out: PathBuf,
@@ -186,7 +186,7 @@ pub struct OutArgs {
 
 /// The folder of a split.
 #[derive(Debug, Clone, clap::Args)]
-pub struct SplitArg {
+pub(super) struct SplitArg {
     /// The split folder
     #[arg(value_name = "SPLIT", required_unless_present = "split")]
     folder: Option<PathBuf>,
@@ -197,7 +197,7 @@ pub struct SplitArg {
 
 impl SplitArg {
     /// The folder; clap has seen to it that there is one.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         let given = self.folder.as_deref().or(self.split.as_deref());
         given.unwrap_or(Path::new("."))
     }
@@ -205,7 +205,7 @@ impl SplitArg {
 
 /// How pictures become a network's input, and which of a split are taken.
 #[derive(Debug, Clone, clap::Args)]
-pub struct InputArgs {
+pub(super) struct InputArgs {
     /// Which images
     #[arg(long, value_name = "SET", value_parser = set_parser())]
     on: Option<Set>,
@@ -224,7 +224,7 @@ pub struct InputArgs {
 
 impl InputArgs {
     /// Which images: the training images if nothing else is asked for.
-    pub fn set(&self) -> Result<Set> {
+    pub(super) fn set(&self) -> Result<Set> {
         let mut sets: Vec<Set> = self.on.into_iter().collect();
         for value in &self.assignments {
             match (value.contains('='), Set::from_name(value)) {
@@ -247,7 +247,7 @@ impl InputArgs {
     }
 
     /// The `[input]` table.
-    pub fn config(&self) -> Result<InputConfig> {
+    pub(super) fn config(&self) -> Result<InputConfig> {
         let assignments = self.assignments.iter().filter(|value| value.contains('='));
         let assignments: Vec<String> = assignments.cloned().collect();
         let mut config = match &self.config {
@@ -269,7 +269,7 @@ impl InputArgs {
     }
 
     /// The label table of the images and the root of their pictures.
-    pub fn images(&self, folder: &Path) -> Result<(Arc<LabelTable>, ImageRoot)> {
+    pub(super) fn images(&self, folder: &Path) -> Result<(Arc<LabelTable>, ImageRoot)> {
         let split = Split::read(folder)?;
         let (table, root) = split.set(self.set()?, folder)?;
         Ok((Arc::clone(table), root.clone()))
@@ -285,7 +285,7 @@ struct InputAlone {
 }
 
 /// A seed as the command line takes it; TOML holds none beyond.
-pub fn seed(text: &str) -> std::result::Result<u64, String> {
+pub(super) fn seed(text: &str) -> std::result::Result<u64, String> {
     let seed = text
         .parse()
         .ok()
@@ -294,7 +294,7 @@ pub fn seed(text: &str) -> std::result::Result<u64, String> {
 }
 
 /// Says that 0.1.0's `--bootstrap` is taken but changes nothing.
-pub fn tell_of_bootstrap(resamples: Option<usize>) {
+pub(super) fn tell_of_bootstrap(resamples: Option<usize>) {
     if resamples.is_some() {
         tracing::info!("`--bootstrap` has no effect: the intervals need no resampling any more");
     }

@@ -20,7 +20,7 @@ use super::output;
   dbloss config show experiments/shapes.toml --method db-focal --set loss.mu=0.4
   dbloss config check experiments/shapes.toml
   dbloss config list")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -54,7 +54,7 @@ enum Action {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     match args.action {
         Action::Show {
             file,

@@ -29,7 +29,7 @@ use super::output;
   dbloss eval --predictions scores.csv --split runs/shapes/split --out scored
   dbloss eval --predictions scores.csv --split runs/shapes/split --method theirs --out runs/theirs
   dbloss eval --predictions all.csv --split runs/shapes/split --scores logits --fit-thresholds")]
-pub struct Args {
+pub(super) struct Args {
     /// Folder of a trained run
     #[arg(required_unless_present = "predictions", value_name = "RUN_DIR")]
     run: Option<PathBuf>,
@@ -129,7 +129,7 @@ impl Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     tell_of_bootstrap(args.bootstrap);
     let options = Options {
         thresholds: vec![args.threshold.unwrap_or(Scale::Logits.threshold())],

@@ -21,7 +21,7 @@ use super::output;
 
 /// List losses, and show what one does on a split.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -82,7 +82,7 @@ struct ShowArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     match args.command {
         Command::List(args) => {
             output::data(&match args.format {

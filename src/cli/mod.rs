@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use dbloss::Result;
 use dbloss::error::EXIT_CODES;
 
-pub mod output;
+pub(crate) mod output;
 
 mod common;
 
@@ -34,7 +34,7 @@ mod watch;
     max_term_width = 100,
     after_help = exit_codes()
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
     pub verbosity: output::Verbosity,
     #[command(subcommand)]
@@ -67,7 +67,7 @@ fn exit_codes() -> String {
 
 impl Cli {
     /// Runs the subcommand.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         match self.command {
             Command::Split(args) => split::run(*args),
             Command::Stats(args) => stats::run(args),

@@ -12,7 +12,7 @@ use dbloss::wording::printable;
 
 /// How much is logged.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Verbosity {
+pub(crate) struct Verbosity {
     /// Log more (-v: details, -vv: everything)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
@@ -22,7 +22,7 @@ pub struct Verbosity {
 }
 
 /// Sends log lines to stderr; `DBLOSS_LOG` overrides the flags in tracing's filter syntax.
-pub fn start_logging(verbosity: &Verbosity) {
+pub(crate) fn start_logging(verbosity: &Verbosity) {
     let default = match (verbosity.quiet, verbosity.verbose) {
         (true, _) => "warn",
         (_, 0) => "dbloss=info,warn",
@@ -44,7 +44,7 @@ pub fn start_logging(verbosity: &Verbosity) {
 }
 
 /// Writes data to stdout. A closed pipe (`dbloss ... | head`) ends the output quietly.
-pub fn data(text: &str) {
+pub(crate) fn data(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let written = stdout
@@ -60,7 +60,7 @@ pub fn data(text: &str) {
 }
 
 /// Prints an error with its hint to stderr and gives the exit code.
-pub fn report(error: &Error) -> ExitCode {
+pub(crate) fn report(error: &Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     let _ = writeln!(stderr, "error: {}", printable(&error.to_string()));
     if let Some(hint) = error.remedy() {

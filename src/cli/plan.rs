@@ -19,7 +19,7 @@ use super::output;
 
 /// How the runs of a plan are run.
 #[derive(Debug, clap::Args)]
-pub struct PlanArgs {
+pub(super) struct PlanArgs {
     #[command(flatten)]
     pub overrides: OverrideArgs,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub struct PlanArgs {
 
 impl PlanArgs {
     /// Runs at a time: what is asked for, or `default`.
-    pub fn jobs(&self, default: usize) -> Result<usize> {
+    pub(super) fn jobs(&self, default: usize) -> Result<usize> {
         match self.jobs.unwrap_or(default) {
             0 => {
                 let problem = "`0` runs nothing, expected at least 1";
@@ -48,7 +48,7 @@ impl PlanArgs {
     }
 
     /// Processes of this machine, `jobs` at a time.
-    pub fn processes(&self, jobs: usize, replace: Replace) -> Result<Processes> {
+    pub(super) fn processes(&self, jobs: usize, replace: Replace) -> Result<Processes> {
         Ok(Processes {
             program: std::env::current_exe()?,
             jobs,
@@ -59,7 +59,7 @@ impl PlanArgs {
     }
 
     /// What a process is told that runs one of the runs.
-    pub fn task(&self, replace: Replace) -> Result<Vec<String>> {
+    pub(super) fn task(&self, replace: Replace) -> Result<Vec<String>> {
         let mut options = self.machine.arguments()?;
         match replace {
             Replace::Nothing => {}
@@ -73,7 +73,7 @@ impl PlanArgs {
 /// Prepares a plan and takes its folder: the split is there afterwards, and whatever can be known
 /// before the first training has been looked at. `file` is what the plan was made from, `room` where
 /// its runs will hold their batches.
-pub fn prepare(
+pub(super) fn prepare(
     plan: &mut Plan,
     file: &Path,
     replace: Replace,
@@ -90,7 +90,7 @@ pub fn prepare(
 }
 
 /// Writes and prints the tables; an error tells which runs are missing from them.
-pub fn finish(plan: &Plan, split: &Split, mut failures: Vec<Failure>) -> Result<()> {
+pub(super) fn finish(plan: &Plan, split: &Split, mut failures: Vec<Failure>) -> Result<()> {
     let collected = collect(plan, split)?;
     if let Some(comparison) = &collected.comparison {
         output::data(&comparison.to_string());
@@ -111,7 +111,7 @@ pub fn finish(plan: &Plan, split: &Split, mut failures: Vec<Failure>) -> Result<
 }
 
 /// What would be run: the runs and what is there of each. Nothing is written.
-pub fn dry_run(plan: &Plan) -> Result<()> {
+pub(super) fn dry_run(plan: &Plan) -> Result<()> {
     let split = plan.existing_split()?;
     let header = ["run", "loss", "configuration", "state", "steps"];
     let mut table = Table::new(header.map(str::to_owned).to_vec());
@@ -144,7 +144,7 @@ pub fn dry_run(plan: &Plan) -> Result<()> {
 
 /// Which plan: its file, or its folder.
 #[derive(Debug, clap::Args)]
-pub struct Which {
+pub(super) struct Which {
     /// The file that the runs were made from, or the folder that holds them
     #[arg(value_name = "FILE.toml|FOLDER")]
     pub plan: PathBuf,
@@ -153,7 +153,7 @@ pub struct Which {
 }
 
 /// Shows how far each run is.
-pub fn status(plan: &Plan, split: &Split) -> Result<()> {
+pub(super) fn status(plan: &Plan, split: &Split) -> Result<()> {
     let tasks = Slurm::new(plan).tasks()?;
     let header = ["run", "state", "steps", "img/s", "slurm", "note"];
     let mut table = Table::new(header.map(str::to_owned).to_vec());

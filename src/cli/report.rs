@@ -32,7 +32,7 @@ use super::output;
 Examples:
   dbloss report runs/voc07 --out voc07-report
   dbloss report runs/voc-mlt runs/voc-mlt-ablation-mu --baseline db-focal --out mu-report")]
-pub struct Args {
+pub(super) struct Args {
     /// Folders of runs, or folders that hold them
     #[arg(required = true, value_name = "RUNS")]
     runs: Vec<PathBuf>,
@@ -60,7 +60,7 @@ pub struct Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     tell_of_bootstrap(args.bootstrap);
     let options = Options {
         baseline: args.baseline,

@@ -29,7 +29,7 @@ use super::plan::{PlanArgs, Which, dry_run, finish, prepare, status};
   dbloss run experiments/shapes.toml --seeds 0,1,2 --dry-run
   dbloss run status experiments/shapes.toml"
 )]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     /// The experiment file
@@ -55,7 +55,7 @@ enum Action {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     match (&args.action, &args.file) {
         (Some(Action::Status(which)), _) => {
             let (plan, split) = opened(which)?;

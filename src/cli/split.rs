@@ -36,7 +36,7 @@ Examples:
 /// test.csv, classes.csv, split.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// Folder to write
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
@@ -161,7 +161,7 @@ enum EmptyClassesArg {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     let config = args.settings()?;
     // Refused before the annotations are read, not after.
     if !args.force && args.out.is_dir() && fs_err::read_dir(&args.out)?.next().is_some() {

@@ -20,7 +20,7 @@ Examples:
 /// also writes CSV tables, SVG pictures and one self-contained page, report.html.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// The split folder
     #[arg(value_name = "SPLIT")]
     split: PathBuf,
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     let split = Split::read(&args.split)?;
     if let Some(problem) = split.check_pictures(&Set::ALL).problem() {
         tracing::warn!("{problem}");
@@ -50,7 +50,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// The title of a split's page: its folder's name.
-pub fn title(split: &std::path::Path) -> String {
+pub(super) fn title(split: &std::path::Path) -> String {
     let path = std::path::absolute(split).unwrap_or_else(|_| split.to_path_buf());
     match path.file_name() {
         Some(name) => format!("Split {}", name.to_string_lossy()),

@@ -27,7 +27,7 @@ use super::plan::{PlanArgs, Which, dry_run, finish, prepare, status};
   dbloss sweep experiments/sweeps/voc07.toml --executor slurm
   dbloss sweep status experiments/sweeps/voc07.toml"
 )]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     /// The sweep file
@@ -65,7 +65,7 @@ fn opened(which: &Which) -> Result<Plan> {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     match (&args.action, &args.file) {
         (Some(Action::Status(which)), _) => {
             let plan = opened(which)?;

@@ -10,7 +10,7 @@ use super::common::MachineArgs;
 
 /// Run one run of a sweep; `dbloss sweep` calls this
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The sweep's folder
     home: PathBuf,
     /// The run, by name
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     match args.slurm {
         true => interrupt::listen_patiently()?,
         false => interrupt::listen()?,

@@ -21,7 +21,7 @@ use super::output;
 #[command(after_help = "Example:
   dbloss train experiments/shapes.toml --method db-focal --seed 1
   dbloss train experiments/shapes.toml --method erm --set train.epochs=4 --out runs/short")]
-pub struct Args {
+pub(super) struct Args {
     /// The experiment file
     #[arg(value_name = "EXPERIMENT.toml", required_unless_present = "config")]
     file: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     let Some(path) = args.file.or(args.config) else {
         return Err(Error::input("train", "names no experiment file"));
     };

@@ -27,7 +27,7 @@ Examples:
 /// one's data are found by eye: look at a sheet before training.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     split: SplitArg,
     /// Page to write, or a picture without words if it ends in .png; one that is there is only
@@ -57,7 +57,7 @@ pub struct Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     if args.out.exists() && !args.force {
         return Err(Error::file(&args.out, "exists already")
             .hint("name another file with `--out`, or pass `--force` to replace it"));

@@ -20,7 +20,7 @@ use super::output;
 #[command(after_help = "Example:
   dbloss watch runs/shapes/db-focal-s0
   dbloss watch runs/shapes/db-focal-s0 --once")]
-pub struct Args {
+pub(super) struct Args {
     /// The run's folder
     run: PathBuf,
     /// Print the newest values and leave
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     let mut watch = Watch::new(RunDir::new(args.run))?;
     if args.once || !std::io::stdout().is_terminal() {
         let lines = watch

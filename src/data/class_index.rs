@@ -22,7 +22,7 @@ pub(crate) struct ClassIndex {
 
 impl ClassIndex {
     /// An open index, or a closed one over `classes`, which are clean and differ.
-    pub fn new(classes: Option<Vec<String>>) -> Self {
+    pub(crate) fn new(classes: Option<Vec<String>>) -> Self {
         let closed = classes.is_some();
         let names = classes.unwrap_or_default();
         let by_spelling = (names.iter().cloned()).zip(0..names.len() as u32).collect();
@@ -35,17 +35,17 @@ impl ClassIndex {
     }
 
     /// True if the names come from a list.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// The names met so far.
-    pub fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
     /// True for a name that the index knows as it is written.
-    pub fn knows(&self, name: &str) -> bool {
+    pub(crate) fn knows(&self, name: &str) -> bool {
         self.by_spelling.contains_key(name)
     }
 
@@ -53,7 +53,7 @@ impl ClassIndex {
     ///
     /// # Errors
     /// The name is not one, see [`clean`], or a closed index does not know it.
-    pub fn number(&mut self, raw: &str, path: &Path, line: Option<u64>) -> Result<u32> {
+    pub(crate) fn number(&mut self, raw: &str, path: &Path, line: Option<u64>) -> Result<u32> {
         let raw = raw.trim();
         if let Some(&index) = self.by_spelling.get(raw) {
             return Ok(index);
@@ -99,7 +99,7 @@ impl ClassIndex {
     }
 
     /// Tells of names that were one in two Unicode forms, and of names that look alike.
-    pub fn tell_look_alikes(&self, place: &Path, account: &mut Account) {
+    pub(crate) fn tell_look_alikes(&self, place: &Path, account: &mut Account) {
         let written_otherwise = self
             .normalised
             .iter()
@@ -147,7 +147,7 @@ impl ClassIndex {
     }
 
     /// Turns rows that hold this index's numbers into tables over the final class list.
-    pub fn tables<const N: usize>(&self, rows: [Rows; N]) -> [LabelTable; N] {
+    pub(crate) fn tables<const N: usize>(&self, rows: [Rows; N]) -> [LabelTable; N] {
         let (names, place) = self.finish();
         rows.map(|rows| {
             let mut table = LabelTable::new(names.clone());
@@ -172,12 +172,12 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Over the names of a class list file, or over all names that will occur.
-    pub fn new(list: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(list: Option<&Path>) -> Result<Self> {
         Ok(Self::over(list.map(read_class_list).transpose()?))
     }
 
     /// Over given names, or over all names that will occur.
-    pub fn over(classes: Option<Vec<String>>) -> Self {
+    pub(crate) fn over(classes: Option<Vec<String>>) -> Self {
         Reading {
             classes: ClassIndex::new(classes),
             account: Account::default(),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// Between the labels of an image, in the tables of a split.
-pub const LABEL_SEPARATOR: char = '|';
+pub(super) const LABEL_SEPARATOR: char = '|';
 
 /// The name as it is kept: without blanks around it, in Unicode's form NFC. The error says what a
 /// name may not hold.

@@ -19,7 +19,7 @@ pub(crate) struct Delimited<'a> {
 impl<'a> Delimited<'a> {
     /// Opens a table. `usual` separates the columns, unless a header parted by `,`, `;` or a tab
     /// is one that `fits` and that parted by `usual` is not.
-    pub fn open(
+    pub(super) fn open(
         reader: impl Read + 'a,
         path: &Path,
         usual: u8,
@@ -79,7 +79,7 @@ impl<'a> Delimited<'a> {
     ///
     /// # Errors
     /// Several columns bear the name that would be taken.
-    pub fn column(&self, names: &[&str]) -> Result<Option<usize>> {
+    pub(super) fn column(&self, names: &[&str]) -> Result<Option<usize>> {
         for exact in [true, false] {
             for name in names {
                 let same = |h: &str| {
@@ -103,7 +103,7 @@ impl<'a> Delimited<'a> {
     }
 
     /// The error for two columns of one name.
-    pub fn doubled(&self, name: &str, first: usize, second: usize) -> Error {
+    pub(super) fn doubled(&self, name: &str, first: usize, second: usize) -> Error {
         let problem = format_args!(
             "columns {} and {} are both named `{name}`",
             first + 1,
@@ -113,7 +113,7 @@ impl<'a> Delimited<'a> {
     }
 
     /// Reads the next row; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Row<'_>>> {
+    pub(super) fn next(&mut self) -> Result<Option<Row<'_>>> {
         let more = self.reader.read_record(&mut self.record);
         if !more.map_err(|e| csv_error(&self.path, e))? {
             return Ok(None);
@@ -141,7 +141,7 @@ pub(crate) struct Row<'a> {
 
 impl Row<'_> {
     /// A column's text without blanks around it.
-    pub fn field(&self, column: usize) -> &str {
+    pub(super) fn field(&self, column: usize) -> &str {
         self.record.get(column).unwrap_or("").trim()
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct SeenImages(HashMap<String, u64>);
 
 impl SeenImages {
     /// The clean name; refuses one that was met before, naming both lines.
-    pub fn add(&mut self, path: &Path, line: u64, name: &str) -> Result<String> {
+    pub(super) fn add(&mut self, path: &Path, line: u64, name: &str) -> Result<String> {
         let name = clean(name).map_err(|problem| {
             let error = Error::line(path, line, &problem);
             match problem.contains("control") {
@@ -131,7 +131,7 @@ pub(crate) struct Pictures(HashMap<String, Vec<String>>);
 
 impl Pictures {
     /// Looks into `folder`; one that is not there holds none.
-    pub fn of(folder: &Path) -> Self {
+    pub(super) fn of(folder: &Path) -> Self {
         let mut found: HashMap<String, Vec<String>> = HashMap::new();
         for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
             if let Some(name) = entry
@@ -152,7 +152,7 @@ impl Pictures {
     ///
     /// # Errors
     /// The names of several, of which none is preferred.
-    pub fn file(&self, id: &str, named: Option<&str>) -> Result<String, Vec<String>> {
+    pub(super) fn file(&self, id: &str, named: Option<&str>) -> Result<String, Vec<String>> {
         let usual = format!("{id}.jpg");
         match self.0.get(id).map(Vec::as_slice) {
             None | Some([]) => Ok(usual),

@@ -16,7 +16,7 @@ use crate::error::{Error, KeyPath, Place};
 
 /// What serde found wrong with a value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Wrong {
+pub(super) enum Wrong {
     /// A value of another type, or one that the type cannot hold.
     Value { found: String, expected: String },
     /// A word that is none of those accepted.
@@ -284,7 +284,7 @@ fn entries(table: &Table) -> Entries<'_> {
 
 /// What is wrong with a configuration, and at which key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// The key; for a key that is missing, its table joined with its name.
     pub at: KeyPath,
     /// What is wrong with it.
@@ -292,7 +292,7 @@ pub struct Fault {
 }
 
 /// Reads a table as a `T`.
-pub fn read<T: DeserializeOwned>(table: &Table) -> Result<T, Fault> {
+pub(super) fn read<T: DeserializeOwned>(table: &Table) -> Result<T, Fault> {
     let whole = Value::Table(table.clone());
     attempt::<T>(&whole).map_err(|fault| locate::<T>(&whole, fault))
 }

@@ -148,7 +148,7 @@ pub(super) struct Late {
 impl Late {
     /// Takes it out of an epilogue, if the registers cannot do all of it.
     #[inline(always)]
-    pub fn take(
+    pub(super) fn take(
         activation: &mut Activation,
         mask: &mut *const f32,
         mask_activation: Activation,
@@ -169,7 +169,7 @@ impl Late {
     /// Destination and mask, if there is one, must be valid for `at + count` values, and those of
     /// the destination belong to the caller alone.
     #[inline(always)]
-    pub unsafe fn finish<V: Vector>(&self, destination: *mut f32, at: usize, count: usize) {
+    pub(super) unsafe fn finish<V: Vector>(&self, destination: *mut f32, at: usize, count: usize) {
         // SAFETY: by the caller's promise.
         let values = unsafe { std::slice::from_raw_parts_mut(destination.add(at), count) };
         self.activation.apply_with::<V>(values);

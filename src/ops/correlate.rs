@@ -32,7 +32,7 @@ const LINE: usize = 16;
 
 /// Weights packed as `[columns / PANEL][depth][PANEL]`, the last panel filled up with zeros.
 #[derive(Debug)]
-pub struct Panels {
+pub(super) struct Panels {
     data: Buffer,
     depth: usize,
     columns: usize,
@@ -41,7 +41,7 @@ pub struct Panels {
 impl Panels {
     /// Packs a `depth` x `columns` matrix; `fill(columns, panel)` writes the values of a range of
     /// columns into a panel `[depth][PANEL]`.
-    pub fn pack(
+    pub(super) fn pack(
         arena: &Arena,
         depth: usize,
         columns: usize,
@@ -74,7 +74,7 @@ impl Panels {
 /// Where the result of grid position `(n, y, x)` goes: pixel
 /// `(n, y * step + top, x * step + left)` of the destination.
 #[derive(Debug, Clone, Copy)]
-pub struct Scatter {
+pub(super) struct Scatter {
     pub height: usize,
     pub width: usize,
     pub step: usize,
@@ -88,7 +88,7 @@ pub struct Scatter {
 
 impl Scatter {
     /// Position by position to the destination's pixels, in channels from `first` of `pitch`.
-    pub fn whole(window: &Window, first: usize, pitch: usize) -> Self {
+    pub(super) fn whole(window: &Window, first: usize, pitch: usize) -> Self {
         Scatter {
             height: window.grid_height,
             width: window.grid_width,
@@ -156,7 +156,7 @@ thread_local! {
 ///
 /// # Panics
 /// If a slice does not have the length that the geometry asks for.
-pub fn correlate(
+pub(super) fn correlate(
     isa: Isa,
     window: &Window,
     source: &[f32],

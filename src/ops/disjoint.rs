@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 /// A mutable slice that threads share, on their word that they touch different elements.
-pub struct Disjoint<'a, T = f32> {
+pub(super) struct Disjoint<'a, T = f32> {
     start: *mut T,
     len: usize,
     borrow: PhantomData<&'a mut [T]>,
@@ -17,7 +17,7 @@ unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
     /// Takes the slice over for its lifetime.
-    pub fn new(slice: &'a mut [T]) -> Self {
+    pub(super) fn new(slice: &'a mut [T]) -> Self {
         Disjoint {
             start: slice.as_mut_ptr(),
             len: slice.len(),
@@ -26,7 +26,7 @@ impl<'a, T> Disjoint<'a, T> {
     }
 
     /// The first element. Writing through it is bound to the promise of [`Disjoint::range`].
-    pub fn start(&self) -> *mut T {
+    pub(super) fn start(&self) -> *mut T {
         self.start
     }
 
@@ -36,7 +36,7 @@ impl<'a, T> Disjoint<'a, T> {
     /// No two ranges that are alive at the same time may overlap.
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
-    pub unsafe fn range(&self, from: usize, len: usize) -> &mut [T] {
+    pub(super) unsafe fn range(&self, from: usize, len: usize) -> &mut [T] {
         assert!(from <= self.len && len <= self.len - from);
         // SAFETY: inside of the slice by the assertion, unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }

@@ -10,10 +10,10 @@ use super::isa::{Arithmetic, Isa, Level, Op};
 use super::vector::{self, Vector};
 
 /// Columns of a panel of packed weights.
-pub const PANEL: usize = 32;
+pub(super) const PANEL: usize = 32;
 
 /// The most rows that any instruction set's tile has.
-pub const MAX_ROWS: usize = 14;
+pub(super) const MAX_ROWS: usize = 14;
 
 impl Isa {
     /// Rows of the register tile.
@@ -40,7 +40,7 @@ impl Isa {
 }
 
 /// [`Isa::pitch`] of an instruction set.
-pub const fn pitch<V: Vector>() -> usize {
+pub(super) const fn pitch<V: Vector>() -> usize {
     V::ROWS.next_multiple_of(V::LANES)
 }
 
@@ -66,7 +66,7 @@ macro_rules! dispatch {
 
 /// What one tile of pixels sees times a range of panels, with the epilogue: bias, addend,
 /// activation, mask.
-pub struct Product {
+pub(super) struct Product {
     /// `[taps][MAX_ROWS]` pointers, each valid for reading `run` values.
     pub pointers: *const *const f32,
     /// Rows in use, 1 to `isa.rows()`.
@@ -106,7 +106,7 @@ impl Product {
     /// # Safety
     /// The fields must hold what their documentation says, and no other thread may access the
     /// rows and panels of the destination.
-    pub unsafe fn run(self, isa: Isa) {
+    pub(super) unsafe fn run(self, isa: Isa) {
         debug_assert!((1..=isa.rows()).contains(&self.rows));
         isa.run(self);
     }
@@ -267,7 +267,7 @@ unsafe fn finish<
 /// # Safety
 /// The pointers in use must be valid for reading `min(count, LANES)` values.
 #[inline(always)]
-pub unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: bool>(
+pub(super) unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: bool>(
     mut value: V,
     (addend, activation): (*const f32, Activation),
     (mask, mask_activation): (*const f32, Activation),
@@ -288,7 +288,7 @@ pub unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: bool>(
 
 /// A plain activation; [`Late`] sees to the others.
 #[inline(always)]
-pub fn plain<V: Vector>(value: V, activation: Activation) -> V {
+pub(super) fn plain<V: Vector>(value: V, activation: Activation) -> V {
     match activation {
         Activation::Relu => value.relu(),
         Activation::Relu6 => value.relu6(),
@@ -298,7 +298,7 @@ pub fn plain<V: Vector>(value: V, activation: Activation) -> V {
 
 /// The mask of a plain activation; [`Late`] sees to the others.
 #[inline(always)]
-pub fn plain_mask<V: Vector>(value: V, activation: Activation, output: V) -> V {
+pub(super) fn plain_mask<V: Vector>(value: V, activation: Activation, output: V) -> V {
     match activation {
         Activation::Relu => value.where_positive(output),
         Activation::Relu6 => value.where_inside(output),
@@ -311,7 +311,7 @@ pub fn plain_mask<V: Vector>(value: V, activation: Activation, output: V) -> V {
 struct Rows<const R: usize>([[f32; PANEL]; R]);
 
 /// Adds to a few rows of a weight gradient the sum over pixels of input times output gradient.
-pub struct Outer<'a> {
+pub(super) struct Outer<'a> {
     /// `[pixels][pitch]`: what each pixel sees.
     pub values: &'a [f32],
     /// Values from one pixel to the next.
@@ -331,7 +331,7 @@ impl Outer<'_> {
     ///
     /// # Panics
     /// If a slice does not have the length that its field says.
-    pub fn run(self, isa: Isa) {
+    pub(super) fn run(self, isa: Isa) {
         let pixels = self.columns.len() / PANEL;
         assert!(self.columns.len() == pixels * PANEL && self.wanted <= PANEL);
         assert!(self.values.len() == pixels * self.pitch && self.rows <= self.pitch);

@@ -60,7 +60,7 @@ pub trait Vector: Copy {
 
 /// Copies `from` to the beginning of `to`, whole vectors, and fills it up with zeros.
 #[inline(always)]
-pub fn copy_filled<V: Vector>(from: &[f32], to: &mut [f32]) {
+pub(super) fn copy_filled<V: Vector>(from: &[f32], to: &mut [f32]) {
     for (index, to) in to.chunks_exact_mut(V::LANES).enumerate() {
         let from = &from[(index * V::LANES).min(from.len())..];
         // SAFETY: as many values as the slice has are read, and a whole vector is written.
@@ -70,7 +70,7 @@ pub fn copy_filled<V: Vector>(from: &[f32], to: &mut [f32]) {
 
 /// Asks for the cache lines of `values`, which are needed soon.
 #[inline(always)]
-pub fn prefetch(values: &[f32]) {
+pub(super) fn prefetch(values: &[f32]) {
     for line in values.chunks(LINE) {
         prefetch_line(line.as_ptr());
     }
@@ -78,7 +78,7 @@ pub fn prefetch(values: &[f32]) {
 
 /// Asks for the cache line at `address`, which need not be valid.
 #[inline(always)]
-pub fn prefetch_line(address: *const f32) {
+pub(super) fn prefetch_line(address: *const f32) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -90,11 +90,11 @@ pub fn prefetch_line(address: *const f32) {
 }
 
 /// Values of a cache line.
-pub const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// `a * b + c`, rounded once where the compilation target has an instruction for it.
 #[inline(always)]
-pub fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
         a.mul_add(b, c)
     } else {
@@ -218,7 +218,7 @@ impl Vector for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
+pub(super) use x86::{Avx2, Avx512};
 
 // SAFETY (of every block that only computes): the intrinsics need nothing but their instructions,
 // and this code is reached only through `Isa::run`, where they are known to exist.
@@ -230,11 +230,11 @@ mod x86 {
 
     /// 16 lanes: 28 accumulators, 2 columns of a panel and a broadcast fill 31 of 32 registers.
     #[derive(Clone, Copy)]
-    pub struct Avx512(__m512);
+    pub(crate) struct Avx512(__m512);
 
     /// 8 lanes: 12 accumulators, 2 columns of a panel and a broadcast fill 15 of 16 registers.
     #[derive(Clone, Copy)]
-    pub struct Avx2(__m256);
+    pub(crate) struct Avx2(__m256);
 
     #[inline(always)]
     fn lanes(count: usize) -> __mmask16 {

@@ -3,7 +3,7 @@
 /// Geometry of a sliding window. Position `(n, y, x)` of the grid sees the source rows
 /// `y * step + top ..` and columns `x * step + left ..`; outside of the picture there are zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     /// Pictures.
     pub batch: usize,
     /// Rows of a source picture.
@@ -34,7 +34,7 @@ pub struct Window {
 
 /// A place of the grid.
 #[derive(Debug, Clone, Copy)]
-pub struct Position {
+pub(super) struct Position {
     /// Picture.
     pub n: usize,
     /// Grid row.
@@ -45,22 +45,22 @@ pub struct Position {
 
 impl Window {
     /// Number of positions.
-    pub fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         self.batch * self.grid_height * self.grid_width
     }
 
     /// Number of values that one position sees, ordered by row, column, channel.
-    pub fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.kernel_height * self.kernel_width * self.channels
     }
 
     /// Number of values of the source.
-    pub fn source_len(&self) -> usize {
+    pub(super) fn source_len(&self) -> usize {
         self.batch * self.height * self.width * self.pitch
     }
 
     /// The position with a given index in row-major order.
-    pub fn position(&self, index: usize) -> Position {
+    pub(super) fn position(&self, index: usize) -> Position {
         let area = (self.grid_height * self.grid_width).max(1);
         let rest = index % area;
         Position {
@@ -72,7 +72,7 @@ impl Window {
 
     /// The position after `p`, without a division.
     #[inline(always)]
-    pub fn next(&self, p: Position) -> Position {
+    pub(super) fn next(&self, p: Position) -> Position {
         let mut next = Position { x: p.x + 1, ..p };
         if next.x == self.grid_width {
             next.x = 0;
@@ -100,7 +100,7 @@ impl Window {
     }
 
     /// Whether position `i` sees just pixel `i` of the source, all of it.
-    pub fn is_identity(&self) -> bool {
+    pub(super) fn is_identity(&self) -> bool {
         (self.kernel_height, self.kernel_width, self.step) == (1, 1, 1)
             && (self.top, self.left) == (0, 0)
             && (self.grid_height, self.grid_width) == (self.height, self.width)
@@ -109,7 +109,7 @@ impl Window {
 
     /// Number of contiguous pieces of what a position sees: in channels-last order a row of the
     /// window is one, unless it may be cut by the picture's border.
-    pub fn taps(&self) -> usize {
+    pub(super) fn taps(&self) -> usize {
         if self.depth() == 0 {
             0
         } else if self.merged() {
@@ -120,7 +120,7 @@ impl Window {
     }
 
     /// Values in a piece; the pieces in order make up the `depth()` values.
-    pub fn run(&self) -> usize {
+    pub(super) fn run(&self) -> usize {
         if self.merged() {
             self.kernel_width * self.channels
         } else {
@@ -131,7 +131,7 @@ impl Window {
     /// Calls `visit(tap, piece)` for every piece of what position `p` sees; `zeros` (`run()` of
     /// them) stand for pixels outside of the picture.
     #[inline(always)]
-    pub fn taps_of<'a>(
+    pub(super) fn taps_of<'a>(
         &self,
         source: &'a [f32],
         zeros: &'a [f32],
@@ -145,7 +145,7 @@ impl Window {
 
     /// Where each piece of what a position sees lies in the window.
     #[inline(always)]
-    pub fn tap_places(&self) -> impl Iterator<Item = Tap> + use<> {
+    pub(super) fn tap_places(&self) -> impl Iterator<Item = Tap> + use<> {
         let merged = self.merged();
         let rows = if self.depth() == 0 {
             0
@@ -165,7 +165,7 @@ impl Window {
 
     /// The piece `tap` of what position `p` sees, see [`Window::taps_of`].
     #[inline(always)]
-    pub fn piece<'a>(
+    pub(super) fn piece<'a>(
         &self,
         source: &'a [f32],
         zeros: &'a [f32],
@@ -188,7 +188,7 @@ impl Window {
 
 /// Where a piece lies in a window.
 #[derive(Debug, Clone, Copy)]
-pub struct Tap {
+pub(super) struct Tap {
     /// Its number.
     pub index: usize,
     /// Its row.

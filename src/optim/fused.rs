@@ -13,7 +13,7 @@ const CHUNK: usize = 1 << 14;
 
 /// Calls `pass` on pieces of `changed` (contiguous f32 tensors of the CPU, each its own) and of
 /// `read`, all of one length: the pieces of `changed` in their order, then that of `read`.
-pub fn in_place(
+pub(super) fn in_place(
     changed: &[&Tensor],
     read: &Tensor,
     pass: &(dyn Fn(&mut [&mut [f32]], &[f32]) + Sync),

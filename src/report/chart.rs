@@ -27,39 +27,39 @@ pub(super) struct Frame {
 
 impl Frame {
     /// The right edge.
-    pub fn right(&self) -> i32 {
+    pub(super) fn right(&self) -> i32 {
         self.left + self.width
     }
 
     /// The lower edge.
-    pub fn bottom(&self) -> i32 {
+    pub(super) fn bottom(&self) -> i32 {
         self.top + self.height
     }
 
     /// The pixel at `part` of the width, 0 at the left edge and 1 at the right.
-    pub fn x(&self, part: f64) -> i32 {
+    pub(super) fn x(&self, part: f64) -> i32 {
         self.left + (part * f64::from(self.width)).round() as i32
     }
 
     /// The pixel at `part` of the height, 0 at the lower edge and 1 at the upper.
-    pub fn y(&self, part: f64) -> i32 {
+    pub(super) fn y(&self, part: f64) -> i32 {
         self.bottom() - (part * f64::from(self.height)).round() as i32
     }
 
     /// A line across the frame at pixel `y`.
-    pub fn level(&self, area: &Area, y: i32, colour: RGBColor) -> Result<()> {
+    pub(super) fn level(&self, area: &Area, y: i32, colour: RGBColor) -> Result<()> {
         let ends = vec![(self.left, y), (self.right(), y)];
         line(area, ends, colour.stroke_width(1))
     }
 
     /// A line down the frame at pixel `x`.
-    pub fn upright(&self, area: &Area, x: i32, colour: RGBColor) -> Result<()> {
+    pub(super) fn upright(&self, area: &Area, x: i32, colour: RGBColor) -> Result<()> {
         let ends = vec![(x, self.top), (x, self.bottom())];
         line(area, ends, colour.stroke_width(1))
     }
 
     /// A grid line with its label, left of the frame, at every tick.
-    pub fn levels(&self, area: &Area, scale: &Scale, label: impl Fn(f64) -> String) -> Result<()> {
+    pub(super) fn levels(&self, area: &Area, scale: &Scale, label: impl Fn(f64) -> String) -> Result<()> {
         for value in scale.ticks() {
             let y = self.y(scale.part(value));
             self.level(area, y, FAINT)?;
@@ -70,25 +70,25 @@ impl Frame {
     }
 
     /// A label below the frame at pixel `x`.
-    pub fn below(&self, area: &Area, label: &str, x: i32) -> Result<()> {
+    pub(super) fn below(&self, area: &Area, label: &str, x: i32) -> Result<()> {
         let at = (x, self.bottom() + 6);
         small(area, label, at, HPos::Center, VPos::Top)
     }
 
     /// What the horizontal axis shows, below its ticks.
-    pub fn x_title(&self, area: &Area, label: &str) -> Result<()> {
+    pub(super) fn x_title(&self, area: &Area, label: &str) -> Result<()> {
         let at = (self.left + self.width / 2, self.bottom() + 26);
         small(area, label, at, HPos::Center, VPos::Top)
     }
 
     /// What the vertical axis shows, at the sheet's left edge and reading upwards.
-    pub fn y_title(&self, area: &Area, label: &str) -> Result<()> {
+    pub(super) fn y_title(&self, area: &Area, label: &str) -> Result<()> {
         let style = upwards(12.0, GREY, HPos::Center, VPos::Top);
         write(area, label, &style, (4, self.y(0.5)))
     }
 
     /// A group's shade between the pixels `from` and `to`, with its name at the right end: see [`Name`].
-    pub fn band(
+    pub(super) fn band(
         &self,
         area: &Area,
         group: Group,
@@ -108,7 +108,7 @@ impl Frame {
     }
 
     /// The shades of all groups, where `groups` has the group of each class from left to right.
-    pub fn bands(&self, area: &Area, groups: &[Group], name: Name) -> Result<()> {
+    pub(super) fn bands(&self, area: &Area, groups: &[Group], name: Name) -> Result<()> {
         let x = |place: usize| self.x(place as f64 / groups.len() as f64);
         for group in Group::ALL {
             let first = groups.iter().position(|of| *of == group);
@@ -145,14 +145,14 @@ pub(super) struct Scale {
 
 impl Scale {
     /// From 0 to 100 %, for an AP.
-    pub const WHOLE: Scale = Scale {
+    pub(super) const WHOLE: Scale = Scale {
         floor: 0.0,
         ceiling: 1.0,
         step: 0.2,
     };
 
     /// From `low` to `high`, both rounded outwards to steps, at most about `lines` of them.
-    pub fn new(low: f64, high: f64, lines: f64) -> Self {
+    pub(super) fn new(low: f64, high: f64, lines: f64) -> Self {
         let step = nice_step(high - low, lines);
         Scale {
             floor: (low / step).floor() * step,
@@ -163,7 +163,7 @@ impl Scale {
 
     /// For an mAP, from 0 in steps of whole points. What is drawn may reach beyond 100 %, as an
     /// error bar does; the axis does not.
-    pub fn score(highest: f64, lines: f64) -> Self {
+    pub(super) fn score(highest: f64, lines: f64) -> Self {
         let step = nice_step(highest, lines).max(0.01);
         Scale {
             floor: 0.0,
@@ -173,12 +173,12 @@ impl Scale {
     }
 
     /// Where a value stands: 0 at the axis' start, 1 at its end, which it never leaves.
-    pub fn part(&self, value: f64) -> f64 {
+    pub(super) fn part(&self, value: f64) -> f64 {
         ((value - self.floor) / (self.ceiling - self.floor).max(1e-12)).clamp(0.0, 1.0)
     }
 
     /// A value with no more decimals than the step has.
-    pub fn label(&self, value: f64) -> String {
+    pub(super) fn label(&self, value: f64) -> String {
         let decimals = (-self.step.log10().floor()).max(0.0) as usize;
         // What rounding leaves of zero.
         let value = if value.abs() < self.step / 2.0 {
@@ -193,7 +193,7 @@ impl Scale {
     }
 
     /// The values of the ticks.
-    pub fn ticks(&self) -> impl Iterator<Item = f64> + use<> {
+    pub(super) fn ticks(&self) -> impl Iterator<Item = f64> + use<> {
         let Scale {
             floor,
             ceiling,
@@ -232,7 +232,7 @@ impl<'a> Legend<'a> {
     const LINE: i32 = 20;
 
     /// Lays the entries out in lines of at most `width` pixels.
-    pub fn new(entries: impl IntoIterator<Item = (&'a str, RGBColor)>, width: i32) -> Self {
+    pub(super) fn new(entries: impl IntoIterator<Item = (&'a str, RGBColor)>, width: i32) -> Self {
         let (mut x, mut y) = (0, 0);
         let place = |(name, colour): (&'a str, RGBColor)| {
             let space = 34 + (name.chars().count() as f64 * 13.0 * CHARACTER * 1.1) as i32;
@@ -249,7 +249,7 @@ impl<'a> Legend<'a> {
     }
 
     /// Draws it with its upper left corner at `at`.
-    pub fn draw(&self, area: &Area, at: Pixel) -> Result<()> {
+    pub(super) fn draw(&self, area: &Area, at: Pixel) -> Result<()> {
         let style = text(13.0, INK, HPos::Left, VPos::Center);
         for (name, colour, (x, y)) in &self.entries {
             let (x, y) = (at.0 + x, at.1 + y + Self::LINE / 2);
@@ -266,10 +266,10 @@ pub(super) struct ClassNames(Vec<String>);
 
 impl ClassNames {
     /// Above this many classes their names are left out.
-    pub const MOST: usize = 120;
+    pub(super) const MOST: usize = 120;
 
     /// The names from left to right.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn new(names: impl IntoIterator<Item = String>) -> Self {
         ClassNames(names.into_iter().collect())
     }
 
@@ -278,7 +278,7 @@ impl ClassNames {
     }
 
     /// The height that they take, in pixels.
-    pub fn height(&self) -> i32 {
+    pub(super) fn height(&self) -> i32 {
         if self.0.len() > Self::MOST {
             return 24;
         }
@@ -287,7 +287,7 @@ impl ClassNames {
     }
 
     /// Draws them below the frame.
-    pub fn draw(&self, area: &Area, frame: &Frame) -> Result<()> {
+    pub(super) fn draw(&self, area: &Area, frame: &Frame) -> Result<()> {
         let classes = self.0.len();
         if classes > Self::MOST {
             let label = format!("{classes} classes by training images");

@@ -12,7 +12,7 @@ use dbloss::{Error, Result};
 
 /// The source arguments as they were given.
 #[derive(Debug, Clone)]
-pub struct SourceArgs {
+pub(super) struct SourceArgs {
     /// A settings file instead of a source.
     pub config: Option<PathBuf>,
     /// Options by name, with their texts; none for those that take nothing.
@@ -103,7 +103,7 @@ impl SourceArgs {
     ///
     /// # Errors
     /// An option of another format is given, or a value is not what the option takes.
-    pub fn source(&self) -> Result<Option<Source>> {
+    pub(super) fn source(&self) -> Result<Option<Source>> {
         let is_given = |flag: &str| self.given.iter().any(|(given, _)| *given == flag);
         let Some((info, source)) = sources().find(|(_, source)| is_given(source.flag)) else {
             return match self.given.first() {

@@ -237,7 +237,7 @@ pub(super) struct Files<'a> {
 
 impl Files<'_> {
     /// Reads pool and test set with `read`; `folder_of` gives the root where none is named.
-    pub fn load(
+    pub(super) fn load(
         &self,
         mut reading: Reading,
         folder_of: impl Fn(&Path) -> PathBuf,

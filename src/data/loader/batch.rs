@@ -59,7 +59,7 @@ pub(super) struct Pool(Mutex<Vec<Buffers>>);
 
 impl Pool {
     /// Buffers of any content, used before if there are such.
-    pub fn take(&self) -> Buffers {
+    pub(super) fn take(&self) -> Buffers {
         lock(&self.0).pop().unwrap_or_default()
     }
 }

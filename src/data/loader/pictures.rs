@@ -27,7 +27,7 @@ pub(super) struct Pictures {
 
 impl Pictures {
     /// The pictures of `table`, which lie at `root`.
-    pub fn new(
+    pub(super) fn new(
         table: Arc<LabelTable>,
         root: ImageRoot,
         config: &InputConfig,
@@ -46,7 +46,7 @@ impl Pictures {
     }
 
     /// The images that could not be decoded so far, ascending.
-    pub fn bad(&self) -> Vec<u32> {
+    pub(super) fn bad(&self) -> Vec<u32> {
         lock(&self.bad).iter().copied().collect()
     }
 
@@ -61,7 +61,7 @@ impl Pictures {
     }
 
     /// The picture as it was decoded.
-    pub fn decoded(&self, index: u32) -> Result<Arc<Rgb8>> {
+    pub(super) fn decoded(&self, index: u32) -> Result<Arc<Rgb8>> {
         if let Some(picture) = self.cache.get(index, Form::Decoded) {
             return Ok(picture);
         }
@@ -72,7 +72,7 @@ impl Pictures {
     }
 
     /// The picture as testing resizes it.
-    pub fn resized(&self, index: u32, transformer: &Transformer) -> Result<Arc<Rgb8>> {
+    pub(super) fn resized(&self, index: u32, transformer: &Transformer) -> Result<Arc<Rgb8>> {
         if let Some(picture) = self.cache.get(index, Form::Resized) {
             return Ok(picture);
         }
@@ -119,7 +119,7 @@ impl Pictures {
     }
 
     /// Leaves a picture out with one warning, or passes its error on.
-    pub fn leave_out(&self, index: u32, error: Error) -> Result<()> {
+    pub(super) fn leave_out(&self, index: u32, error: Error) -> Result<()> {
         if self.on_bad_image == OnBadImage::Error || self.name(index).is_err() {
             return Err(error);
         }

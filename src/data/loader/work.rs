@@ -33,7 +33,7 @@ pub(super) struct Work {
 
 impl Work {
     /// Batch number `batch`.
-    pub fn make(&self, batch: usize, transformer: &mut Transformer) -> Result<Batch> {
+    pub(super) fn make(&self, batch: usize, transformer: &mut Transformer) -> Result<Batch> {
         let shared = &*self.shared;
         let size = shared.options.batch_size;
         let first = batch * size;

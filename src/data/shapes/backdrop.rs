@@ -6,7 +6,7 @@ use super::scene::Theme;
 use crate::rng::Stream;
 
 /// Fills the canvas with a background, and litters it.
-pub fn draw(canvas: &mut Canvas, theme: Theme, stream: &mut Stream) {
+pub(super) fn draw(canvas: &mut Canvas, theme: Theme, stream: &mut Stream) {
     let (above, below): (Colour, Colour) = match theme {
         Theme::Street => ([0.62, 0.68, 0.75], [0.42, 0.42, 0.44]),
         Theme::Park => ([0.60, 0.76, 0.90], [0.42, 0.60, 0.32]),
@@ -40,7 +40,7 @@ pub fn draw(canvas: &mut Canvas, theme: Theme, stream: &mut Stream) {
 }
 
 /// A few thin pieces over the objects.
-pub fn litter_in_front(canvas: &mut Canvas, stream: &mut Stream) {
+pub(super) fn litter_in_front(canvas: &mut Canvas, stream: &mut Stream) {
     for _ in 0..stream.below(2) {
         let colour = Paint::plain(any_colour(stream));
         let (a, b) = (place(stream), place(stream));

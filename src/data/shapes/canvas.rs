@@ -4,14 +4,14 @@ use crate::data::picture::Rgb8;
 use crate::rng::Stream;
 
 /// Red, green, blue, 0 to 1.
-pub type Colour = [f32; 3];
+pub(super) type Colour = [f32; 3];
 
 /// A point or a pair of lengths.
-pub type Pair = [f32; 2];
+pub(super) type Pair = [f32; 2];
 
 /// A closed form in the coordinates of its [`Frame`], y downwards.
 #[derive(Debug, Clone, Copy)]
-pub enum Form<'a> {
+pub(super) enum Form<'a> {
     /// Center and radii.
     Ellipse(Pair, Pair),
     /// The part of an ellipse above its centre.
@@ -88,7 +88,7 @@ impl Form<'_> {
 
 /// What covers a form.
 #[derive(Debug, Clone, Copy)]
-pub enum Texture {
+pub(super) enum Texture {
     /// One colour.
     Plain,
     /// Bands of two colours: direction, bands a unit of length.
@@ -101,7 +101,7 @@ pub enum Texture {
 
 /// Colours and texture of a form.
 #[derive(Debug, Clone, Copy)]
-pub struct Paint {
+pub(super) struct Paint {
     /// The colour.
     pub first: Colour,
     /// The texture's other colour.
@@ -112,7 +112,7 @@ pub struct Paint {
 
 impl Paint {
     /// One colour.
-    pub fn plain(colour: Colour) -> Self {
+    pub(super) fn plain(colour: Colour) -> Self {
         Paint {
             first: colour,
             second: colour,
@@ -141,7 +141,7 @@ impl Paint {
 
 /// Where an object's own coordinates (-1 to 1) lie in the picture (0 to 1).
 #[derive(Debug, Clone, Copy)]
-pub struct Frame {
+pub(super) struct Frame {
     /// The middle.
     pub center: Pair,
     /// Lengths of the two axes; a negative one mirrors.
@@ -152,7 +152,7 @@ pub struct Frame {
 
 impl Frame {
     /// The picture itself, its corners at (0, 0) and (1, 1).
-    pub const PICTURE: Frame = Frame {
+    pub(super) const PICTURE: Frame = Frame {
         center: [0.0, 0.0],
         half: [1.0, 1.0],
         turn: [1.0, 0.0],
@@ -169,14 +169,14 @@ impl Frame {
 
 /// A square picture that is being drawn.
 #[derive(Debug)]
-pub struct Canvas {
+pub(super) struct Canvas {
     size: usize,
     pixels: Vec<Colour>,
 }
 
 impl Canvas {
     /// A black canvas.
-    pub fn new(size: u32) -> Self {
+    pub(super) fn new(size: u32) -> Self {
         let size = size as usize;
         Canvas {
             size,
@@ -185,7 +185,7 @@ impl Canvas {
     }
 
     /// Sets every pixel by its place (0 to 1).
-    pub fn fill(&mut self, mut colour: impl FnMut(Pair) -> Colour) {
+    pub(super) fn fill(&mut self, mut colour: impl FnMut(Pair) -> Colour) {
         let scale = 1.0 / self.size as f32;
         for (y, line) in self.pixels.chunks_exact_mut(self.size).enumerate() {
             for (x, pixel) in line.iter_mut().enumerate() {
@@ -196,7 +196,7 @@ impl Canvas {
 
     /// Draws `form`, given in `frame`, over what is there. `light` brightens towards the top left
     /// of the frame and darkens towards the bottom right.
-    pub fn draw(&mut self, frame: &Frame, form: Form, paint: &Paint, light: f32, opacity: f32) {
+    pub(super) fn draw(&mut self, frame: &Frame, form: Form, paint: &Paint, light: f32, opacity: f32) {
         let size = self.size as f32;
         let [low, high] = form.bounds();
         let corners = [low, [high[0], low[1]], high, [low[0], high[1]]];
@@ -237,7 +237,7 @@ impl Canvas {
 
     /// The picture as a camera would give it: exposure, contrast and a cast of colour of its own,
     /// with noise, in 8 bits.
-    pub fn develop(self, stream: &mut Stream) -> Rgb8 {
+    pub(super) fn develop(self, stream: &mut Stream) -> Rgb8 {
         let exposure = stream.range(0.85, 1.15) as f32;
         let contrast = stream.range(0.85, 1.1) as f32;
         let cast = [0; 3].map(|_| stream.range(-0.03, 0.03) as f32);
@@ -260,7 +260,7 @@ impl Canvas {
 }
 
 /// SplitMix64: a value for every state, quicker than a stream for the noise of single pixels.
-pub fn splitmix(state: &mut u64) -> u64 {
+pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

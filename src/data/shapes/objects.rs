@@ -8,7 +8,7 @@ use super::scene::{Class, Object};
 use crate::rng::Stream;
 
 /// Draws an object.
-pub fn draw(canvas: &mut Canvas, object: &Object, stream: &mut Stream) {
+pub(super) fn draw(canvas: &mut Canvas, object: &Object, stream: &mut Stream) {
     let half = object.half.map(|v| v as f32);
     let frame = Frame {
         center: object.center.map(|v| v as f32),
@@ -47,7 +47,7 @@ pub fn draw(canvas: &mut Canvas, object: &Object, stream: &mut Stream) {
 }
 
 /// Any colour.
-pub fn any_colour(stream: &mut Stream) -> Colour {
+pub(super) fn any_colour(stream: &mut Stream) -> Colour {
     hsv(
         stream.uniform(),
         stream.range(0.1, 1.0),

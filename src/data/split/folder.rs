@@ -26,7 +26,7 @@ const MANIFEST: &str = "split.toml";
 pub(super) struct Files(Vec<(&'static str, Vec<u8>)>);
 
 impl Files {
-    pub fn hash(&self) -> String {
+    pub(super) fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for (name, bytes) in &self.0 {
             hasher.update(name.as_bytes());

@@ -23,7 +23,7 @@ const fn definition(
 }
 
 /// The networks.
-pub const DEFINITIONS: &[Definition] = &[
+pub(super) const DEFINITIONS: &[Definition] = &[
     definition("convnext_tiny", "a ConvNeXt-Tiny", || convnext([3, 3, 9, 3])),
     definition("convnext_small", "a ConvNeXt-Small", || convnext([3, 3, 27, 3])),
 ];

@@ -11,7 +11,7 @@ const PAPER: &str = "Tan, Le: EfficientNet: Rethinking Model Scaling for Convolu
 const LITE: &str = "Liu: Higher accuracy on vision models with EfficientNet-Lite, 2020";
 
 /// The networks.
-pub const DEFINITIONS: &[Definition] = &[
+pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "efficientnet_b0",
         title: "an EfficientNet-B0",

@@ -6,7 +6,7 @@ use crate::ops::{Activation, Padding};
 
 /// What all blocks of a network share.
 #[derive(Clone, Copy)]
-pub struct Style {
+pub(super) struct Style {
     /// Added to the variance by the batch norms.
     pub epsilon: f64,
     /// Share of the new batch in the running statistics.
@@ -19,7 +19,7 @@ pub struct Style {
 
 impl Style {
     /// PyTorch's constants.
-    pub const PYTORCH: Self = Style {
+    pub(super) const PYTORCH: Self = Style {
         epsilon: 1e-5,
         momentum: 0.1,
         same: false,
@@ -28,7 +28,7 @@ impl Style {
 }
 
 /// One block.
-pub struct Block {
+pub(super) struct Block {
     /// The stage it belongs to.
     pub stage: usize,
     /// The node it reads.
@@ -49,7 +49,7 @@ pub struct Block {
 
 impl Style {
     /// A convolution with its batch norm.
-    pub fn conv(
+    pub(super) fn conv(
         &self,
         (conv, norm): (String, String),
         input: Source,
@@ -83,7 +83,7 @@ impl Style {
 
     /// Appends a block and gives back the index of its output. The input is added where stride and
     /// channels allow it.
-    pub fn push(&self, net: &mut Architecture, block: Block) -> usize {
+    pub(super) fn push(&self, net: &mut Architecture, block: Block) -> usize {
         let Block {
             stage,
             kernel,
@@ -124,6 +124,6 @@ impl Style {
 }
 
 /// `name.0` and `name.1`: convolution and batch norm as torchvision names them.
-pub fn pair(name: &str) -> (String, String) {
+pub(super) fn pair(name: &str) -> (String, String) {
     (format!("{name}.0"), format!("{name}.1"))
 }

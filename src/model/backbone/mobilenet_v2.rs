@@ -6,7 +6,7 @@ use super::inverted::{Block, Style, pair};
 use crate::ops::Activation;
 
 /// The network.
-pub const DEFINITIONS: &[Definition] = &[Definition {
+pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "mobilenet_v2",
     title: "a MobileNetV2",
     source: "Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear \

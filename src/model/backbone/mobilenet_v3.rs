@@ -6,7 +6,7 @@ use super::inverted::{Block, Style, pair};
 use crate::ops::Activation;
 
 /// The network.
-pub const DEFINITIONS: &[Definition] = &[Definition {
+pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "mobilenet_v3_large",
     title: "a MobileNetV3-Large",
     source: "Howard et al.: Searching for MobileNetV3, ICCV 2019",

@@ -26,12 +26,12 @@ const fn definition(
 }
 
 /// The network of the published recipe.
-pub const RESNET50: Definition = definition("resnet50", "a ResNet-50", RESNET, || {
+pub(super) const RESNET50: Definition = definition("resnet50", "a ResNet-50", RESNET, || {
     Bottleneck::USUAL.network([3, 4, 6, 3])
 });
 
 /// The family.
-pub const DEFINITIONS: &[Definition] = &[
+pub(super) const DEFINITIONS: &[Definition] = &[
     definition("resnet18", "a ResNet-18", RESNET, || basic([2, 2, 2, 2])),
     definition("resnet34", "a ResNet-34", RESNET, || basic([3, 4, 6, 3])),
     RESNET50,

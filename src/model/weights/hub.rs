@@ -38,7 +38,7 @@ pub(super) struct Model {
 
 impl Model {
     /// Reads `organisation/name` or `organisation/name@revision`; `None` for what is no such name.
-    pub fn parse(source: &str) -> Option<Self> {
+    pub(super) fn parse(source: &str) -> Option<Self> {
         let (id, revision) = source.split_once('@').unwrap_or((source, "main"));
         let plain = |text: &str, more: &[char]| {
             !text.is_empty()
@@ -59,7 +59,7 @@ impl Model {
 
     /// The weights of the model, from the cache or from the hub: a file, or the index of several
     /// beside which they lie.
-    pub fn fetch(&self) -> Result<PathBuf> {
+    pub(super) fn fetch(&self) -> Result<PathBuf> {
         self.fetch_with(&Settings::from_environment()?)
     }
 

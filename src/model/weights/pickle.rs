@@ -46,21 +46,21 @@ pub(super) struct Pickle {
 }
 
 impl Pickle {
-    pub fn text(&self, id: Id) -> Option<&str> {
+    pub(super) fn text(&self, id: Id) -> Option<&str> {
         match self.values.get(id)? {
             Value::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub fn int(&self, id: Id) -> Option<i64> {
+    pub(super) fn int(&self, id: Id) -> Option<i64> {
         match self.values.get(id)? {
             Value::Int(int) => Some(*int),
             _ => None,
         }
     }
 
-    pub fn list(&self, id: Id) -> Option<&[Id]> {
+    pub(super) fn list(&self, id: Id) -> Option<&[Id]> {
         match self.values.get(id)? {
             Value::List(items) => Some(items),
             _ => None,
@@ -68,7 +68,7 @@ impl Pickle {
     }
 
     /// Module and name of a class or function.
-    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
+    pub(super) fn global(&self, id: Id) -> Option<(&str, &str)> {
         match self.values.get(id)? {
             Value::Global(module, name) => Some((module, name)),
             _ => None,

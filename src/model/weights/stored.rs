@@ -21,7 +21,7 @@ pub(super) enum Element {
 
 impl Element {
     /// Bytes of one; 0 where it does not matter.
-    pub fn size(self) -> u64 {
+    pub(super) fn size(self) -> u64 {
         match self {
             Element::F64 => 8,
             Element::F32 => 4,
@@ -73,7 +73,7 @@ pub(super) struct Stored {
 impl Stored {
     /// The values as `F32`, or `F64` if the file has such. The caller knows that the shape is no
     /// larger than memory allows. The error follows the tensor's name.
-    pub fn tensor(&self, device: &Device) -> Result<Tensor, String> {
+    pub(super) fn tensor(&self, device: &Device) -> Result<Tensor, String> {
         let count = (self.shape.iter())
             .try_fold(1usize, |product, &side| product.checked_mul(side))
             .ok_or("has more elements than can be counted")?;

@@ -54,12 +54,12 @@ pub(super) struct Correlation {
 
 impl Correlation {
     /// Whether there is code for a window of so many columns.
-    pub fn knows(kernel_columns: usize, step: usize) -> bool {
+    pub(super) fn knows(kernel_columns: usize, step: usize) -> bool {
         matches!((kernel_columns, step), (1..=5 | 7, 1) | (3 | 5 | 7, 2))
     }
 
     /// The convolution itself; with `flip` the taps are taken in reverse order.
-    pub fn forward(grid: &Grid, group: usize, flip: bool) -> Self {
+    pub(super) fn forward(grid: &Grid, group: usize, flip: bool) -> Self {
         let area = grid.kernel * grid.kernel;
         Correlation {
             batch: grid.batch,
@@ -91,7 +91,7 @@ impl Correlation {
 
     /// The gradient of the input for any stride: one correlation for each remainder by the stride
     /// of rows and columns.
-    pub fn backward(grid: &Grid, group: usize) -> impl Iterator<Item = Self> {
+    pub(super) fn backward(grid: &Grid, group: usize) -> impl Iterator<Item = Self> {
         let (grid, stride) = (*grid, grid.stride);
         let classes = (0..stride * stride).map(move |i| (i / stride, i % stride));
         classes.map(move |(row, column)| {
@@ -143,7 +143,7 @@ impl Correlation {
     /// # Panics
     /// If a slice does not have the length that the geometry asks for, or the window is not
     /// [known](Correlation::knows).
-    pub fn run(
+    pub(super) fn run(
         &self,
         isa: Isa,
         source: &[f32],

@@ -41,7 +41,7 @@ pub(super) struct Frame {
 impl Frame {
     /// Values of a vector's copy.
     #[inline(always)]
-    pub fn plane<V: Vector>(&self) -> usize {
+    pub(super) fn plane<V: Vector>(&self) -> usize {
         self.rows * self.columns * V::LANES
     }
 
@@ -49,7 +49,7 @@ impl Frame {
     /// left as it is. In groups of a width more than 1 every vector is followed by as many planes:
     /// plane `j` holds channel `j` of its group in every lane.
     #[inline(always)]
-    pub fn copy<V: Vector>(
+    pub(super) fn copy<V: Vector>(
         &self,
         picture: &[f32],
         channels: Range<usize>,

@@ -12,7 +12,7 @@ use super::blocked_gradient::{add_rows, knows};
 use super::shape::DepthwiseShape;
 
 /// Whether there is code for groups of this width.
-pub fn suits(shape: &DepthwiseShape, group: usize) -> bool {
+pub(crate) fn suits(shape: &DepthwiseShape, group: usize) -> bool {
     let apart = shape.kernel / shape.stride.max(1)..=shape.kernel.div_ceil(shape.stride.max(1));
     matches!(group, 2 | 4 | 8)
         && knows(shape.kernel, shape.stride)
@@ -21,7 +21,7 @@ pub fn suits(shape: &DepthwiseShape, group: usize) -> bool {
 
 /// As [`super::super::conv::forward`].
 #[allow(clippy::too_many_arguments)]
-pub fn forward(
+pub(crate) fn forward(
     isa: Isa,
     (shape, group): (&DepthwiseShape, usize),
     dims: (usize, usize, usize),
@@ -43,7 +43,7 @@ pub fn forward(
 
 /// As [`super::super::conv::input_gradient`].
 #[allow(clippy::too_many_arguments)]
-pub fn input_gradient(
+pub(crate) fn input_gradient(
     isa: Isa,
     (shape, group): (&DepthwiseShape, usize),
     dims: (usize, usize, usize),
@@ -69,7 +69,7 @@ pub fn input_gradient(
 
 /// Writes the gradient of weights and bias: `[place in the group][tap][channel]`, then the bias, on
 /// the calling thread.
-pub fn sums(
+pub(crate) fn sums(
     isa: Isa,
     (shape, group): (&DepthwiseShape, usize),
     dims: (usize, usize, usize),

@@ -10,7 +10,7 @@ use super::super::window::{Position, Tap, Window};
 
 /// The pixels that the sum runs over.
 #[derive(Clone, Copy)]
-pub struct Pixels<'a> {
+pub(super) struct Pixels<'a> {
     pub window: &'a Window,
     pub input: &'a [f32],
     /// Stands for the padding.
@@ -21,7 +21,7 @@ pub struct Pixels<'a> {
 }
 
 /// A part of the gradient.
-pub struct Part {
+pub(super) struct Part {
     /// Pieces of what a pixel sees.
     pub taps: Range<usize>,
     /// Values of each of those pieces.
@@ -35,7 +35,7 @@ pub struct Part {
 impl Part {
     /// The channels of every tile: of equal size, so that no last one is nearly empty.
     #[inline(always)]
-    pub fn cut(&self) -> impl Iterator<Item = Range<usize>> {
+    pub(super) fn cut(&self) -> impl Iterator<Item = Range<usize>> {
         let (size, larger) = (
             self.channels.len() / self.tiles,
             self.channels.len() % self.tiles,
@@ -51,14 +51,14 @@ impl Part {
 
 /// Values from one tile's (or panel's) copies of a block of pixels to the next: a cache line more than
 /// they take, lest all fall into the same set of the cache.
-pub fn apart(pixels: usize, width: usize) -> usize {
+pub(super) fn apart(pixels: usize, width: usize) -> usize {
     pixels * width + LINE
 }
 
 /// Copies what a block of pixels sees to `[taps][tiles][pixels][pitch]` (tiles [`apart`]), so that a tile reads one
 /// cache line after the other: in a picture its values lie whole pixels apart, at distances at which
 /// they would drive each other out of the cache. Returns the position after the last.
-pub struct Copy<'a> {
+pub(super) struct Copy<'a> {
     pub window: &'a Window,
     pub input: &'a [f32],
     /// Stands for the padding.
@@ -108,7 +108,7 @@ impl Op for Copy<'_> {
 /// Copies the output gradient of a block of pixels to `[panels][pixels][PANEL]` (panels [`apart`]), with zeros where
 /// there are no more columns. A pixel's values are read in one go: pieces that lie whole pixels
 /// apart would each be waited for.
-pub struct Load<'a> {
+pub(super) struct Load<'a> {
     /// Of the block's pixels, all channels.
     pub gradient: &'a [f32],
     /// Channels of the output.
@@ -133,7 +133,7 @@ impl Op for Load<'_> {
 }
 
 /// Adds the rows of a panel to `sums` (`PANEL` values).
-pub struct AddRows<'a> {
+pub(super) struct AddRows<'a> {
     pub panel: &'a [f32],
     pub sums: &'a mut [f32],
 }
@@ -156,7 +156,7 @@ impl Op for AddRows<'_> {
 
 /// Asks, bit by bit, for what the next block of pixels will need, so that it is there when this
 /// block is done.
-pub struct Ahead<'a> {
+pub(super) struct Ahead<'a> {
     pub all: Pixels<'a>,
     pub part: &'a Part,
     /// Of pixel `next`.
@@ -173,7 +173,7 @@ pub struct Ahead<'a> {
 
 impl Ahead<'_> {
     /// To be called before each piece of this block's work.
-    pub fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         let Pixels {
             window,
             input,

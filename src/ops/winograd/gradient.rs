@@ -33,7 +33,7 @@ thread_local! {
 ///
 /// # Panics
 /// If a slice does not have the length that the shapes ask for.
-pub fn weight_gradient(
+pub(crate) fn weight_gradient(
     isa: Isa,
     shape: &ConvShape,
     dims: (usize, usize, usize),

@@ -24,8 +24,8 @@ use super::vector::Vector;
 use tiles::{Finish, Gather, Layout};
 use transform::{Filter, IN, Input, Map, POINTS};
 
-pub use gradient::weight_gradient;
-pub use tiles::Tiling;
+pub(super) use gradient::weight_gradient;
+pub(super) use tiles::Tiling;
 
 /// Values of the points of a task's tiles (before and after the product), which are meant to stay
 /// in the L2 cache.
@@ -44,7 +44,7 @@ const TAPS: usize = 9;
 
 /// Whether the points save enough work for an input of `height` x `width`: tiles that hang over the
 /// border compute outputs that nobody wants.
-pub fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
+pub(super) fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
     let (rows, columns) = (shape.output_size(height), shape.output_size(width));
     let tiles = rows.div_ceil(transform::OUT) * columns.div_ceil(transform::OUT);
     let direct = 9 * rows * columns;
@@ -57,7 +57,7 @@ pub fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
 /// Filters at the 36 points: `[columns / PANEL][POINTS][depth][PANEL]`, the last panel filled up
 /// with zeros.
 #[derive(Debug)]
-pub struct PointWeights {
+pub(super) struct PointWeights {
     data: Buffer,
     depth: usize,
     columns: usize,
@@ -67,7 +67,7 @@ impl PointWeights {
     /// Transforms `weight`, multiplied by `scale` (one value an output channel): for the forward
     /// pass, or `transposed`, for the gradient of the input, where the channels change places and
     /// the taps run backwards.
-    pub fn pack(
+    pub(super) fn pack(
         (isa, arena): (Isa, &Arena),
         shape: &ConvShape,
         transposed: bool,
@@ -165,7 +165,7 @@ thread_local! {
 ///
 /// # Panics
 /// If a slice does not have the length that the tiling asks for.
-pub fn correlate(
+pub(super) fn correlate(
     isa: Isa,
     tiling: &Tiling,
     source: &[f32],

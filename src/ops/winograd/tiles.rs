@@ -11,7 +11,7 @@ use super::transform::{IN, Input, Map, OUT, Output, OutputGradient, POINTS};
 
 /// A batch of pictures under a 3x3 window of stride 1, cut into tiles of 4 x 4 outputs.
 #[derive(Debug, Clone, Copy)]
-pub struct Tiling {
+pub(crate) struct Tiling {
     /// Pictures.
     pub batch: usize,
     /// Rows of a source picture.
@@ -27,11 +27,11 @@ pub struct Tiling {
 }
 
 /// Where a tile lies: picture, first output row, first output column.
-pub type Place = (usize, usize, usize);
+pub(super) type Place = (usize, usize, usize);
 
 impl Tiling {
     /// The tiles of a forward pass.
-    pub fn new(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
+    pub(crate) fn new(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
         Tiling {
             batch,
             height,
@@ -43,7 +43,7 @@ impl Tiling {
     }
 
     /// The tiles of the gradient of the input: the window runs over the output's gradient.
-    pub fn transposed(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
+    pub(crate) fn transposed(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
         Tiling {
             batch,
             height: shape.output_size(height),
@@ -55,17 +55,17 @@ impl Tiling {
     }
 
     /// Number of tiles.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.batch * self.rows.div_ceil(OUT) * self.columns.div_ceil(OUT)
     }
 
     /// Pixels of the sources.
-    pub fn source_pixels(&self) -> usize {
+    pub(crate) fn source_pixels(&self) -> usize {
         self.batch * self.height * self.width
     }
 
     /// Pixels of the results.
-    pub fn result_pixels(&self) -> usize {
+    pub(crate) fn result_pixels(&self) -> usize {
         self.batch * self.rows * self.columns
     }
 
@@ -94,7 +94,7 @@ impl Tiling {
 
 /// Where the values of a set of tiles lie: channels in blocks of a panel's width, 36 points.
 #[derive(Debug, Clone, Copy)]
-pub struct Layout {
+pub(super) struct Layout {
     /// Values from one tile to the next.
     pub tile: usize,
     /// Values from one block of channels to the next.
@@ -105,7 +105,7 @@ pub struct Layout {
 
 impl Layout {
     /// All channels of a tile side by side: rows of a matrix.
-    pub fn rows(tiles: usize, channels: usize) -> Self {
+    pub(super) fn rows(tiles: usize, channels: usize) -> Self {
         let width = channels.next_multiple_of(PANEL);
         Layout {
             tile: width,
@@ -116,7 +116,7 @@ impl Layout {
     }
 
     /// All tiles of a block of channels side by side: panels of a matrix.
-    pub fn panels(tiles: usize, channels: usize) -> Self {
+    pub(super) fn panels(tiles: usize, channels: usize) -> Self {
         Layout {
             tile: PANEL,
             block: tiles * PANEL,
@@ -125,13 +125,13 @@ impl Layout {
     }
 
     /// Values in all.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         POINTS * self.point
     }
 }
 
 /// A map from `I` x `I` pixels of a tile to the points, which knows where those pixels lie.
-pub trait Source<const I: usize>: Map<I, IN> {
+pub(super) trait Source<const I: usize>: Map<I, IN> {
     /// Pixels of the tensor that is read.
     fn pixels(&self, tiling: &Tiling) -> usize;
 
@@ -164,7 +164,7 @@ impl Source<OUT> for OutputGradient {
 }
 
 /// Brings a range of tiles to the points: B^T d B of the input, A dY A^T of the output's gradient.
-pub struct Gather<'a, const I: usize, S: Source<I>> {
+pub(super) struct Gather<'a, const I: usize, S: Source<I>> {
     /// Which of the two.
     pub map: S,
     pub tiling: &'a Tiling,
@@ -188,7 +188,7 @@ impl<const I: usize, S: Source<I>> Gather<'_, I, S> {
     /// # Safety
     /// `points` must be valid for `layout.len()` values, the layout be made for at least
     /// `first + tiles.len()` tiles of `channels`, and no other thread may access theirs.
-    pub unsafe fn run(self, isa: Isa) {
+    pub(super) unsafe fn run(self, isa: Isa) {
         isa.run(self);
     }
 }
@@ -259,7 +259,7 @@ unsafe fn to_points<V: Vector, const I: usize, M: Map<I, IN>>(
 }
 
 /// Brings products back to pixels, A^T m A, with the epilogue of the direct kernel.
-pub struct Finish<'a> {
+pub(super) struct Finish<'a> {
     pub tiling: &'a Tiling,
     pub channels: usize,
     pub tiles: Range<usize>,
@@ -286,7 +286,7 @@ impl Finish<'_> {
     /// # Safety
     /// The pointers must be valid as the fields say, and no other thread may access the pixels of
     /// the tiles in the destination.
-    pub unsafe fn run(self, isa: Isa) {
+    pub(super) unsafe fn run(self, isa: Isa) {
         assert_eq!(self.points.len(), self.layout.len());
         assert!(self.tiles.len() * self.layout.tile <= self.layout.point);
         assert!(self.layout.tile >= self.channels.next_multiple_of(PANEL));

@@ -11,11 +11,11 @@ use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 use super::super::vector::Vector;
 
 /// Outputs of a tile in each dimension.
-pub const OUT: usize = 4;
+pub(super) const OUT: usize = 4;
 /// Inputs that a tile sees in each dimension.
-pub const IN: usize = 6;
+pub(super) const IN: usize = 6;
 /// Products of a tile.
-pub const POINTS: usize = IN * IN;
+pub(super) const POINTS: usize = IN * IN;
 
 const A: f32 = FRAC_1_SQRT_2;
 const B: f32 = SQRT_2;
@@ -26,7 +26,7 @@ const NORM_A: f32 = -1.0 / 1.5;
 const NORM_B: f32 = 1.0 / 6.0;
 
 /// A linear map of `I` values to `O`, for rows and then columns of a square.
-pub trait Map<const I: usize, const O: usize> {
+pub(super) trait Map<const I: usize, const O: usize> {
     /// The map in one dimension.
     fn apply<V: Vector>(values: [V; I]) -> [V; O];
 
@@ -71,7 +71,7 @@ fn scaled<V: Vector>(value: V, factor: f32) -> V {
 }
 
 /// B^T: what a tile sees.
-pub struct Input;
+pub(super) struct Input;
 
 impl Map<IN, IN> for Input {
     #[inline(always)]
@@ -93,7 +93,7 @@ impl Map<IN, IN> for Input {
 }
 
 /// A^T: from products to outputs.
-pub struct Output;
+pub(super) struct Output;
 
 impl Map<IN, OUT> for Output {
     #[inline(always)]
@@ -110,7 +110,7 @@ impl Map<IN, OUT> for Output {
 }
 
 /// A: from the gradient of outputs to that of products.
-pub struct OutputGradient;
+pub(super) struct OutputGradient;
 
 impl Map<OUT, IN> for OutputGradient {
     #[inline(always)]
@@ -131,7 +131,7 @@ impl Map<OUT, IN> for OutputGradient {
 }
 
 /// G: a filter.
-pub struct Filter;
+pub(super) struct Filter;
 
 impl Map<3, IN> for Filter {
     #[inline(always)]
@@ -152,7 +152,7 @@ impl Map<3, IN> for Filter {
 }
 
 /// G^T: from the gradient of a transformed filter to that of the filter.
-pub struct FilterGradient;
+pub(super) struct FilterGradient;
 
 impl Map<IN, 3> for FilterGradient {
     #[inline(always)]

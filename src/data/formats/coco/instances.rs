@@ -36,12 +36,12 @@ pub(crate) struct Instances {
 impl Instances {
     /// Reads a file in one pass; the memory taken grows with the number of images and objects,
     /// not with their outlines.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         Self::parse(fs_err::File::open(path)?, path)
     }
 
     /// [`read`](Self::read) from any reader; `path` is named in errors.
-    pub fn parse(reader: impl Read, path: &Path) -> Result<Self> {
+    pub(crate) fn parse(reader: impl Read, path: &Path) -> Result<Self> {
         let mut instances = Instances {
             path: path.to_path_buf(),
             contents: read(reader, path)?,
@@ -112,7 +112,7 @@ impl Instances {
     }
 
     /// The class names by ascending category id.
-    pub fn classes(&self) -> Vec<String> {
+    pub(crate) fn classes(&self) -> Vec<String> {
         self.contents
             .categories
             .iter()
@@ -121,7 +121,7 @@ impl Instances {
     }
 
     /// The images in the file's order, with the labels of their objects.
-    pub fn into_rows(self, count: Objects, reading: &mut Reading) -> Result<Rows> {
+    pub(crate) fn into_rows(self, count: Objects, reading: &mut Reading) -> Result<Rows> {
         let path = &self.path;
         let row_of = self.rows_by_id()?;
         let name_of: HashMap<&Id, &str> = (self.contents.categories.iter())

@@ -16,7 +16,7 @@ pub(super) struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    pub fn new(path: &'a Path, separator: &'a Separator) -> Self {
+    pub(super) fn new(path: &'a Path, separator: &'a Separator) -> Self {
         Cells {
             path,
             separator,
@@ -25,7 +25,7 @@ impl<'a> Cells<'a> {
     }
 
     /// The classes in a cell.
-    pub fn labels(
+    pub(super) fn labels(
         &mut self,
         line: u64,
         image: &str,
@@ -57,7 +57,7 @@ impl<'a> Cells<'a> {
         Ok(labels)
     }
 
-    pub fn number(&self, name: &str, line: u64, reading: &mut Reading) -> Result<u32> {
+    pub(super) fn number(&self, name: &str, line: u64, reading: &mut Reading) -> Result<u32> {
         let number = reading.classes.number(name, self.path, Some(line));
         if number.is_err()
             && reading.classes.is_closed()
@@ -77,7 +77,7 @@ impl<'a> Cells<'a> {
     }
 
     /// Refuses names that are made of others, and tells of those that may be.
-    pub fn check(&self, reading: &mut Reading) -> Result<()> {
+    pub(super) fn check(&self, reading: &mut Reading) -> Result<()> {
         if reading.classes.is_closed() {
             return Ok(());
         }

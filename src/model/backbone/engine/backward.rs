@@ -127,7 +127,7 @@ impl Tape for EngineTape {
 }
 
 impl Backward<'_> {
-    pub fn len(&self, index: usize) -> usize {
+    pub(super) fn len(&self, index: usize) -> usize {
         let (height, width) = self.sizes[index];
         self.batch * height * width * self.network.architecture.nodes[index].channels()
     }
@@ -141,7 +141,7 @@ impl Backward<'_> {
     }
 
     /// What the derivative of a node's activation is told from, if it has one.
-    pub fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
+    pub(super) fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
         let activation = self.network.architecture.nodes[index].activation();
         Some((self.records[index].points(activation)?, activation))
     }
@@ -153,7 +153,7 @@ impl Backward<'_> {
 
     /// The gradient of node `index`, for one more contribution: whether it is to be added to what is
     /// there, and whether it is the last one, which applies the mask.
-    pub fn contribution(&mut self, index: usize) -> (bool, bool, Buffer) {
+    pub(super) fn contribution(&mut self, index: usize) -> (bool, bool, Buffer) {
         let known = self.gradients[index].take();
         let accumulate = known.is_some();
         let gradient = known.unwrap_or_else(|| self.network.arena.take(self.len(index)));
@@ -208,7 +208,7 @@ impl Backward<'_> {
     }
 
     /// Gradients of the weights (times `scale`), of the scale (before it), and of the bias.
-    pub fn weight_gradient(
+    pub(super) fn weight_gradient(
         &self,
         node: &ConvNode,
         parameters: &ConvParameters,

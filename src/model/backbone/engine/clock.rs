@@ -37,12 +37,12 @@ pub struct NodeTime {
 pub(super) struct Clock(Vec<[AtomicU64; 3]>);
 
 impl Clock {
-    pub fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize) -> Self {
         Clock((0..nodes).map(|_| Default::default()).collect())
     }
 
     /// Runs `work` and adds its time.
-    pub fn time<R>(&self, index: usize, phase: Phase, work: impl FnOnce() -> R) -> R {
+    pub(super) fn time<R>(&self, index: usize, phase: Phase, work: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = work();
         let nanos = start.elapsed().as_nanos() as u64;
@@ -53,7 +53,7 @@ impl Clock {
     }
 
     /// The times so far, which start again at 0.
-    pub fn take(&self, architecture: &Architecture) -> Vec<NodeTime> {
+    pub(super) fn take(&self, architecture: &Architecture) -> Vec<NodeTime> {
         let nodes = architecture.nodes.iter().zip(&self.0);
         nodes
             .map(|(node, times)| {

@@ -37,7 +37,7 @@ enum Origin<'a> {
 
 impl<'a> Folded<'a> {
     /// Folds what follows the convolution; a batch norm with its running statistics.
-    pub fn new(parameters: &'a ConvParameters) -> Result<Self> {
+    pub(super) fn new(parameters: &'a ConvParameters) -> Result<Self> {
         match &parameters.affine {
             AffineParameters::BatchNorm(norm) => Self::of_norm(norm),
             AffineParameters::Bias(bias) => Ok(Folded {
@@ -85,7 +85,7 @@ impl<'a> Folded<'a> {
     }
 
     /// Puts the gradients of the weights and of all that was folded into `result`.
-    pub fn keep(
+    pub(super) fn keep(
         &self,
         weight: &Parameter,
         parts: WeightGradientParts,

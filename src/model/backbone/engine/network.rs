@@ -61,7 +61,7 @@ pub(super) struct Record {
 
 impl Record {
     /// What the derivative of the node's activation is told from; `None` without one.
-    pub fn points(&self, activation: Activation) -> Option<&[f32]> {
+    pub(super) fn points(&self, activation: Activation) -> Option<&[f32]> {
         if activation == Activation::None {
             return None;
         }
@@ -85,7 +85,7 @@ pub(super) struct Pictures<'a> {
 
 impl Network {
     /// A network with the layers of its architecture's nodes.
-    pub fn new(config: &BackboneConfig, architecture: Architecture, layers: Vec<Layer>) -> Self {
+    pub(super) fn new(config: &BackboneConfig, architecture: Architecture, layers: Vec<Layer>) -> Self {
         let nodes = &architecture.nodes;
         let learns = |index: usize| !config.is_frozen(nodes[index].stage);
         let mut last_use: Vec<usize> = (0..nodes.len()).collect();
@@ -126,7 +126,7 @@ impl Network {
     }
 
     /// Drops the packed weights of all stages that a training step changes.
-    pub fn release_changing(&self) {
+    pub(super) fn release_changing(&self) {
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         for (entry, node) in packed.iter_mut().zip(&self.architecture.nodes) {
             if self.config.changes(node.stage) {
@@ -135,12 +135,12 @@ impl Network {
         }
     }
 
-    pub fn learns(&self, index: usize) -> bool {
+    pub(super) fn learns(&self, index: usize) -> bool {
         !self.config.is_frozen(self.architecture.nodes[index].stage)
     }
 
     /// By node: how many learning nodes read its output.
-    pub fn readers_that_learn(&self) -> Vec<usize> {
+    pub(super) fn readers_that_learn(&self) -> Vec<usize> {
         let nodes = &self.architecture.nodes;
         let mut readers = vec![0; nodes.len()];
         for (index, node) in nodes.iter().enumerate() {
@@ -154,7 +154,7 @@ impl Network {
     }
 
     /// Height and width of the output of each node, for pictures of a given size.
-    pub fn sizes(&self, height: usize, width: usize) -> Vec<(usize, usize)> {
+    pub(super) fn sizes(&self, height: usize, width: usize) -> Vec<(usize, usize)> {
         let mut sizes: Vec<(usize, usize)> = Vec::with_capacity(self.architecture.nodes.len());
         for node in &self.architecture.nodes {
             let (height, width) = match node.input() {
@@ -168,7 +168,7 @@ impl Network {
 
     /// Height and width by which each node's work is shared out: that of its output, and for what
     /// follows a mean over pixels that of what was averaged, so that it stays with its neighbours.
-    pub fn working_sizes(&self, sizes: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    pub(super) fn working_sizes(&self, sizes: &[(usize, usize)]) -> Vec<(usize, usize)> {
         let mut working: Vec<(usize, usize)> = Vec::with_capacity(sizes.len());
         let mut averaged = vec![false; sizes.len()];
         for (index, node) in self.architecture.nodes.iter().enumerate() {
@@ -184,7 +184,7 @@ impl Network {
     }
 
     /// Height and width of what a node reads.
-    pub fn input_size(
+    pub(super) fn input_size(
         &self,
         index: usize,
         image_size: (usize, usize),
@@ -197,7 +197,7 @@ impl Network {
     }
 
     /// Feature maps, and the records of all nodes if `train`.
-    pub fn forward(&self, images: &Tensor, train: bool) -> Result<(Tensor, Vec<Record>)> {
+    pub(super) fn forward(&self, images: &Tensor, train: bool) -> Result<(Tensor, Vec<Record>)> {
         let (batch, height, width, _) = images.dims4()?;
         let sizes = self.sizes(height, width);
         let mut records: Vec<Record> = Vec::with_capacity(sizes.len());
@@ -222,7 +222,7 @@ impl Network {
     }
 
     #[allow(clippy::too_many_arguments)]
-    pub fn convolve(
+    pub(super) fn convolve(
         &self,
         dims: (usize, usize, usize),
         input: &[f32],
@@ -245,7 +245,7 @@ impl Network {
     }
 
     /// Weights with the fixed batch norm folded in, packed now or before, for an input of `size`.
-    pub fn folded_weights(
+    pub(super) fn folded_weights(
         &self,
         index: usize,
         conv: &ConvNode,
@@ -271,12 +271,12 @@ impl Network {
     }
 
     /// How a dense convolution of an input of `size` is computed.
-    pub fn algorithm(&self, shape: &ConvShape, size: (usize, usize)) -> Algorithm {
+    pub(super) fn algorithm(&self, shape: &ConvShape, size: (usize, usize)) -> Algorithm {
         let winograd = self.config.winograd == Winograd::On;
         Algorithm::choose(shape, size, winograd)
     }
 
-    pub fn pack(
+    pub(super) fn pack(
         &self,
         conv: &ConvNode,
         size: (usize, usize),

@@ -19,7 +19,7 @@ pub(super) enum Transposed {
 impl Transposed {
     /// Packs the weights of `node`, whose input has this height and width, multiplied by `scale`
     /// (one value an output channel).
-    pub fn pack(
+    pub(super) fn pack(
         network: &Network,
         node: &ConvNode,
         size: (usize, usize),
@@ -47,7 +47,7 @@ impl Transposed {
 
     /// Writes the gradient of an input of `dims` (batch, height, width) to `out`, or adds it; see
     /// [`conv::input_gradient`].
-    pub fn apply(
+    pub(super) fn apply(
         &self,
         isa: Isa,
         dims: (usize, usize, usize),
