@@ -11,13 +11,13 @@ use crate::error::Result;
 /// number of threads.
 const CHUNK: usize = 1 << 14;
 
+/// What is done to pieces of the tensors that change, in their order, by those of the one that is
+/// read.
+type Pass<'a> = dyn Fn(&mut [&mut [f32]], &[f32]) + Sync + 'a;
+
 /// Calls `pass` on pieces of `changed` (contiguous f32 tensors of the CPU, each its own) and of
 /// `read`, all of one length: the pieces of `changed` in their order, then that of `read`.
-pub(super) fn in_place(
-    changed: &[&Tensor],
-    read: &Tensor,
-    pass: &(dyn Fn(&mut [&mut [f32]], &[f32]) + Sync),
-) -> Result<()> {
+pub(super) fn in_place(changed: &[&Tensor], read: &Tensor, pass: &Pass) -> Result<()> {
     let read = read.contiguous()?;
     let (storage, layout) = read.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
@@ -37,11 +37,7 @@ pub(super) fn in_place(
     Ok(first.inplace_op1(&open)?)
 }
 
-fn each_piece(
-    values: Vec<&mut [f32]>,
-    read: &[f32],
-    pass: &(dyn Fn(&mut [&mut [f32]], &[f32]) + Sync),
-) {
+fn each_piece(values: Vec<&mut [f32]>, read: &[f32], pass: &Pass) {
     let mut values = values;
     if read.len() <= CHUNK {
         return pass(&mut values, read);

@@ -59,7 +59,12 @@ impl Frame {
     }
 
     /// A grid line with its label, left of the frame, at every tick.
-    pub(super) fn levels(&self, area: &Area, scale: &Scale, label: impl Fn(f64) -> String) -> Result<()> {
+    pub(super) fn levels(
+        &self,
+        area: &Area,
+        scale: &Scale,
+        label: impl Fn(f64) -> String,
+    ) -> Result<()> {
         for value in scale.ticks() {
             let y = self.y(scale.part(value));
             self.level(area, y, FAINT)?;

@@ -196,7 +196,14 @@ impl Canvas {
 
     /// Draws `form`, given in `frame`, over what is there. `light` brightens towards the top left
     /// of the frame and darkens towards the bottom right.
-    pub(super) fn draw(&mut self, frame: &Frame, form: Form, paint: &Paint, light: f32, opacity: f32) {
+    pub(super) fn draw(
+        &mut self,
+        frame: &Frame,
+        form: Form,
+        paint: &Paint,
+        light: f32,
+        opacity: f32,
+    ) {
         let size = self.size as f32;
         let [low, high] = form.bounds();
         let corners = [low, [high[0], low[1]], high, [low[0], high[1]]];

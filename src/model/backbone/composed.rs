@@ -6,8 +6,8 @@ use candle_core::{DType, Tensor};
 
 use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source};
 use super::config::BackboneConfig;
+use super::interface::{Backbone, InGraph, Tape, check_images};
 use super::layers::{AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters};
-use super::{Backbone, InGraph, Tape, check_images};
 use crate::error::Result;
 use crate::model::parameters::{Parameter, Role};
 use crate::ops::{Activation, Padding};

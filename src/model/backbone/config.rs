@@ -7,9 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::architecture::Architecture;
-use super::definition::{Definition, ExpectedInput};
-use super::resnet::RESNET50;
-use super::{definitions, names};
+use super::families::{Definition, ExpectedInput, RESNET50, definitions, names};
 
 /// A network of the list.
 #[derive(Clone, Copy)]

@@ -8,105 +8,27 @@
 pub mod architecture;
 pub mod composed;
 mod config;
-mod definition;
 pub mod engine;
+mod families;
 mod footprint;
-mod inverted;
+mod interface;
 mod layers;
 pub mod profile;
 
-use std::fmt;
-
-use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 
 use super::builder::Builder;
-use super::parameters::{Gradients, Parameter};
 use crate::error::{Error, Result};
 use composed::Composed;
-use engine::{Engine, NodeTime};
+use engine::Engine;
 use layers::Layer;
 
 pub use config::{BackboneConfig, BackboneKind, Winograd};
-pub use definition::{Definition, ExpectedInput};
-
-/// The list of backbones: a file each family, which names its members in `DEFINITIONS`.
-macro_rules! backbones {
-    ($($file:ident,)*) => {
-        $(mod $file;)*
-
-        /// All backbones, in the order of the list.
-        pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-            [$($file::DEFINITIONS),*].into_iter().flatten()
-        }
-    };
-}
-
-backbones! {
-    resnet,
-    mobilenet_v2,
-    mobilenet_v3,
-    efficientnet,
-    convnext,
-}
-
-/// The names of all backbones.
-pub fn names() -> &'static [&'static str] {
-    static NAMES: std::sync::LazyLock<Vec<&str>> =
-        std::sync::LazyLock::new(|| definitions().map(|definition| definition.name).collect());
-    &NAMES
-}
+pub use families::{Definition, ExpectedInput, definitions, names};
+pub use interface::{Backbone, InGraph, NodeTime, Tape};
 
 /// What the parameters of the backbone are named with, before their published names.
 pub const PREFIX: &str = "backbone";
-
-/// A network that turns normalised `f32` pictures `[batch, height, width, 3]` into feature maps
-/// `[batch, rows, columns, features]`, channels last. It reads its parameters anew whenever they
-/// have changed.
-pub trait Backbone: fmt::Debug + Send + Sync {
-    /// Width of the features.
-    fn num_features(&self) -> usize;
-
-    /// Feature maps in evaluation mode, outside of the graph.
-    ///
-    /// # Errors
-    /// If the pictures have another shape or type.
-    fn features(&self, images: &Tensor) -> Result<Tensor>;
-
-    /// Feature maps in training mode, on which a loss can be built, and the tape that takes the
-    /// loss's gradient back to the parameters. Running statistics move where the batch's are used.
-    ///
-    /// # Errors
-    /// If the pictures have another shape or type.
-    fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)>;
-
-    /// Time of every node since the last call, where it is taken.
-    fn take_times(&self) -> Vec<NodeTime> {
-        Vec::new()
-    }
-}
-
-/// What a training pass keeps for its backward pass, which is to come before the parameters change.
-pub trait Tape: fmt::Debug {
-    /// Puts the gradients of the backbone's parameters that learn into `gradients`, from those of
-    /// a loss built on the feature maps (`loss.backward()`). None if the loss does not depend on
-    /// them.
-    ///
-    /// # Errors
-    /// If a tensor operation fails.
-    fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()>;
-}
-
-/// The tape of a network whose operations are all in candle's graph, with its parameters that learn.
-#[derive(Debug)]
-pub struct InGraph(pub Vec<Parameter>);
-
-impl Tape for InGraph {
-    fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()> {
-        gradients.take_from(found, self.0.iter());
-        Ok(())
-    }
-}
 
 /// Makes the backbone and its parameters, named [`PREFIX`] and their published names, with the
 /// initial values that are usual for it, each drawn from its own stream.
@@ -148,18 +70,4 @@ fn with_executor(
     } else {
         Box::new(Composed::new(config, architecture, layers))
     })
-}
-
-/// Refuses what is not a batch of pictures.
-fn check_images(images: &Tensor) -> Result<()> {
-    match images.dims() {
-        [_, height, width, 3] if images.dtype() == DType::F32 && height * width > 0 => Ok(()),
-        dims => Err(Error::input(
-            "images",
-            format_args!(
-                "expected `F32` pictures [batch, height, width, 3], found `{:?}` {dims:?}",
-                images.dtype()
-            ),
-        )),
-    }
 }

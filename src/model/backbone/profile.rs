@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device, Tensor};
 
 use super::config::BackboneConfig;
-use super::engine::NodeTime;
+use super::interface::NodeTime;
 use super::{Backbone, build};
 use crate::error::Result;
 use crate::memory;

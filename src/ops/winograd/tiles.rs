@@ -43,7 +43,10 @@ impl Tiling {
     }
 
     /// The tiles of the gradient of the input: the window runs over the output's gradient.
-    pub(crate) fn transposed(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
+    pub(crate) fn transposed(
+        shape: &ConvShape,
+        (batch, height, width): (usize, usize, usize),
+    ) -> Self {
         Tiling {
             batch,
             height: shape.output_size(height),

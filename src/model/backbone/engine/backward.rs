@@ -10,15 +10,16 @@ use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use rayon::prelude::*;
 
-use super::super::Tape;
 use super::super::architecture::{
     AverageNode, ConvNode, GateNode, Geometry, LayerNormNode, MaxPoolNode, Source,
 };
+use super::super::interface::Tape;
 use super::super::layers::{AffineParameters, ConvParameters, Layer, NormParameters};
 use super::clock::Phase;
 use super::folded::{self, Folded};
-use super::network::{self, Network, Record, with_values};
+use super::network::{Network, Record};
 use super::transposed::Transposed;
+use super::values::{values, with_values};
 use super::weight_sums;
 use crate::error::Result;
 use crate::model::parameters::Gradients;
@@ -327,7 +328,7 @@ impl Backward<'_> {
         let beta = partial[channels..2 * channels].to_vec();
         folded::keep(&parameters.beta, beta, self.result)?;
         if network.learns(node.input) {
-            let gamma = network::values(&parameters.gamma.var)?;
+            let gamma = values(&parameters.gamma.var)?;
             let (add, last, mut out) = self.contribution(node.input);
             let mask = if last { self.mask_of(node.input) } else { None };
             let values = self.output(node.input);

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::architecture::{Architecture, Geometry, Operation};
+use super::super::interface::NodeTime;
 
 /// Part of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,17 +20,6 @@ pub enum Phase {
 impl Phase {
     /// All of them.
     pub const ALL: [Phase; 3] = [Phase::Forward, Phase::WeightGradient, Phase::InputGradient];
-}
-
-/// Time of one node.
-#[derive(Debug, Clone)]
-pub struct NodeTime {
-    /// The convolution's name, for example `layer1.0.conv1`, or `maxpool`.
-    pub name: String,
-    /// What it does, with the kernel where there is one: `conv 3x3`, `depthwise 5x5`, `gate`.
-    pub operation: String,
-    /// Forward, weight gradient, input gradient, in the order of [`Phase::ALL`].
-    pub times: [Duration; 3],
 }
 
 /// Nanoseconds by node and phase.

@@ -4,7 +4,7 @@
 use candle_core::Tensor;
 
 use super::super::layers::{AffineParameters, BatchNorm, ConvParameters};
-use super::network::values;
+use super::values::values;
 use crate::error::Result;
 use crate::model::parameters::{Gradients, Parameter};
 use crate::ops::weight_gradient::WeightGradientParts;

@@ -12,6 +12,7 @@ mod folded;
 mod grouped;
 mod network;
 mod transposed;
+mod values;
 mod weight_sums;
 
 use std::sync::Arc;
@@ -20,13 +21,13 @@ use candle_core::{Tensor, Var};
 
 use super::architecture::Architecture;
 use super::config::BackboneConfig;
+use super::interface::{Backbone, NodeTime, Tape, check_images};
 use super::layers::Layer;
-use super::{Backbone, Tape, check_images};
 use crate::error::Result;
 use backward::EngineTape;
 use network::Network;
 
-pub use clock::{NodeTime, Phase};
+pub use clock::Phase;
 
 /// The executor; clones share everything.
 #[derive(Debug, Clone)]

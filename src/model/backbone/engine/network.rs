@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{Storage, Tensor};
+use candle_core::Tensor;
 
 use super::super::architecture::{Architecture, ConvNode, Geometry, Operation, Source};
 use super::super::config::{BackboneConfig, Winograd};
@@ -11,6 +11,7 @@ use super::super::layers::{ConvParameters, Layer};
 use super::batch_statistics::Normalised;
 use super::clock::Clock;
 use super::folded::Folded;
+use super::values::with_values;
 use crate::error::Result;
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use crate::ops::grouped::{self, GroupedShape};
@@ -85,7 +86,11 @@ pub(super) struct Pictures<'a> {
 
 impl Network {
     /// A network with the layers of its architecture's nodes.
-    pub(super) fn new(config: &BackboneConfig, architecture: Architecture, layers: Vec<Layer>) -> Self {
+    pub(super) fn new(
+        config: &BackboneConfig,
+        architecture: Architecture,
+        layers: Vec<Layer>,
+    ) -> Self {
         let nodes = &architecture.nodes;
         let learns = |index: usize| !config.is_frozen(nodes[index].stage);
         let mut last_use: Vec<usize> = (0..nodes.len()).collect();
@@ -306,19 +311,4 @@ impl Network {
             }
         })
     }
-}
-
-/// Calls `read` with the values of a tensor on the CPU, without copying them if it is contiguous.
-pub(super) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let (Storage::Cpu(storage), Some((from, to))) = (&*storage, layout.contiguous_offsets()) else {
-        return Err(candle_core::Error::Msg("the engine reads tensors on the CPU".into()).into());
-    };
-    Ok(read(&storage.as_slice::<f32>()?[from..to]))
-}
-
-/// The values of a small tensor.
-pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    with_values(tensor, <[f32]>::to_vec)
 }

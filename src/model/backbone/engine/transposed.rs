@@ -2,7 +2,8 @@
 
 use super::super::architecture::{ConvNode, Geometry};
 use super::super::layers::ConvParameters;
-use super::network::{Network, with_values};
+use super::network::Network;
+use super::values::with_values;
 use crate::error::Result;
 use crate::ops::conv;
 use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};

@@ -61,7 +61,10 @@ fn name_space(statistics: &SplitStatistics, size: f64) -> i32 {
 }
 
 /// P(column | row) as a heat map, classes by training images; many classes are averaged in blocks.
-pub(crate) fn co_occurrence(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> Result<String> {
+pub(crate) fn co_occurrence(
+    statistics: &SplitStatistics,
+    conditional: &[Option<f64>],
+) -> Result<String> {
     let c = statistics.classes.len();
     let (per_block, cells) = blocks(statistics, conditional);
     let n = c.div_ceil(per_block);

@@ -10,8 +10,9 @@ use super::super::super::architecture::{ConvNode, GateNode, LayerNormNode, Opera
 use super::super::super::layers::{ConvParameters, Layer, NormParameters};
 use super::super::clock::Phase;
 use super::super::folded::{Folded, keep};
-use super::super::network::{Network, Record, values, with_values};
+use super::super::network::{Network, Record};
 use super::super::transposed::Transposed;
+use super::super::values::{values, with_values};
 use super::super::weight_sums;
 use crate::error::Result;
 use crate::model::parameters::Gradients;

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::super::super::architecture::{ConvNode, MaxPoolNode, Source};
 use super::super::super::layers::{Layer, NormParameters};
 use super::super::clock::Phase;
-use super::super::network::{Network, Packed, Pictures, Record, values};
+use super::super::network::{Network, Packed, Pictures, Record};
+use super::super::values::values;
 use crate::error::Result;
 use crate::ops::{Activation, Buffer, elementwise, gate, layer_norm, pool};
 

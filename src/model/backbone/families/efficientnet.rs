@@ -1,7 +1,7 @@
 //! EfficientNet-B0 as torchvision builds it, and EfficientNet-Lite0, which has neither
 //! squeeze-excitation nor swish, with timm's names.
 
-use super::architecture::{Architecture, Operation, Source};
+use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
 use super::inverted::{Block, Style, pair};
 use crate::ops::Activation;

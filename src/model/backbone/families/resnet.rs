@@ -2,7 +2,7 @@
 //! torchvision builds them: the stride of a bottleneck lies in its 3x3 convolution, but for
 //! `resnet50_v1`, which has it in the first one of 1x1, as published.
 
-use super::architecture::{Affine, Architecture, ConvNode, MaxPoolNode, Operation, Source};
+use super::super::architecture::{Affine, Architecture, ConvNode, MaxPoolNode, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
 use crate::ops::{Activation, Padding, pool::MaxPoolShape};
 
@@ -26,7 +26,7 @@ const fn definition(
 }
 
 /// The network of the published recipe.
-pub(super) const RESNET50: Definition = definition("resnet50", "a ResNet-50", RESNET, || {
+pub(crate) const RESNET50: Definition = definition("resnet50", "a ResNet-50", RESNET, || {
     Bottleneck::USUAL.network([3, 4, 6, 3])
 });
 

@@ -1,6 +1,6 @@
 //! What is known of each backbone: the rows of the list.
 
-use super::architecture::Architecture;
+use super::super::architecture::Architecture;
 
 /// A backbone of the list.
 #[derive(Debug)]

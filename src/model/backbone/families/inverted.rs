@@ -1,7 +1,7 @@
 //! Inverted residual blocks, of which the mobile networks are made: 1x1 to a wide hidden layer, a
 //! depthwise convolution, a squeeze-excitation if there is one, and 1x1 back without activation.
 
-use super::architecture::{Affine, Architecture, ConvNode, Operation, Source};
+use super::super::architecture::{Affine, Architecture, ConvNode, Operation, Source};
 use crate::ops::{Activation, Padding};
 
 /// What all blocks of a network share.

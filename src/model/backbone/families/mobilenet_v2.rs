@@ -1,6 +1,6 @@
 //! MobileNetV2 of width 1.0 as torchvision builds it.
 
-use super::architecture::{Architecture, Operation, Source};
+use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
 use super::inverted::{Block, Style, pair};
 use crate::ops::Activation;

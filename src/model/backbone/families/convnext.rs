@@ -1,7 +1,7 @@
 //! ConvNeXt as torchvision builds it, without stochastic depth. Its features are the mean over
 //! pixels and the layer norm after it, which torchvision counts as part of the classifier.
 
-use super::architecture::{
+use super::super::architecture::{
     Affine, Architecture, AverageNode, ConvNode, LayerNormNode, Operation, Source,
 };
 use super::definition::{Definition, ExpectedInput};

@@ -1,6 +1,6 @@
 //! MobileNetV3-Large as torchvision builds it, up to the last convolution before pooling.
 
-use super::architecture::{Architecture, Operation, Source};
+use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
 use super::inverted::{Block, Style, pair};
 use crate::ops::Activation;

@@ -1,0 +1,37 @@
+//! The list of backbones: a file each family of networks.
+
+mod definition;
+mod inverted;
+
+use std::sync::LazyLock;
+
+pub use definition::{Definition, ExpectedInput};
+
+/// Declares the families, each a file that names its members in `DEFINITIONS`.
+macro_rules! backbones {
+    ($($file:ident,)*) => {
+        $(mod $file;)*
+
+        /// All backbones, in the order of the list.
+        pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+            [$($file::DEFINITIONS),*].into_iter().flatten()
+        }
+    };
+}
+
+backbones! {
+    resnet,
+    mobilenet_v2,
+    mobilenet_v3,
+    efficientnet,
+    convnext,
+}
+
+pub(super) use resnet::RESNET50;
+
+/// The names of all backbones.
+pub fn names() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&str>> =
+        LazyLock::new(|| definitions().map(|definition| definition.name).collect());
+    &NAMES
+}

@@ -1,0 +1,83 @@
+//! What a backbone is to the rest of the program: a trait, and the tape of its training pass.
+
+use std::fmt;
+use std::time::Duration;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor};
+
+use crate::error::{Error, Result};
+use crate::model::parameters::{Gradients, Parameter};
+
+/// A network that turns normalised `f32` pictures `[batch, height, width, 3]` into feature maps
+/// `[batch, rows, columns, features]`, channels last. It reads its parameters anew whenever they
+/// have changed.
+pub trait Backbone: fmt::Debug + Send + Sync {
+    /// Width of the features.
+    fn num_features(&self) -> usize;
+
+    /// Feature maps in evaluation mode, outside of the graph.
+    ///
+    /// # Errors
+    /// If the pictures have another shape or type.
+    fn features(&self, images: &Tensor) -> Result<Tensor>;
+
+    /// Feature maps in training mode, on which a loss can be built, and the tape that takes the
+    /// loss's gradient back to the parameters. Running statistics move where the batch's are used.
+    ///
+    /// # Errors
+    /// If the pictures have another shape or type.
+    fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)>;
+
+    /// Time of every node since the last call, where it is taken.
+    fn take_times(&self) -> Vec<NodeTime> {
+        Vec::new()
+    }
+}
+
+/// Time of one node.
+#[derive(Debug, Clone)]
+pub struct NodeTime {
+    /// The convolution's name, for example `layer1.0.conv1`, or `maxpool`.
+    pub name: String,
+    /// What it does, with the kernel where there is one: `conv 3x3`, `depthwise 5x5`, `gate`.
+    pub operation: String,
+    /// Forward, weight gradient, input gradient, in this order.
+    pub times: [Duration; 3],
+}
+
+/// What a training pass keeps for its backward pass, which is to come before the parameters change.
+pub trait Tape: fmt::Debug {
+    /// Puts the gradients of the backbone's parameters that learn into `gradients`, from those of
+    /// a loss built on the feature maps (`loss.backward()`). None if the loss does not depend on
+    /// them.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()>;
+}
+
+/// The tape of a network whose operations are all in candle's graph, with its parameters that learn.
+#[derive(Debug)]
+pub struct InGraph(pub Vec<Parameter>);
+
+impl Tape for InGraph {
+    fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()> {
+        gradients.take_from(found, self.0.iter());
+        Ok(())
+    }
+}
+
+/// Refuses what is not a batch of pictures.
+pub(super) fn check_images(images: &Tensor) -> Result<()> {
+    match images.dims() {
+        [_, height, width, 3] if images.dtype() == DType::F32 && height * width > 0 => Ok(()),
+        dims => Err(Error::input(
+            "images",
+            format_args!(
+                "expected `F32` pictures [batch, height, width, 3], found `{:?}` {dims:?}",
+                images.dtype()
+            ),
+        )),
+    }
+}
