@@ -214,7 +214,6 @@ fn mobilenet_matches_the_composition() {
 #[test]
 fn grouped_resnet_matches_the_composition() {
     compare(&config("resnext50_32x4d", -1, true), 2, 33, 1e-4);
-    compare(&config("resnext50_32x4d", 3, false), 4, 48, 0.1);
 }
 
 #[test]
@@ -241,7 +240,6 @@ fn efficientnets_match_the_composition() {
 #[test]
 fn convnext_matches_the_composition() {
     compare(&config("convnext_tiny", -1, false), 2, 33, 1e-4);
-    compare(&config("convnext_tiny", 2, true), 3, 36, 1e-4);
 }
 
 /// Not a single one is left without a gradient.
@@ -255,7 +253,7 @@ fn every_trainable_parameter_moves() {
         for norm_eval in [true, false] {
             let (backbone, parameters) = build(&config(name, -1, norm_eval), false);
             formula::fill(&parameters);
-            let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, 64, 1.0));
+            let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, 40, 1.0));
             for parameter in parameters.trainable() {
                 let gradient = gradients.get(parameter);
                 let gradient = gradient.unwrap_or_else(|| panic!("{name}: {}", parameter.name));

@@ -5,10 +5,10 @@ use super::{Activation, ConvShape, Padding};
 use crate::rng::Stream;
 
 /// Largest deviation accepted, relative to the largest value of the tensor.
-pub const TOLERANCE: f64 = 1e-5;
+pub(super) const TOLERANCE: f64 = 1e-5;
 
 /// Every activation.
-pub const ACTIVATIONS: [Activation; 8] = [
+pub(super) const ACTIVATIONS: [Activation; 8] = [
     Activation::None,
     Activation::Relu,
     Activation::Relu6,
@@ -20,14 +20,20 @@ pub const ACTIVATIONS: [Activation; 8] = [
 ];
 
 /// Numbers between -1 and 1.
-pub fn random(name: &str, len: usize) -> Vec<f32> {
+pub(super) fn random(name: &str, len: usize) -> Vec<f32> {
     let mut stream = Stream::new(1, name, len as u64, 0);
     (0..len).map(|_| stream.range(-1.0, 1.0) as f32).collect()
 }
 
 /// Every value is a sum of `terms` products of numbers between -1 and 1. Where a few such sums
 /// happen to be near 0, errors are held against what they typically are.
-pub fn assert_within(what: &str, found: &[f32], expected: &[f64], terms: usize, tolerance: f64) {
+pub(super) fn assert_within(
+    what: &str,
+    found: &[f32],
+    expected: &[f64],
+    terms: usize,
+    tolerance: f64,
+) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let typical = (terms as f64).sqrt() / 3.0;
     let largest = expected
@@ -40,12 +46,12 @@ pub fn assert_within(what: &str, found: &[f32], expected: &[f64], terms: usize, 
 }
 
 /// All index triples in row-major order.
-pub fn grid(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+pub(super) fn grid(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     (0..a * b * c).map(move |i| (i / (b * c), i / c % b, i % c))
 }
 
 /// Outputs along a side, and the zeros before it.
-pub fn side(shape: &ConvShape, size: usize) -> (usize, usize) {
+pub(super) fn side(shape: &ConvShape, size: usize) -> (usize, usize) {
     match shape.padding {
         Padding::Symmetric(padding) => {
             let windows = (0..size + 2 * padding).step_by(shape.stride);
@@ -61,7 +67,7 @@ pub fn side(shape: &ConvShape, size: usize) -> (usize, usize) {
 }
 
 /// A convolution of pictures of one size, with numbers to try it on.
-pub struct Reference {
+pub(super) struct Reference {
     pub shape: ConvShape,
     pub groups: usize,
     /// Batch, height, width.
@@ -80,7 +86,7 @@ pub struct Reference {
 }
 
 /// What the kernels should find.
-pub struct Expected {
+pub(super) struct Expected {
     /// Of weights times scale, plus bias and residual, after the activation.
     pub output: Vec<f64>,
     /// Plus `other`, times the derivative of the activation at `input`.
@@ -93,7 +99,7 @@ pub struct Expected {
 }
 
 impl Reference {
-    pub fn new(shape: ConvShape, groups: usize, dims: (usize, usize, usize)) -> Self {
+    pub(super) fn new(shape: ConvShape, groups: usize, dims: (usize, usize, usize)) -> Self {
         let (batch, height, width) = dims;
         let pixels = batch * side(&shape, height).0 * side(&shape, width).0;
         let filter = shape.in_channels / groups * shape.kernel * shape.kernel;
@@ -115,7 +121,7 @@ impl Reference {
     }
 
     /// Pixels of the output.
-    pub fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         self.gradient.len() / self.shape.out_channels
     }
 
@@ -151,7 +157,7 @@ impl Reference {
         }
     }
 
-    pub fn expected(&self, activation: Activation) -> Expected {
+    pub(super) fn expected(&self, activation: Activation) -> Expected {
         let channels = self.shape.out_channels;
         let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|&v| v.into()).collect() };
         let mut output = wide(&self.residual);

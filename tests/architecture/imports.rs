@@ -14,10 +14,10 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 const LIBRARY: &str = "dbloss";
 
 /// For each file, below `src`, the files that it uses and the names that it takes from them.
-pub type Uses = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
+pub(crate) type Uses = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 /// All Rust files below a folder.
-pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -32,7 +32,7 @@ pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Reads every file below `source`.
-pub fn uses(source: &Path) -> Uses {
+pub(crate) fn uses(source: &Path) -> Uses {
     let mut tree = Tree::default();
     tree.modules.push(Module::default());
     for file in rust_files(source) {
@@ -54,7 +54,7 @@ pub fn uses(source: &Path) -> Uses {
 }
 
 /// Groups of files each of which reaches all others of its group.
-pub fn circles(uses: &Uses) -> Vec<BTreeSet<&Path>> {
+pub(crate) fn circles(uses: &Uses) -> Vec<BTreeSet<&Path>> {
     let reached: BTreeMap<&Path, _> = (uses.keys())
         .map(|file| (file.as_path(), reached(uses, file)))
         .collect();

@@ -6,12 +6,12 @@ use dbloss::model::Parameters;
 
 /// Element `index` of the tensor `name`, in [-1, 1): SplitMix64 seeded with the FNV-1a hash of the
 /// name.
-pub fn element(name: &str, index: usize) -> f32 {
+pub(crate) fn element(name: &str, index: usize) -> f32 {
     of_seed(seed(name), index)
 }
 
 /// The first elements of the tensor `name`.
-pub fn elements(name: &str, count: usize) -> Vec<f32> {
+pub(crate) fn elements(name: &str, count: usize) -> Vec<f32> {
     let seed = seed(name);
     (0..count).map(|index| of_seed(seed, index)).collect()
 }
@@ -32,7 +32,7 @@ fn of_seed(seed: u64, index: usize) -> f32 {
 }
 
 /// The values of the tensor `name` with the given shape.
-pub fn values(name: &str, shape: &[usize]) -> Vec<f32> {
+pub(crate) fn values(name: &str, shape: &[usize]) -> Vec<f32> {
     let count: usize = shape.iter().product();
     let fan_in = count / shape.first().copied().unwrap_or(1).max(1);
     let (offset, scale) = if name.ends_with("running_mean") {
@@ -52,7 +52,7 @@ pub fn values(name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 /// Sets every tensor of a model to its formula.
-pub fn fill(parameters: &Parameters) {
+pub(crate) fn fill(parameters: &Parameters) {
     for entry in parameters.iter() {
         let shape = entry.var.dims().to_vec();
         let values = Tensor::from_vec(values(&entry.name, &shape), shape, entry.var.device())
@@ -63,7 +63,7 @@ pub fn fill(parameters: &Parameters) {
 }
 
 /// Pictures `[batch, size, size, 3]`: the formula in the order `[batch, 3, size, size]`, scaled.
-pub fn images(name: &str, batch: usize, size: usize, scale: f32) -> Tensor {
+pub(crate) fn images(name: &str, batch: usize, size: usize, scale: f32) -> Tensor {
     let count = batch * 3 * size * size;
     let values: Vec<f32> = (0..count).map(|i| element(name, i) * scale).collect();
     Tensor::from_vec(values, (batch, 3, size, size), &candle_core::Device::Cpu)

@@ -3,20 +3,20 @@
 // Each test program compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
 
-pub mod formula;
-pub mod small;
-pub mod torch;
+pub(crate) mod formula;
+pub(crate) mod small;
+pub(crate) mod torch;
 
 use std::path::PathBuf;
 
 /// A file of the golden vectors, below the folder that `DBLOSS_GOLDEN` names, or else below the
 /// project's own (see tests/golden/README.md).
-pub fn golden_file(name: &str) -> PathBuf {
+pub(crate) fn golden_file(name: &str) -> PathBuf {
     below("DBLOSS_GOLDEN", "tests/golden", name)
 }
 
 /// What a file of the golden vectors says.
-pub fn golden(name: &str) -> serde_json::Value {
+pub(crate) fn golden(name: &str) -> serde_json::Value {
     let path = golden_file(name);
     let text = std::fs::read(&path).unwrap();
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -25,7 +25,7 @@ pub fn golden(name: &str) -> serde_json::Value {
 /// A file or folder of real pictures and labels, which the project does not hold. A test that asks
 /// for it has `real_data` in its name and is marked `#[ignore = "needs DBLOSS_DATA"]`, so that
 /// nobody takes its absence for success.
-pub fn real_data(name: &str) -> PathBuf {
+pub(crate) fn real_data(name: &str) -> PathBuf {
     below("DBLOSS_DATA", "../shared/data", name)
 }
 

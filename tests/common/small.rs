@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Two methods on the embedded pictures.
-pub const EXPERIMENT: &str = r#"
+pub(crate) const EXPERIMENT: &str = r#"
 name = "small"
 
 [split.source]
@@ -43,36 +43,36 @@ sampler = { kind = "class-aware", epoch_length = 100 }
 "#;
 
 /// A folder with the experiment as `small.toml`.
-pub fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     folder_with(EXPERIMENT)
 }
 
 /// A folder with another experiment as `small.toml`.
-pub fn folder_with(experiment: &str) -> tempfile::TempDir {
+pub(crate) fn folder_with(experiment: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("small.toml"), experiment).unwrap();
     folder
 }
 
 /// The program, to be run in a folder.
-pub fn dbloss(folder: &Path) -> assert_cmd::Command {
+pub(crate) fn dbloss(folder: &Path) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::cargo_bin("dbloss").unwrap();
     command.current_dir(folder).env_remove("DBLOSS_LOG");
     command
 }
 
 /// The text of a file that has to be there.
-pub fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// The program under test.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     assert_cmd::cargo::cargo_bin("dbloss")
 }
 
 /// Starts the program in the background, silent.
-pub fn start(folder: &Path, arguments: &[&str]) -> Child {
+pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(program())
         .current_dir(folder)
         .env_remove("DBLOSS_LOG")
@@ -85,7 +85,7 @@ pub fn start(folder: &Path, arguments: &[&str]) -> Child {
 }
 
 /// Waits until `there` holds while `child` runs; false if the child ended first.
-pub fn wait_for(child: &mut Child, there: impl Fn() -> bool) -> bool {
+pub(crate) fn wait_for(child: &mut Child, there: impl Fn() -> bool) -> bool {
     loop {
         if there() {
             return true;
@@ -98,7 +98,7 @@ pub fn wait_for(child: &mut Child, there: impl Fn() -> bool) -> bool {
 }
 
 /// Sends a signal by its name, for example `TERM`.
-pub fn signal(process: u32, name: &str) {
+pub(crate) fn signal(process: u32, name: &str) {
     let status = Command::new("kill")
         .args([format!("-{name}"), process.to_string()])
         .status();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// What a checkpoint holds.
 #[derive(Clone)]
-pub enum Node {
+pub(crate) enum Node {
     Dict(Vec<(String, Node)>),
     Tensor(Tensor),
     Int(u8),
@@ -15,14 +15,14 @@ pub enum Node {
 
 /// A tensor of `f32` with the strides and the order of values that the file shall have.
 #[derive(Clone)]
-pub struct Tensor {
+pub(crate) struct Tensor {
     pub shape: Vec<u32>,
     pub strides: Vec<u32>,
     pub values: Vec<f32>,
 }
 
 /// A tensor whose rows follow each other.
-pub fn tensor(shape: &[u32], values: Vec<f32>) -> Node {
+pub(crate) fn tensor(shape: &[u32], values: Vec<f32>) -> Node {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {
         strides[i - 1] = strides[i] * shape[i];
@@ -35,7 +35,7 @@ pub fn tensor(shape: &[u32], values: Vec<f32>) -> Node {
 }
 
 /// A dictionary.
-pub fn dict(entries: impl IntoIterator<Item = (impl Into<String>, Node)>) -> Node {
+pub(crate) fn dict(entries: impl IntoIterator<Item = (impl Into<String>, Node)>) -> Node {
     Node::Dict(entries.into_iter().map(|(k, v)| (k.into(), v)).collect())
 }
 
@@ -97,7 +97,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// Writes the zip format of PyTorch 1.6 and newer.
-pub fn write_zip(path: &Path, root: &Node) {
+pub(crate) fn write_zip(path: &Path, root: &Node) {
     let (pickle, storages) = pickled(root, false);
     let mut archive = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
     let options =
@@ -116,7 +116,7 @@ pub fn write_zip(path: &Path, root: &Node) {
 }
 
 /// Writes the format before PyTorch 1.6: five pickles and the numbers, one after the other.
-pub fn write_legacy(path: &Path, root: &Node) {
+pub(crate) fn write_legacy(path: &Path, root: &Node) {
     let mut file = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.".to_vec();
     file.extend(b"\x80\x02}(X\x0d\0\0\0little_endian\x88u.");
     let (pickle, storages) = pickled(root, true);
@@ -133,7 +133,7 @@ pub fn write_legacy(path: &Path, root: &Node) {
 }
 
 /// A safetensors file: name, type, shape, bytes.
-pub fn safetensors(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn safetensors(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
     let (mut entries, mut data) = (Vec::new(), Vec::<u8>::new());
     for (name, kind, shape, bytes) in tensors {
         let end = data.len() + bytes.len();

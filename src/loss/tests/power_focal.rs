@@ -3,7 +3,7 @@
 use crate::loss::definition::{Definition, Form};
 
 /// The example's loss.
-pub const DEFINITIONS: &[Definition] = &[Definition {
+pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "power-focal",
     title: "Power-Focal",
     formula: "mean of (N / n_c)^power balance (1 - p_t)^gamma l,  \

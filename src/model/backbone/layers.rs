@@ -16,6 +16,11 @@ const LAYER_SCALE: f64 = 1e-6;
 
 /// What a node does, with what it needs for that.
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    clippy::enum_variant_names,
+    reason = "most of the few there are are convolutions; a layer norm is called so"
+)]
 pub enum Layer {
     /// Convolution, norm or bias, residual, activation.
     Conv(ConvNode, ConvParameters),

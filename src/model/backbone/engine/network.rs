@@ -17,6 +17,9 @@ use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use crate::ops::grouped::{self, GroupedShape};
 use crate::ops::{Activation, Algorithm, Arena, Buffer, ConvShape, ForwardWeights, Isa, conv};
 
+/// Packed weights, and the generation of what they were made from.
+type Current = (u64, Arc<Packed>);
+
 #[derive(Debug)]
 pub(super) struct Network {
     pub config: BackboneConfig,
@@ -34,7 +37,7 @@ pub(super) struct Network {
     pub isa: Isa,
     pub arena: Arena,
     /// By node: folded and packed weights, with the generation of what they were made from.
-    packed: Mutex<Vec<Option<(u64, Arc<Packed>)>>>,
+    packed: Mutex<Vec<Option<Current>>>,
     /// By node: how long it took so far.
     pub clock: Clock,
 }

@@ -110,14 +110,7 @@ impl Backward<'_> {
             mask: complete.and_then(|input| self.mask_of(input)),
             before: complete.and_then(|input| self.records[input].normalised.as_ref()),
         });
-        let at_once = match node.geometry() {
-            Geometry::Depthwise(_) => true,
-            Geometry::Grouped(_) => false,
-            Geometry::Dense(shape) => {
-                network.algorithm(&shape, size) == Algorithm::Direct
-                    && weight_sums::len(node) <= TEAM_LEN
-            }
-        };
+        let at_once = network.sums_at_once(node, size);
         let teams = TEAMS.min(groups.count()).max(1);
         let len = if at_once { weight_sums::len(node) } else { 0 };
         let mut partial = network.arena.take(teams * len);
@@ -159,14 +152,27 @@ impl Backward<'_> {
                 self.weight_gradient(node, parameters, &raw_gradient, None)
             })?
         };
-        let (gamma, beta) = (norm_gradient.gamma, norm_gradient.beta);
-        folded::keep(&batch_norm.gamma, gamma, self.result)?;
-        folded::keep(&batch_norm.beta, beta, self.result)?;
+        let BatchNorm { gamma, beta, .. } = batch_norm;
+        folded::keep(gamma, norm_gradient.gamma, self.result)?;
+        folded::keep(beta, norm_gradient.beta, self.result)?;
         folded::keep(&parameters.weight, parts.weight, self.result)
     }
 }
 
 impl Network {
+    /// Whether every team sums the gradient of a node's weights while it has in cache what that
+    /// needs.
+    fn sums_at_once(&self, node: &ConvNode, size: (usize, usize)) -> bool {
+        match node.geometry() {
+            Geometry::Depthwise(_) => true,
+            Geometry::Grouped(_) => false,
+            Geometry::Dense(shape) => {
+                self.algorithm(&shape, size) == Algorithm::Direct
+                    && weight_sums::len(node) <= TEAM_LEN
+            }
+        }
+    }
+
     /// What a norm needs to know of its whole gradient.
     fn gradient_sums(
         &self,
