@@ -228,13 +228,6 @@ fn efficientnets_match_the_composition() {
     compare(&config("efficientnet_b0", 3, false), 5, 48, 0.1);
     // Rounding may turn one of its activations over.
     compare(&config("efficientnet_lite0", -1, true), 2, 33, 1e-3);
-    compare(&config("efficientnet_lite0", 2, true), 2, 64, 1e-3);
-    compare(
-        &config("efficientnet_lite0_symmetric", 3, false),
-        5,
-        48,
-        0.1,
-    );
 }
 
 #[test]
@@ -253,7 +246,7 @@ fn every_trainable_parameter_moves() {
         for norm_eval in [true, false] {
             let (backbone, parameters) = build(&config(name, -1, norm_eval), false);
             formula::fill(&parameters);
-            let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, 40, 1.0));
+            let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, 64, 1.0));
             for parameter in parameters.trainable() {
                 let gradient = gradients.get(parameter);
                 let gradient = gradient.unwrap_or_else(|| panic!("{name}: {}", parameter.name));

@@ -11,7 +11,7 @@ use common::real_data;
 use dbloss::model::backbone::{BackboneConfig, BackboneKind, build};
 use dbloss::model::builder::Builder;
 use dbloss::model::pooling::global_average;
-use dbloss::model::weights::{load_backbone, read_tensors};
+use dbloss::model::weights::load_backbone;
 use image::imageops::FilterType;
 
 /// Pictures of each kind.
@@ -112,9 +112,12 @@ fn named_right(backbone: &str, file: &str, classifier: &str) -> usize {
         report.missing.is_empty() && report.unexpected.is_empty(),
         "{report}"
     );
-    let tensors = read_tensors(&path, &Device::Cpu).unwrap();
-    let weight = &tensors[&format!("{classifier}.weight")];
-    let bias = &tensors[&format!("{classifier}.bias")];
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let of_classifier = |part: &str| {
+        let tensor = &tensors[&format!("{classifier}.{part}")];
+        tensor.to_dtype(DType::F32).unwrap()
+    };
+    let (weight, bias) = (of_classifier("weight"), of_classifier("bias"));
 
     let root = real_data("voc07/VOCdevkit/VOC2007");
     let mut right = 0;
@@ -128,7 +131,7 @@ fn named_right(backbone: &str, file: &str, classifier: &str) -> usize {
         let images = Tensor::from_vec(values, (EACH, 224, 224, 3), &Device::Cpu).unwrap();
         let features = global_average(&network.features(&images).unwrap()).unwrap();
         let logits = features.matmul(&weight.t().unwrap()).unwrap();
-        let logits = logits.broadcast_add(bias).unwrap();
+        let logits = logits.broadcast_add(&bias).unwrap();
         let guesses: Vec<u32> = logits.argmax(1).unwrap().to_vec1().unwrap();
         let good = |guess: &&u32| classes.iter().any(|c| c.contains(&(**guess as usize)));
         let count = guesses.iter().filter(good).count();
