@@ -11,7 +11,7 @@ use dbloss::model::pooling::global_average;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
 /// Parameters without the classifier, as torchvision and timm count them, and features.
-const COUNTS: [(&str, usize, usize); 15] = [
+const COUNTS: [(&str, usize, usize); 16] = [
     ("resnet18", 11_176_512, 512),
     ("resnet34", 21_284_672, 512),
     ("resnet50", 23_508_032, 2048),
@@ -27,6 +27,7 @@ const COUNTS: [(&str, usize, usize); 15] = [
     ("efficientnet_lite0_symmetric", 3_371_008, 1280),
     ("convnext_tiny", 27_820_128, 768),
     ("convnext_small", 49_454_688, 768),
+    ("regnet_x_400mf", 5_094_976, 400),
 ];
 
 fn config(name: &str, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {

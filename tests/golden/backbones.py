@@ -24,7 +24,7 @@ MODELS = {
     for name in [
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50_v1",
         "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_large",
-        "efficientnet_b0", "convnext_tiny", "convnext_small",
+        "efficientnet_b0", "convnext_tiny", "convnext_small", "regnet_x_400mf",
     ]
 } | {
     "resnet50_v1": "torchvision resnet50, strides moved to conv1",
@@ -57,6 +57,8 @@ def split(model):
     if hasattr(model, "layer1"):
         stem = [model.conv1, model.bn1, model.relu, model.maxpool]
         return [stem, *([layer] for layer in (model.layer1, model.layer2, model.layer3, model.layer4))], []
+    if hasattr(model, "trunk_output"):
+        return [[model.stem], *([block] for block in model.trunk_output)], []
     if hasattr(model, "conv_stem"):
         b = model.blocks
         last = [b[5], b[6], model.conv_head, model.bn2]
@@ -81,7 +83,8 @@ class Backbone(torch.nn.Module):
     def __init__(self, name, dtype=torch.float64, empty=False):
         super().__init__()
         # Without values at first: drawing them takes long, and `fill` sets every one.
-        with torch.device("meta"):
+        # A RegNet reckons its widths with tensors.
+        with torch.device("cpu" if name.startswith("regnet") else "meta"):
             model = published(name)
         self.published = count(model)
         stages, after = split(model)
@@ -95,7 +98,7 @@ class Backbone(torch.nn.Module):
         for module in model.modules():
             if isinstance(module, torchvision.ops.StochasticDepth):
                 module.p = 0.0
-        self.model = model.to(dtype) if empty else model.to(dtype).to_empty(device="cpu")
+        self.model = model.to(dtype).to("meta") if empty else model.to(dtype).to_empty(device="cpu")
         self.stages, self.after = stages, after
 
     def tensors(self):
@@ -164,6 +167,8 @@ def scales(name):
         if getattr(module, "use_res_connect", getattr(module, "has_skip", False)):
             last = [p for p, m in module.named_modules() if isinstance(m, torch.nn.BatchNorm2d)][-1]
             ends.add(f"{path}.{last}.weight")
+        elif type(module).__name__ == "ResBottleneckBlock":
+            ends.add(f"{path}.f.c.1.weight")
         elif type(module).__name__ in ("BasicBlock", "Bottleneck"):
             ends.add(f"{path}.{'bn3' if hasattr(module, 'bn3') else 'bn2'}.weight")
 

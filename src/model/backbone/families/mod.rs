@@ -25,6 +25,7 @@ backbones! {
     mobilenet_v3,
     efficientnet,
     convnext,
+    regnet,
 }
 
 pub(super) use resnet::RESNET50;
