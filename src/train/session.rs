@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
 
     /// Says so if the last epoch's mean `loss` is what a network would have that does not look at
     /// the pictures. `order` are the images of that epoch.
-    fn hold_against_chance(&mut self, loss: f64, position: &Position, order: &[u32]) -> Result<()> {
+    fn hold_against_chance(&self, loss: f64, position: &Position, order: &[u32]) -> Result<()> {
         let training = self.training;
         let classes = training.labels.num_classes();
         let batch_size = training.config.batch_size;
@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
         let epoch = position.epoch.saturating_sub(1);
         let last = training.losses.at(position.step.saturating_sub(1));
         let chance = chance_loss(last.as_ref(), &targets, classes, batch_size, epoch)?;
-        if let Some(said) = self.health.end(loss, chance) {
+        if let Some(said) = Health::end(loss, chance) {
             tracing::warn!("{}: {said}", training.label);
         }
         Ok(())
