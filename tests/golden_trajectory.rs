@@ -237,17 +237,16 @@ fn first_gradients(name: &str, golden: &Value, run: &Run, wiggled: &[Run], degen
         let spread = others.iter().map(|other| relative(l2(other), l2(&found)));
         let spread = spread.fold(0.0, f64::max);
         let error = relative(l2(&found), norm);
+        // PyTorch's own norms, in f32 and in f64, differ by up to 5.7e-3 in the deep network.
+        let deep = golden["arch"] == "resnet50";
+        let least = if deep { 1e-2 } else { 1e-3 };
         assert!(
-            error < (4.0 * spread).max(1e-3),
+            error < (4.0 * spread).max(least),
             "{name}: gradient of {parameter} off by {error:.1e}, rounding alone {spread:.1e}"
         );
         // Single entries in units of the gradient's root mean square. Those of the deep network are
         // sums of much that cancels: PyTorch's own, in f32 and in f64, differ by up to 0.1.
-        let least = if golden["arch"] == "resnet50" {
-            0.2
-        } else {
-            1e-3
-        };
+        let least = if deep { 0.2 } else { 1e-3 };
         let scale = norm / (found.len() as f64).sqrt();
         for (i, e) in numbers(&expected["first"]).into_iter().enumerate() {
             let off = |other: f32, e: f64| (f64::from(other) - e).abs() / scale.max(e.abs());
