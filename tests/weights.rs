@@ -454,7 +454,7 @@ fn real_data_are_recognised() {
     for (file, expected) in [
         (
             "efficientnet_lite0.f16.safetensors",
-            "this is an EfficientNet-Lite in timm's naming",
+            "this is an EfficientNet-Lite0",
         ),
         ("mobilenet_v2.safetensors", "this is a MobileNetV2"),
         ("resnet50_pruned.f16.safetensors", "this is a ResNet-50"),
