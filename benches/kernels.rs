@@ -396,7 +396,16 @@ fn passes(isa: Isa) {
     let gated = |out: &mut [f32]| gate::forward(isa, pixels, channels, &x, &s, out);
     row("gate", Box::new(gated), &mut out);
     let sums = |out: &mut [f32]| {
-        gate::gate_gradient(isa, pixels, channels, &x, &gradient, &mut out[..channels]);
+        gate::gate_gradient(
+            isa,
+            pixels,
+            channels,
+            &x,
+            &gradient,
+            false,
+            None,
+            &mut out[..channels],
+        );
     };
     row("its gradient", Box::new(sums), &mut out);
     let mean = |out: &mut [f32]| {

@@ -17,20 +17,26 @@ pub fn forward(isa: Isa, pixels: usize, channels: usize, x: &[f32], s: &[f32], o
     scale(isa, pixels, channels, s, x, false, None, out);
 }
 
-/// Gradient of `s`: `out[n, c]` is the sum over pixels of `x * gradient`.
+/// Gradient of `s`, the sum over pixels of `x * gradient`: with `add` it is added to what `out`
+/// holds; `mask` turns it into the gradient before the activation that made `s`, see
+/// [`Activation::mask`].
 ///
 /// # Panics
 /// If the lengths do not fit each other.
+#[allow(clippy::too_many_arguments)]
 pub fn gate_gradient(
     isa: Isa,
     pixels: usize,
     channels: usize,
     x: &[f32],
     gradient: &[f32],
+    add: bool,
+    mask: Option<(&[f32], Activation)>,
     out: &mut [f32],
 ) {
     assert_eq!(x.len(), gradient.len());
     assert_eq!(x.len(), out.len() * pixels);
+    assert!(mask.is_none_or(|(points, _)| points.len() == out.len()));
     if out.is_empty() {
         return;
     }
@@ -40,9 +46,12 @@ pub fn gate_gradient(
         .enumerate()
         .for_each(|(n, out)| {
             let range = n * size..(n + 1) * size;
+            let own = n * channels..(n + 1) * channels;
             isa.run(Products {
                 x: &x[range.clone()],
                 gradient: &gradient[range],
+                add,
+                mask: mask.map(|(points, a)| (&points[own], a)),
                 out,
             });
         });
@@ -140,6 +149,8 @@ impl Op for Scale<'_> {
 struct Products<'a> {
     x: &'a [f32],
     gradient: &'a [f32],
+    add: bool,
+    mask: Option<(&'a [f32], Activation)>,
     out: &'a mut [f32],
 }
 
@@ -148,7 +159,9 @@ impl Op for Products<'_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let channels = self.out.len();
-        self.out.fill(0.0);
+        if !self.add {
+            self.out.fill(0.0);
+        }
         // A few pixels at a time: one long sum would lose digits.
         let mut sums = vec![0.0f32; channels];
         let size = PIXELS * channels;
@@ -163,6 +176,9 @@ impl Op for Products<'_> {
             for (out, sum) in self.out.iter_mut().zip(&sums) {
                 *out += sum;
             }
+        }
+        if let Some((points, activation)) = self.mask {
+            activation.mask_with::<A::Vector>(self.out, points);
         }
     }
 }

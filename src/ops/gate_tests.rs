@@ -36,8 +36,18 @@ fn gates_match_their_definition() {
             forward(isa, pixels, channels, &x, &s, &mut found);
             assert_within(&what, &found, &output, 1, TOLERANCE);
             let mut found = vec![f32::NAN; s.len()];
-            gate_gradient(isa, pixels, channels, &x, &gradient, &mut found);
+            gate_gradient(
+                isa, pixels, channels, &x, &gradient, false, None, &mut found,
+            );
             assert_within(&what, &found, &gate, pixels, TOLERANCE);
+            let before = random("before", s.len());
+            let added: Vec<f64> = (slopes(&s).iter().enumerate())
+                .map(|(i, slope)| (gate[i] + f(before[i])) * slope)
+                .collect();
+            let mut found = before;
+            let mask = Some((s.as_slice(), Activation::HardSwish));
+            gate_gradient(isa, pixels, channels, &x, &gradient, true, mask, &mut found);
+            assert_within(&what, &found, &added, pixels, TOLERANCE);
             let mut found = vec![f32::NAN; len];
             input_gradient(
                 isa, pixels, channels, &s, &gradient, false, None, &mut found,

@@ -162,16 +162,30 @@ impl Backward<'_> {
         (accumulate, self.awaited[index] == 0, gradient)
     }
 
-    /// Lets `write(accumulate, mask, gradient)` contribute to the gradient of node `index`.
+    /// Lets `write(add, mask, gradient)` contribute to the gradient of node `index`.
     fn contribute(
         &mut self,
         index: usize,
         write: impl FnOnce(bool, Option<(&[f32], Activation)>, &mut [f32]),
     ) {
-        let (accumulate, last, mut gradient) = self.contribution(index);
-        let mask = if last { self.mask_of(index) } else { None };
-        write(accumulate, mask, &mut gradient);
-        self.gradients[index] = Some(gradient);
+        self.contribute_from(index, index, |_, add, mask, out| write(add, mask, out));
+    }
+
+    /// Lets `write(output, add, mask, gradient)` contribute to the gradient of node `target`, if it
+    /// learns, from what node `source` made.
+    fn contribute_from(
+        &mut self,
+        source: usize,
+        target: usize,
+        write: impl FnOnce(&[f32], bool, Option<(&[f32], Activation)>, &mut [f32]),
+    ) {
+        if !self.network.learns(target) {
+            return;
+        }
+        let (add, last, mut gradient) = self.contribution(target);
+        let mask = if last { self.mask_of(target) } else { None };
+        write(self.output(source), add, mask, &mut gradient);
+        self.gradients[target] = Some(gradient);
     }
 
     fn convolution(
@@ -329,26 +343,20 @@ impl Backward<'_> {
         folded::keep(&parameters.beta, beta, self.result)?;
         if network.learns(node.input) {
             let gamma = values(&parameters.gamma.var)?;
-            let (add, last, mut out) = self.contribution(node.input);
-            let mask = if last { self.mask_of(node.input) } else { None };
-            let values = self.output(node.input);
             network.clock.time(index, Phase::InputGradient, || {
-                layer_norm::input_gradient(
-                    isa, channels, epsilon, values, &gamma, gradient, add, mask, &mut out,
-                );
+                self.contribute_from(node.input, node.input, |values, add, mask, out| {
+                    layer_norm::input_gradient(
+                        isa, channels, epsilon, values, &gamma, gradient, add, mask, out,
+                    );
+                });
             });
-            self.gradients[node.input] = Some(out);
         }
         Ok(())
     }
 
     fn average(&mut self, node: &AverageNode, gradient: &[f32]) {
-        let network = self.network;
-        if !network.learns(node.input) {
-            return;
-        }
         let (height, width) = self.sizes[node.input];
-        let (isa, pixels, channels) = (network.isa, height * width, node.channels);
+        let (isa, pixels, channels) = (self.network.isa, height * width, node.channels);
         self.contribute(node.input, |add, mask, out| {
             pool::global_average_gradient(isa, gradient, pixels, channels, add, mask, out);
         });
@@ -358,44 +366,23 @@ impl Backward<'_> {
         let network = self.network;
         let (height, width) = self.sizes[node.input];
         let (isa, pixels, channels) = (network.isa, height * width, node.channels);
-        let mut own = network.arena.take(self.len(node.gate));
-        gate::gate_gradient(
-            isa,
-            pixels,
-            channels,
-            self.output(node.input),
-            gradient,
-            &mut own,
-        );
-        self.contribute(node.gate, |add, mask, out| {
-            if !add {
-                out.fill(0.0);
-            }
-            elementwise::add_mask(isa, out, Some(&own), mask);
+        self.contribute_from(node.input, node.gate, |values, add, mask, out| {
+            gate::gate_gradient(isa, pixels, channels, values, gradient, add, mask, out);
         });
-        if network.learns(node.input) {
-            let (add, last, mut out) = self.contribution(node.input);
-            let mask = if last { self.mask_of(node.input) } else { None };
-            let factors = self.output(node.gate);
-            gate::input_gradient(
-                isa, pixels, channels, factors, gradient, add, mask, &mut out,
-            );
-            self.gradients[node.input] = Some(out);
-        }
+        self.contribute_from(node.gate, node.input, |factors, add, mask, out| {
+            gate::input_gradient(isa, pixels, channels, factors, gradient, add, mask, out);
+        });
     }
 
     fn max_pool(&mut self, node: &MaxPoolNode, record: &Record, gradient: &[f32]) {
-        let network = self.network;
-        if !network.learns(node.input) {
-            return;
-        }
+        let isa = self.network.isa;
         let (height, width) = self.sizes[node.input];
         let dims = (self.batch, height, width);
         let winners = record.winners.as_deref().unwrap_or(&[]);
         self.contribute(node.input, |accumulate, mask, out| {
             // No architecture here reads the input of a pooling twice.
             debug_assert!(!accumulate);
-            pool::max_pool_gradient(network.isa, &node.shape, dims, gradient, winners, mask, out);
+            pool::max_pool_gradient(isa, &node.shape, dims, gradient, winners, mask, out);
         });
     }
 }

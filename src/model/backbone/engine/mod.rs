@@ -48,7 +48,7 @@ impl Backbone for Engine {
     fn features(&self, images: &Tensor) -> Result<Tensor> {
         check_images(images)?;
         let (maps, _) = self.0.forward(images, false)?;
-        Ok(maps)
+        Ok(Tensor::from_vec(maps.values, maps.shape, images.device())?)
     }
 
     fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)> {
@@ -56,7 +56,7 @@ impl Backbone for Engine {
         let (maps, records) = self.0.forward(images, true)?;
         // The optimiser is about to change what learns: its packed weights are of no more use.
         self.0.release_changing();
-        let maps = Var::from_tensor(&maps)?.into_inner();
+        let maps = Var::from_vec(maps.values, maps.shape, images.device())?.into_inner();
         let tape = EngineTape::new(self.0.clone(), images.clone(), records, maps.clone());
         Ok((maps, Box::new(tape)))
     }

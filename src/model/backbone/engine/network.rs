@@ -76,6 +76,13 @@ impl Record {
     }
 }
 
+/// Feature maps, for a tensor.
+pub(super) struct Maps {
+    pub values: Vec<f32>,
+    /// Batch, rows, columns, features.
+    pub shape: (usize, usize, usize, usize),
+}
+
 /// The pictures and the sizes of what the nodes make of them.
 #[derive(Clone, Copy)]
 pub(super) struct Pictures<'a> {
@@ -85,6 +92,8 @@ pub(super) struct Pictures<'a> {
     pub size: (usize, usize),
     /// Height and width of each node's output.
     pub sizes: &'a [(usize, usize)],
+    /// Height and width by which each node's work is shared out.
+    pub working: &'a [(usize, usize)],
 }
 
 impl Network {
@@ -176,7 +185,7 @@ impl Network {
 
     /// Height and width by which each node's work is shared out: that of its output, and for what
     /// follows a mean over pixels that of what was averaged, so that it stays with its neighbours.
-    pub(super) fn working_sizes(&self, sizes: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    fn working_sizes(&self, sizes: &[(usize, usize)]) -> Vec<(usize, usize)> {
         let mut working: Vec<(usize, usize)> = Vec::with_capacity(sizes.len());
         let mut averaged = vec![false; sizes.len()];
         for (index, node) in self.architecture.nodes.iter().enumerate() {
@@ -205,9 +214,10 @@ impl Network {
     }
 
     /// Feature maps, and the records of all nodes if `train`.
-    pub(super) fn forward(&self, images: &Tensor, train: bool) -> Result<(Tensor, Vec<Record>)> {
+    pub(super) fn forward(&self, images: &Tensor, train: bool) -> Result<(Maps, Vec<Record>)> {
         let (batch, height, width, _) = images.dims4()?;
         let sizes = self.sizes(height, width);
+        let working = self.working_sizes(&sizes);
         let mut records: Vec<Record> = Vec::with_capacity(sizes.len());
         with_values(images, |images| -> Result<()> {
             let pictures = Pictures {
@@ -215,6 +225,7 @@ impl Network {
                 batch,
                 size: (height, width),
                 sizes: &sizes,
+                working: &working,
             };
             if train && self.batch_statistics {
                 self.forward_with_statistics(pictures, &mut records)
@@ -224,9 +235,11 @@ impl Network {
         })??;
         let (height, width) = sizes.last().copied().unwrap_or((height, width));
         let output = records.last().and_then(|record| record.output.as_deref());
-        let maps = output.map(<[f32]>::to_vec).unwrap_or_default();
-        let shape = (batch, height, width, self.architecture.num_features());
-        Ok((Tensor::from_vec(maps, shape, images.device())?, records))
+        let maps = Maps {
+            values: output.map(<[f32]>::to_vec).unwrap_or_default(),
+            shape: (batch, height, width, self.architecture.num_features()),
+        };
+        Ok((maps, records))
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -67,8 +67,12 @@ impl Network {
         pending: &mut [bool],
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        let Pictures { batch, sizes, .. } = pictures;
-        let working = self.working_sizes(sizes);
+        let Pictures {
+            batch,
+            sizes,
+            working,
+            ..
+        } = pictures;
         let Some(&size) = working.get(index).or(working.last()) else {
             return Ok(());
         };

@@ -265,12 +265,7 @@ impl<'a> Group<'a> {
                 let (factors, _) = self.input(Source::Node(node.gate));
                 let pixels = height * width;
                 self.contribute(index, node.gate, |add, mask, out| {
-                    let mut own = network.arena.take(out.len());
-                    gate::gate_gradient(isa, pixels, channels, values, &gradient, &mut own);
-                    if !add {
-                        out.fill(0.0);
-                    }
-                    elementwise::add_mask(isa, out, Some(&own), mask);
+                    gate::gate_gradient(isa, pixels, channels, values, &gradient, add, mask, out);
                 });
                 self.contribute(index, node.input, |add, mask, out| {
                     gate::input_gradient(isa, pixels, channels, factors, &gradient, add, mask, out);

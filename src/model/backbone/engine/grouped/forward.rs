@@ -81,9 +81,8 @@ impl Network {
         train: bool,
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        let working = self.working_sizes(pictures.sizes);
-        let group_of = |index: usize| Self::group_size(pictures.batch, working[index]);
-        let end = working.len();
+        let group_of = |index: usize| Self::group_size(pictures.batch, pictures.working[index]);
+        let end = pictures.working.len();
         let mut first = 0;
         while first < end {
             let group = group_of(first);
