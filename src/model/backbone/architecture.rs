@@ -76,6 +76,33 @@ pub struct ConvNode {
 }
 
 impl ConvNode {
+    /// A dense convolution of `channels` (in, out) with a window of `kernel` and `stride`, padded by
+    /// half the kernel, with Kaiming's initial weights and without a residual branch.
+    pub fn new(
+        conv: impl Into<String>,
+        affine: Affine,
+        input: Source,
+        channels: (usize, usize),
+        (kernel, stride): (usize, usize),
+        activation: Activation,
+    ) -> Self {
+        ConvNode {
+            input,
+            conv: conv.into(),
+            affine,
+            in_channels: channels.0,
+            out_channels: channels.1,
+            kernel,
+            stride,
+            padding: Padding::Symmetric(kernel / 2),
+            groups: 1,
+            linear: false,
+            deviation: None,
+            activation,
+            residual: None,
+        }
+    }
+
     /// Shape of the weights in PyTorch's order.
     pub fn weight_shape(&self) -> Vec<usize> {
         let inputs = self.in_channels / self.groups;
@@ -299,26 +326,13 @@ impl Architecture {
         [inner, outer]: [Activation; 2],
     ) -> usize {
         let mean = self.push(stage, Operation::Average(AverageNode { input, channels }));
-        let mut dense = |name: String, input, from, to, activation| {
-            let node = ConvNode {
-                input: Source::Node(input),
-                conv: name,
-                affine: Affine::Bias,
-                in_channels: from,
-                out_channels: to,
-                kernel: 1,
-                stride: 1,
-                padding: Padding::Symmetric(0),
-                groups: 1,
-                linear: false,
-                deviation: None,
-                activation,
-                residual: None,
-            };
+        let mut dense = |name: String, input, channels, activation| {
+            let input = Source::Node(input);
+            let node = ConvNode::new(name, Affine::Bias, input, channels, (1, 1), activation);
             self.push(stage, Operation::Conv(node))
         };
-        let squeeze = dense(format!("{name}.fc1"), mean, channels, squeezed, inner);
-        let gate = dense(format!("{name}.fc2"), squeeze, squeezed, channels, outer);
+        let squeeze = dense(format!("{name}.fc1"), mean, (channels, squeezed), inner);
+        let gate = dense(format!("{name}.fc2"), squeeze, (squeezed, channels), outer);
         self.push(
             stage,
             Operation::Gate(GateNode {

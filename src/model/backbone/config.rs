@@ -31,11 +31,6 @@ impl BackboneKind {
         self.0.name
     }
 
-    /// What people call it, with an article.
-    pub fn title(self) -> &'static str {
-        self.0.title
-    }
-
     /// What its published weights expect of a picture.
     pub fn input(self) -> ExpectedInput {
         self.0.input
@@ -44,11 +39,6 @@ impl BackboneKind {
     /// Its structure.
     pub fn architecture(self) -> Architecture {
         (self.0.architecture)()
-    }
-
-    /// Width of the pooled features.
-    pub fn num_features(self) -> usize {
-        self.architecture().num_features()
     }
 }
 

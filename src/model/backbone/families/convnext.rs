@@ -9,23 +9,20 @@ use crate::ops::{Activation, Padding};
 
 const fn definition(
     name: &'static str,
-    title: &'static str,
     architecture: fn() -> Architecture,
 ) -> Definition {
     Definition {
         name,
-        title,
         source: "Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: A ConvNet for the 2020s, CVPR 2022",
         input: ExpectedInput::IMAGENET,
-        naming: "torchvision",
         architecture,
     }
 }
 
 /// The networks.
 pub(super) const DEFINITIONS: &[Definition] = &[
-    definition("convnext_tiny", "a ConvNeXt-Tiny", || convnext([3, 3, 9, 3])),
-    definition("convnext_small", "a ConvNeXt-Small", || convnext([3, 3, 27, 3])),
+    definition("convnext_tiny", || convnext([3, 3, 9, 3])),
+    definition("convnext_small", || convnext([3, 3, 27, 3])),
 ];
 
 /// Added to the variance by the layer norms.
@@ -39,7 +36,7 @@ const WIDTHS: [usize; 4] = [96, 192, 384, 768];
 
 fn convnext(depths: [usize; 4]) -> Architecture {
     let mut net = Architecture::default();
-    let stem = conv("features.0.0", Source::Image, (3, WIDTHS[0]), 4, 4);
+    let stem = conv("features.0.0", Source::Image, (3, WIDTHS[0]), (4, 4));
     let stem = net.push(0, Operation::Conv(stem));
     let mut input = norm(&mut net, 0, "features.0.1", stem, WIDTHS[0]);
     for (stage, (depth, width)) in depths.into_iter().zip(WIDTHS).enumerate() {
@@ -49,7 +46,7 @@ fn convnext(depths: [usize; 4]) -> Architecture {
             let name = format!("features.{place}.0");
             let normed = norm(&mut net, stage + 1, &name, input, before);
             let name = format!("features.{place}.1");
-            let shrink = conv(&name, Source::Node(normed), (before, width), 2, 2);
+            let shrink = conv(&name, Source::Node(normed), (before, width), (2, 2));
             input = net.push(stage + 1, Operation::Conv(shrink));
         }
         for index in 0..depth {
@@ -73,21 +70,21 @@ fn block(net: &mut Architecture, stage: usize, prefix: &str, input: usize, width
     let depthwise = ConvNode {
         groups: width,
         padding: Padding::Symmetric(3),
-        ..conv(&name(0), Source::Node(input), (width, width), 7, 1)
+        ..conv(&name(0), Source::Node(input), (width, width), (7, 1))
     };
     let depthwise = net.push(stage, Operation::Conv(depthwise));
     let normed = norm(net, stage, &name(2), depthwise, width);
     let widen = ConvNode {
         linear: true,
         activation: Activation::Gelu,
-        ..conv(&name(3), Source::Node(normed), (width, 4 * width), 1, 1)
+        ..conv(&name(3), Source::Node(normed), (width, 4 * width), (1, 1))
     };
     let wide = net.push(stage, Operation::Conv(widen));
     let narrow = ConvNode {
         linear: true,
         affine: Affine::LayerScale(format!("{prefix}.layer_scale")),
         residual: Some(input),
-        ..conv(&name(5), Source::Node(wide), (4 * width, width), 1, 1)
+        ..conv(&name(5), Source::Node(wide), (4 * width, width), (1, 1))
     };
     net.push(stage, Operation::Conv(narrow))
 }
@@ -96,24 +93,13 @@ fn block(net: &mut Architecture, stage: usize, prefix: &str, input: usize, width
 fn conv(
     name: &str,
     input: Source,
-    (in_channels, out_channels): (usize, usize),
-    kernel: usize,
-    stride: usize,
+    channels: (usize, usize),
+    window: (usize, usize),
 ) -> ConvNode {
     ConvNode {
-        input,
-        conv: name.to_owned(),
-        affine: Affine::Bias,
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
         padding: Padding::Symmetric(0),
-        groups: 1,
-        linear: false,
         deviation: Some(DEVIATION),
-        activation: Activation::None,
-        residual: None,
+        ..ConvNode::new(name, Affine::Bias, input, channels, window, Activation::None)
     }
 }
 

@@ -7,14 +7,10 @@ use super::super::architecture::Architecture;
 pub struct Definition {
     /// The name in configurations, which is that of torchvision or timm.
     pub name: &'static str,
-    /// What people call it, with an article where its files are spoken of: `a ResNet-50`.
-    pub title: &'static str,
     /// Authors' title and venue.
     pub source: &'static str,
     /// What its published weights expect of a picture.
     pub input: ExpectedInput,
-    /// Whose parameter names it has.
-    pub naming: &'static str,
     /// Its structure.
     pub architecture: fn() -> Architecture,
 }

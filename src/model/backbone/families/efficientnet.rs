@@ -3,7 +3,8 @@
 
 use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
-use super::inverted::{Block, Style, pair};
+use super::inverted::Block;
+use super::style::{Style, pair};
 use crate::ops::Activation;
 
 const PAPER: &str = "Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural \
@@ -14,19 +15,15 @@ const LITE: &str = "Liu: Higher accuracy on vision models with EfficientNet-Lite
 pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "efficientnet_b0",
-        title: "an EfficientNet-B0",
         source: PAPER,
         input: ExpectedInput::IMAGENET,
-        naming: "torchvision",
         architecture: efficientnet_b0,
     },
     // timm's `tf_efficientnet_lite0`: what Google published, padded as TensorFlow does.
     Definition {
         name: "efficientnet_lite0",
-        title: "an EfficientNet-Lite0",
         source: LITE,
         input: ExpectedInput::CENTRED,
-        naming: "timm",
         architecture: || {
             lite0(Style {
                 epsilon: 1e-3,
@@ -38,10 +35,8 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     // timm's `efficientnet_lite0`: trained anew by its author, padded as PyTorch does.
     Definition {
         name: "efficientnet_lite0_symmetric",
-        title: "an EfficientNet-Lite0",
         source: LITE,
         input: ExpectedInput::IMAGENET,
-        naming: "timm",
         architecture: || lite0(TIMM),
     },
 ];
@@ -90,7 +85,7 @@ fn network(
                 squeeze: None,
             };
             finish((place, index), &mut block);
-            input = style.push(&mut net, block);
+            input = block.push(&mut net, &style);
             channels = outputs;
         }
     }

@@ -2,17 +2,16 @@
 
 use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
-use super::inverted::{Block, Style, pair};
+use super::inverted::Block;
+use super::style::{Style, pair};
 use crate::ops::Activation;
 
 /// The network.
 pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "mobilenet_v2",
-    title: "a MobileNetV2",
     source: "Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear \
              Bottlenecks, CVPR 2018",
     input: ExpectedInput::IMAGENET,
-    naming: "torchvision",
     architecture: mobilenet_v2,
 }];
 
@@ -68,7 +67,7 @@ fn mobilenet_v2() -> Architecture {
                 ],
                 squeeze: None,
             };
-            input = style.push(&mut net, block);
+            input = block.push(&mut net, &style);
             channels = outputs;
             index += 1;
         }

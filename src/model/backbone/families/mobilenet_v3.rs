@@ -2,16 +2,15 @@
 
 use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
-use super::inverted::{Block, Style, pair};
+use super::inverted::Block;
+use super::style::{Style, pair};
 use crate::ops::Activation;
 
 /// The network.
 pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "mobilenet_v3_large",
-    title: "a MobileNetV3-Large",
     source: "Howard et al.: Searching for MobileNetV3, ICCV 2019",
     input: ExpectedInput::IMAGENET,
-    naming: "torchvision",
     architecture: mobilenet_v3_large,
 }];
 
@@ -74,7 +73,7 @@ fn mobilenet_v3_large() -> Architecture {
             ],
             squeeze,
         };
-        input = STYLE.push(&mut net, block);
+        input = block.push(&mut net, &STYLE);
         channels = outputs;
     }
     let head = pair("features.16");

@@ -2,6 +2,7 @@
 
 mod definition;
 mod inverted;
+mod style;
 
 use std::sync::LazyLock;
 

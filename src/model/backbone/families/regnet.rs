@@ -1,17 +1,15 @@
 //! RegNetX-400MF as torchvision builds it: grouped bottlenecks of one width, designed by a rule.
 
 use super::definition::{Definition, ExpectedInput};
-use super::inverted::{Style, pair};
+use super::style::{Style, pair};
 use super::super::architecture::{Architecture, ConvNode, Operation, Source};
 use crate::ops::Activation;
 
 /// The network.
 pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "regnet_x_400mf",
-    title: "a RegNetX-400MF",
     source: "Radosavovic, Kosaraju, Girshick, He, Dollár: Designing Network Design Spaces, CVPR 2020",
     input: ExpectedInput::IMAGENET,
-    naming: "torchvision",
     architecture: regnet_x_400mf,
 }];
 

@@ -2,46 +2,44 @@
 //! torchvision builds them: the stride of a bottleneck lies in its 3x3 convolution, but for
 //! `resnet50_v1`, which has it in the first one of 1x1, as published.
 
-use super::super::architecture::{Affine, Architecture, ConvNode, MaxPoolNode, Operation, Source};
+use super::super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation, Source};
 use super::definition::{Definition, ExpectedInput};
-use crate::ops::{Activation, Padding, pool::MaxPoolShape};
+use super::style::Style;
+use crate::ops::{Activation, pool::MaxPoolShape};
 
 const RESNET: &str =
     "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016";
 
 const fn definition(
     name: &'static str,
-    title: &'static str,
     source: &'static str,
     architecture: fn() -> Architecture,
 ) -> Definition {
     Definition {
         name,
-        title,
         source,
         input: ExpectedInput::IMAGENET,
-        naming: "torchvision",
         architecture,
     }
 }
 
 /// The network of the published recipe.
-pub(crate) const RESNET50: Definition = definition("resnet50", "a ResNet-50", RESNET, || {
+pub(crate) const RESNET50: Definition = definition("resnet50", RESNET, || {
     Bottleneck::USUAL.network([3, 4, 6, 3])
 });
 
 /// The family.
 pub(super) const DEFINITIONS: &[Definition] = &[
-    definition("resnet18", "a ResNet-18", RESNET, || basic([2, 2, 2, 2])),
-    definition("resnet34", "a ResNet-34", RESNET, || basic([3, 4, 6, 3])),
+    definition("resnet18", RESNET, || basic([2, 2, 2, 2])),
+    definition("resnet34", RESNET, || basic([3, 4, 6, 3])),
     RESNET50,
-    definition("resnet101", "a ResNet-101", RESNET, || {
+    definition("resnet101", RESNET, || {
         Bottleneck::USUAL.network([3, 4, 23, 3])
     }),
-    definition("resnet152", "a ResNet-152", RESNET, || {
+    definition("resnet152", RESNET, || {
         Bottleneck::USUAL.network([3, 8, 36, 3])
     }),
-    definition("resnet50_v1", "a ResNet-50", RESNET, || {
+    definition("resnet50_v1", RESNET, || {
         let early = Bottleneck {
             stride_first: true,
             ..Bottleneck::USUAL
@@ -50,7 +48,6 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     }),
     definition(
         "resnext50_32x4d",
-        "a ResNeXt-50 32x4d",
         "Xie, Girshick, Dollár, Tu, He: Aggregated Residual Transformations for Deep Neural \
          Networks, CVPR 2017",
         || {
@@ -64,7 +61,6 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     ),
     definition(
         "wide_resnet50_2",
-        "a Wide ResNet-50-2",
         "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016",
         || {
             let wide = Bottleneck {
@@ -102,13 +98,13 @@ impl Bottleneck {
                 true => (stride, 1),
                 false => (1, stride),
             };
-            let narrow = block.conv(1, input, (channels, width), 1, first);
+            let narrow = block.conv(1, input, (channels, width), (1, first));
             let narrow = block.push(narrow);
-            let mut spatial = block.conv(2, narrow, (width, width), 3, second);
+            let mut spatial = block.conv(2, narrow, (width, width), (3, second));
             spatial.groups = self.groups;
             let spatial = block.push(spatial);
             let shortcut = block.shortcut(input, (channels, outputs), stride);
-            let mut widen = block.conv(3, spatial, (width, outputs), 1, 1);
+            let mut widen = block.conv(3, spatial, (width, outputs), (1, 1));
             widen.residual = Some(shortcut);
             (block.push(widen), outputs)
         })
@@ -119,10 +115,10 @@ impl Bottleneck {
 fn basic(depths: [usize; 4]) -> Architecture {
     network(depths, |block, input, channels, layer, stride| {
         let width = 64 << layer;
-        let first = block.conv(1, input, (channels, width), 3, stride);
+        let first = block.conv(1, input, (channels, width), (3, stride));
         let first = block.push(first);
         let shortcut = block.shortcut(input, (channels, width), stride);
-        let mut second = block.conv(2, first, (width, width), 3, 1);
+        let mut second = block.conv(2, first, (width, width), (3, 1));
         second.residual = Some(shortcut);
         (block.push(second), width)
     })
@@ -135,7 +131,7 @@ fn network(
     block: impl Fn(&mut Block, usize, usize, usize, usize) -> (usize, usize),
 ) -> Architecture {
     let mut net = Architecture::default();
-    let stem = conv(("conv1", "bn1"), Source::Image, (3, 64), 7, 2);
+    let stem = conv("conv1", "bn1", Source::Image, (3, 64), (7, 2));
     let stem = net.push(0, Operation::Conv(stem));
     let shape = MaxPoolShape {
         channels: 64,
@@ -177,12 +173,22 @@ impl Block<'_> {
         number: usize,
         input: usize,
         channels: (usize, usize),
-        kernel: usize,
-        stride: usize,
+        window: (usize, usize),
     ) -> ConvNode {
-        let prefix = &self.prefix;
-        let names = (format!("{prefix}.conv{number}"), format!("{prefix}.bn{number}"));
-        conv((&names.0, &names.1), Source::Node(input), channels, kernel, stride)
+        let (name, norm) = (format!("conv{number}"), format!("bn{number}"));
+        self.named(&name, &norm, input, channels, window)
+    }
+
+    fn named(
+        &self,
+        name: &str,
+        norm: &str,
+        input: usize,
+        channels: (usize, usize),
+        window: (usize, usize),
+    ) -> ConvNode {
+        let below = |name: &str| format!("{}.{name}", self.prefix);
+        conv(&below(name), &below(norm), Source::Node(input), channels, window)
     }
 
     /// The input itself, or its projection where the shape changes.
@@ -190,10 +196,8 @@ impl Block<'_> {
         if stride == 1 && channels.0 == channels.1 {
             return input;
         }
-        let prefix = &self.prefix;
-        let names = (format!("{prefix}.downsample.0"), format!("{prefix}.downsample.1"));
-        let input = Source::Node(input);
-        let mut project = conv((&names.0, &names.1), input, channels, 1, stride);
+        let (name, norm) = ("downsample.0", "downsample.1");
+        let mut project = self.named(name, norm, input, channels, (1, stride));
         project.activation = Activation::None;
         self.push(project)
     }
@@ -201,29 +205,12 @@ impl Block<'_> {
 
 /// A convolution with batch norm and ReLU.
 fn conv(
-    (name, norm): (&str, &str),
+    name: &str,
+    norm: &str,
     input: Source,
-    (in_channels, out_channels): (usize, usize),
-    kernel: usize,
-    stride: usize,
+    channels: (usize, usize),
+    window: (usize, usize),
 ) -> ConvNode {
-    ConvNode {
-        input,
-        conv: name.to_owned(),
-        affine: Affine::BatchNorm {
-            name: norm.to_owned(),
-            epsilon: 1e-5,
-            momentum: 0.1,
-        },
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        padding: Padding::Symmetric(kernel / 2),
-        groups: 1,
-        linear: false,
-        deviation: None,
-        activation: Activation::Relu,
-        residual: None,
-    }
+    let names = (name.to_owned(), norm.to_owned());
+    Style::PYTORCH.conv(names, input, channels, window, Activation::Relu)
 }
