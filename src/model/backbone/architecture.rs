@@ -240,6 +240,12 @@ impl Node {
         }
     }
 
+    /// The node that it reads at the same time as its input. A branch that is added behind a norm
+    /// with the statistics of the batch is read when that is applied.
+    pub fn read_with_input(&self) -> Option<usize> {
+        self.second().filter(|_| !self.has_norm())
+    }
+
     /// The node whose output it adds, if any.
     pub fn residual(&self) -> Option<usize> {
         match &self.operation {

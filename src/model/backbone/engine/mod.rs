@@ -14,6 +14,7 @@ mod network;
 mod transposed;
 mod values;
 mod weight_sums;
+mod work;
 
 use std::sync::Arc;
 

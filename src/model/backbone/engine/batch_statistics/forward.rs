@@ -1,20 +1,22 @@
 //! Forward: the norms of the layers before, one layer, and its moments.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::super::super::architecture::{ConvNode, MaxPoolNode, Node, Source};
+use super::super::super::architecture::{Node, Source};
 use super::super::super::layers::{BatchNorm, Layer};
 use super::super::clock::Phase;
 use super::super::folded::Folded;
-use super::super::network::{Network, Packed, Pictures, Record};
+use super::super::network::{Network, Pictures, Record};
 use super::super::values::values;
+use super::super::work::{Read, Work, Written};
 use super::{Groups, Normalised, of};
 use crate::error::Result;
 use crate::ops::batch_norm::{self, Moments, Normalisation, Statistics};
-use crate::ops::{Activation, Buffer, elementwise, gate, layer_norm, pool};
+use crate::ops::{Activation, Buffer, elementwise};
 
 /// What the pass of one layer makes of a group of pictures.
 #[derive(Default)]
@@ -67,12 +69,7 @@ impl Network {
         pending: &mut [bool],
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        let Pictures {
-            batch,
-            sizes,
-            working,
-            ..
-        } = pictures;
+        let (batch, working) = (pictures.batch, pictures.working);
         let Some(&size) = working.get(index).or(working.last()) else {
             return Ok(());
         };
@@ -80,12 +77,13 @@ impl Network {
         let source = match node.map(Node::input) {
             Some(Source::Image) => None,
             Some(Source::Node(input)) => Some(input),
-            None => sizes.len().checked_sub(1),
+            None => working.len().checked_sub(1),
         };
         let mut due = Vec::new();
-        // A branch that is added before a norm's activation is read when that is applied.
-        let residual = node.filter(|node| !node.has_norm()).and_then(Node::second);
-        for read in source.into_iter().chain(residual) {
+        for read in source
+            .into_iter()
+            .chain(node.and_then(Node::read_with_input))
+        {
             self.norms_due(read, pending, &mut due);
         }
         let work = match self.layers.get(index) {
@@ -157,23 +155,15 @@ impl Network {
         layer: &'a Layer,
         pictures: Pictures,
     ) -> Result<Work<'a>> {
-        Ok(match layer {
-            Layer::Conv(conv, parameters) => {
-                let size = self.input_size(index, pictures.size, pictures.sizes);
-                let folded = match layer.norm() {
-                    Some(_) => None,
-                    None => Some(Folded::new(parameters)?),
-                };
-                Work::Conv(conv, self.pack(conv, size, parameters, folded)?)
-            }
-            Layer::MaxPool(pool) => Work::MaxPool(pool),
-            Layer::LayerNorm(norm, parameters) => Work::LayerNorm {
-                epsilon: norm.epsilon as f32,
-                gamma: values(&parameters.gamma.var)?,
-                beta: values(&parameters.beta.var)?,
-            },
-            Layer::Average(_) => Work::Average,
-            Layer::Gate(gate) => Work::Gate(gate.gate),
+        Work::new(layer, |node, parameters| {
+            let size = self.input_size(index, pictures.size, pictures.sizes);
+            let (folded, activation) = match node.has_norm() {
+                // Norm, residual and activation wait for the moments of the whole batch.
+                true => (None, Activation::None),
+                false => (Some(Folded::new(parameters)?), node.activation),
+            };
+            let weights = self.pack(node, size, parameters, folded)?;
+            Ok((Arc::new(weights), activation))
         })
     }
 
@@ -186,20 +176,6 @@ impl Network {
             due.push(node);
         }
     }
-}
-
-/// What a node does, with its weights at hand.
-enum Work<'a> {
-    Conv(&'a ConvNode, Packed),
-    MaxPool(&'a MaxPoolNode),
-    LayerNorm {
-        epsilon: f32,
-        gamma: Vec<f32>,
-        beta: Vec<f32>,
-    },
-    Average,
-    /// With the node that holds the factors.
-    Gate(usize),
 }
 
 /// The pass of one layer.
@@ -322,11 +298,11 @@ impl<'a> Pass<'a> {
 
     /// Runs the node itself.
     fn apply(&self, pictures: &Range<usize>, made: &mut Made) {
-        let (Some(work), isa) = (&self.work, self.network.isa) else {
+        let (Some(work), network) = (&self.work, self.network) else {
             return;
         };
+        let node = &network.architecture.nodes[self.index];
         let normalised = &made.normalised;
-        let channels = self.network.architecture.nodes[self.index].channels();
         let (input, (height, width)) = match self.source {
             None => {
                 let (height, width) = self.pictures.size;
@@ -338,45 +314,20 @@ impl<'a> Pass<'a> {
                 self.pictures.sizes[source],
             ),
         };
-        let dims = (pictures.len(), height, width);
-        match work {
-            Work::Conv(conv, weights) => {
-                let network = self.network;
-                let convolve = |residual, activation, out: &mut [f32]| {
-                    network.convolve(dims, input, weights, residual, activation, out);
-                };
-                if conv.has_norm() {
-                    convolve(None, Activation::None, made.output);
-                    made.moments = batch_norm::moments(isa, made.output, conv.out_channels);
-                    return;
-                }
-                let residual = conv
-                    .residual
-                    .map(|node| self.output(node, pictures, normalised));
-                match &mut made.before {
-                    None => convolve(residual, conv.activation, made.output),
-                    Some(before) => {
-                        convolve(residual, Activation::None, before);
-                        elementwise::activate(isa, conv.activation, before, made.output);
-                    }
-                }
-            }
-            Work::MaxPool(node) => {
-                let winners = made.winners.as_deref_mut();
-                pool::max_pool(isa, &node.shape, dims, input, made.output, winners);
-            }
-            Work::LayerNorm {
-                epsilon,
-                gamma,
-                beta,
-            } => layer_norm::forward(isa, gamma.len(), *epsilon, input, gamma, beta, made.output),
-            Work::Average => {
-                pool::global_average(isa, input, height * width, channels, made.output);
-            }
-            Work::Gate(factors) => {
-                let factors = self.output(*factors, pictures, normalised);
-                gate::forward(isa, height * width, channels, input, factors, made.output);
-            }
+        let second = node.read_with_input();
+        let read = Read {
+            input,
+            dims: (pictures.len(), height, width),
+            second: second.map(|second| self.output(second, pictures, normalised)),
+        };
+        let written = Written {
+            output: made.output,
+            before: made.before.as_deref_mut(),
+            winners: made.winners.as_deref_mut(),
+        };
+        work.run(network, read, written);
+        if node.has_norm() {
+            made.moments = batch_norm::moments(network.isa, made.output, node.channels());
         }
     }
 }

@@ -1,17 +1,15 @@
 //! The forward pass of a group of pictures.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::super::super::architecture::{ConvNode, MaxPoolNode, Source};
-use super::super::super::layers::{Layer, NormParameters};
+use super::super::super::architecture::Source;
 use super::super::clock::Phase;
-use super::super::network::{Network, Packed, Pictures, Record};
-use super::super::values::values;
+use super::super::network::{Network, Pictures, Record};
+use super::super::work::{Read, Work, Written};
 use crate::error::Result;
-use crate::ops::{Activation, Buffer, elementwise, gate, layer_norm, pool};
+use crate::ops::Buffer;
 
 /// What a group needs to know of a node's tensors.
 enum Place<'a> {
@@ -46,20 +44,6 @@ impl Place<'_> {
             Place::Local(buffer) => buffer,
         }
     }
-}
-
-/// What a node does, with its weights at hand.
-enum Work<'a> {
-    Conv(&'a ConvNode, Arc<Packed>),
-    MaxPool(&'a MaxPoolNode),
-    LayerNorm {
-        epsilon: f32,
-        gamma: Vec<f32>,
-        beta: Vec<f32>,
-    },
-    Average,
-    /// With the node that holds the factors.
-    Gate(usize),
 }
 
 /// The forward pass of a range of nodes, as every group of pictures sees it.
@@ -130,20 +114,10 @@ impl Network {
     }
 
     fn work(&self, index: usize, pictures: Pictures) -> Result<Work<'_>> {
-        Ok(match &self.layers[index] {
-            Layer::Conv(conv, parameters) => {
-                let size = self.input_size(index, pictures.size, pictures.sizes);
-                let weights = self.folded_weights(index, conv, size, parameters)?;
-                Work::Conv(conv, weights)
-            }
-            Layer::MaxPool(pool) => Work::MaxPool(pool),
-            Layer::LayerNorm(norm, NormParameters { gamma, beta }) => Work::LayerNorm {
-                epsilon: norm.epsilon as f32,
-                gamma: values(&gamma.var)?,
-                beta: values(&beta.var)?,
-            },
-            Layer::Average(_) => Work::Average,
-            Layer::Gate(gate) => Work::Gate(gate.gate),
+        Work::new(&self.layers[index], |node, parameters| {
+            let size = self.input_size(index, pictures.size, pictures.sizes);
+            let weights = self.folded_weights(index, node, size, parameters)?;
+            Ok((weights, node.activation))
         })
     }
 }
@@ -223,7 +197,6 @@ impl<'a> Forward<'a> {
     /// Runs one node; `places` are those of the nodes before it in the range.
     fn apply(&self, index: usize, group: &Range<usize>, places: &[Made], made: &mut Made) {
         let (network, start) = (self.network, self.range.start);
-        let isa = network.isa;
         let read = |source: usize| -> &[f32] {
             if source >= start {
                 return places[source - start].output.values();
@@ -241,36 +214,16 @@ impl<'a> Forward<'a> {
             }
             Source::Node(source) => (read(source), self.pictures.sizes[source]),
         };
-        let dims = (group.len(), height, width);
-        let channels = network.architecture.nodes[index].channels();
-        let out = made.output.values_mut();
-        match &self.work[index - start] {
-            Work::Conv(conv, weights) => {
-                let residual = conv.residual.map(read);
-                let convolve = |activation, out: &mut [f32]| {
-                    network.convolve(dims, input, weights, residual, activation, out);
-                };
-                match &mut made.before {
-                    None => convolve(conv.activation, out),
-                    Some(before) => {
-                        convolve(Activation::None, before);
-                        elementwise::activate(isa, conv.activation, before, out);
-                    }
-                }
-            }
-            Work::MaxPool(node) => {
-                let winners = made.winners.as_deref_mut();
-                pool::max_pool(isa, &node.shape, dims, input, out, winners);
-            }
-            Work::LayerNorm {
-                epsilon,
-                gamma,
-                beta,
-            } => layer_norm::forward(isa, channels, *epsilon, input, gamma, beta, out),
-            Work::Average => pool::global_average(isa, input, height * width, channels, out),
-            Work::Gate(factors) => {
-                gate::forward(isa, height * width, channels, input, read(*factors), out);
-            }
-        }
+        let read = Read {
+            input,
+            dims: (group.len(), height, width),
+            second: network.architecture.nodes[index].second().map(read),
+        };
+        let written = Written {
+            output: made.output.values_mut(),
+            before: made.before.as_deref_mut(),
+            winners: made.winners.as_deref_mut(),
+        };
+        self.work[index - start].run(network, read, written);
     }
 }

@@ -1,0 +1,104 @@
+//! What a node does to a few pictures, with its weights at hand: the same in both forward passes.
+
+use std::sync::Arc;
+
+use super::super::architecture::{ConvNode, MaxPoolNode};
+use super::super::layers::{ConvParameters, Layer, NormParameters};
+use super::network::{Network, Packed};
+use super::values::values;
+use crate::error::Result;
+use crate::ops::{Activation, elementwise, gate, layer_norm, pool};
+
+/// A node at work.
+pub(super) enum Work<'a> {
+    Conv(Arc<Packed>, Activation),
+    MaxPool(&'a MaxPoolNode),
+    LayerNorm {
+        epsilon: f32,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+    },
+    /// With its channels.
+    Average(usize),
+    /// With its channels.
+    Gate(usize),
+}
+
+/// What a node reads.
+pub(super) struct Read<'a> {
+    pub input: &'a [f32],
+    /// Batch, height and width of the input.
+    pub dims: (usize, usize, usize),
+    /// A residual branch, or the factors of a gate.
+    pub second: Option<&'a [f32]>,
+}
+
+/// What a node writes.
+pub(super) struct Written<'a> {
+    pub output: &'a mut [f32],
+    /// What goes into the activation, if it is kept.
+    pub before: Option<&'a mut [f32]>,
+    /// Index of the maximum in each window of a pooling, if it is kept.
+    pub winners: Option<&'a mut [u8]>,
+}
+
+impl<'a> Work<'a> {
+    /// The work of `layer`; `weights` says with which ones a convolution runs, and what follows it.
+    pub(super) fn new(
+        layer: &'a Layer,
+        weights: impl FnOnce(&ConvNode, &ConvParameters) -> Result<(Arc<Packed>, Activation)>,
+    ) -> Result<Self> {
+        Ok(match layer {
+            Layer::Conv(node, parameters) => {
+                let (weights, activation) = weights(node, parameters)?;
+                Work::Conv(weights, activation)
+            }
+            Layer::MaxPool(pool) => Work::MaxPool(pool),
+            Layer::LayerNorm(norm, NormParameters { gamma, beta }) => Work::LayerNorm {
+                epsilon: norm.epsilon as f32,
+                gamma: values(&gamma.var)?,
+                beta: values(&beta.var)?,
+            },
+            Layer::Average(average) => Work::Average(average.channels),
+            Layer::Gate(gate) => Work::Gate(gate.channels),
+        })
+    }
+
+    /// Does it.
+    pub(super) fn run(&self, network: &Network, read: Read, written: Written) {
+        let isa = network.isa;
+        let Read {
+            input,
+            dims,
+            second,
+        } = read;
+        let Written {
+            output,
+            before,
+            winners,
+        } = written;
+        let pixels = dims.1 * dims.2;
+        match self {
+            Work::Conv(weights, activation) => match before {
+                None => network.convolve(dims, input, weights, second, *activation, output),
+                Some(before) => {
+                    network.convolve(dims, input, weights, second, Activation::None, before);
+                    elementwise::activate(isa, *activation, before, output);
+                }
+            },
+            Work::MaxPool(node) => pool::max_pool(isa, &node.shape, dims, input, output, winners),
+            Work::LayerNorm {
+                epsilon,
+                gamma,
+                beta,
+            } => layer_norm::forward(isa, gamma.len(), *epsilon, input, gamma, beta, output),
+            Work::Average(channels) => {
+                pool::global_average(isa, input, pixels, *channels, output);
+            }
+            Work::Gate(channels) => {
+                let factors = second.unwrap_or_default();
+                gate::forward(isa, pixels, *channels, input, factors, output);
+            }
+        }
+    }
+}
