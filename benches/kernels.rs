@@ -1,26 +1,24 @@
 //! GFLOP/s of the kernels for every convolution of a backbone, beside the machine's peak.
 //!
-//! `cargo bench --bench kernels -- [resnet50|resnet18|resnext50|mobilenet_v2|mobilenet_v3|
-//! efficientnet_b0|convnext_tiny|passes] [avx512|avx2|portable] [--batch N] [--threads N]
-//! [--winograd off]`
+//! `cargo bench --bench kernels -- [BACKBONE|passes] [avx512|avx2|portable] [--batch N]
+//! [--threads N] [--winograd off]`
 //!
-//! `passes` are activations, layer norm and gates, in values a second.
+//! A backbone of `docs/backbones.md`, resnet50 where none is named; `passes` are activations, layer norm and gates, in values a second.
 //!
 //! The time is the shortest of several calls.
 
 use std::time::{Duration, Instant};
 
+use dbloss::model::backbone::BackboneKind;
+use dbloss::model::backbone::architecture::{Operation, Source};
 use dbloss::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use dbloss::ops::grouped::{self, GroupedShape};
 use dbloss::ops::weight_gradient::weight_gradient;
 use dbloss::ops::{
-    Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, Padding, conv,
+    Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, conv,
     elementwise, gate, layer_norm, peak, pool,
 };
 use rayon::prelude::*;
-
-/// A network by name.
-type Named = (&'static str, fn() -> Vec<Layer>);
 
 /// A kernel that writes to a slice.
 type Call<'a> = Box<dyn FnMut(&mut [f32]) + 'a>;
@@ -35,36 +33,6 @@ struct Layer {
     activation: Activation,
     /// How often it occurs.
     times: usize,
-}
-
-fn layer(
-    channels: (usize, usize),
-    kernel: usize,
-    stride: usize,
-    size: usize,
-    times: usize,
-) -> Layer {
-    let shape = ConvShape {
-        in_channels: channels.0,
-        out_channels: channels.1,
-        kernel,
-        stride,
-        padding: Padding::Symmetric(kernel / 2),
-    };
-    Layer {
-        shape,
-        groups: 1,
-        size,
-        activation: Activation::Relu6,
-        times,
-    }
-}
-
-fn per_channel(channels: usize, kernel: usize, stride: usize, size: usize, times: usize) -> Layer {
-    Layer {
-        groups: channels,
-        ..layer((channels, channels), kernel, stride, size, times)
-    }
 }
 
 /// Equal layers as one.
@@ -85,218 +53,33 @@ fn counted(layers: Vec<Layer>) -> Vec<Layer> {
     counted
 }
 
-fn resnet18() -> Vec<Layer> {
-    let mut layers = vec![layer((3, 64), 7, 2, 224, 1), layer((64, 64), 3, 1, 56, 4)];
-    for (index, size) in [56, 28, 14].into_iter().enumerate() {
-        let inputs = 64 << index;
-        let outputs = 2 * inputs;
-        layers.push(layer((inputs, outputs), 3, 2, size, 1));
-        layers.push(layer((inputs, outputs), 1, 2, size, 1));
-        layers.push(layer((outputs, outputs), 3, 1, size / 2, 3));
-    }
-    layers
-}
-
-fn resnet50() -> Vec<Layer> {
-    let mut layers = vec![layer((3, 64), 7, 2, 224, 1)];
-    let mut inputs = 64;
-    let mut size = 56;
-    for (index, blocks) in [3, 4, 6, 3].into_iter().enumerate() {
-        let width = 64 << index;
-        let stride = if index == 0 { 1 } else { 2 };
-        layers.push(layer((inputs, width), 1, 1, size, 1));
-        layers.push(layer((width, width), 3, stride, size, 1));
-        layers.push(layer((inputs, 4 * width), 1, stride, size, 1));
-        size /= stride;
-        layers.push(layer((width, 4 * width), 1, 1, size, blocks));
-        layers.push(layer((4 * width, width), 1, 1, size, blocks - 1));
-        layers.push(layer((width, width), 3, 1, size, blocks - 1));
-        inputs = 4 * width;
-    }
-    layers
-}
-
-fn mobilenet_v2() -> Vec<Layer> {
-    let mut layers = vec![layer((3, 32), 3, 2, 224, 1)];
-    let (mut inputs, mut size) = (32, 112);
-    let groups = [
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    ];
-    for (expansion, outputs, blocks, first_stride) in groups {
-        for block in 0..blocks {
-            let stride = if block == 0 { first_stride } else { 1 };
-            let hidden = inputs * expansion;
-            if expansion > 1 {
-                layers.push(layer((inputs, hidden), 1, 1, size, 1));
-            }
-            layers.push(per_channel(hidden, 3, stride, size, 1));
-            size /= stride;
-            layers.push(layer((hidden, outputs), 1, 1, size, 1));
-            inputs = outputs;
-        }
-    }
-    layers.push(layer((320, 1280), 1, 1, 7, 1));
-    counted(layers)
-}
-
-fn resnext50() -> Vec<Layer> {
-    let mut layers = vec![layer((3, 64), 7, 2, 224, 1)];
-    let (mut inputs, mut size) = (64, 56);
-    for (index, blocks) in [3, 4, 6, 3].into_iter().enumerate() {
-        let width = 128 << index;
-        for block in 0..blocks {
-            let stride = if block == 0 && index > 0 { 2 } else { 1 };
-            layers.push(layer((inputs, width), 1, 1, size, 1));
-            layers.push(Layer {
-                groups: 32,
-                ..layer((width, width), 3, stride, size, 1)
-            });
-            if block == 0 {
-                layers.push(layer((inputs, 2 * width), 1, stride, size, 1));
-            }
-            size /= stride;
-            layers.push(layer((width, 2 * width), 1, 1, size, 1));
-            inputs = 2 * width;
-        }
-    }
-    counted(layers)
-}
-
-/// Inverted residuals with squeeze-and-excitation: channels before, hidden, after, squeezed (or
-/// 0), kernel, stride, activation.
-type Inverted = (usize, usize, usize, usize, usize, usize, Activation);
-
-fn inverted(blocks: &[Inverted], mut size: usize, layers: &mut Vec<Layer>) {
-    for &(inputs, hidden, outputs, squeezed, kernel, stride, activation) in blocks {
-        let with = |layer: Layer, activation| Layer {
-            activation,
-            ..layer
-        };
-        if hidden != inputs {
-            layers.push(with(layer((inputs, hidden), 1, 1, size, 1), activation));
-        }
-        layers.push(with(
-            per_channel(hidden, kernel, stride, size, 1),
-            activation,
-        ));
-        size /= stride;
-        if squeezed > 0 {
-            layers.push(with(layer((hidden, squeezed), 1, 1, 1, 1), activation));
-            layers.push(with(
-                layer((squeezed, hidden), 1, 1, 1, 1),
-                Activation::Sigmoid,
-            ));
-        }
-        layers.push(with(
-            layer((hidden, outputs), 1, 1, size, 1),
-            Activation::None,
-        ));
-    }
-}
-
-fn mobilenet_v3() -> Vec<Layer> {
-    let (relu, swish) = (Activation::Relu, Activation::HardSwish);
-    let first = Layer {
-        activation: swish,
-        ..layer((3, 16), 3, 2, 224, 1)
-    };
-    let mut layers = vec![first];
-    let blocks = [
-        (16, 16, 16, 0, 3, 1, relu),
-        (16, 64, 24, 0, 3, 2, relu),
-        (24, 72, 24, 0, 3, 1, relu),
-        (24, 72, 40, 24, 5, 2, relu),
-        (40, 120, 40, 32, 5, 1, relu),
-        (40, 120, 40, 32, 5, 1, relu),
-        (40, 240, 80, 0, 3, 2, swish),
-        (80, 200, 80, 0, 3, 1, swish),
-        (80, 184, 80, 0, 3, 1, swish),
-        (80, 184, 80, 0, 3, 1, swish),
-        (80, 480, 112, 120, 3, 1, swish),
-        (112, 672, 112, 168, 3, 1, swish),
-        (112, 672, 160, 168, 5, 2, swish),
-        (160, 960, 160, 240, 5, 1, swish),
-        (160, 960, 160, 240, 5, 1, swish),
-    ];
-    inverted(&blocks, 112, &mut layers);
-    layers.push(Layer {
-        activation: swish,
-        ..layer((160, 960), 1, 1, 7, 1)
-    });
-    counted(layers)
-}
-
-fn efficientnet_b0() -> Vec<Layer> {
-    let silu = Activation::Silu;
-    let first = Layer {
-        activation: silu,
-        ..layer((3, 32), 3, 2, 224, 1)
-    };
-    let mut layers = vec![first];
-    let mut blocks = Vec::new();
-    let mut inputs = 32;
-    for (expansion, outputs, times, kernel, first_stride) in [
-        (1, 16, 1, 3, 1),
-        (6, 24, 2, 3, 2),
-        (6, 40, 2, 5, 2),
-        (6, 80, 3, 3, 2),
-        (6, 112, 3, 5, 1),
-        (6, 192, 4, 5, 2),
-        (6, 320, 1, 3, 1),
-    ] {
-        for block in 0..times {
-            let stride = if block == 0 { first_stride } else { 1 };
-            let hidden = inputs * expansion;
-            blocks.push((inputs, hidden, outputs, inputs / 4, kernel, stride, silu));
-            inputs = outputs;
-        }
-    }
-    inverted(&blocks, 112, &mut layers);
-    layers.push(Layer {
-        activation: silu,
-        ..layer((320, 1280), 1, 1, 7, 1)
-    });
-    for layer in &mut layers {
-        layer.shape.padding = Padding::Same;
-    }
-    counted(layers)
-}
-
-fn convnext_tiny() -> Vec<Layer> {
+/// The convolutions of a backbone on pictures of 224 pixels, in order.
+fn layers(kind: BackboneKind) -> Vec<Layer> {
+    let mut sizes = Vec::new();
     let mut layers = Vec::new();
-    let mut inputs = 3;
-    for (width, blocks, size) in [(96, 3, 56), (192, 3, 28), (384, 9, 14), (768, 3, 7)] {
-        let stride = if inputs == 3 { 4 } else { 2 };
-        let mut first = layer((inputs, width), stride, stride, size * stride, 1);
-        first.shape.padding = Padding::Symmetric(0);
-        first.activation = Activation::None;
-        let depthwise = per_channel(width, 7, 1, size, blocks);
-        let widen = layer((width, 4 * width), 1, 1, size, blocks);
-        let narrow = layer((4 * width, width), 1, 1, size, blocks);
-        layers.extend([
-            first,
-            Layer {
-                activation: Activation::None,
-                ..depthwise
-            },
-            Layer {
-                activation: Activation::Gelu,
-                ..widen
-            },
-            Layer {
-                activation: Activation::None,
-                ..narrow
-            },
-        ]);
-        inputs = width;
+    for node in &kind.architecture().nodes {
+        let size = match node.input() {
+            Source::Image => 224,
+            Source::Node(input) => sizes[input],
+        };
+        sizes.push(node.output_size(size));
+        if let Operation::Conv(conv) = &node.operation {
+            layers.push(Layer {
+                shape: ConvShape {
+                    in_channels: conv.in_channels,
+                    out_channels: conv.out_channels,
+                    kernel: conv.kernel,
+                    stride: conv.stride,
+                    padding: conv.padding,
+                },
+                groups: conv.groups,
+                size,
+                activation: conv.activation,
+                times: 1,
+            });
+        }
     }
-    layers
+    counted(layers)
 }
 
 /// Seconds of one call, the shortest of several.
@@ -323,19 +106,9 @@ fn main() {
     };
     let winograd = !arguments.iter().any(|a| a == "off");
     let (batch, threads) = (option("--batch", 8), option("--threads", 1));
-    let networks: [Named; 6] = [
-        ("resnet18", resnet18),
-        ("resnext50", resnext50),
-        ("mobilenet_v2", mobilenet_v2),
-        ("mobilenet_v3", mobilenet_v3),
-        ("efficientnet_b0", efficientnet_b0),
-        ("convnext_tiny", convnext_tiny),
-    ];
     let named = |name: &str| arguments.iter().any(|a| a == name);
-    let layers = networks
-        .into_iter()
-        .find(|(name, _)| named(name))
-        .map_or_else(resnet50, |(_, network)| network());
+    let kind = BackboneKind::all().find(|kind| named(kind.name()));
+    let layers = layers(kind.unwrap_or_default());
     let isa = *Isa::available()
         .iter()
         .find(|isa| named(isa.name()))
