@@ -229,18 +229,19 @@ fn the_average_is_the_result_and_the_weights_are_scored_beside_it() {
 
 #[test]
 fn a_training_ends_when_the_validation_part_sees_no_gain() {
+    let impatient = [
+        "--set",
+        "train.early_stopping=1",
+        "--set",
+        "train.epochs=40",
+        "--set",
+        "sampler.epoch_length=16",
+    ];
     let folder = folder_with(EXPERIMENT);
     let folder = folder.path();
     dbloss(folder)
         .args(train("plain", "run"))
-        .args([
-            "--set",
-            "train.early_stopping=1",
-            "--set",
-            "train.epochs=40",
-            "--set",
-            "sampler.epoch_length=16",
-        ])
+        .args(impatient)
         .assert()
         .success()
         .stderr(predicate::str::contains("train.early_stopping"));
@@ -256,15 +257,8 @@ fn a_training_ends_when_the_validation_part_sees_no_gain() {
     // Nothing is left to do.
     dbloss(folder)
         .args(train("plain", "run"))
-        .args([
-            "--set",
-            "train.early_stopping=1",
-            "--set",
-            "train.epochs=40",
-            "--set",
-            "sampler.epoch_length=16",
-            "--resume",
-        ])
+        .args(impatient)
+        .arg("--resume")
         .assert()
         .success()
         .stderr(predicate::str::contains("finished already"));

@@ -1,18 +1,8 @@
 //! Activations against closed forms in double precision.
 
 use super::*;
+use crate::ops::reference::ACTIVATIONS;
 use crate::ops::{Isa, elementwise};
-
-const ALL: [Activation; 8] = [
-    Activation::None,
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::Gelu,
-    Activation::Sigmoid,
-    Activation::HardSigmoid,
-];
 
 /// The error function: its series near 0, else Laplace's continued fraction of the complement.
 fn erf(x: f64) -> f64 {
@@ -88,7 +78,7 @@ fn the_reference_knows_the_error_function() {
 fn activations_match_their_closed_forms() {
     let input = grid();
     for isa in Isa::available() {
-        for activation in ALL {
+        for activation in ACTIVATIONS {
             let output = activate(isa, activation, &input);
             for (&x, &y) in input.iter().zip(&output) {
                 let expected = exact(activation, f64::from(x));
@@ -112,7 +102,7 @@ fn derivatives_match_central_differences() {
         .map(|i| (i as f32 + 0.5) / 1999.0)
         .collect();
     for isa in Isa::available() {
-        for activation in ALL {
+        for activation in ACTIVATIONS {
             let points = if activation.reads_input() {
                 input.clone()
             } else {
@@ -182,7 +172,7 @@ fn corners_limits_and_what_is_no_number() {
             };
             assert_eq!(slopes(isa, activation, told), derivatives, "{activation:?}");
         }
-        for activation in ALL {
+        for activation in ACTIVATIONS {
             // A payload in the lowest bits must not become an exponent.
             let nothing = [
                 f32::NAN,

@@ -69,19 +69,7 @@ fn check_dense_by(
 
         let sums = weight_gradient(isa, &shape, algorithm, dims, input, gradient, &arena);
         let parts = unpack(isa, &shape, &sums, weight, scale);
-        assert_close(
-            "weight gradient",
-            &parts.weight,
-            &expected.weight_gradient,
-            outputs,
-        );
-        assert_close(
-            "bias gradient",
-            &parts.bias,
-            &expected.bias_gradient,
-            outputs,
-        );
-        assert_close("dot", &parts.dot, &expected.dot, outputs * shape.depth());
+        expected.assert_parts(&name, &parts, (outputs, shape.depth()), tolerance);
     }
 }
 

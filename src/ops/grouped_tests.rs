@@ -48,21 +48,8 @@ fn check(
 
         let sums = weight_gradient(isa, &shape, dims, input, gradient, &arena);
         let parts = unpack(isa, &shape, &sums, weight, scale);
-        let pixels = numbers.pixels();
-        assert_close(
-            "weight gradient",
-            &parts.weight,
-            &expected.weight_gradient,
-            pixels,
-        );
-        assert_close(
-            "bias gradient",
-            &parts.bias,
-            &expected.bias_gradient,
-            pixels,
-        );
-        let terms = pixels * shape.filter_len();
-        assert_close("dot", &parts.dot, &expected.dot, terms);
+        let terms = (numbers.pixels(), shape.filter_len());
+        expected.assert_parts(&name, &parts, terms, TOLERANCE);
     }
 }
 

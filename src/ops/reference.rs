@@ -1,6 +1,7 @@
 //! Convolutions as they are defined, in plain loops and double precision: what tests hold the
 //! kernels against.
 
+use super::weight_gradient::WeightGradientParts;
 use super::{Activation, ConvShape, Padding};
 use crate::rng::Stream;
 
@@ -96,6 +97,32 @@ pub(super) struct Expected {
     pub bias_gradient: Vec<f64>,
     /// By output channel: unscaled weight gradient times weight.
     pub dot: Vec<f64>,
+}
+
+impl Expected {
+    /// Holds the gradients of the weights and what belongs to them against these, sums over the
+    /// `pixels` of the output; a filter has `depth` weights.
+    pub(super) fn assert_parts(
+        &self,
+        what: &str,
+        parts: &WeightGradientParts,
+        (pixels, depth): (usize, usize),
+        tolerance: f64,
+    ) {
+        for (name, found, expected, terms) in [
+            (
+                "weight gradient",
+                &parts.weight,
+                &self.weight_gradient,
+                pixels,
+            ),
+            ("bias gradient", &parts.bias, &self.bias_gradient, pixels),
+            ("dot", &parts.dot, &self.dot, pixels * depth),
+        ] {
+            let what = format!("{what} {name}");
+            assert_within(&what, found, expected, terms, tolerance);
+        }
+    }
 }
 
 impl Reference {

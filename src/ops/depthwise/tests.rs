@@ -46,20 +46,7 @@ fn check(shape: DepthwiseShape, dims: (usize, usize, usize), activation: Activat
 
         let sums = weight_gradient(isa, &shape, dims, input, gradient, &Arena::new());
         let parts = unpack(&shape, &sums, weight, scale);
-        let pixels = numbers.pixels();
-        assert_close(
-            "weight gradient",
-            &parts.weight,
-            &expected.weight_gradient,
-            pixels,
-        );
-        assert_close(
-            "bias gradient",
-            &parts.bias,
-            &expected.bias_gradient,
-            pixels,
-        );
-        assert_close("dot", &parts.dot, &expected.dot, pixels * taps);
+        expected.assert_parts(&name, &parts, (numbers.pixels(), taps), TOLERANCE);
     }
 }
 
