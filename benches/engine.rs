@@ -45,7 +45,7 @@ impl Bench {
     /// Seconds of one pass over the batch.
     fn infer(&mut self) -> Result<f64> {
         let start = Instant::now();
-        self.backbone.features(&self.images)?;
+        self.backbone.features(&self.images)?.pooled()?;
         Ok(start.elapsed().as_secs_f64())
     }
 

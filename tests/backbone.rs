@@ -7,7 +7,6 @@ use candle_core::{DType, Device, Tensor};
 use common::formula;
 use dbloss::model::backbone::{self, Backbone, BackboneConfig, BackboneKind, Winograd};
 use dbloss::model::builder::Builder;
-use dbloss::model::pooling::global_average;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
 /// Parameters without the classifier, as torchvision and timm count them, and features.
@@ -53,8 +52,8 @@ fn build(config: &BackboneConfig, composed: bool) -> (Box<dyn Backbone>, Paramet
 
 /// One training pass under the loss sum(features * direction).
 fn step(backbone: &dyn Backbone, images: &Tensor) -> (Vec<f32>, Gradients) {
-    let (maps, tape) = backbone.forward_train(images).unwrap();
-    let features = global_average(&maps).unwrap();
+    let (features, tape) = backbone.forward_train(images).unwrap();
+    let features = features.pooled().unwrap();
     let direction = formula::values("direction", &[1, features.elem_count()]);
     let direction = Tensor::from_vec(direction, features.shape(), features.device())
         .and_then(|t| t.to_dtype(features.dtype()))
@@ -73,7 +72,7 @@ fn flat(tensor: &Tensor) -> Vec<f32> {
 
 /// Pooled features in evaluation mode.
 fn pooled(backbone: &dyn Backbone, images: &Tensor) -> Vec<f32> {
-    flat(&global_average(&backbone.features(images).unwrap()).unwrap())
+    flat(&backbone.features(images).unwrap().pooled().unwrap())
 }
 
 /// Euclidean norm.
@@ -143,7 +142,7 @@ fn names_and_counts_are_torchvisions() {
     for (name, count, features) in COUNTS {
         let (backbone, parameters) = build(&config(name, -1, true), false);
         assert_eq!(parameters.num_trainable(), count, "{name}");
-        assert_eq!(backbone.num_features(), features, "{name}");
+        assert_eq!(backbone.num_pooled(), features, "{name}");
     }
     let page = std::fs::read_to_string("docs/backbones.md").unwrap();
     for (name, count, features) in COUNTS {

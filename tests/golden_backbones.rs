@@ -7,7 +7,6 @@ use candle_core::{DType, Device, IndexOp, Tensor};
 use common::{formula, golden};
 use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd, build};
 use dbloss::model::builder::Builder;
-use dbloss::model::pooling::global_average;
 use dbloss::model::{Gradients, Parameters};
 use dbloss::optim::{Kind, Optimizer, Sgd, gradient_norm};
 use serde_json::Value;
@@ -65,8 +64,9 @@ fn gradients_of_every_parameter() {
     for case in known(&golden) {
         for (norms, expected) in case["gradients"].as_object().unwrap() {
             let (parameters, backbone) = network(case, norms == "running");
-            let (maps, tape) = backbone.forward_train(&images(&golden["images"])).unwrap();
-            let features = global_average(&maps).unwrap();
+            let images = images(&golden["images"]);
+            let (features, tape) = backbone.forward_train(&images).unwrap();
+            let features = features.pooled().unwrap();
             let loss = (&features * like("probe", &features)).unwrap();
             let loss = loss.mean_all().unwrap();
             let found = gradients(tape, &loss, &parameters);
@@ -127,8 +127,8 @@ fn train(golden: &Value, case: &Value, norms: &str, steps: usize) -> (Vec<[f64; 
     let mut optimizer = Optimizer::new(&Kind::Sgd(sgd).into(), &parameters).unwrap();
     let mut found = Vec::new();
     for _ in 0..steps {
-        let (maps, tape) = backbone.forward_train(&images).unwrap();
-        let features = global_average(&maps).unwrap();
+        let (features, tape) = backbone.forward_train(&images).unwrap();
+        let features = features.pooled().unwrap();
         let apart = (&features - like("target", &features)).unwrap();
         let loss = apart.sqr().unwrap().mean_all().unwrap();
         let gradients = gradients(tape, &loss, &parameters);
@@ -270,7 +270,7 @@ fn network(case: &Value, norm_eval: bool) -> (Parameters, Box<dyn Backbone>) {
 
 /// Pooled features in evaluation mode.
 fn pooled(backbone: &dyn Backbone, images: &Tensor) -> Tensor {
-    global_average(&backbone.features(images).unwrap()).unwrap()
+    backbone.features(images).unwrap().pooled().unwrap()
 }
 
 /// The gradients of all parameters.

@@ -6,7 +6,6 @@ use candle_core::{DType, Device, IndexOp};
 use common::{formula, golden};
 use dbloss::model::backbone::{BackboneConfig, Winograd, build};
 use dbloss::model::builder::Builder;
-use dbloss::model::pooling::global_average;
 
 #[test]
 fn features_in_evaluation_mode_match_pytorch() {
@@ -30,7 +29,7 @@ fn features_in_evaluation_mode_match_pytorch() {
             number("size"),
             model["input_scale"].as_f64().unwrap() as f32,
         );
-        let features = global_average(&backbone.features(&images).unwrap()).unwrap();
+        let features = backbone.features(&images).unwrap().pooled().unwrap();
         let found: Vec<f32> = features.i(0).unwrap().to_vec1().unwrap();
         let expected: Vec<f64> =
             serde_json::from_value(model["eval_features_first_image"].clone()).unwrap();

@@ -10,7 +10,6 @@ use candle_core::{DType, Device, Tensor};
 use common::real_data;
 use dbloss::model::backbone::{BackboneConfig, BackboneKind, build};
 use dbloss::model::builder::Builder;
-use dbloss::model::pooling::global_average;
 use dbloss::model::weights::load_backbone;
 use image::imageops::FilterType;
 
@@ -129,7 +128,7 @@ fn named_right(backbone: &str, file: &str, classifier: &str) -> usize {
             .map(|name| root.join(format!("JPEGImages/{name}.jpg")));
         let values: Vec<f32> = files.flat_map(|file| read(&file, kind)).collect();
         let images = Tensor::from_vec(values, (EACH, 224, 224, 3), &Device::Cpu).unwrap();
-        let features = global_average(&network.features(&images).unwrap()).unwrap();
+        let features = network.features(&images).unwrap().pooled().unwrap();
         let logits = features.matmul(&weight.t().unwrap()).unwrap();
         let logits = logits.broadcast_add(&bias).unwrap();
         let guesses: Vec<u32> = logits.argmax(1).unwrap().to_vec1().unwrap();

@@ -286,7 +286,7 @@ fn network(model: &Model, backbone: &BackboneKind) -> Network {
     Network {
         parameters: learnable.map(|p| p.var.elem_count()).sum(),
         trainable: model.parameters.num_trainable(),
-        features: architecture.num_features(),
+        features: architecture.num_pooled(),
         padding: architecture.padding_name().to_owned(),
     }
 }

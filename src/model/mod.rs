@@ -21,7 +21,7 @@ use builder::Builder;
 use head::Head;
 use neck::{Neck, NeckConfig};
 pub use parameters::{Gradients, Parameter, Parameters, Role};
-use pooling::global_average;
+pub use pooling::Features;
 
 /// Settings of the network. The defaults are the published recipe, without weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,13 +89,16 @@ pub struct Model {
 /// What a training step needs to turn a loss into gradients.
 pub struct Trace {
     tape: Box<dyn Tape>,
-    features: Tensor,
+    features: Features,
 }
 
 impl Trace {
     /// The backbone's pooled features, [N, F], outside the graph.
-    pub fn features(&self) -> &Tensor {
-        &self.features
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn features(&self) -> Result<Tensor> {
+        Ok(self.features.pooled()?.detach())
     }
 }
 
@@ -111,7 +114,7 @@ impl Model {
         let backbone = backbone::build(&config.backbone_config(), &builder)?;
         let last = builder.parameters().iter().map(|p| p.stage).max();
         let builder = builder.at(last.map_or(0, |stage| stage + 1), false);
-        let neck = Neck::new(&config.neck, backbone.num_features(), &builder)?;
+        let neck = Neck::new(&config.neck, backbone.num_pooled(), &builder)?;
         let head = Head::new(config.neck.out_channels, num_classes, &builder)?;
         Ok(Model {
             parameters: builder.parameters(),
@@ -140,17 +143,15 @@ impl Model {
 
     /// Evaluation: normalised images [N, H, W, 3] -> logits [N, C].
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        let features = global_average(&self.backbone.features(images)?)?;
-        self.head.forward(&self.neck.forward(&features)?)
+        let features = self.backbone.features(images)?;
+        self.head.forward(&self.neck.forward(&features.pooled()?)?)
     }
 
     /// Training: normalised images [N, H, W, 3] -> logits [N, C], and the trace for
     /// [`gradients`](Self::gradients); `dropout` draws the neck's mask.
     pub fn forward_train(&self, images: &Tensor, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
-        let (maps, tape) = self.backbone.forward_train(images)?;
-        let features = global_average(&maps)?;
-        let embedding = self.neck.forward_train(&features, dropout)?;
-        let features = features.detach();
+        let (features, tape) = self.backbone.forward_train(images)?;
+        let embedding = self.neck.forward_train(&features.pooled()?, dropout)?;
         Ok((self.head.forward(&embedding)?, Trace { tape, features }))
     }
 

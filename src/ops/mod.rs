@@ -1,7 +1,7 @@
 //! Numeric kernels of the CPU engine: convolution, pooling, batch norm and their gradients.
 //!
 //! Kernels work on plain `f32` slices in channels-last order `[batch, height, width,
-//! channels]` and know nothing of candle. The only `unsafe` code of the project is here.
+//! channels]` and know nothing of candle, but for `graph`. The only `unsafe` code of the project is here.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -22,6 +22,7 @@
 //! | `gate` | a factor for each channel of each picture, and its gradients |
 //! | `grouped` | convolution in groups and its gradients |
 //! | `layer_norm` | layer norm over the channels and its gradients |
+//! | `graph` | some of them as operations of candle's graph |
 //! | `mapped` | a file's bytes in memory without a copy |
 //! | `peak` | the machine's limit, to hold kernels against |
 //! | `activation` | activations and their derivatives |
@@ -44,6 +45,7 @@ pub mod depthwise;
 mod disjoint;
 pub mod elementwise;
 pub mod gate;
+pub mod graph;
 pub mod grouped;
 pub mod isa;
 pub mod layer_norm;

@@ -181,7 +181,7 @@ impl Stepper<'_> {
         let (logits, trace) = model.forward_train(&images, &mut dropout)?;
         let loss = loss::apply(self.losses.at(at.step), &logits, &batch.targets, at.epoch)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
-        let features = trace.features().clone();
+        let features = trace.features()?;
         let gradients = model.gradients(trace, &loss.backward()?)?;
         Ok(Found {
             sum: gradients,

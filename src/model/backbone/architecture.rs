@@ -1,6 +1,9 @@
 //! A convolutional network as data: a list of nodes, each reading the output of earlier ones. Both
 //! executors walk this list, so that structure and names are written down once.
 
+use std::sync::Arc;
+
+use crate::model::pooling::{Average, Pooling};
 use crate::ops::depthwise::DepthwiseShape;
 use crate::ops::grouped::GroupedShape;
 use crate::ops::pool::MaxPoolShape;
@@ -307,11 +310,23 @@ impl Node {
     }
 }
 
-/// A network up to its last feature map.
-#[derive(Debug, Clone, Default)]
+/// A network up to its features.
+#[derive(Debug, Clone)]
 pub struct Architecture {
     /// In an order in which they can be run; the last one is the output.
     pub nodes: Vec<Node>,
+    /// How the output becomes one vector a picture. Its parameters belong to the last stage.
+    pub pooling: Arc<dyn Pooling>,
+}
+
+impl Default for Architecture {
+    /// Nothing, to be averaged over its pixels.
+    fn default() -> Self {
+        Architecture {
+            nodes: Vec::new(),
+            pooling: Arc::new(Average),
+        }
+    }
 }
 
 impl Architecture {
@@ -349,9 +364,14 @@ impl Architecture {
         )
     }
 
-    /// Channels of the output, the width of the features.
-    pub fn num_features(&self) -> usize {
+    /// Channels of the output, the width of the maps.
+    pub fn num_map_features(&self) -> usize {
         self.nodes.last().map_or(0, Node::channels)
+    }
+
+    /// Width of the pooled features.
+    pub fn num_pooled(&self) -> usize {
+        self.pooling.num_pooled(self.num_map_features())
     }
 
     /// The last stage.

@@ -2,14 +2,17 @@
 //! width]`: for devices other than the CPU, and as the reference of the engine's tests. It computes
 //! in the parameters' own type, so that tests can use `f64`.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Tensor};
 
 use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source};
 use super::config::BackboneConfig;
-use super::interface::{Backbone, InGraph, Tape, check_images};
+use super::interface::{Backbone, InGraph, Tape, check_images, size};
 use super::layers::{AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters};
 use crate::error::Result;
 use crate::model::parameters::{Parameter, Role};
+use crate::model::pooling::{Features, Pooler};
 use crate::ops::{Activation, Padding};
 
 /// The executor.
@@ -19,19 +22,26 @@ pub struct Composed {
     architecture: Architecture,
     /// By node.
     layers: Vec<Layer>,
+    pooler: Arc<dyn Pooler>,
 }
 
 impl Composed {
     /// An executor for an architecture with its layers.
-    pub fn new(config: &BackboneConfig, architecture: Architecture, layers: Vec<Layer>) -> Self {
+    pub fn new(
+        config: &BackboneConfig,
+        architecture: Architecture,
+        layers: Vec<Layer>,
+        pooler: Arc<dyn Pooler>,
+    ) -> Self {
         Composed {
             config: config.clone(),
             architecture,
             layers,
+            pooler,
         }
     }
 
-    /// Feature maps of pictures.
+    /// The output of the last node, channels last.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
         check_images(images)?;
         let dtype = match self.layers.first() {
@@ -73,20 +83,28 @@ impl Composed {
 }
 
 impl Backbone for Composed {
-    fn num_features(&self) -> usize {
-        self.architecture.num_features()
+    fn num_pooled(&self) -> usize {
+        self.architecture.num_pooled()
     }
 
-    fn features(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(self.forward(images, false)?.detach())
+    fn num_map_features(&self) -> usize {
+        self.architecture.num_map_features()
     }
 
-    fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)> {
+    fn features(&self, images: &Tensor) -> Result<Features> {
+        let output = self.forward(images, false)?.detach();
+        Ok(Features::new(output, size(images)?, self.pooler.clone()))
+    }
+
+    fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)> {
         let learning = (self.layers.iter())
             .flat_map(Layer::parameters)
+            .chain(self.pooler.parameters())
             .filter(|parameter| parameter.role == Role::Trainable);
         let tape = InGraph(learning.cloned().collect());
-        Ok((self.forward(images, true)?, Box::new(tape)))
+        let output = self.forward(images, true)?;
+        let features = Features::new(output, size(images)?, self.pooler.clone());
+        Ok((features, Box::new(tape)))
     }
 }
 

@@ -8,26 +8,29 @@ use candle_core::{DType, Tensor};
 
 use crate::error::{Error, Result};
 use crate::model::parameters::{Gradients, Parameter};
+use crate::model::pooling::Features;
 
-/// A network that turns normalised `f32` pictures `[batch, height, width, 3]` into feature maps
-/// `[batch, rows, columns, features]`, channels last. It reads its parameters anew whenever they
-/// have changed.
+/// A network that turns normalised `f32` pictures `[batch, height, width, 3]` into features: one
+/// vector a picture, and maps. It reads its parameters anew whenever they have changed.
 pub trait Backbone: fmt::Debug + Send + Sync {
-    /// Width of the features.
-    fn num_features(&self) -> usize;
+    /// Width of the pooled features.
+    fn num_pooled(&self) -> usize;
 
-    /// Feature maps in evaluation mode, outside of the graph.
+    /// Width of the maps.
+    fn num_map_features(&self) -> usize;
+
+    /// Features in evaluation mode, outside of the graph up to the pooling.
     ///
     /// # Errors
     /// If the pictures have another shape or type.
-    fn features(&self, images: &Tensor) -> Result<Tensor>;
+    fn features(&self, images: &Tensor) -> Result<Features>;
 
-    /// Feature maps in training mode, on which a loss can be built, and the tape that takes the
+    /// Features in training mode, on which a loss can be built, and the tape that takes the
     /// loss's gradient back to the parameters. Running statistics move where the batch's are used.
     ///
     /// # Errors
     /// If the pictures have another shape or type.
-    fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)>;
+    fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)>;
 
     /// Time of every node since the last call, where it is taken.
     fn take_times(&self) -> Vec<NodeTime> {
@@ -49,8 +52,7 @@ pub struct NodeTime {
 /// What a training pass keeps for its backward pass, which is to come before the parameters change.
 pub trait Tape: fmt::Debug {
     /// Puts the gradients of the backbone's parameters that learn into `gradients`, from those of
-    /// a loss built on the feature maps (`loss.backward()`). None if the loss does not depend on
-    /// them.
+    /// a loss built on the features (`loss.backward()`). None if the loss does not depend on them.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -80,4 +82,10 @@ pub(super) fn check_images(images: &Tensor) -> Result<()> {
             ),
         )),
     }
+}
+
+/// Height and width of a batch of pictures.
+pub(super) fn size(images: &Tensor) -> Result<(usize, usize)> {
+    let (_, height, width, _) = images.dims4()?;
+    Ok((height, width))
 }

@@ -1,4 +1,4 @@
-//! Backbones: networks that turn pictures into feature maps.
+//! Backbones: networks that turn pictures into features.
 //!
 //! A convolutional network is data ([`architecture`]). On the CPU the project's own engine runs it
 //! ([`engine`]): channels last, forward and backward without candle's graph. Elsewhere, and as the
@@ -64,10 +64,15 @@ fn with_executor(
         )
         .hint("-1 freezes nothing, 0 the stem, 1 the stem and the first layer"));
     }
-    let layers = Layer::create(config, &architecture, &builder.pp(PREFIX))?;
+    let builder = builder.pp(PREFIX);
+    let layers = Layer::create(config, &architecture, &builder)?;
+    let stage = architecture.last_stage();
+    let builder = builder.at(stage, config.is_frozen(stage));
+    let width = architecture.num_map_features();
+    let pooler = architecture.pooling.create(width, &builder)?;
     Ok(if engine {
-        Box::new(Engine::new(config, architecture, layers))
+        Box::new(Engine::new(config, architecture, layers, pooler))
     } else {
-        Box::new(Composed::new(config, architecture, layers))
+        Box::new(Composed::new(config, architecture, layers, pooler))
     })
 }

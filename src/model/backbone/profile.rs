@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::memory;
 use crate::model::builder::Builder;
 use crate::model::parameters::Gradients;
-use crate::model::pooling::global_average;
 
 /// What [`profile`] measured.
 #[derive(Debug, Clone)]
@@ -50,7 +49,7 @@ pub fn profile(
     let rounds = rounds.max(1);
     for round in 0..=rounds {
         let start = Instant::now();
-        backbone.features(&images)?;
+        backbone.features(&images)?.pooled()?;
         let inferred = start.elapsed();
         backbone.take_times();
         let start = Instant::now();
@@ -99,8 +98,8 @@ pub fn profile(
 /// # Errors
 /// If a tensor operation fails.
 pub fn training_step(backbone: &dyn Backbone, images: &Tensor) -> Result<Gradients> {
-    let (maps, tape) = backbone.forward_train(images)?;
-    let loss = global_average(&maps)?.sqr()?.mean_all()?;
+    let (features, tape) = backbone.forward_train(images)?;
+    let loss = features.pooled()?.sqr()?.mean_all()?;
     let mut gradients = Gradients::default();
     tape.backward(&loss.backward()?, &mut gradients)?;
     Ok(gradients)

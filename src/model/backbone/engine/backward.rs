@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::super::architecture::{
     AverageNode, ConvNode, GateNode, Geometry, LayerNormNode, MaxPoolNode, Source,
 };
-use super::super::interface::Tape;
+use super::super::interface::{InGraph, Tape};
 use super::super::layers::{AffineParameters, ConvParameters, Layer, NormParameters};
 use super::clock::Phase;
 use super::folded::{self, Folded};
@@ -37,6 +37,8 @@ pub(super) struct EngineTape {
     images: Tensor,
     records: Vec<Record>,
     maps: Tensor,
+    /// What comes after the maps.
+    pooling: InGraph,
 }
 
 /// The state of a backward pass.
@@ -63,18 +65,21 @@ impl EngineTape {
         images: Tensor,
         records: Vec<Record>,
         maps: Tensor,
+        pooling: InGraph,
     ) -> Self {
         EngineTape {
             network,
             images,
             records,
             maps,
+            pooling,
         }
     }
 }
 
 impl Tape for EngineTape {
     fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()> {
+        Box::new(self.pooling).backward(found, gradients)?;
         let network = &*self.network;
         let nodes = &network.architecture.nodes;
         let (Some(gradient), Some(last)) = (found.get(&self.maps), nodes.len().checked_sub(1))

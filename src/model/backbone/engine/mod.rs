@@ -22,9 +22,11 @@ use candle_core::{Tensor, Var};
 
 use super::architecture::Architecture;
 use super::config::BackboneConfig;
-use super::interface::{Backbone, NodeTime, Tape, check_images};
+use super::interface::{Backbone, InGraph, NodeTime, Tape, check_images, size};
 use super::layers::Layer;
 use crate::error::Result;
+use crate::model::parameters::Role;
+use crate::model::pooling::{Features, Pooler};
 use backward::EngineTape;
 use network::Network;
 
@@ -32,37 +34,58 @@ pub use clock::Phase;
 
 /// The executor; clones share everything.
 #[derive(Debug, Clone)]
-pub struct Engine(Arc<Network>);
+pub struct Engine {
+    network: Arc<Network>,
+    pooler: Arc<dyn Pooler>,
+}
 
 impl Engine {
     /// An executor for an architecture with its layers.
-    pub fn new(config: &BackboneConfig, architecture: Architecture, layers: Vec<Layer>) -> Self {
-        Engine(Arc::new(Network::new(config, architecture, layers)))
+    pub fn new(
+        config: &BackboneConfig,
+        architecture: Architecture,
+        layers: Vec<Layer>,
+        pooler: Arc<dyn Pooler>,
+    ) -> Self {
+        Engine {
+            network: Arc::new(Network::new(config, architecture, layers)),
+            pooler,
+        }
     }
 }
 
 impl Backbone for Engine {
-    fn num_features(&self) -> usize {
-        self.0.architecture.num_features()
+    fn num_pooled(&self) -> usize {
+        self.network.architecture.num_pooled()
     }
 
-    fn features(&self, images: &Tensor) -> Result<Tensor> {
-        check_images(images)?;
-        let (maps, _) = self.0.forward(images, false)?;
-        Ok(Tensor::from_vec(maps.values, maps.shape, images.device())?)
+    fn num_map_features(&self) -> usize {
+        self.network.architecture.num_map_features()
     }
 
-    fn forward_train(&self, images: &Tensor) -> Result<(Tensor, Box<dyn Tape>)> {
+    fn features(&self, images: &Tensor) -> Result<Features> {
         check_images(images)?;
-        let (maps, records) = self.0.forward(images, true)?;
+        let (maps, _) = self.network.forward(images, false)?;
+        let maps = Tensor::from_vec(maps.values, maps.shape, images.device())?;
+        Ok(Features::new(maps, size(images)?, self.pooler.clone()))
+    }
+
+    fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)> {
+        check_images(images)?;
+        let (maps, records) = self.network.forward(images, true)?;
         // The optimiser is about to change what learns: its packed weights are of no more use.
-        self.0.release_changing();
+        self.network.release_changing();
         let maps = Var::from_vec(maps.values, maps.shape, images.device())?.into_inner();
-        let tape = EngineTape::new(self.0.clone(), images.clone(), records, maps.clone());
-        Ok((maps, Box::new(tape)))
+        let features = Features::new(maps.clone(), size(images)?, self.pooler.clone());
+        let learning = (self.pooler.parameters().into_iter())
+            .filter(|parameter| parameter.role == Role::Trainable);
+        let pooling = InGraph(learning.cloned().collect());
+        let network = self.network.clone();
+        let tape = EngineTape::new(network, images.clone(), records, maps, pooling);
+        Ok((features, Box::new(tape)))
     }
 
     fn take_times(&self) -> Vec<NodeTime> {
-        self.0.clock.take(&self.0.architecture)
+        self.network.clock.take(&self.network.architecture)
     }
 }

@@ -237,7 +237,7 @@ impl Network {
         let output = records.last().and_then(|record| record.output.as_deref());
         let maps = Maps {
             values: output.map(<[f32]>::to_vec).unwrap_or_default(),
-            shape: (batch, height, width, self.architecture.num_features()),
+            shape: (batch, height, width, self.architecture.num_map_features()),
         };
         Ok((maps, records))
     }

@@ -1,10 +1,13 @@
-//! ConvNeXt as torchvision builds it, without stochastic depth. Its features are the mean over
+//! ConvNeXt as torchvision builds it, without stochastic depth. Its pooling is the mean over
 //! pixels and the layer norm after it, which torchvision counts as part of the classifier.
 
+use std::sync::Arc;
+
 use super::super::architecture::{
-    Affine, Architecture, AverageNode, ConvNode, LayerNormNode, Operation, Source,
+    Affine, Architecture, ConvNode, LayerNormNode, Operation, Source,
 };
 use super::definition::{Definition, ExpectedInput};
+use crate::model::pooling::NormedAverage;
 use crate::ops::{Activation, Padding};
 
 const fn definition(
@@ -54,12 +57,10 @@ fn convnext(depths: [usize; 4]) -> Architecture {
             input = block(&mut net, stage + 1, &prefix, input, width);
         }
     }
-    let average = AverageNode {
-        input,
-        channels: WIDTHS[3],
-    };
-    let mean = net.push(4, Operation::Average(average));
-    norm(&mut net, 4, "classifier.0", mean, WIDTHS[3]);
+    net.pooling = Arc::new(NormedAverage {
+        name: "classifier.0",
+        epsilon: EPSILON,
+    });
     net
 }
 

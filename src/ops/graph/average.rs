@@ -1,7 +1,8 @@
 //! The mean over the pixels of feature maps.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
+use super::{flat, kernels, values};
 use crate::error::Result;
 use crate::ops::{Isa, pool};
 
@@ -10,14 +11,13 @@ use crate::ops::{Isa, pool};
 /// # Errors
 /// If the shape is another one.
 pub fn global_average(maps: &Tensor) -> Result<Tensor> {
-    let kernels = maps.device().is_cpu() && maps.dtype() == DType::F32;
-    Ok(match kernels {
+    Ok(match kernels(&[maps]) {
         true => maps.contiguous()?.apply_op1(GlobalAverage)?,
         false => maps.mean((1, 2))?,
     })
 }
 
-/// The mean and its gradient by the kernels of [`crate::ops`].
+/// The mean and its gradient by the kernels.
 struct GlobalAverage;
 
 impl CustomOp1 for GlobalAverage {
@@ -31,10 +31,7 @@ impl CustomOp1 for GlobalAverage {
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (batch, rows, columns, channels) = layout.shape().dims4()?;
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            candle_core::bail!("the feature maps are not contiguous");
-        };
-        let maps = &storage.as_slice::<f32>()?[start..end];
+        let maps = values(storage, layout)?;
         let mut mean = vec![0.0; batch * channels];
         pool::global_average(Isa::best(), maps, rows * columns, channels, &mut mean);
         Ok((CpuStorage::F32(mean), Shape::from((batch, channels))))
@@ -47,11 +44,10 @@ impl CustomOp1 for GlobalAverage {
         gradient: &Tensor,
     ) -> candle_core::Result<Option<Tensor>> {
         let (_, rows, columns, channels) = maps.dims4()?;
-        let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
         let mut spread = vec![0.0; maps.elem_count()];
         pool::global_average_gradient(
             Isa::best(),
-            &gradient,
+            &flat(gradient)?,
             rows * columns,
             channels,
             false,
@@ -75,9 +71,10 @@ mod tests {
         let run = |mean: Tensor| {
             let loss = mean.sqr().unwrap().sum_all().unwrap();
             let gradient = loss.backward().unwrap();
-            let flat =
-                |tensor: &Tensor| -> Vec<f32> { tensor.flatten_all().unwrap().to_vec1().unwrap() };
-            (flat(&mean), flat(gradient.get(&maps).unwrap()))
+            (
+                flat(&mean).unwrap(),
+                flat(gradient.get(&maps).unwrap()).unwrap(),
+            )
         };
         let (found, gradient) = run(global_average(&maps).unwrap());
         let (expected, expected_gradient) = run(maps.mean((1, 2)).unwrap());

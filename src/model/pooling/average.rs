@@ -1,0 +1,69 @@
+//! The mean over all places.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use candle_nn::Init;
+
+use super::{Pooler, Pooling};
+use crate::error::Result;
+use crate::model::builder::Builder;
+use crate::model::parameters::Parameter;
+use crate::ops::graph;
+
+/// The mean over the pixels of each channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Average;
+
+impl Pooling for Average {
+    fn create(&self, _: usize, _: &Builder) -> Result<Arc<dyn Pooler>> {
+        Ok(Arc::new(Average))
+    }
+}
+
+impl Pooler for Average {
+    fn pooled(&self, output: &Tensor) -> Result<Tensor> {
+        graph::global_average(output)
+    }
+}
+
+/// The mean over the pixels of each channel, and a layer norm after it. Parameters: `weight` and
+/// `bias` below its name, `[channels]` each.
+#[derive(Debug, Clone, Copy)]
+pub struct NormedAverage {
+    /// The norm's name.
+    pub name: &'static str,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl Pooling for NormedAverage {
+    fn create(&self, channels: usize, builder: &Builder) -> Result<Arc<dyn Pooler>> {
+        let norm = builder.pp(self.name);
+        Ok(Arc::new(NormedMean {
+            gamma: norm.parameter("weight", &[channels], Init::Const(1.0))?,
+            beta: norm.parameter("bias", &[channels], Init::Const(0.0))?,
+            epsilon: self.epsilon,
+        }))
+    }
+}
+
+/// [`NormedAverage`] with its parameters.
+#[derive(Debug)]
+struct NormedMean {
+    gamma: Parameter,
+    beta: Parameter,
+    epsilon: f64,
+}
+
+impl Pooler for NormedMean {
+    fn pooled(&self, output: &Tensor) -> Result<Tensor> {
+        let mean = graph::global_average(output)?;
+        let (gamma, beta) = (self.gamma.var.as_tensor(), self.beta.var.as_tensor());
+        graph::layer_norm(&mean, gamma, beta, self.epsilon)
+    }
+
+    fn parameters(&self) -> Vec<&Parameter> {
+        vec![&self.gamma, &self.beta]
+    }
+}

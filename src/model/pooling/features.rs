@@ -1,0 +1,87 @@
+//! What a backbone makes of a batch of pictures.
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::Tensor;
+
+use super::Pooler;
+use crate::error::{Error, Result};
+
+/// Features of a batch of pictures. Nothing is computed before it is asked for, and nothing twice.
+#[derive(Debug, Clone)]
+pub struct Features {
+    source: Source,
+    pooled: OnceLock<Tensor>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// What a network handed out.
+    Output {
+        /// `[batch, rows, columns, channels]`.
+        output: Tensor,
+        /// Height and width of the pictures.
+        size: (usize, usize),
+        pooler: Arc<dyn Pooler>,
+    },
+    /// Pooled features alone.
+    Pooled(Tensor),
+}
+
+impl Features {
+    /// Those that `pooler` makes of a network's `output` for pictures of `size` (height, width).
+    pub fn new(output: Tensor, size: (usize, usize), pooler: Arc<dyn Pooler>) -> Self {
+        Features {
+            source: Source::Output {
+                output,
+                size,
+                pooler,
+            },
+            pooled: OnceLock::new(),
+        }
+    }
+
+    /// Features that are pooled already, `[batch, features]`: there are no maps to them.
+    pub fn of_pooled(pooled: Tensor) -> Self {
+        Features {
+            source: Source::Pooled(pooled),
+            pooled: OnceLock::new(),
+        }
+    }
+
+    /// One vector a picture, `[batch, features]`.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn pooled(&self) -> Result<Tensor> {
+        match &self.source {
+            Source::Pooled(pooled) => Ok(pooled.clone()),
+            Source::Output { output, pooler, .. } => match self.pooled.get() {
+                Some(pooled) => Ok(pooled.clone()),
+                None => {
+                    let pooled = pooler.pooled(output)?;
+                    Ok(self.pooled.get_or_init(|| pooled).clone())
+                }
+            },
+        }
+    }
+
+    /// One vector for each place of a picture, `[batch, rows, columns, features]`.
+    ///
+    /// # Errors
+    /// If the features came without maps, or a tensor operation fails.
+    pub fn maps(&self) -> Result<Tensor> {
+        match &self.source {
+            Source::Output {
+                output,
+                size,
+                pooler,
+            } => pooler.maps(output, *size),
+            Source::Pooled(_) => Err(Error::input(
+                "features",
+                "expected maps, found one vector a picture",
+            )
+            .hint("choose a head that reads pooled features, or train from the pictures")),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Layer norm over the last dimension.
+
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
+
+use super::{flat, kernels, values};
+use crate::error::Result;
+use crate::ops::layer_norm::{forward, input_gradient, partial_sums};
+use crate::ops::{Isa, weight_gradient};
+use rayon::prelude::*;
+
+/// Parts in which the gradients of gamma and beta are summed, whatever the number of threads.
+const PARTS: usize = 16;
+
+/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` over the last dimension of `x`
+/// `[..., channels]`; `gamma` and `beta` are `[channels]`. Part of the graph for all three.
+///
+/// # Errors
+/// If the shapes do not fit each other.
+pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
+    if kernels(&[x, gamma, beta]) {
+        let norm = LayerNorm {
+            epsilon: epsilon as f32,
+        };
+        let (gamma, beta) = (gamma.contiguous()?, beta.contiguous()?);
+        return Ok(x.contiguous()?.apply_op3(&gamma, &beta, norm)?);
+    }
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    let normed = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
+    Ok(normed.broadcast_mul(gamma)?.broadcast_add(beta)?)
+}
+
+/// The norm and its gradients by the kernels.
+struct LayerNorm {
+    epsilon: f32,
+}
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        gamma: &CpuStorage,
+        gamma_layout: &Layout,
+        beta: &CpuStorage,
+        beta_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let x = values(x, x_layout)?;
+        let (gamma, beta) = (values(gamma, gamma_layout)?, values(beta, beta_layout)?);
+        let channels = x_layout.dims().last().copied().unwrap_or(1);
+        if (gamma.len(), beta.len()) != (channels, channels) {
+            let (gamma, beta) = (gamma.len(), beta.len());
+            candle_core::bail!("a norm of {gamma} factors and {beta} addends for {channels}");
+        }
+        let mut output = vec![0.0; x.len()];
+        let isa = Isa::best();
+        forward(isa, channels, self.epsilon, x, gamma, beta, &mut output);
+        Ok((CpuStorage::F32(output), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (input, factors, gradient) = (flat(x)?, flat(gamma)?, flat(gradient)?);
+        let (isa, channels) = (Isa::best(), factors.len());
+        let pixels = input.len() / channels.max(1);
+        let mut sums = vec![0.0; PARTS * 2 * channels];
+        let parts = sums.par_chunks_mut(2 * channels).enumerate();
+        parts.for_each(|(part, sums)| {
+            let range = pixels * part / PARTS * channels..pixels * (part + 1) / PARTS * channels;
+            let (input, gradient) = (&input[range.clone()], &gradient[range]);
+            partial_sums(isa, channels, self.epsilon, input, gradient, sums);
+        });
+        weight_gradient::sum_partial(&mut sums, 2 * channels);
+        let mut back = vec![0.0; input.len()];
+        input_gradient(
+            isa,
+            channels,
+            self.epsilon,
+            &input,
+            &factors,
+            &gradient,
+            false,
+            None,
+            &mut back,
+        );
+        let device = x.device();
+        let (of_gamma, of_beta) = (&sums[..channels], &sums[channels..2 * channels]);
+        Ok((
+            Some(Tensor::from_vec(back, x.shape(), device)?),
+            Some(Tensor::from_slice(of_gamma, gamma.shape(), device)?),
+            Some(Tensor::from_slice(of_beta, beta.shape(), device)?),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Var};
+
+    /// Output and the three gradients in a precision: single by the kernels, double by candle.
+    fn run(dtype: DType) -> Vec<Vec<f64>> {
+        let var = |from: usize, shape: &[usize]| {
+            let count: usize = shape.iter().product();
+            let values: Vec<f64> = (0..count).map(|v| ((v + from) as f64).sin()).collect();
+            let values = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+            Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap()
+        };
+        let (x, gamma, beta) = (var(0, &[3, 5, 7]), var(50, &[7]), var(90, &[7]));
+        let output = layer_norm(&x, &gamma, &beta, 1e-6).unwrap();
+        let probe = var(200, &[3, 5, 7]);
+        let loss = (&output * probe.as_tensor()).unwrap().sum_all().unwrap();
+        let found = loss.backward().unwrap();
+        let all = [
+            Some(&output),
+            found.get(&x),
+            found.get(&gamma),
+            found.get(&beta),
+        ];
+        let wide = |tensor: Option<&Tensor>| {
+            let tensor = tensor.unwrap().to_dtype(DType::F64).unwrap();
+            tensor.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        all.map(wide).to_vec()
+    }
+
+    #[test]
+    fn the_norm_and_its_gradients_are_those_of_primitive_operations() {
+        for (found, expected) in run(DType::F32).iter().zip(&run(DType::F64)) {
+            assert_eq!(found.len(), expected.len());
+            assert!(expected.iter().any(|v| v.abs() > 0.1));
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        }
+    }
+}
