@@ -25,6 +25,9 @@ const GROUP_LEN: usize = 128 * 1024;
 const TASK_TILES: usize = 16;
 /// A problem is cut into at least so many tasks, if it is large enough.
 const TASKS: usize = 8;
+/// The longest sum over one piece that is taken in one go. A longer one is cut: what the rows of a
+/// tile see is then still in the L1 cache when the next panel needs it.
+const LONGEST: usize = 768;
 /// Values of a memory page.
 const PAGE: usize = 1024;
 /// Values of a cache line.
@@ -214,6 +217,36 @@ pub(super) fn correlate(
     });
 }
 
+/// A part of what a piece holds, over which a sum is taken in one go.
+struct Cut {
+    values: Range<usize>,
+    /// Values of the whole piece.
+    of: usize,
+}
+
+impl Cut {
+    /// The parts of a piece of `run` values. Several pieces are not cut: they are short.
+    fn all(taps: usize, run: usize) -> impl Iterator<Item = Cut> {
+        let cuts = if taps == 1 {
+            run.div_ceil(LONGEST).max(1)
+        } else {
+            1
+        };
+        (0..cuts).map(move |index| Cut {
+            values: part(run, index, cuts),
+            of: run,
+        })
+    }
+
+    fn is_first(&self) -> bool {
+        self.values.start == 0
+    }
+
+    fn is_last(&self) -> bool {
+        self.values.end == self.of
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Task<'a> {
     isa: Isa,
@@ -241,66 +274,94 @@ impl Task<'_> {
     ) {
         let tiles = positions.len().div_ceil(self.isa.rows());
         let tile = |index: usize| part(positions.len(), index, tiles);
-        let (taps, run) = (self.window.taps(), self.window.run());
+        let taps = self.window.taps();
         self.look_up(positions.clone(), tiles, pointers, offsets);
+        for cut in Cut::all(taps, self.window.run()) {
+            let group = (GROUP_LEN / (taps * cut.values.len() * PANEL).max(1)).max(1);
+            for first in panels.clone().step_by(group) {
+                for index in 0..tiles {
+                    let rows = tile(index);
+                    let table = &pointers[index * taps * MAX_ROWS..][..taps * MAX_ROWS];
+                    let panels = first..(first + group).min(panels.end);
+                    self.tile(&cut, table, &offsets[rows], panels, copies);
+                }
+            }
+        }
+    }
+
+    /// A range of panels over one tile, whose pixels see what the `table` points to and whose results
+    /// begin at the `offsets`.
+    fn tile(
+        &self,
+        cut: &Cut,
+        table: &[*const f32],
+        offsets: &[usize],
+        panels: Range<usize>,
+        copies: &mut AlignedVec,
+    ) {
         let null = std::ptr::null();
         let pointer = |slice: Option<&[f32]>| slice.map_or(null, <[f32]>::as_ptr);
         let epilogue = self.epilogue;
         let destination = self.destination.start();
+        let (first, last, run) = (cut.is_first(), cut.is_last(), cut.values.len());
+        // What the destination holds is added before the first part of a sum overwrites it.
         let addend = match epilogue.addend {
-            Addend::None => null,
-            Addend::Tensor(tensor) => tensor.as_ptr(),
-            Addend::Destination => destination.cast_const(),
+            Addend::Tensor(tensor) if last => tensor.as_ptr(),
+            Addend::Destination if first => destination.cast_const(),
+            _ => null,
         };
-        let (mask, mask_activation) = epilogue.mask.unzip();
-        let group = (GROUP_LEN / (self.panels.depth * PANEL).max(1)).max(1);
+        let mut near = [null; MAX_ROWS];
+        let mut pointers = table.as_ptr();
         // Pixels that lie whole memory pages apart would drive each other out of the L1 cache,
         // where all fall into the same set: they are copied, a cache line further apart.
-        let copied = taps == 1 && run >= PAGE && run.is_multiple_of(PAGE);
-        for first in panels.clone().step_by(group) {
-            for index in 0..tiles {
-                let rows = tile(index);
-                let mut table = pointers[index * taps * MAX_ROWS..].as_ptr();
-                let mut near = [null; MAX_ROWS];
-                if copied {
-                    copies.resize(MAX_ROWS * (run + LINE));
-                    let seen = &pointers[index * MAX_ROWS..][..rows.len()];
-                    let copies = copies.chunks_exact_mut(run + LINE);
-                    for ((place, &seen), copy) in near.iter_mut().zip(seen).zip(copies) {
-                        // SAFETY: the pointer comes from a slice of `run` values, see below.
-                        copy[..run].copy_from_slice(unsafe { from_raw_parts(seen, run) });
-                        *place = copy.as_ptr();
-                    }
-                    table = near.as_ptr();
-                }
-                let mut places = [0; MAX_ROWS];
-                places[..rows.len()].copy_from_slice(&offsets[rows.clone()]);
-                let product = Product {
-                    pointers: table,
-                    rows: rows.len(),
-                    taps,
-                    run,
-                    weights: self.panels.data.as_ptr(),
-                    panel_stride: self.panels.depth * PANEL,
-                    panels: first..(first + group).min(panels.end),
-                    columns: self.panels.columns,
-                    destination,
-                    offsets: places,
-                    bias: pointer(epilogue.bias),
-                    addend,
-                    activation: epilogue.activation,
-                    mask: pointer(mask),
-                    mask_activation: mask_activation.unwrap_or(Activation::None),
-                };
-                // SAFETY: the pointers come from slices of `run` values that live through this
-                // call; weights, bias, addend and mask have the lengths that `correlate` asserts.
-                // The scatter maps different positions to different pixels (its step is at least
-                // 1) inside of the destination (asserted there too), a position belongs to one
-                // tile and a tile to one task, and a panel covers its own channels, so no other
-                // thread touches these elements.
-                unsafe { product.run(self.isa) };
+        if self.window.taps() == 1 && cut.of >= PAGE && cut.of.is_multiple_of(PAGE) {
+            copies.resize(MAX_ROWS * (run + LINE));
+            let copies = copies.chunks_exact_mut(run + LINE);
+            for ((place, &seen), copy) in near.iter_mut().zip(&table[..offsets.len()]).zip(copies) {
+                // SAFETY: the pointer comes from a slice of `cut.of` values, see below.
+                let seen = unsafe { from_raw_parts(seen.add(cut.values.start), run) };
+                copy[..run].copy_from_slice(seen);
+                *place = copy.as_ptr();
             }
+            pointers = near.as_ptr();
+        } else if !first {
+            for (place, &seen) in near.iter_mut().zip(&table[..offsets.len()]) {
+                *place = seen.wrapping_add(cut.values.start);
+            }
+            pointers = near.as_ptr();
         }
+        let mut places = [0; MAX_ROWS];
+        places[..offsets.len()].copy_from_slice(offsets);
+        let (mask, mask_activation) = epilogue.mask.filter(|_| last).unzip();
+        let product = Product {
+            pointers,
+            rows: offsets.len(),
+            taps: self.window.taps(),
+            run,
+            weights: self.panels.data[cut.values.start * PANEL..].as_ptr(),
+            goes_on: !first,
+            panel_stride: self.panels.depth * PANEL,
+            panels,
+            columns: self.panels.columns,
+            destination,
+            offsets: places,
+            bias: pointer(epilogue.bias),
+            addend,
+            activation: if last {
+                epilogue.activation
+            } else {
+                Activation::None
+            },
+            mask: pointer(mask),
+            mask_activation: mask_activation.unwrap_or(Activation::None),
+        };
+        // SAFETY: the pointers come from slices of `cut.of` values, of which the cut is a part, that
+        // live through this call; weights, bias, addend and mask have the lengths that `correlate`
+        // asserts. The scatter maps different positions to different pixels (its step is at least 1)
+        // inside of the destination (asserted there too), a position belongs to one tile and a tile
+        // to one task, and a panel covers its own channels, so no other thread touches these
+        // elements.
+        unsafe { product.run(self.isa) };
     }
 
     /// For every tile, where each tap of each position begins and where the results go.

@@ -56,7 +56,7 @@ pub fn add_mask(
 
 struct Activate<'a> {
     activation: Activation,
-    input: &'a [f32],
+    values: &'a mut [f32],
     output: &'a mut [f32],
 }
 
@@ -67,26 +67,28 @@ impl Op for Activate<'_> {
         /// Values that are copied and then changed, while they are in the L1 cache.
         const NEAR: usize = 1024;
         let parts = self.output.chunks_mut(NEAR);
-        for (output, input) in parts.zip(self.input.chunks(NEAR)) {
-            output.copy_from_slice(input);
-            self.activation.apply_with::<A::Vector>(output);
+        for (output, values) in parts.zip(self.values.chunks_mut(NEAR)) {
+            output.copy_from_slice(values);
+            self.activation
+                .apply_keeping_slope::<A::Vector>(output, values);
         }
     }
 }
 
-/// `output = activation(input)`.
+/// `output = activation(values)`, and in place of the values their derivatives, where those
+/// [are kept](Activation::keeps_slope).
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn activate(isa: Isa, activation: Activation, input: &[f32], output: &mut [f32]) {
-    assert_eq!(input.len(), output.len());
+pub fn activate(isa: Isa, activation: Activation, values: &mut [f32], output: &mut [f32]) {
+    assert_eq!(values.len(), output.len());
     output
         .par_chunks_mut(CHUNK)
-        .zip(input.par_chunks(CHUNK))
-        .for_each(|(output, input)| {
+        .zip(values.par_chunks_mut(CHUNK))
+        .for_each(|(output, values)| {
             isa.run(Activate {
                 activation,
-                input,
+                values,
                 output,
             });
         });

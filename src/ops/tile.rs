@@ -77,6 +77,8 @@ pub(super) struct Product {
     pub run: usize,
     /// Packed weights: a panel is `[taps * run][PANEL]`; valid up to the last panel in use.
     pub weights: *const f32,
+    /// Whether the sum goes on from what the destination holds, instead of the bias.
+    pub goes_on: bool,
     /// Values from one panel of weights to the next.
     pub panel_stride: usize,
     /// Panels in use.
@@ -117,7 +119,7 @@ impl Op for Product {
     #[inline(always)]
     fn run<A: Arithmetic>(mut self) {
         let wide = A::Vector::LANES * A::Vector::VECTORS;
-        let late = Late::take(&mut self.activation, &mut self.mask, self.mask_activation);
+        let late = Late::take(&mut self.activation, self.mask);
         for panel in self.panels.clone() {
             let first = panel * PANEL;
             let end = (first + PANEL).min(self.columns);
@@ -131,10 +133,10 @@ impl Op for Product {
                     product::<A::Vector>(&self, panel, column)
                 );
             }
-            if let Some(late) = &late {
+            if let Some(late) = late {
                 for offset in &self.offsets[..self.rows] {
-                    // SAFETY: `columns` values from the offset are valid in destination and mask,
-                    // and the destination's belong to this call.
+                    // SAFETY: `columns` values from the offset are valid in the destination and
+                    // belong to this call.
                     unsafe {
                         late.finish::<A::Vector>(self.destination, offset + first, end - first);
                     }
@@ -176,7 +178,14 @@ unsafe fn product<V: Vector, const R: usize, const N: usize>(
                 }
             }
         }
-        if !t.bias.is_null() {
+        if t.goes_on {
+            for r in 0..R {
+                for v in 0..N {
+                    let at = t.offsets[r] + column + v * V::LANES;
+                    sum[r][v] = V::load(t.destination.add(at).cast_const(), left(v));
+                }
+            }
+        } else if !t.bias.is_null() {
             for v in 0..N {
                 let bias = V::load(t.bias.add(column + v * V::LANES), left(v));
                 for r in 0..R {
@@ -262,7 +271,7 @@ unsafe fn finish<
     }
 }
 
-/// What happens to a result before it is stored: addend, activation, mask, both of them plain.
+/// What happens to a result before it is stored: addend, plain activation, mask.
 ///
 /// # Safety
 /// The pointers in use must be valid for reading `min(count, LANES)` values.
@@ -280,8 +289,8 @@ pub(super) unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: boo
     value = plain(value, activation);
     if MASK {
         // SAFETY: by the caller's promise.
-        let output = unsafe { V::load(mask, count) };
-        value = plain_mask(value, mask_activation, output);
+        let told = unsafe { V::load(mask, count) };
+        value = mask_activation.masked(value, told);
     }
     value
 }
@@ -292,16 +301,6 @@ pub(super) fn plain<V: Vector>(value: V, activation: Activation) -> V {
     match activation {
         Activation::Relu => value.relu(),
         Activation::Relu6 => value.relu6(),
-        _ => value,
-    }
-}
-
-/// The mask of a plain activation; [`Late`] sees to the others.
-#[inline(always)]
-pub(super) fn plain_mask<V: Vector>(value: V, activation: Activation, output: V) -> V {
-    match activation {
-        Activation::Relu => value.where_positive(output),
-        Activation::Relu6 => value.where_inside(output),
         _ => value,
     }
 }

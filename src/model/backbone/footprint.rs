@@ -29,7 +29,7 @@ impl BackboneConfig {
             largest = largest.max(elements);
             if self.changes(node.stage) {
                 // Some derivatives are told from what went into the activation: both are kept.
-                kept += elements * (1 + u64::from(node.activation().reads_input()));
+                kept += elements * (1 + u64::from(node.activation().keeps_slope()));
             }
         }
         let weights: u64 = (architecture.convolutions())

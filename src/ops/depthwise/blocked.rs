@@ -376,7 +376,7 @@ impl Rows<'_> {
                 unsafe {
                     let value = A::Vector::load(value.as_ptr(), lanes);
                     end.store(value, at, self.count);
-                    if let Some(late) = &late {
+                    if let Some(late) = late {
                         late.finish::<A::Vector>(end.output, at, self.count);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::super::activation::{Activation, Late};
 use super::super::correlate::{Addend, Epilogue};
-use super::super::tile::{plain, plain_mask};
+use super::super::tile::plain;
 use super::super::vector::Vector;
 
 /// Panics if a part of the epilogue does not have the length that it must have.
@@ -48,7 +48,7 @@ impl Ending {
     /// What [`Ending::store`] leaves out.
     #[inline(always)]
     pub(super) fn late(&mut self) -> Option<Late> {
-        Late::take(&mut self.activation, &mut self.mask, self.mask_activation)
+        Late::take(&mut self.activation, self.mask)
     }
 
     /// Stores up to a vector of results at `at` of the row.
@@ -64,8 +64,8 @@ impl Ending {
             }
             value = plain(value, self.activation);
             if !self.mask.is_null() {
-                let output = V::load(self.mask.add(at), count);
-                value = plain_mask(value, self.mask_activation, output);
+                let told = V::load(self.mask.add(at), count);
+                value = self.mask_activation.masked(value, told);
             }
             value.store(self.output.add(at), count);
         }

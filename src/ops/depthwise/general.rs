@@ -97,9 +97,8 @@ impl Op for Gather<'_> {
             n,
             y,
             taps,
-            mut end,
+            end,
         } = self;
-        let late = end.late();
         let Grid {
             channels,
             width,
@@ -118,10 +117,6 @@ impl Op for Gather<'_> {
                 }
             }
             store::<A::Vector>(&end, &sums, x);
-        }
-        if let Some(late) = late {
-            // SAFETY: the row is that of the input's gradient, and no one else's.
-            unsafe { late.finish::<A::Vector>(end.output, 0, width * channels) };
         }
     }
 }

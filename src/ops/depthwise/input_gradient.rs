@@ -109,8 +109,7 @@ struct GatherRow<'a> {
 impl Op for GatherRow<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arithmetic>(mut self) {
-        let late = self.end.late();
+    fn run<A: Arithmetic>(self) {
         let Grid {
             channels,
             kernel,
@@ -147,10 +146,6 @@ impl Op for GatherRow<'_> {
                 16 => self.pixel::<A::Vector, 16>(x, &pairs),
                 _ => unreachable!("a product of two numbers up to {SIDE}"),
             }
-        }
-        if let Some(late) = late {
-            // SAFETY: the row is that of the input's gradient, and no one else's.
-            unsafe { late.finish::<A::Vector>(self.end.output, 0, width * channels) };
         }
     }
 }

@@ -275,6 +275,7 @@ fn multiply(
                     rows: rows.len(),
                     taps: 1,
                     run: depth,
+                    goes_on: false,
                     weights: weights.data[point * depth * PANEL..].as_ptr(),
                     panel_stride: POINTS * depth * PANEL,
                     panels: first..(first + group).min(panels),

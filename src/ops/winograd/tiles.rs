@@ -302,7 +302,7 @@ impl Op for Finish<'_> {
     type Output = ();
     #[inline(always)]
     fn run<R: Arithmetic>(mut self) {
-        let late = Late::take(&mut self.activation, &mut self.mask, self.mask_activation);
+        let late = Late::take(&mut self.activation, self.mask);
         // SAFETY: handed on to the caller of `Finish::run`.
         unsafe {
             match (self.addend.is_null(), self.mask.is_null()) {
@@ -367,7 +367,7 @@ unsafe fn from_points<V: Vector, const ADDEND: bool, const MASK: bool>(
                 }
             }
         }
-        if let Some(late) = &late {
+        if let Some(late) = late {
             for &pixel in made.iter().flatten().flatten() {
                 // SAFETY: a pixel has `channels` values in the tensors.
                 unsafe { late.finish::<V>(t.destination, pixel, t.channels) };

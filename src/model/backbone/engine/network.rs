@@ -30,8 +30,8 @@ pub(super) struct Network {
     pub last_use: Vec<usize>,
     /// By node: whether the backward pass needs its output.
     pub kept: Vec<bool>,
-    /// By node: whether the backward pass needs what went into its activation.
-    pub kept_before: Vec<bool>,
+    /// By node: whether the backward pass needs the slope of its activation.
+    pub kept_slope: Vec<bool>,
     /// Whether training uses the statistics of the batch.
     pub batch_statistics: bool,
     pub isa: Isa,
@@ -55,8 +55,8 @@ pub(super) enum Packed {
 pub(super) struct Record {
     /// Output, `[batch, height, width, channels]`.
     pub output: Option<Buffer>,
-    /// What went into the activation, where its derivative is told from that.
-    pub before: Option<Buffer>,
+    /// The derivatives of the activation, where they are kept.
+    pub slope: Option<Buffer>,
     /// What a batch norm with the batch's statistics needs.
     pub normalised: Option<Normalised>,
     /// Index of the maximum in each window of a pooling.
@@ -69,8 +69,8 @@ impl Record {
         if activation == Activation::None {
             return None;
         }
-        match activation.reads_input() {
-            true => self.before.as_deref(),
+        match activation.keeps_slope() {
+            true => self.slope.as_deref(),
             false => self.output.as_deref(),
         }
     }
@@ -106,11 +106,11 @@ impl Network {
         let nodes = &architecture.nodes;
         let learns = |index: usize| !config.is_frozen(nodes[index].stage);
         let mut last_use: Vec<usize> = (0..nodes.len()).collect();
-        let kept_before: Vec<bool> = (0..nodes.len())
-            .map(|i| learns(i) && nodes[i].activation().reads_input())
+        let kept_slope: Vec<bool> = (0..nodes.len())
+            .map(|i| learns(i) && nodes[i].activation().keeps_slope())
             .collect();
         let mut kept: Vec<bool> = (0..nodes.len())
-            .map(|i| learns(i) && !kept_before[i] && nodes[i].activation() != Activation::None)
+            .map(|i| learns(i) && !kept_slope[i] && nodes[i].activation() != Activation::None)
             .collect();
         for (index, node) in nodes.iter().enumerate() {
             let (input_again, second_again) = node.reads_again();
@@ -132,7 +132,7 @@ impl Network {
             layers,
             last_use,
             kept,
-            kept_before,
+            kept_slope,
             batch_statistics: normed && !config.norm_eval,
             isa: Isa::best(),
             arena: Arena::new(),

@@ -36,8 +36,8 @@ pub(super) struct Read<'a> {
 /// What a node writes.
 pub(super) struct Written<'a> {
     pub output: &'a mut [f32],
-    /// What goes into the activation, if it is kept.
-    pub before: Option<&'a mut [f32]>,
+    /// The derivatives of the activation, if they are kept.
+    pub slope: Option<&'a mut [f32]>,
     /// Index of the maximum in each window of a pooling, if it is kept.
     pub winners: Option<&'a mut [u8]>,
 }
@@ -74,16 +74,16 @@ impl<'a> Work<'a> {
         } = read;
         let Written {
             output,
-            before,
+            slope,
             winners,
         } = written;
         let pixels = dims.1 * dims.2;
         match self {
-            Work::Conv(weights, activation) => match before {
+            Work::Conv(weights, activation) => match slope {
                 None => network.convolve(dims, input, weights, second, *activation, output),
-                Some(before) => {
-                    network.convolve(dims, input, weights, second, Activation::None, before);
-                    elementwise::activate(isa, *activation, before, output);
+                Some(slope) => {
+                    network.convolve(dims, input, weights, second, Activation::None, slope);
+                    elementwise::activate(isa, *activation, slope, output);
                 }
             },
             Work::MaxPool(node) => pool::max_pool(isa, &node.shape, dims, input, output, winners),

@@ -24,11 +24,11 @@ struct Made<'a> {
     /// Outputs of the norms that were due.
     normalised: Vec<&'a mut [f32]>,
     /// What went into their activations, where the backward pass needs it.
-    normalised_before: Vec<Option<&'a mut [f32]>>,
+    normalised_slopes: Vec<Option<&'a mut [f32]>>,
     /// Output of the node itself.
     output: &'a mut [f32],
     /// What went into its activation, if that is needed and no norm follows.
-    before: Option<&'a mut [f32]>,
+    slope: Option<&'a mut [f32]>,
     winners: Option<&'a mut [u8]>,
     /// Of the output, if a norm follows.
     moments: Vec<Moments>,
@@ -110,21 +110,21 @@ impl Network {
         let mut winners = (pools && self.learns(index)).then(|| vec![0; output.len()]);
         let take = |node: usize| self.arena.take(batch * pass.picture(node));
         let mut normalised: Vec<Buffer> = pass.due.iter().map(|&node| take(node)).collect();
-        let mut normalised_before: Vec<Option<Buffer>> = (pass.due.iter())
-            .map(|&node| self.kept_before[node].then(|| take(node)))
+        let mut normalised_slopes: Vec<Option<Buffer>> = (pass.due.iter())
+            .map(|&node| self.kept_slope[node].then(|| take(node)))
             .collect();
-        let own = node.is_some_and(|node| !node.has_norm() && self.kept_before[index]);
-        let mut before = own.then(|| take(index));
+        let own = node.is_some_and(|node| !node.has_norm() && self.kept_slope[index]);
+        let mut slope = own.then(|| take(index));
         let moments = pass.run(
-            (&mut normalised, &mut normalised_before),
-            (&mut output, before.as_deref_mut()),
+            (&mut normalised, &mut normalised_slopes),
+            (&mut output, slope.as_deref_mut()),
             winners.as_deref_mut(),
         );
 
-        let made = normalised.into_iter().zip(normalised_before);
-        for (node, (output, before)) in pass.due.into_iter().zip(made) {
+        let made = normalised.into_iter().zip(normalised_slopes);
+        for (node, (output, slope)) in pass.due.into_iter().zip(made) {
             records[node].output = Some(output);
-            records[node].before = before;
+            records[node].slope = slope;
             if !self.learns(node) {
                 records[node].normalised = None;
             }
@@ -140,7 +140,7 @@ impl Network {
             }
             Some(None) => records.push(Record {
                 output: Some(output),
-                before,
+                slope,
                 winners,
                 normalised: None,
             }),
@@ -203,8 +203,8 @@ impl<'a> Pass<'a> {
     /// Writes the outputs of the norms that are due and that of the node; the moments of the latter.
     fn run(
         &self,
-        (normalised, normalised_before): (&mut [Buffer], &mut [Option<Buffer>]),
-        (output, before): (&mut [f32], Option<&mut [f32]>),
+        (normalised, normalised_slopes): (&mut [Buffer], &mut [Option<Buffer>]),
+        (output, slope): (&mut [f32], Option<&mut [f32]>),
         mut winners: Option<&mut [u8]>,
     ) -> Vec<Moments> {
         let size = self.groups.size;
@@ -215,12 +215,12 @@ impl<'a> Pass<'a> {
                 made.normalised.push(part);
             }
         }
-        for (buffer, &node) in normalised_before.iter_mut().zip(&self.due) {
+        for (buffer, &node) in normalised_slopes.iter_mut().zip(&self.due) {
             let mut parts = (buffer.as_deref_mut())
                 .map(|buffer| buffer.chunks_mut((size * self.picture(node)).max(1)));
             for made in &mut made {
                 let part = parts.as_mut().and_then(Iterator::next);
-                made.normalised_before.push(part);
+                made.normalised_slopes.push(part);
             }
         }
         let len = match self.work {
@@ -230,9 +230,9 @@ impl<'a> Pass<'a> {
         for (made, part) in made.iter_mut().zip(output.chunks_mut(len)) {
             made.output = part;
         }
-        let befores = before.into_iter().flat_map(|before| before.chunks_mut(len));
-        for (made, part) in made.iter_mut().zip(befores) {
-            made.before = Some(part);
+        let slopes = slope.into_iter().flat_map(|slope| slope.chunks_mut(len));
+        for (made, part) in made.iter_mut().zip(slopes) {
+            made.slope = Some(part);
         }
         let winners = winners
             .iter_mut()
@@ -274,8 +274,8 @@ impl<'a> Pass<'a> {
     /// Applies the norms that are due.
     fn normalise(&self, pictures: &Range<usize>, made: &mut Made) {
         let (nodes, isa) = (&self.network.architecture.nodes, self.network.isa);
-        let befores = &mut made.normalised_before;
-        for ((place, &index), before) in self.due.iter().enumerate().zip(befores) {
+        let slopes = &mut made.normalised_slopes;
+        for ((place, &index), slope) in self.due.iter().enumerate().zip(slopes) {
             let (earlier, rest) = made.normalised.split_at_mut(place);
             let (Some(out), Some(Normalised { raw, norm })) =
                 (rest.first_mut(), &self.records[index].normalised)
@@ -286,11 +286,11 @@ impl<'a> Pass<'a> {
             let residual = residual.map(|residual| self.output(residual, pictures, earlier));
             let raw = of(raw, pictures, self.picture(index));
             let activation = nodes[index].activation();
-            match before {
+            match slope {
                 None => norm.apply(isa, raw, residual, activation, out),
-                Some(before) => {
-                    norm.apply(isa, raw, residual, Activation::None, before);
-                    elementwise::activate(isa, activation, before, out);
+                Some(slope) => {
+                    norm.apply(isa, raw, residual, Activation::None, slope);
+                    elementwise::activate(isa, activation, slope, out);
                 }
             }
         }
@@ -322,7 +322,7 @@ impl<'a> Pass<'a> {
         };
         let written = Written {
             output: made.output,
-            before: made.before.as_deref_mut(),
+            slope: made.slope.as_deref_mut(),
             winners: made.winners.as_deref_mut(),
         };
         work.run(network, read, written);

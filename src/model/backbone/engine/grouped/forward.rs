@@ -24,7 +24,7 @@ enum Place<'a> {
 /// What a group makes of a node: the output, and the group's part of what is kept beside it.
 struct Made<'a> {
     output: Place<'a>,
-    before: Option<&'a mut [f32]>,
+    slope: Option<&'a mut [f32]>,
     winners: Option<&'a mut [u8]>,
 }
 
@@ -138,10 +138,10 @@ impl<'a> Forward<'a> {
             let learns = train && network.learns(index);
             let len = self.pictures.batch * self.picture(index);
             let whole = kept || network.last_use[index] >= self.range.end;
-            let before = train && network.kept_before[index];
+            let slope = train && network.kept_slope[index];
             Record {
                 output: whole.then(|| network.arena.take(len)),
-                before: before.then(|| network.arena.take(len)),
+                slope: slope.then(|| network.arena.take(len)),
                 winners: (learns && matches!(work, Work::MaxPool(_))).then(|| vec![0; len]),
                 normalised: None,
             }
@@ -156,13 +156,13 @@ impl<'a> Forward<'a> {
         for (index, record) in self.range.clone().zip(made) {
             let size = (group * self.picture(index)).max(1);
             let mut outputs = record.output.as_deref_mut().map(|o| o.chunks_mut(size));
-            let mut befores = record.before.as_deref_mut().map(|b| b.chunks_mut(size));
+            let mut slopes = record.slope.as_deref_mut().map(|b| b.chunks_mut(size));
             let mut winners = record.winners.as_deref_mut().map(|w| w.chunks_mut(size));
             for places in &mut places {
                 let output = outputs.as_mut().and_then(Iterator::next);
                 places.push(Made {
                     output: output.map_or(Place::Nowhere, Place::Whole),
-                    before: befores.as_mut().and_then(Iterator::next),
+                    slope: slopes.as_mut().and_then(Iterator::next),
                     winners: winners.as_mut().and_then(Iterator::next),
                 });
             }
@@ -221,7 +221,7 @@ impl<'a> Forward<'a> {
         };
         let written = Written {
             output: made.output.values_mut(),
-            before: made.before.as_deref_mut(),
+            slope: made.slope.as_deref_mut(),
             winners: made.winners.as_deref_mut(),
         };
         self.work[index - start].run(network, read, written);
