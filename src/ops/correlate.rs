@@ -189,11 +189,13 @@ pub(super) fn correlate(
     assert!(scatter.step > 0);
 
     let positions = window.positions();
-    // Small problems are cut finer, so that there is something for every core: first by pixels,
-    // then by panels.
-    let parts = positions
-        .div_ceil(TASK_TILES * isa.rows())
-        .max(TASKS.min(positions.div_ceil(2 * isa.rows())));
+    // Small problems are cut finer, so that there is something for every core: by panels where the
+    // weights are what takes room, since every part by pixels reads them all again, else by pixels.
+    let least = positions.div_ceil(TASK_TILES * isa.rows());
+    let parts = match panels.data.len() > source.len() {
+        true => least,
+        false => least.max(TASKS.min(positions.div_ceil(2 * isa.rows()))),
+    };
     let panel_parts = TASKS.div_ceil(parts).min(panels.count());
     let destination = Disjoint::new(destination);
     let task = Task {
