@@ -11,6 +11,7 @@ use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result, closest};
 use crate::interrupt;
 use crate::model::Model;
+use crate::ops::graph;
 use crate::progress::Progress;
 use crate::rows;
 
@@ -392,10 +393,7 @@ pub fn pictures(batch: &mut Batch, device: &Device) -> Result<Tensor> {
     let n = batch.num_images;
     let side = (batch.images.len() / (3 * n)).isqrt();
     let shape = (n, side, side, 3);
-    Ok(match device.is_cpu() {
-        true => Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?,
-        false => Tensor::from_slice(&batch.images, shape, device)?,
-    })
+    graph::upload(&mut batch.images, shape, device)
 }
 
 /// Logits of every image that `loader` gives for `table`, in the table's order, and the table of

@@ -42,7 +42,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("loss", plus(&["data", "ops"])),
         ("model", plus(&["data", "ops"])),
         ("optim", plus(&["data", "model", "ops"])),
-        ("predict", plus(&["data", "model"])),
+        ("predict", plus(&["data", "model", "ops"])),
         ("feeding", plus(&["data", "metrics", "model", "predict"])),
         ("run_dir", plus(&["data"])),
         (

@@ -1,11 +1,10 @@
 //! A moving average of a network's values, kept beside them (Polyak and Juditsky 1992).
 
 use candle_core::{Tensor, Var};
-use rayon::prelude::*;
 
-use super::fused;
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Role};
+use crate::ops::graph;
 
 /// The exponential moving average of every value that the training changes: of the parameters that
 /// learn, and of the norms' running statistics.
@@ -49,20 +48,20 @@ impl Average {
             .filter_map(|(value, entry)| Some((value.as_ref()?, entry.var.as_tensor())))
             .collect();
         let update = |(average, value): &(&Var, &Tensor)| -> Result<()> {
-            if average.device().is_cpu() {
+            let pass = |averages: &mut [&mut [f32]], values: &[f32]| {
                 let new = new as f32;
-                return fused::in_place(&[average.as_tensor()], value, &|averages, values| {
-                    for (average, value) in averages[0].iter_mut().zip(values) {
-                        *average += new * (value - *average);
-                    }
-                });
-            }
-            let step = ((*value - average.as_tensor())? * new)?;
-            Ok(average.set(&(average.as_tensor() + step)?)?)
+                for (average, value) in averages[0].iter_mut().zip(values) {
+                    *average += new * (value - *average);
+                }
+            };
+            graph::change(&[*average], value, &pass, || {
+                let step = ((*value - average.as_tensor())? * new)?;
+                Ok(vec![(average.as_tensor() + step)?])
+            })
         };
-        match pairs.iter().all(|(average, _)| average.device().is_cpu()) {
-            true => pairs.par_iter().try_for_each(update),
-            false => pairs.iter().try_for_each(update),
+        match pairs.first() {
+            Some((first, _)) => graph::for_each(&pairs, first.device(), update),
+            None => Ok(()),
         }
     }
 

@@ -7,7 +7,6 @@ pub mod average;
 pub mod clip;
 pub mod config;
 pub mod extent;
-mod fused;
 pub mod optimizer;
 pub mod schedule;
 pub mod update;

@@ -1,14 +1,13 @@
 //! An optimiser at work: the tensors that it keeps for each parameter, and the update of all.
 
 use candle_core::{Tensor, Var};
-use rayon::prelude::*;
 
 use super::Kind;
 use super::config::OptimizerConfig;
-use super::fused;
 use super::update::Step;
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Parameter, Parameters, Role};
+use crate::ops::graph;
 
 /// An optimiser over the parameters of one network.
 #[derive(Debug)]
@@ -92,9 +91,9 @@ impl Optimizer {
             };
             self.update(&step, entry, member, gradient)
         };
-        match work.iter().all(|(entry, ..)| entry.var.device().is_cpu()) {
-            true => work.par_iter().try_for_each(update),
-            false => work.iter().try_for_each(update),
+        match work.first() {
+            Some((first, ..)) => graph::for_each(&work, first.var.device(), update),
+            None => Ok(()),
         }
     }
 
@@ -106,22 +105,20 @@ impl Optimizer {
         gradient: &Tensor,
     ) -> Result<()> {
         let parameter = &entry.var;
-        let slots: Vec<&Tensor> = member.slots.iter().map(|slot| slot.as_tensor()).collect();
-        if parameter.device().is_cpu() {
-            let changed: Vec<&Tensor> = [parameter.as_tensor()].into_iter().chain(slots).collect();
-            fused::in_place(&changed, gradient, &|values, gradient| {
-                if let Some((parameter, slots)) = values.split_first_mut() {
-                    self.kind.scalars(step, parameter, slots, gradient);
-                }
-            })?;
-            entry.changed();
-            return Ok(());
-        }
-        let (new, fall) = self.kind.tensors(step, parameter, &slots, gradient)?;
-        for (slot, new) in member.slots.iter().zip(new) {
-            slot.set(&new)?;
-        }
-        entry.set(&(parameter.as_tensor() - fall)?)
+        let changed: Vec<&Var> = [parameter].into_iter().chain(&member.slots).collect();
+        let pass = |values: &mut [&mut [f32]], gradient: &[f32]| {
+            if let Some((parameter, slots)) = values.split_first_mut() {
+                self.kind.scalars(step, parameter, slots, gradient);
+            }
+        };
+        graph::change(&changed, gradient, &pass, || {
+            let slots: Vec<&Tensor> = member.slots.iter().map(|slot| slot.as_tensor()).collect();
+            let (new, fall) = self.kind.tensors(step, parameter, &slots, gradient)?;
+            let parameter = (parameter.as_tensor() - fall)?;
+            Ok([parameter].into_iter().chain(new).collect())
+        })?;
+        entry.changed();
+        Ok(())
     }
 
     /// What the optimiser keeps, for a checkpoint: `<slot>.<parameter>` and the tensor.

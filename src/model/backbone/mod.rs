@@ -15,10 +15,9 @@ mod interface;
 mod layers;
 pub mod profile;
 
-use candle_core::DType;
-
 use super::builder::Builder;
 use crate::error::{Error, Result};
+use crate::ops::graph;
 use composed::Composed;
 use engine::Engine;
 use layers::Layer;
@@ -36,8 +35,8 @@ pub const PREFIX: &str = "backbone";
 /// # Errors
 /// If `frozen_stages` is more than the network has.
 pub fn build(config: &BackboneConfig, builder: &Builder) -> Result<Box<dyn Backbone>> {
-    // The engine is for single precision on the CPU.
-    let engine = builder.device().is_cpu() && builder.dtype() == DType::F32;
+    // The engine is made of the kernels.
+    let engine = graph::kernels_serve(builder.device(), builder.dtype());
     with_executor(config, builder, engine)
 }
 

@@ -1,17 +1,24 @@
-//! Operations of candle's graph with their own backward pass: the kernels on the CPU in single
-//! precision, candle's primitive operations elsewhere.
+//! Operations on candle's tensors: the kernels on the CPU in single precision, candle's primitive
+//! operations elsewhere. Which of them serves a tensor is chosen here and nowhere else.
 
 mod average;
+mod in_place;
 mod layer_norm;
 
 pub use average::global_average;
+pub use in_place::{Pass, change, for_each, upload};
 pub use layer_norm::layer_norm;
 
-use candle_core::{CpuStorage, DType, Layout, Tensor};
+use candle_core::{CpuStorage, DType, Device, Layout, Tensor};
+
+/// Whether the kernels of [`crate::ops`] serve tensors of this device and type.
+pub fn kernels_serve(device: &Device, dtype: DType) -> bool {
+    device.is_cpu() && dtype == DType::F32
+}
 
 /// Whether the kernels can take these tensors.
 fn kernels(tensors: &[&Tensor]) -> bool {
-    let suits = |tensor: &&Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+    let suits = |tensor: &&Tensor| kernels_serve(tensor.device(), tensor.dtype());
     tensors.iter().all(suits)
 }
 

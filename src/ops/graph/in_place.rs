@@ -1,8 +1,9 @@
-//! One pass over the scalars of several tensors of the CPU at the same time, in place.
+//! Changing tensors in place: on the CPU in one pass over the scalars of several tensors at the same
+//! time, elsewhere by candle's operations.
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, Tensor};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Shape, Storage, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -13,11 +14,62 @@ const CHUNK: usize = 1 << 14;
 
 /// What is done to pieces of the tensors that change, in their order, by those of the one that is
 /// read.
-type Pass<'a> = dyn Fn(&mut [&mut [f32]], &[f32]) + Sync + 'a;
+pub type Pass<'a> = dyn Fn(&mut [&mut [f32]], &[f32]) + Sync + 'a;
+
+/// Changes the tensors of `changed`, all of the type and shape of `read`: on the CPU `pass` does so
+/// to pieces of their values, given those of `read`; elsewhere `composed` tells their new values, in
+/// their order.
+///
+/// # Errors
+/// If the tensors are not contiguous, or not `f32` on the CPU, or an operation fails.
+pub fn change(
+    changed: &[&Var],
+    read: &Tensor,
+    pass: &Pass,
+    composed: impl FnOnce() -> Result<Vec<Tensor>>,
+) -> Result<()> {
+    if read.device().is_cpu() {
+        let changed: Vec<&Tensor> = changed.iter().map(|var| var.as_tensor()).collect();
+        return in_place(&changed, read, pass);
+    }
+    for (var, new) in changed.iter().zip(composed()?) {
+        var.set(&new)?;
+    }
+    Ok(())
+}
+
+/// Does something to each of the `items`, whose tensors lie on `device`: by all threads where those
+/// do the work, else in order.
+///
+/// # Errors
+/// The first one that occurs.
+pub fn for_each<T: Sync>(
+    items: &[T],
+    device: &Device,
+    apply: impl Fn(&T) -> Result<()> + Sync + Send,
+) -> Result<()> {
+    match device.is_cpu() {
+        true => items.par_iter().try_for_each(apply),
+        false => items.iter().try_for_each(apply),
+    }
+}
+
+/// Values as a tensor on `device`. They are taken where the tensor can hold them as they are;
+/// elsewhere they are copied, and the buffer serves again.
+///
+/// # Errors
+/// If the values do not fill the shape, or the device has no room.
+pub fn upload(values: &mut Vec<f32>, shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
+    let shape = shape.into();
+    Ok(match device.is_cpu() {
+        true => Tensor::from_vec(std::mem::take(values), shape, device)?,
+        false => Tensor::from_slice(values, shape, device)?,
+    })
+}
 
 /// Calls `pass` on pieces of `changed` (contiguous f32 tensors of the CPU, each its own) and of
 /// `read`, all of one length: the pieces of `changed` in their order, then that of `read`.
-pub(super) fn in_place(changed: &[&Tensor], read: &Tensor, pass: &Pass) -> Result<()> {
+fn in_place(changed: &[&Tensor], read: &Tensor, pass: &Pass) -> Result<()> {
     let read = read.contiguous()?;
     let (storage, layout) = read.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
@@ -67,7 +119,7 @@ impl InplaceOp1 for Open<'_, '_> {
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
         let (start, end) = contiguous(layout)?;
         let CpuStorage::F32(values) = storage else {
-            candle_core::bail!("the optimiser expects f32 parameters")
+            candle_core::bail!("expected `f32` values")
         };
         let mut above = self.above.borrow_mut();
         let mut open: Vec<&mut [f32]> = above.iter_mut().map(|values| &mut **values).collect();
@@ -89,6 +141,6 @@ impl InplaceOp1 for Open<'_, '_> {
 fn contiguous(layout: &Layout) -> candle_core::Result<(usize, usize)> {
     match layout.contiguous_offsets() {
         Some(range) => Ok(range),
-        None => candle_core::bail!("the optimiser expects contiguous parameters"),
+        None => candle_core::bail!("expected contiguous values"),
     }
 }
