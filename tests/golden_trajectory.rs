@@ -9,9 +9,10 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use common::{formula, golden};
 use dbloss::data::labels::ClassFrequency;
+use dbloss::data::labels::LabelTable;
 use dbloss::loss::{self, LossConfig};
 use dbloss::model::backbone::Winograd;
-use dbloss::model::neck::NeckConfig;
+use dbloss::model::neck::{NeckConfig, Published};
 use dbloss::model::{Model, ModelConfig};
 use dbloss::optim::clip::clip_factor;
 use dbloss::optim::{Optimizer, OptimizerConfig, Schedule, gradient_norm};
@@ -146,10 +147,11 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         frozen_stages: golden["frozen_stages"].as_i64().unwrap() as i32,
         norm_eval: golden["norm_eval"].as_bool().unwrap(),
         winograd: Winograd::On,
-        neck: NeckConfig {
+        neck: NeckConfig::Published(Published {
             dropout: 0.0,
-            ..NeckConfig::default()
-        },
+            ..Published::default()
+        }),
+        ..ModelConfig::default()
     };
     let counts: Vec<usize> = serde_json::from_value(golden["class_freq"].clone()).unwrap();
     let classes = counts.len();
@@ -160,7 +162,8 @@ fn train(golden: &Value, wiggle: f32) -> Run {
     let loss = LossConfig::named("db-focal").unwrap();
     let loss = loss.build(&frequency).unwrap();
 
-    let model = Model::new(&config, classes, &Device::Cpu, 0).unwrap();
+    let labels = LabelTable::new((0..classes).map(|class| class.to_string()).collect());
+    let model = Model::new(&config, &labels, &Device::Cpu, 0).unwrap();
     formula::fill(&model.parameters);
     let scale = golden["input_scale"].as_f64().unwrap() as f32 * wiggle;
     let (batch, size) = (number("batch"), number("size"));

@@ -102,6 +102,28 @@ const KINDS: &[(&str, &str)] = &[
         "accumulation_steps = 2\nema_decay = 0.9\nearly_stopping = 3\nlabel_smoothing = 0.1",
     ),
     ("start", "run = 'r'\nreset_head = true"),
+    (
+        "model",
+        "neck = { kind = 'none' }\nhead = { kind = 'linear', init = 'f.npy', frozen = true }",
+    ),
+    (
+        "model.head",
+        "kind = 'cosine'\ninit = 'f.csv'\nlearn_scale = true\nbias = true",
+    ),
+    ("model.head", "kind = 'norm-weight'"),
+    (
+        "model",
+        "neck = { kind = 'none' }\nhead = { kind = 'csra', temperatures = [1.0, inf] }",
+    ),
+    (
+        "model",
+        "neck = { kind = 'none' }\nhead = { kind = 'ml-decoder' }",
+    ),
+    (
+        "model.head",
+        "kind = 'ml-gcn'\npooling = 'embedding'\nwords = 'w'\nspelling = { cow = 'bull' }",
+    ),
+    ("model.head", "kind = 'oltr'"),
     ("input.augment.crop", "kind = 'none'"),
     ("input.augment.crop", "kind = 'random-resized'"),
 ];
@@ -357,7 +379,8 @@ impl Walk<'_> {
         }
 
         // The names of classes are the user's own.
-        if key.to_string().starts_with("split.distribution.counts.") {
+        let of_classes = ["split.distribution.counts.", "model.head.spelling."];
+        if (of_classes.iter()).any(|table| key.to_string().starts_with(table)) {
             return;
         }
         let other = misspelt(key);

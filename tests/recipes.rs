@@ -1,5 +1,6 @@
 //! Recipes beside the published one, end to end: other optimisers and schedules, averaged weights,
-//! accumulated gradients, early stopping, late class weights, a second stage. Each ends the same
+//! accumulated gradients, early stopping, late class weights, a second stage, heads with a memory or
+//! with dropout. Each ends the same
 //! when it is killed and resumed.
 
 mod common;
@@ -58,6 +59,17 @@ optimizer = { kind = "sgd", nesterov = true, groups = { backbone = 0.1, neck = 0
 schedule = { kind = "cosine", warmup_iterations = "1 epoch", final_ratio = 0.01 }
 train = { ema_decay = 0.5 }
 
+# A head that keeps a memory, and one that draws.
+[methods.oltr]
+loss = { name = "bce" }
+model = { head = { kind = "oltr" } }
+train = { ema_decay = 0.5, accumulation_steps = 2 }
+
+[methods.ml-decoder]
+loss = { name = "bce" }
+model = { neck = { kind = "none" }, head = { kind = "ml-decoder", width = 16, feed_forward = 24, attention_heads = 2 } }
+train = { ema_decay = 0.5 }
+
 [methods.plain]
 loss = { name = "bce" }
 schedule = { kind = "constant", warmup_iterations = "5 steps" }
@@ -102,7 +114,7 @@ fn killed_and_resumed_ends_as_uninterrupted_with_everything_that_is_new() {
         let files = ["last", "best"].map(|which| tensors(folder, out, which));
         (steps(folder, out), scores, files)
     };
-    for method in ["adamw", "nesterov"] {
+    for method in ["adamw", "nesterov", "oltr", "ml-decoder"] {
         dbloss(folder)
             .args(train(method, method))
             .assert()
@@ -302,6 +314,8 @@ fn a_second_stage_takes_the_network_and_draws_the_head_anew() {
     for (name, kept) in [
         ("backbone.features.18.0.weight", true),
         ("neck.fc.weight", true),
+        ("neck.bn.running_mean", true),
+        ("neck.bn.running_var", true),
         ("head.weight", false),
     ] {
         let same = tensor(folder, "runs/small/plain-s0", name) == tensor(folder, "crt", name);
@@ -324,6 +338,23 @@ fn a_second_stage_takes_the_network_and_draws_the_head_anew() {
         .stderr(predicate::str::contains("nowhere").and(predicate::str::contains("start.run")));
 }
 
+/// What the memory has seen lies in the checkpoint, and stays where the head is held.
+#[test]
+fn a_memory_lies_in_the_checkpoint() {
+    let folder = folder_with(EXPERIMENT);
+    let folder = folder.path();
+    let seen = |out: &str, more: &[&str]| {
+        let short = ["--set", "train.epochs=1"];
+        let mut command = dbloss(folder);
+        let command = command.args(train("oltr", out)).args(short).args(more);
+        command.assert().success();
+        let bytes = tensor(folder, out, "head.seen");
+        bytes.chunks(4).filter(|seen| *seen != [0; 4]).count()
+    };
+    assert!(seen("moving", &[]) > 3);
+    assert_eq!(seen("held", &["--set", "optimizer.groups.head=0"]), 0);
+}
+
 #[test]
 fn what_cannot_be_is_said_before_the_training() {
     let folder = folder_with(EXPERIMENT);
@@ -343,6 +374,12 @@ fn what_cannot_be_is_said_before_the_training() {
         ("plain", "optimizer.momentun=0.5", "did you mean `momentum`"),
         ("adamw", "optimizer.momentum=0.5", "`betas`"),
         ("plain", "schedule.warmup_iterations=2 days", "`2 epochs`"),
+        ("plain", "model.head.kind=csra", "kind = \"none\""),
+        (
+            "plain",
+            "model.head={kind='cosine', init='no-such.npy'}",
+            "no-such.npy",
+        ),
     ] {
         let mut command = dbloss(folder.path());
         let assert = command

@@ -18,6 +18,10 @@ impl Experiment {
         if let Some(start) = &mut self.start {
             start.run = resolve(&KeyPath::from("start.run"), &start.run);
         }
+        let head = KeyPath::from("model.head");
+        for (key, path) in self.model.head.0.settings_mut().paths() {
+            *path = resolve(&head.child(key), path);
+        }
         let weights = &mut self.model.weights;
         if !weights.is_empty() && !is_hub_name(weights) {
             let path = resolve(&KeyPath::from("model.weights"), Path::new(weights));

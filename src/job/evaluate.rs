@@ -177,8 +177,8 @@ impl Evaluate<'_> {
 
     /// The model of the checkpoint.
     fn model(&self, machine: &Machine, weights: Weights) -> Result<Model> {
-        let (seed, classes) = (self.experiment.seed, self.split.train.num_classes());
-        let model = Model::new(&self.experiment.model, classes, &machine.device, seed)?;
+        let labels = &self.split.train;
+        let model = Model::empty(&self.experiment.model, labels, &machine.device)?;
         let path = self.run.checkpoint(self.checkpoint);
         if !path.is_file() {
             return Err(Error::file(&path, "does not exist").hint(

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::io::write_text;
 use crate::model::backbone::BackboneKind;
-use crate::model::{Model, Role};
+use crate::model::{Held, Model, Role};
 use crate::optim::extent::Unit;
 use crate::predict::predict;
 use crate::report::evaluation::total_map;
@@ -109,8 +109,13 @@ impl<'a> Train<'a> {
             Some(table) => Some(machine.loader(experiment, table, &split.train_root)?),
             None => None,
         };
-        let classes = split.train.num_classes();
-        let model = Model::new(&experiment.model, classes, &machine.device, experiment.seed)?;
+        let (device, seed) = (&machine.device, experiment.seed);
+        let mut model = Model::new(&experiment.model, &split.train, device, seed)?;
+        let groups = &experiment.optimizer.groups;
+        model.hold(Held {
+            neck: groups.neck == 0.0,
+            head: groups.head == 0.0,
+        });
         let weights_hash = match (&experiment.start, experiment.model.weights.as_str()) {
             (Some(start), _) => {
                 start.check(&split.train)?;

@@ -71,6 +71,11 @@ impl Builder {
         }
     }
 
+    /// A builder of parameters that do not learn.
+    pub fn held(&self) -> Self {
+        self.at(self.stage, true)
+    }
+
     /// A parameter of `shape`.
     ///
     /// # Errors
@@ -83,12 +88,13 @@ impl Builder {
         self.make(name, shape, init, role)
     }
 
-    /// A vector that is kept with the parameters but does not learn, filled with `value`.
+    /// A tensor that is kept with the parameters but does not learn, filled with `value`: a
+    /// statistic.
     ///
     /// # Errors
     /// As [`Builder::parameter`].
-    pub fn buffer(&self, name: &str, len: usize, value: f64) -> Result<Parameter> {
-        self.make(name, &[len], Init::Const(value), Role::Buffer)
+    pub fn buffer(&self, name: &str, shape: impl Into<Shape>, value: f64) -> Result<Parameter> {
+        self.make(name, shape.into().dims(), Init::Const(value), Role::Buffer)
     }
 
     /// The same place for a network written for candle-nn: whatever it asks for becomes a

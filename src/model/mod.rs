@@ -2,6 +2,7 @@
 
 pub mod backbone;
 pub mod builder;
+mod dropout;
 pub mod head;
 pub mod neck;
 pub mod parameters;
@@ -12,13 +13,14 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{KeyPath, Result};
+use crate::data::labels::LabelTable;
+use crate::error::{Error, KeyPath, Result};
 use crate::range::Range;
 use crate::rng::Stream;
 
 use backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd};
 use builder::Builder;
-use head::Head;
+use head::{Head, HeadConfig, HeadContext, Takes};
 use neck::{Neck, NeckConfig};
 pub use parameters::{Gradients, Parameter, Parameters, Role};
 pub use pooling::Features;
@@ -40,6 +42,13 @@ pub struct ModelConfig {
     pub winograd: Winograd,
     /// The neck.
     pub neck: NeckConfig,
+    /// The head. The default is not written, so that hashes of experiments stay what they were.
+    #[serde(skip_serializing_if = "is_default")]
+    pub head: HeadConfig,
+}
+
+fn is_default(head: &HeadConfig) -> bool {
+    *head == HeadConfig::default()
 }
 
 impl Default for ModelConfig {
@@ -51,6 +60,7 @@ impl Default for ModelConfig {
             norm_eval: true,
             winograd: Winograd::default(),
             neck: NeckConfig::default(),
+            head: HeadConfig::default(),
         }
     }
 }
@@ -61,7 +71,17 @@ impl ModelConfig {
         Range::WholeWithin(-1, self.backbone.architecture().last_stage() as i64)
             .check_whole(&at.join("frozen_stages"), self.frozen_stages)
             .map_err(|e| e.hint("-1 freezes nothing, 0 the stem, k the stem and stages 1 to k"))?;
-        self.neck.check(&at.join("neck"))
+        self.neck.check(&at.join("neck"))?;
+        self.head.check(&at.join("head"))?;
+        match (self.head.takes(), &self.neck) {
+            (Takes::Maps, NeckConfig::Published(_)) => {
+                let name = self.head.name();
+                let problem = format!("is `{name}`, which works on feature maps, behind no neck");
+                Err(Error::key(at.join("head").join("kind"), problem)
+                    .hint("expected `model.neck = { kind = \"none\" }` beside it"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The part of the settings that the backbone is made from.
@@ -80,16 +100,29 @@ pub struct Model {
     /// Every named tensor.
     pub parameters: Parameters,
     backbone: Box<dyn Backbone>,
-    neck: Neck,
-    head: Head,
+    neck: Option<Neck>,
+    head: Box<dyn Head>,
+    takes: Takes,
+    held: Held,
     kind: BackboneKind,
     device: Device,
+}
+
+/// Which parts of a network a training leaves as they are, beside the frozen stages of the backbone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The neck: its batch norm uses its running statistics and does not move them.
+    pub neck: bool,
+    /// The head: a memory in it does not move.
+    pub head: bool,
 }
 
 /// What a training step needs to turn a loss into gradients.
 pub struct Trace {
     tape: Box<dyn Tape>,
     features: Features,
+    /// What the head took, where it wants to see it again.
+    seen: Option<Tensor>,
 }
 
 impl Trace {
@@ -103,27 +136,65 @@ impl Trace {
 }
 
 impl Model {
-    /// A network for `num_classes` with initial weights drawn from the streams of `seed`.
+    /// A network for the classes of the training labels `labels`, with initial weights drawn from
+    /// the streams of `seed`, or as the files say that the head's settings name.
+    ///
+    /// # Errors
+    /// If such a file cannot be read or does not fit.
     pub fn new(
         config: &ModelConfig,
-        num_classes: usize,
+        labels: &LabelTable,
         device: &Device,
         seed: u64,
+    ) -> Result<Self> {
+        Self::made(config, labels, device, seed, true)
+    }
+
+    /// As [`Model::new`] for a network whose every tensor comes out of a checkpoint: files of
+    /// initial values are not read, and need not be there any more.
+    ///
+    /// # Errors
+    /// If the settings do not go together.
+    pub fn empty(config: &ModelConfig, labels: &LabelTable, device: &Device) -> Result<Self> {
+        Self::made(config, labels, device, 0, false)
+    }
+
+    fn made(
+        config: &ModelConfig,
+        labels: &LabelTable,
+        device: &Device,
+        seed: u64,
+        reads_files: bool,
     ) -> Result<Self> {
         let builder = Builder::new(device, DType::F32, seed);
         let backbone = backbone::build(&config.backbone_config(), &builder)?;
         let last = builder.parameters().iter().map(|p| p.stage).max();
         let builder = builder.at(last.map_or(0, |stage| stage + 1), false);
-        let neck = Neck::new(&config.neck, backbone.num_pooled(), &builder)?;
-        let head = Head::new(config.neck.out_channels, num_classes, &builder)?;
+        let (neck, width) = match (config.head.takes(), &config.neck) {
+            (Takes::Maps, _) => (None, backbone.num_map_features()),
+            (Takes::Embedding, NeckConfig::None) => (None, backbone.num_pooled()),
+            (Takes::Embedding, NeckConfig::Published(neck)) => {
+                let made = Neck::new(neck, backbone.num_pooled(), &builder)?;
+                (Some(made), neck.out_channels)
+            }
+        };
+        let context = HeadContext::new(width, labels, reads_files);
+        let head = config.head.build(&context, &builder)?;
         Ok(Model {
             parameters: builder.parameters(),
             backbone,
             neck,
             head,
+            takes: config.head.takes(),
+            held: Held::default(),
             kind: config.backbone,
             device: device.clone(),
         })
+    }
+
+    /// Says which parts a training leaves as they are.
+    pub fn hold(&mut self, held: Held) {
+        self.held = held;
     }
 
     /// Loads the backbone's weights from a file or the hub, says what fitted, and returns the hash
@@ -144,15 +215,49 @@ impl Model {
     /// Evaluation: normalised images [N, H, W, 3] -> logits [N, C].
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
         let features = self.backbone.features(images)?;
-        self.head.forward(&self.neck.forward(&features.pooled()?)?)
+        let input = match (self.takes, &self.neck) {
+            (Takes::Maps, _) => features.maps()?,
+            (Takes::Embedding, None) => features.pooled()?,
+            (Takes::Embedding, Some(neck)) => neck.forward(&features.pooled()?)?,
+        };
+        self.head.forward(&input)
     }
 
     /// Training: normalised images [N, H, W, 3] -> logits [N, C], and the trace for
-    /// [`gradients`](Self::gradients); `dropout` draws the neck's mask.
+    /// [`gradients`](Self::gradients); `dropout` draws the masks of neck and head.
     pub fn forward_train(&self, images: &Tensor, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
         let (features, tape) = self.backbone.forward_train(images)?;
-        let embedding = self.neck.forward_train(&features.pooled()?, dropout)?;
-        Ok((self.head.forward(&embedding)?, Trace { tape, features }))
+        let input = match (self.takes, &self.neck) {
+            (Takes::Maps, _) => features.maps()?,
+            (Takes::Embedding, None) => features.pooled()?,
+            (Takes::Embedding, Some(neck)) if self.held.neck => {
+                neck.forward_held(&features.pooled()?, dropout)?
+            }
+            (Takes::Embedding, Some(neck)) => neck.forward_train(&features.pooled()?, dropout)?,
+        };
+        let logits = self.head.forward_train(&input, dropout)?;
+        let watches = self.head.has_memory() && !self.held.head;
+        let trace = Trace {
+            tape,
+            features,
+            seen: watches.then(|| input.detach()),
+        };
+        Ok((logits, trace))
+    }
+
+    /// Shows the batch of a training pass to a head that keeps a memory; `targets` are the labels
+    /// [N, C], row by row. Once a batch, after its forward pass.
+    ///
+    /// # Errors
+    /// If there are more or fewer targets than logits.
+    pub fn observe(&self, trace: &Trace, targets: &[f32]) -> Result<()> {
+        let Some(seen) = &trace.seen else {
+            return Ok(());
+        };
+        let rows = seen.dim(0)?;
+        let shape = (rows, targets.len() / rows.max(1));
+        let targets = Tensor::from_slice(targets, shape, &self.device)?;
+        self.head.observe(seen, &targets)
     }
 
     /// The gradients of every trainable parameter, from those that candle found.
@@ -163,3 +268,6 @@ impl Model {
         Ok(gradients)
     }
 }
+
+#[cfg(test)]
+mod tests;

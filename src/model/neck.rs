@@ -1,39 +1,124 @@
-//! Between backbone and head: linear, batch norm, dropout (paper, section 4.1).
+//! Between backbone and head: linear, batch norm, dropout (paper, section 4.1), or nothing.
 
 use candle_core::Tensor;
 use candle_nn::Init;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::{Table, Value};
 
 use super::builder::Builder;
+use super::dropout::dropout;
 use super::parameters::Parameter;
-use crate::error::{KeyPath, Result};
+use crate::error::{Error, KeyPath, Result};
+use crate::layers::{carry, plain, read_table};
 use crate::range::Range;
 use crate::rng::Stream;
 
-/// Settings of the neck. The defaults are the published recipe.
+/// The `[model.neck]` table: `kind`, `published` where it is left out, and the keys of the kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NeckConfig {
+    /// The neck of the published recipe.
+    Published(Published),
+    /// None: the head works on what the backbone hands out.
+    None,
+}
+
+/// Settings of the published neck. The defaults are the published recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct NeckConfig {
+pub struct Published {
     /// Width of the embedding, 256.
     pub out_channels: usize,
     /// Probability that an entry is dropped while training, 0.5; in [0, 1).
     pub dropout: f64,
 }
 
-impl Default for NeckConfig {
+impl Default for Published {
     fn default() -> Self {
-        NeckConfig {
+        Published {
             out_channels: 256,
             dropout: 0.5,
         }
     }
 }
 
+impl Default for NeckConfig {
+    fn default() -> Self {
+        NeckConfig::Published(Published::default())
+    }
+}
+
+/// A neck without keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 impl NeckConfig {
+    /// The kinds, the default first.
+    pub const KINDS: [&'static str; 2] = ["published", "none"];
+
+    /// Reads the table at the key `at`.
+    ///
+    /// # Errors
+    /// A key or its value is none of those accepted.
+    pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
+        let mut own = table.clone();
+        let beside = ["kind"];
+        match own.remove("kind") {
+            None => read_table(&own, at, &beside).map(NeckConfig::Published),
+            Some(Value::String(kind)) if kind == "published" => {
+                read_table(&own, at, &beside).map(NeckConfig::Published)
+            }
+            Some(Value::String(kind)) if kind == "none" => {
+                read_table::<Nothing>(&own, at, &beside).map(|_| NeckConfig::None)
+            }
+            Some(Value::String(kind)) => {
+                let problem = format!("is `{kind}`, expected one of `published`, `none`");
+                Err(Error::key(at.child("kind"), problem).did_you_mean(&kind, Self::KINDS))
+            }
+            Some(other) => {
+                let problem = format!("is {}, expected a name in quotes", plain(&other));
+                Err(Error::key(at.child("kind"), problem))
+            }
+        }
+    }
+
     /// Checks the ranges; `at` is the table's own key.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
-        Range::AtLeast(1).check_whole(&at.join("out_channels"), self.out_channels)?;
-        Range::Below(0.0, 1.0).check(&at.join("dropout"), self.dropout)
+        let NeckConfig::Published(published) = self else {
+            return Ok(());
+        };
+        Range::AtLeast(1).check_whole(&at.join("out_channels"), published.out_channels)?;
+        Range::Below(0.0, 1.0).check(&at.join("dropout"), published.dropout)
+    }
+}
+
+impl Serialize for NeckConfig {
+    /// The published neck is written without its kind, as it always was: hashes of experiments stay
+    /// what they were.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            NeckConfig::Published(published) => published.serialize(serializer),
+            NeckConfig::None => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("kind", "none")?;
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NeckConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Table(table) => Self::from_table(&table, &KeyPath::from("model.neck"))
+                .map_err(|error| carry(&error)),
+            other => {
+                let problem = format!("is {}, expected a table", plain(&other));
+                Err(D::Error::custom(problem))
+            }
+        }
     }
 }
 
@@ -41,7 +126,7 @@ impl NeckConfig {
 const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
-/// The neck. Parameters: `neck.fc.{weight,bias}`, `neck.bn.{weight,bias,running_mean,running_var}`.
+/// The published neck. Parameters: `neck.fc.{weight,bias}`, `neck.bn.{weight,bias,running_mean,running_var}`.
 #[derive(Debug)]
 pub struct Neck {
     weight: Parameter,
@@ -55,7 +140,7 @@ pub struct Neck {
 
 impl Neck {
     /// Makes the parameters: weight Kaiming normal with fan-out, bias 0.
-    pub fn new(config: &NeckConfig, in_features: usize, builder: &Builder) -> Result<Self> {
+    pub fn new(config: &Published, in_features: usize, builder: &Builder) -> Result<Self> {
         let width = config.out_channels;
         // Kaiming normal, fan-out, gain of a ReLU.
         let drawn = Init::Randn {
@@ -85,6 +170,12 @@ impl Neck {
         )
     }
 
+    /// Training of a neck that does not learn: as in evaluation, and with dropout, of which
+    /// `stream` draws the mask. Its running statistics stay as they are.
+    pub fn forward_held(&self, features: &Tensor, stream: &mut Stream) -> Result<Tensor> {
+        dropout(&self.forward(features)?, self.dropout, stream)
+    }
+
     /// Training: [N, F] -> [N, width] with batch statistics, which also move the running ones;
     /// `stream` draws the dropout mask.
     pub fn forward_train(&self, features: &Tensor, stream: &mut Stream) -> Result<Tensor> {
@@ -103,7 +194,7 @@ impl Neck {
             let kept = (running.var.as_tensor() * (1.0 - MOMENTUM))?;
             running.set(&(kept + (batch * MOMENTUM)?)?)?;
         }
-        self.drop_entries(y, stream)
+        dropout(&y, self.dropout, stream)
     }
 
     fn linear(&self, x: &Tensor) -> Result<Tensor> {
@@ -117,23 +208,6 @@ impl Neck {
             .broadcast_mul(&(scale * self.bn_weight.var.as_tensor())?)?
             .broadcast_add(&self.bn_bias.var)?)
     }
-
-    fn drop_entries(&self, x: Tensor, stream: &mut Stream) -> Result<Tensor> {
-        if self.dropout == 0.0 {
-            return Ok(x);
-        }
-        let kept = (1.0 / (1.0 - self.dropout)) as f32;
-        let mask: Vec<f32> = (0..x.elem_count())
-            .map(|_| {
-                if stream.chance(self.dropout) {
-                    0.0
-                } else {
-                    kept
-                }
-            })
-            .collect();
-        Ok((&x * Tensor::from_vec(mask, x.shape(), x.device())?)?)
-    }
 }
 
 #[cfg(test)]
@@ -143,7 +217,7 @@ mod tests {
     use candle_core::{DType, Device};
 
     fn neck(dropout: f64) -> (Neck, Parameters) {
-        let config = NeckConfig {
+        let config = Published {
             out_channels: 64,
             dropout,
         };
@@ -174,19 +248,45 @@ mod tests {
     }
 
     #[test]
-    fn dropout_keeps_the_expectation_and_follows_its_stream() {
-        let (neck, _) = neck(0.5);
-        let ones = Tensor::ones((200, 64), DType::F32, &Device::Cpu).unwrap();
-        let drop = |step| {
-            let mut stream = Stream::new(5, "dropout", 0, step);
-            let y = neck.drop_entries(ones.clone(), &mut stream).unwrap();
-            y.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    fn a_neck_that_is_held_normalises_as_in_evaluation_and_stays_as_it_is() {
+        let (neck, parameters) = neck(0.0);
+        let mut stream = Stream::new(0, "dropout", 0, 0);
+        neck.forward_train(&features(), &mut stream).unwrap();
+        let values = || -> Vec<Vec<f32>> {
+            let all = parameters.iter();
+            all.map(|p| p.var.flatten_all().unwrap().to_vec1().unwrap())
+                .collect()
         };
-        let values = drop(0);
-        assert!(values.iter().all(|&v| v == 0.0 || v == 2.0));
-        let mean = values.iter().sum::<f32>() / values.len() as f32;
-        assert!((mean - 1.0).abs() < 0.05, "{mean}");
-        assert_eq!(values, drop(0));
-        assert_ne!(values, drop(1));
+        let before = values();
+        let held = neck.forward_held(&features(), &mut stream).unwrap();
+        assert_eq!(values(), before);
+        let evaluated = neck.forward(&features()).unwrap();
+        assert_eq!(
+            held.to_vec2::<f32>().unwrap(),
+            evaluated.to_vec2::<f32>().unwrap()
+        );
+    }
+
+    #[test]
+    fn kinds_are_read_and_the_published_one_is_written_as_it_always_was() {
+        let read = |text: &str| {
+            NeckConfig::from_table(&text.parse().unwrap(), &KeyPath::from("model.neck"))
+        };
+        let before = "out_channels = 256\ndropout = 0.5\n";
+        assert_eq!(toml::to_string(&NeckConfig::default()).unwrap(), before);
+        for text in ["", before, "kind = 'published'"] {
+            assert_eq!(read(text).unwrap(), NeckConfig::default());
+        }
+        let none = read("kind = 'none'").unwrap();
+        assert_eq!(toml::to_string(&none).unwrap(), "kind = \"none\"\n");
+        for (text, expected) in [
+            ("kind = 'none'\ndropout = 0.1", "model.neck.dropout"),
+            ("kind = 'nome'", "one of `published`, `none`"),
+            ("kind = 3", "a name in quotes"),
+            ("width = 3", "model.neck.width"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -49,6 +49,15 @@ impl Parameter {
         Ok(())
     }
 
+    /// Gives it these values, row by row.
+    ///
+    /// # Errors
+    /// There are more or fewer of them than it has.
+    pub fn fill(&self, values: Vec<f32>) -> Result<()> {
+        let values = Tensor::from_vec(values, self.var.shape(), self.var.device())?;
+        self.set(&values.to_dtype(self.var.dtype())?)
+    }
+
     /// Says that the value has changed, so that whatever was derived from it is derived anew.
     pub fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);

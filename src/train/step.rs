@@ -179,6 +179,7 @@ impl Stepper<'_> {
         loss::smooth(&mut batch.targets, self.label_smoothing);
         let mut dropout = Stream::new(self.seed, "dropout", 0, draw);
         let (logits, trace) = model.forward_train(&images, &mut dropout)?;
+        model.observe(&trace, &batch.targets)?;
         let loss = loss::apply(self.losses.at(at.step), &logits, &batch.targets, at.epoch)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         let features = trace.features()?;

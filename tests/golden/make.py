@@ -23,6 +23,7 @@ import sklearn.metrics
 import torch
 
 import backbones
+import heads
 import losses
 import optimisers
 import trajectory
@@ -225,6 +226,7 @@ FILES = {
     "pareto": (make_pareto, check_pareto),
     "model": (make_model, check_model),
     "backbones": (make_backbones, lambda *found: backbones.check(stored("backbones"), *found)),
+    "heads": (heads.make, lambda *found: heads.check(stored("heads"), *found)),
     "optimisers": (optimisers.make, lambda *found: optimisers.check(stored("optimisers"), *found)),
 }
 

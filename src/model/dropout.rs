@@ -1,0 +1,45 @@
+//! Dropout.
+
+use candle_core::Tensor;
+
+use crate::error::Result;
+use crate::rng::Stream;
+
+/// Drops entries with `probability` and scales the others up by 1 / (1 - probability), so that the
+/// expectation stays; nothing is drawn for a probability of 0.
+pub(super) fn dropout(x: &Tensor, probability: f64, stream: &mut Stream) -> Result<Tensor> {
+    if probability == 0.0 {
+        return Ok(x.clone());
+    }
+    let kept = (1.0 / (1.0 - probability)) as f32;
+    let mask: Vec<f32> = (0..x.elem_count())
+        .map(|_| match stream.chance(probability) {
+            true => 0.0,
+            false => kept,
+        })
+        .collect();
+    let mask = Tensor::from_vec(mask, x.shape(), x.device())?;
+    Ok((x * mask.to_dtype(x.dtype())?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn dropout_keeps_the_expectation_and_follows_its_stream() {
+        let ones = Tensor::ones((200, 64), DType::F32, &Device::Cpu).unwrap();
+        let drop = |step| {
+            let mut stream = Stream::new(5, "dropout", 0, step);
+            let y = dropout(&ones, 0.5, &mut stream).unwrap();
+            y.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let values = drop(0);
+        assert!(values.iter().all(|&v| v == 0.0 || v == 2.0));
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!((mean - 1.0).abs() < 0.05, "{mean}");
+        assert_eq!(values, drop(0));
+        assert_ne!(values, drop(1));
+    }
+}

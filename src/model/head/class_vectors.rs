@@ -1,0 +1,293 @@
+//! Weights that begin with a vector a class out of a file, such as CLIP's features of a text, and
+//! that are found by the class's name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::Init;
+
+use super::interface::{Accepts, HeadContext, Key, misfit};
+use crate::error::{Error, KeyPath, Result};
+use crate::model::builder::Builder;
+use crate::model::parameters::Parameter;
+use crate::range::Range;
+
+/// The key of the file.
+pub(super) const INIT: Key = Key {
+    name: "init",
+    accepts: Accepts::Words(
+        "the path of a `.csv` (a name and its numbers a row), a `.safetensors` (a vector for each \
+         name, or one matrix) or a `.npy` (a matrix); names of a matrix stand in a `.txt` file of \
+         the same name, one a line",
+    ),
+    meaning: "A vector for each class that the weights begin with, such as CLIP's text features",
+};
+
+/// The key that holds the weights still.
+pub(super) const FROZEN: Key = Key {
+    name: "frozen",
+    accepts: Accepts::Range(Range::Flag),
+    meaning: "Whether the weights from `init` stay as they are",
+};
+
+/// Refuses `frozen` without `init`.
+pub(super) fn check(init: Option<&Path>, frozen: bool, at: &KeyPath) -> Result<()> {
+    match frozen && init.is_none() {
+        true => Err(Error::key(
+            at.join("frozen"),
+            "holds random weights still, expected `false`",
+        )
+        .hint("name a file as `init`, whose vectors are to stay")),
+        false => Ok(()),
+    }
+}
+
+/// `weight` [C, width]: drawn, or from the file `init`.
+pub(super) fn weight(
+    init: Option<&Path>,
+    frozen: bool,
+    drawn: Init,
+    context: &HeadContext,
+    builder: &Builder,
+) -> Result<Parameter> {
+    let builder = match frozen {
+        true => builder.held(),
+        false => builder.clone(),
+    };
+    let shape = [context.num_classes(), context.width];
+    let weight = builder.parameter("weight", &shape, drawn)?;
+    if let Some(path) = init.filter(|_| context.reads_files) {
+        weight.fill(of_classes(path, context)?)?;
+    }
+    Ok(weight)
+}
+
+/// The vectors of all classes in their order.
+fn of_classes(path: &Path, context: &HeadContext) -> Result<Vec<f32>> {
+    let known = read(path)?;
+    let key = "init";
+    let mut values = Vec::with_capacity(context.num_classes() * context.width);
+    let mut missing = Vec::new();
+    for class in context.classes {
+        let Some(vector) = known.get(class) else {
+            missing.push(class.as_str());
+            continue;
+        };
+        if vector.len() != context.width {
+            let problem = format!(
+                "`{class}` has {} numbers, and what the head takes has {}",
+                vector.len(),
+                context.width
+            );
+            return Err(misfit(key, path, problem).hint(
+                "features of text fit those of the same model's images, without a neck: \
+                 `model.neck = { kind = \"none\" }`",
+            ));
+        }
+        values.extend_from_slice(vector);
+    }
+    if !missing.is_empty() {
+        let problem = format!("has no vector for the class `{}`", missing.join("`, `"));
+        let error = misfit(key, path, problem);
+        return Err(error.did_you_mean(missing[0], known.keys().map(String::as_str)));
+    }
+    let more = known.len() - context.num_classes();
+    if more > 0 {
+        tracing::info!("{}: {more} vectors are of no class here", path.display());
+    }
+    if let Some(class) = (values.chunks(context.width).zip(context.classes))
+        .find_map(|(row, class)| row.iter().any(|v| !v.is_finite()).then_some(class))
+    {
+        return Err(misfit(
+            key,
+            path,
+            format!("`{class}` has a number that is not finite"),
+        ));
+    }
+    Ok(values)
+}
+
+/// Every vector of the file by its name.
+fn read(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    match ending.to_ascii_lowercase().as_str() {
+        "csv" => of_table(path),
+        "npy" => {
+            fs_err::metadata(path)?;
+            let matrix = Tensor::read_npy(path);
+            of_matrix(path, &matrix.map_err(|e| Error::file(path, e))?)
+        }
+        "safetensors" => {
+            let tensors = crate::model::weights::read_tensors(path, &Device::Cpu)?;
+            let mut matrices = tensors.values().filter(|tensor| tensor.rank() == 2);
+            match (matrices.next(), tensors.len()) {
+                (Some(matrix), 1) => of_matrix(path, matrix),
+                (Some(_), _) => {
+                    let problem = "holds a matrix among others";
+                    Err(Error::file(path, problem)
+                        .hint("expected one matrix alone, or a vector under each class's name"))
+                }
+                (None, _) => (tensors.iter())
+                    .map(|(name, vector)| Ok((name.clone(), numbers(vector)?)))
+                    .collect(),
+            }
+        }
+        _ => {
+            let problem = "is no file of vectors, expected one that ends in `.csv`, `.npy` or \
+                `.safetensors`";
+            Err(misfit("init", path, problem))
+        }
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    let flat = tensor.to_dtype(DType::F32)?.flatten_all()?;
+    Ok(flat.to_vec1()?)
+}
+
+/// Rows of a name and its numbers; a first row without numbers is a header.
+fn of_table(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
+    let mut reader = (csv::ReaderBuilder::new().has_headers(false).flexible(true))
+        .from_reader(fs_err::File::open(path)?);
+    let mut found = BTreeMap::new();
+    for (number, record) in (1..).zip(reader.records()) {
+        let record = record.map_err(|e| Error::line(path, number, e))?;
+        let (name, cells) = (record.get(0).unwrap_or("").trim(), record.iter().skip(1));
+        let values: Result<Vec<f32>, _> = cells.map(|cell| cell.trim().parse()).collect();
+        match values {
+            Ok(values) if !values.is_empty() => {
+                if found.insert(name.to_owned(), values).is_some() {
+                    let problem = format!("`{name}` is there twice");
+                    return Err(Error::line(path, number, problem));
+                }
+            }
+            _ if number == 1 => {}
+            _ => {
+                let problem = format!("`{name}` is not followed by numbers alone");
+                return Err(Error::line(path, number, problem));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Rows of a matrix with the names in the text file beside it.
+fn of_matrix(path: &Path, matrix: &Tensor) -> Result<BTreeMap<String, Vec<f32>>> {
+    let [rows, width] = matrix.dims() else {
+        let problem = format!(
+            "has the shape {:?}, expected [names, numbers]",
+            matrix.dims()
+        );
+        return Err(Error::file(path, problem));
+    };
+    let beside = path.with_extension("txt");
+    let text = fs_err::read_to_string(&beside)?;
+    let names: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|n| !n.is_empty())
+        .collect();
+    if names.len() != *rows {
+        let problem = format!(
+            "has {} names for the {rows} rows of the matrix",
+            names.len()
+        );
+        return Err(Error::file(&beside, problem));
+    }
+    let values = numbers(matrix)?;
+    let mut found = BTreeMap::new();
+    for (name, row) in names.iter().zip(values.chunks((*width).max(1))) {
+        if found.insert((*name).to_owned(), row.to_vec()).is_some() {
+            return Err(Error::file(
+                &beside,
+                format_args!("`{name}` is there twice"),
+            ));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn of(path: &Path) -> Result<Vec<f32>> {
+        let classes = ["cat", "tv monitor"].map(str::to_owned);
+        let context = HeadContext {
+            width: 3,
+            classes: &classes,
+            counts: vec![1, 1],
+            co_occurrence: vec![0; 4],
+            reads_files: true,
+        };
+        of_classes(path, &context)
+    }
+
+    const EXPECTED: [f32; 6] = [1., 2., 3., 4., 5., 6.];
+
+    #[test]
+    fn every_form_is_read_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let rows = [[7f32, 8., 9.], [4., 5., 6.], [1., 2., 3.]];
+        let names = ["dog", "tv monitor", "cat"];
+
+        let lines =
+            |(name, row): (&str, [f32; 3])| format!("{name},{},{},{}\n", row[0], row[1], row[2]);
+        let text: String = names.into_iter().zip(rows).map(lines).collect();
+        fs_err::write(at("a.csv"), &text).unwrap();
+        fs_err::write(at("b.csv"), format!("class,0,1,2\n{text}")).unwrap();
+        for (file, dtype) in [("c.npy", DType::F32), ("d.npy", DType::F64)] {
+            let matrix = Tensor::new(&rows, &Device::Cpu).unwrap();
+            matrix.to_dtype(dtype).unwrap().write_npy(at(file)).unwrap();
+        }
+        let vectors: HashMap<String, Tensor> = (names.iter().zip(rows))
+            .map(|(name, row)| ((*name).to_owned(), Tensor::new(&row, &Device::Cpu).unwrap()))
+            .collect();
+        candle_core::safetensors::save(&vectors, at("e.safetensors")).unwrap();
+        let matrix = Tensor::new(&rows, &Device::Cpu).unwrap();
+        let matrix = HashMap::from([("features", matrix)]);
+        candle_core::safetensors::save(&matrix, at("f.safetensors")).unwrap();
+        for beside in ["c.txt", "d.txt", "f.txt"] {
+            fs_err::write(at(beside), names.join("\n")).unwrap();
+        }
+        for file in [
+            "a.csv",
+            "b.csv",
+            "c.npy",
+            "d.npy",
+            "e.safetensors",
+            "f.safetensors",
+        ] {
+            assert_eq!(of(&at(file)).unwrap(), EXPECTED, "{file}");
+        }
+        fs_err::write(at("f.txt"), "cat\ndog\n").unwrap();
+        let error = of(&at("f.safetensors")).unwrap_err().to_string();
+        assert!(error.contains("2 names for the 3 rows"), "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_fit_is_told_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text, expected) in [
+            (
+                "a.csv",
+                "cat,1,2,3\ntvmonitor,4,5,6\n",
+                "no vector for the class `tv monitor`",
+            ),
+            ("a.csv", "cat,1,2\ntv monitor,4,5\n", "`cat` has 2 numbers"),
+            ("a.csv", "cat,1,2,3\ncat,1,2,3\n", "`cat` is there twice"),
+            ("a.csv", "cat,1,2,3\ntv monitor,4,x,6\n", ":2: `tv monitor`"),
+            ("a.csv", "cat,1,2,3\ntv monitor,4,nan,6\n", "not finite"),
+            ("a.npz", "cat", "expected one that ends in"),
+            ("a.npy", "cat", "a.npy"),
+        ] {
+            let path = folder.path().join(name);
+            fs_err::write(&path, text).unwrap();
+            let error = of(&path).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The `[model.head]` table of an experiment.
+
+use serde::de::Error as _;
+use serde::ser::{Error as _, SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::{Table, Value};
+
+use super::Kind;
+use super::interface::{Head, HeadContext, Takes};
+use crate::error::{Error, KeyPath, Result};
+use crate::layers::{carry, plain};
+use crate::model::builder::Builder;
+
+/// A head with its settings: in TOML one flat table, `kind` (`linear` where it is left out) and the
+/// keys of the kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadConfig(pub Kind);
+
+impl Default for HeadConfig {
+    /// That of the published recipe.
+    fn default() -> Self {
+        HeadConfig(Kind::Linear(super::Linear::default()))
+    }
+}
+
+impl HeadConfig {
+    /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
+    /// match.
+    ///
+    /// # Errors
+    /// A key or its value is none of those accepted.
+    pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
+        let mut own = table.clone();
+        let names = || Kind::DEFINITIONS.iter().map(|head| head.name);
+        let name = match own.remove("kind") {
+            None => Kind::DEFINITIONS[0].name.to_owned(),
+            Some(Value::String(name)) => name,
+            Some(other) => {
+                let problem = format!("is {}, expected a name in quotes", plain(&other));
+                return Err(Error::key(at.child("kind"), problem));
+            }
+        };
+        match Kind::read(&name, &own, at, &["kind"]) {
+            Some(kind) => Ok(HeadConfig(kind?)),
+            None => {
+                let accepted: Vec<&str> = names().collect();
+                let problem = format!("is `{name}`, expected one of `{}`", accepted.join("`, `"));
+                Err(Error::key(at.child("kind"), problem).did_you_mean(&name, names()))
+            }
+        }
+    }
+
+    /// Its name in TOML.
+    pub fn name(&self) -> &'static str {
+        self.0.definition().name
+    }
+
+    /// Checks the ranges; `at` is the table's own key.
+    pub fn check(&self, at: &KeyPath) -> Result<()> {
+        let keys = self.0.keys().map_err(|e| Error::key(at, e))?;
+        self.0.definition().check(&keys, at)?;
+        self.0.settings().check(at)
+    }
+
+    /// What the head works on.
+    pub fn takes(&self) -> Takes {
+        self.0.settings().takes()
+    }
+
+    /// Makes the head, its parameters named `head.<name>`.
+    ///
+    /// # Errors
+    /// If a file that it names cannot be read, or does not fit.
+    pub fn build(&self, context: &HeadContext, builder: &Builder) -> Result<Box<dyn Head>> {
+        self.0.settings().build(context, &builder.pp("head"))
+    }
+}
+
+impl Serialize for HeadConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", self.name())?;
+        for (key, value) in self.0.keys().map_err(S::Error::custom)? {
+            map.serialize_entry(&key, &value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for HeadConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Table(table) => Self::from_table(&table, &KeyPath::from("model.head"))
+                .map_err(|error| carry(&error)),
+            other => {
+                let problem = format!("is {}, expected a table", plain(&other));
+                Err(D::Error::custom(problem))
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One linear layer: the head of the published recipe.
+
+use std::path::PathBuf;
+
+use candle_core::Tensor;
+use candle_nn::{Init, Linear as Layer, Module};
+use serde::{Deserialize, Serialize};
+
+use super::class_vectors::{self, FROZEN, INIT};
+use super::interface::{Definition, Head, HeadContext, Settings, Takes};
+use crate::error::{KeyPath, Result};
+use crate::model::builder::Builder;
+
+/// Standard deviation of the initial weights, as published.
+const INIT_STD: f64 = 0.01;
+
+pub(super) const DEFINITION: Definition = Definition {
+    name: "linear",
+    title: "Linear",
+    formula: "z_c = w_c . x + b_c",
+    source: "the classifier of Wu et al., Distribution-Balanced Loss, ECCV 2020 (arXiv 2007.09654), \
+        section 4.1; started from text: Radford et al., Learning Transferable Visual Models From \
+        Natural Language Supervision, ICML 2021 (arXiv 2103.00020), section 3.1",
+    keys: &[INIT, FROZEN],
+    notes: "Initial weights normal(0, 0.01), bias 0, as published. Rows from a file are taken as \
+        they are, not normalised: their length is the logits' scale. The bias learns where the \
+        weights are frozen.",
+};
+
+/// Settings of the linear head.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Linear {
+    /// See [`INIT`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// See [`FROZEN`].
+    pub frozen: bool,
+}
+
+impl Settings for Linear {
+    fn check(&self, at: &KeyPath) -> Result<()> {
+        class_vectors::check(self.init.as_deref(), self.frozen, at)
+    }
+
+    fn takes(&self) -> Takes {
+        Takes::Embedding
+    }
+
+    fn build(&self, context: &HeadContext, builder: &Builder) -> Result<Box<dyn Head>> {
+        let drawn = Init::Randn {
+            mean: 0.0,
+            stdev: INIT_STD,
+        };
+        let init = self.init.as_deref();
+        let weight = class_vectors::weight(init, self.frozen, drawn, context, builder)?;
+        let bias = builder.parameter("bias", &[context.num_classes()], Init::Const(0.0))?;
+        // The layer shares the variables' storage: it sees what the optimiser does.
+        let (weight, bias) = (weight.var.into_inner(), bias.var.into_inner());
+        Ok(Box::new(LinearHead(Layer::new(weight, Some(bias)))))
+    }
+
+    fn paths(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        self.init.iter_mut().map(|path| ("init", path)).collect()
+    }
+}
+
+/// Parameters: `head.weight` [C, width], `head.bias` [C].
+#[derive(Debug)]
+struct LinearHead(Layer);
+
+impl Head for LinearHead {
+    fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
+        Ok(self.0.forward(embedding)?)
+    }
+}

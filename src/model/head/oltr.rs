@@ -1,0 +1,165 @@
+//! The memory head of open long-tailed recognition, for images with several labels.
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
+use super::parts::{linear, norm, softmax, uniform, unit};
+use crate::error::Result;
+use crate::model::builder::Builder;
+use crate::model::parameters::Parameter;
+use crate::range::Range;
+
+/// Farther than any feature from any centroid, and finite in single precision.
+const FAR: f64 = 1e20;
+
+pub(super) const DEFINITION: Definition = Definition {
+    name: "oltr",
+    title: "OLTR",
+    formula: "M_c = running mean of x over the training images with class c;\n\
+        v = sum over c of softmax(linear(x))_c M_c, the memory feature;\n\
+        e = tanh(linear(x)), the concept selector;\n\
+        r = reach / min over c of |x - M_c|, the reachability;\n\
+        u = r (x + e v);\n\
+        z_c = scale (w_c . u) / (|w_c| (1 + |u|))",
+    source: "Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019 (arXiv \
+        1904.05160), section 3, and its public code; the OLTR row of Wu et al., ECCV 2020",
+    keys: &[
+        Key {
+            name: "momentum",
+            accepts: Accepts::Range(Range::Below(0.0, 1.0)),
+            meaning: "Part of a centroid that a batch with its class keeps",
+        },
+        Key {
+            name: "reach",
+            accepts: Accepts::Range(Range::Above(0.0, 1e6)),
+            meaning: "Numerator of the reachability",
+        },
+        Key {
+            name: "scale",
+            accepts: Accepts::Range(Range::Above(0.0, 1000.0)),
+            meaning: "Scale of the cosine classifier",
+        },
+    ],
+    notes: "The paper is about images of one class, and what the Distribution-Balanced paper ran for \
+        its row is not public. **Assumed here:**\n\n\
+        - An image counts for the centroid of each of its classes, in full.\n\
+        - The code computes centroids in a pass over the training images before its second stage and \
+        then lets them learn by a loss of their own (a margin between own and other centroids, with a \
+        small weight), which asks which class is the image's own. Here they are running means: after the \
+        forward pass of a training batch each class in it moves its centroid to the mean over its \
+        images in the batch by 1 - momentum, the first time all the way. There is no such loss, and \
+        one stage, from a backbone trained on ImageNet.\n\
+        - A class that no batch has shown is no part of softmax and minimum. As long as there is none \
+        at all u is x.\n\
+        - Logits go into a sigmoid a class; softmax remains where the memory is read.\n\n\
+        The reach of 10 and the scale of 16 are those of the code; the momentum is our choice. The \
+        memory, `head.centroids` and `head.seen`, lies in the checkpoint and does not move in \
+        evaluation, nor with `optimizer.groups.head = 0`. Labels above one half count, after mixup \
+        and smoothing.",
+};
+
+/// Settings of the OLTR head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Oltr {
+    /// Part of a centroid that a batch with its class keeps, in [0, 1).
+    pub momentum: f64,
+    /// Numerator of the reachability.
+    pub reach: f64,
+    /// Scale of the cosine classifier.
+    pub scale: f64,
+}
+
+impl Default for Oltr {
+    fn default() -> Self {
+        Oltr {
+            momentum: 0.9,
+            reach: 10.0,
+            scale: 16.0,
+        }
+    }
+}
+
+impl Settings for Oltr {
+    fn takes(&self) -> Takes {
+        Takes::Embedding
+    }
+
+    fn build(&self, context: &HeadContext, builder: &Builder) -> Result<Box<dyn Head>> {
+        let (classes, width) = (context.num_classes(), context.width);
+        let drawn = uniform(width);
+        let pair = |name: &str, output: usize| -> Result<[Parameter; 2]> {
+            let builder = builder.pp(name);
+            let weight = builder.parameter("weight", &[output, width], drawn)?;
+            Ok([weight, builder.parameter("bias", &[output], drawn)?])
+        };
+        Ok(Box::new(OltrHead {
+            centroids: builder.buffer("centroids", (classes, width), 0.0)?,
+            seen: builder.buffer("seen", classes, 0.0)?,
+            hallucinator: pair("hallucinator", classes)?,
+            selector: pair("selector", width)?,
+            weight: builder.parameter("weight", &[classes, width], drawn)?,
+            settings: self.clone(),
+        }))
+    }
+}
+
+/// Parameters: `head.hallucinator.{weight,bias}` [C, width], `head.selector.{weight,bias}`
+/// [width, width], `head.weight` [C, width]. The memory: `head.centroids` [C, width] and
+/// `head.seen` [C], 1 for a class that has a centroid.
+#[derive(Debug)]
+struct OltrHead {
+    centroids: Parameter,
+    seen: Parameter,
+    hallucinator: [Parameter; 2],
+    selector: [Parameter; 2],
+    weight: Parameter,
+    settings: Oltr,
+}
+
+impl Head for OltrHead {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        // The memory changes under the graph otherwise.
+        let (centroids, seen) = (self.centroids.var.copy()?, self.seen.var.copy()?);
+        let unseen = ((seen.affine(-1.0, 1.0))? * FAR)?;
+        let apply = |[weight, bias]: &[Parameter; 2]| {
+            linear(x, &weight.var, Some(bias.var.as_tensor()))
+        };
+        let attention = apply(&self.hallucinator)?.broadcast_sub(&unseen)?;
+        let keys = centroids.broadcast_mul(&seen.unsqueeze(1)?)?;
+        let memory = softmax(&attention, 1)?.matmul(&keys)?;
+        let selector = apply(&self.selector)?.tanh()?;
+
+        let apart = x.unsqueeze(1)?.broadcast_sub(&centroids.unsqueeze(0)?)?;
+        let distance = norm(&apart)?.squeeze(2)?.broadcast_add(&unseen)?;
+        let reach = (distance.min_keepdim(1)?.recip()? * self.settings.reach)?;
+        // 1 in place of it as long as the memory is empty.
+        let any = seen.max_keepdim(0)?;
+        let reach = (reach.broadcast_mul(&any)?).broadcast_add(&any.affine(-1.0, 1.0)?)?;
+        let infused = (x + (selector * memory)?)?.broadcast_mul(&reach)?;
+
+        let squashed = infused.broadcast_div(&(norm(&infused)? + 1.0)?)?;
+        let logits = squashed.matmul(&unit(&self.weight.var)?.t()?)?;
+        Ok((logits * self.settings.scale)?)
+    }
+
+    fn observe(&self, x: &Tensor, targets: &Tensor) -> Result<()> {
+        let x = x.detach();
+        let shows = targets.gt(0.5)?.to_dtype(x.dtype())?;
+        let counts = shows.sum(0)?;
+        let present = counts.minimum(1.0)?;
+        let mean = (shows.t()?.matmul(&x)?).broadcast_div(&counts.maximum(1.0)?.unsqueeze(1)?)?;
+        // All the way where there is no centroid yet, not at all where the batch lacks the class.
+        let seen = self.seen.var.as_tensor();
+        let part = (present.clone() * seen.affine(-self.settings.momentum, 1.0)?)?;
+        let centroids = self.centroids.var.as_tensor();
+        let step = (mean - centroids)?.broadcast_mul(&part.unsqueeze(1)?)?;
+        self.centroids.set(&(centroids + step)?)?;
+        self.seen.set(&seen.maximum(&present)?)
+    }
+
+    fn has_memory(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,176 @@
+//! Vectors of class names from a file of word vectors in GloVe's text format: a word and its
+//! numbers a line.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use super::interface::misfit;
+use crate::error::{Error, KeyPath, Result};
+
+/// For each of `classes` the mean of its words' vectors of `dimensions` numbers, one class after
+/// the other; `spelling` has other words for some of them.
+///
+/// # Errors
+/// The file cannot be read or holds vectors of another length; a class has no word in it;
+/// `spelling` names what is no class.
+pub(super) fn of_classes(
+    path: &Path,
+    classes: &[String],
+    spelling: &BTreeMap<String, String>,
+    dimensions: usize,
+) -> Result<Vec<f32>> {
+    if let Some(stranger) = spelling.keys().find(|name| !classes.contains(name)) {
+        let at = KeyPath::from("model.head.spelling").child(stranger);
+        let error = Error::key(at, "is no class of this split, expected the name of one");
+        return Err(error.did_you_mean(stranger, classes.iter().map(String::as_str)));
+    }
+    let names = classes
+        .iter()
+        .map(|name| spelling.get(name).unwrap_or(name));
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let wanted = names.iter().flat_map(|name| {
+        let words = words(name).flat_map(|word| [word.to_owned(), word.to_lowercase()]);
+        words.chain([(*name).to_owned(), name.to_lowercase()])
+    });
+    let known = read(path, &wanted.collect(), dimensions)?;
+    let find = |word: &str| known.get(word).or_else(|| known.get(&word.to_lowercase()));
+
+    let (mut values, mut without) = (Vec::new(), Vec::new());
+    for (class, name) in classes.iter().zip(names) {
+        let mut found: Vec<&Vec<f32>> = find(name).into_iter().collect();
+        if found.is_empty() {
+            found = words(name).filter_map(find).collect();
+            let missing: Vec<&str> = words(name).filter(|word| find(word).is_none()).collect();
+            if !found.is_empty() && !missing.is_empty() {
+                tracing::warn!(
+                    "{}: has no vector for `{}` of the class `{class}`, whose vector is the mean of \
+                     the others",
+                    path.display(),
+                    missing.join("`, `")
+                );
+            }
+        }
+        if found.is_empty() {
+            without.push(class.as_str());
+        }
+        let sum = |i: usize| found.iter().map(|vector| f64::from(vector[i])).sum::<f64>();
+        values.extend((0..dimensions).map(|i| (sum(i) / found.len().max(1) as f64) as f32));
+    }
+    match without.is_empty() {
+        true => Ok(values),
+        false => {
+            let problem = format!("has no vector for the class `{}`", without.join("`, `"));
+            Err(misfit("words", path, problem).hint(
+                "say other words for it: `model.head.spelling = { tvmonitor = \"tv monitor\" }`, \
+                 or add a line with its name to the file",
+            ))
+        }
+    }
+}
+
+/// The words of a name.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_alphanumeric() && c != '\'')
+        .filter(|word| !word.is_empty())
+}
+
+/// The vectors of the `wanted` words that the file holds; of two for one word the first.
+fn read(
+    path: &Path,
+    wanted: &BTreeSet<String>,
+    dimensions: usize,
+) -> Result<HashMap<String, Vec<f32>>> {
+    let mut reader = BufReader::new(fs_err::File::open(path)?);
+    let (mut known, mut raw) = (HashMap::new(), Vec::new());
+    for number in 1.. {
+        raw.clear();
+        if reader.read_until(b'\n', &mut raw)? == 0 {
+            break;
+        }
+        // Published files hold words in broken UTF-8; none of those is looked for.
+        let line = String::from_utf8_lossy(&raw);
+        let line = line.trim_end();
+        let Some((word, numbers)) = line.split_once(' ') else {
+            continue;
+        };
+        let is_first = number == 1;
+        // word2vec's first line: how many words, how many numbers.
+        if is_first && numbers.parse::<u64>().is_ok() && word.parse::<u64>().is_ok() {
+            continue;
+        }
+        if !(is_first || wanted.contains(word)) || known.contains_key(word) {
+            continue;
+        }
+        let values: Result<Vec<f32>, _> =
+            numbers.split_ascii_whitespace().map(str::parse).collect();
+        let values = values.map_err(|_| {
+            let problem = format!("`{word}` is not followed by numbers alone");
+            Error::line(path, number, problem)
+        })?;
+        if values.len() != dimensions {
+            let problem = format!(
+                "`{word}` has {} numbers, and `model.head.dimensions` is {dimensions}",
+                values.len()
+            );
+            return Err(Error::line(path, number, problem)
+                .hint("set `model.head.dimensions` to what the file has"));
+        }
+        if wanted.contains(word) {
+            known.insert(word.to_owned(), values);
+        }
+    }
+    Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, classes: &[&str], spelling: &[(&str, &str)]) -> Result<Vec<f32>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vectors.txt");
+        fs_err::write(&path, text).unwrap();
+        let owned = |text: &&str| (*text).to_owned();
+        let classes: Vec<String> = classes.iter().map(owned).collect();
+        let spelling = spelling.iter().map(|(a, b)| (owned(a), owned(b))).collect();
+        of_classes(&path, &classes, &spelling, 2)
+    }
+
+    const TEXT: &str = "the 9 9\ncat 1 2\ntv 3 4\nmonitor 5 8\nhot_dog -1 -2\ndog 7 7\ncat 8 8\n";
+
+    #[test]
+    fn a_class_is_the_mean_of_its_words() {
+        let found = of(
+            TEXT,
+            &["Cat", "tv_monitor", "hot_dog", "tvmonitor"],
+            &[("tvmonitor", "tv monitor")],
+        );
+        assert_eq!(found.unwrap(), [1., 2., 4., 6., -1., -2., 4., 6.]);
+        // Of two words one is missing; a first line as word2vec has it.
+        let found = of(&format!("7 2\n{TEXT}"), &["potted dog"], &[]);
+        assert_eq!(found.unwrap(), [7., 7.]);
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_fit_is_told_by_name() {
+        for (text, classes, spelling, expected) in [
+            (
+                TEXT,
+                ["cat", "sofa"],
+                None,
+                "no vector for the class `sofa`",
+            ),
+            (TEXT, ["cat", "dog"], Some(("dogs", "dog")), "is no class"),
+            ("a 1 2 3\n", ["cat", "a"], None, "has 3 numbers"),
+            ("a 1 2\ncat 1 x\n", ["cat", "a"], None, ":2: `cat`"),
+        ] {
+            let error = of(text, &classes, spelling.as_slice()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(
+                error.remedy().is_some() || expected.starts_with(':'),
+                "{error}"
+            );
+        }
+    }
+}
