@@ -198,6 +198,7 @@ fn schedule(case: &Value) -> Option<(Schedule, f64)> {
             warmup_iterations,
             warmup_ratio,
             final_ratio: of("eta_min") / base,
+            after_warmup: false,
         },
         "warmup-step" => Schedule::Step {
             milestones: (numbers(&settings["milestones"]).iter())

@@ -86,7 +86,10 @@ const KINDS: &[(&str, &str)] = &[
     ),
     ("sampler", "kind = 'repeat-factor'\nepoch_length = 10"),
     ("sampler", "kind = 'square-root'\nepoch_length = 10"),
-    ("schedule", "kind = 'cosine'\nfinal_ratio = 0.1"),
+    (
+        "schedule",
+        "kind = 'cosine'\nfinal_ratio = 0.1\nafter_warmup = true",
+    ),
     ("schedule", "kind = 'one-cycle'"),
     (
         "schedule",

@@ -53,7 +53,7 @@ Examples:
 #[command(after_help = STEP_EXAMPLES)]
 #[command(group(clap::ArgGroup::new("pictures").args(["folder", "split"])))]
 struct StepArgs {
-    /// The backbone: resnet18, resnet34, resnet50, resnet101 or mobilenet_v2
+    /// The backbone, by its name in docs/backbones.md
     #[arg(long, default_value = "resnet50", value_name = "NAME")]
     backbone: String,
     /// Pictures a step
