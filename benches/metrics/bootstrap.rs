@@ -56,8 +56,8 @@ fn ranking(scores: &[f32], targets: &[u8], classes: usize, class: usize) -> Vec<
 /// How often each image was drawn, for the resamples from `start` on.
 fn draw(images: usize, start: usize) -> Vec<[u16; LANES]> {
     let mut drawn = vec![[0; LANES]; images];
-    for lane in 0..LANES {
-        let mut stream = Stream::new(0, "bootstrap", 0, (start + lane) as u64);
+    for (lane, index) in (start..start + LANES).enumerate() {
+        let mut stream = Stream::new(0, "bootstrap", 0, index as u64);
         for _ in 0..images {
             drawn[stream.below(images)][lane] += 1;
         }
