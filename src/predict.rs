@@ -16,6 +16,7 @@ use crate::ops::graph;
 use crate::progress::Progress;
 use crate::rows;
 use crate::text;
+use crate::wording::counted;
 
 /// What scores are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,6 +262,16 @@ impl Predictions {
                 format_args!("scores {count} images without labels, first `{stranger}`"),
             )
             .hint("the predictions and the label table must name the same images"));
+        }
+        let used: HashSet<usize> = found.iter().copied().flatten().collect();
+        let mut unused = (0..self.images.len()).filter(|row| !used.contains(row));
+        if let Some(first) = unused.next() {
+            let images = counted(1 + unused.count(), "image");
+            tracing::info!(
+                "{}: {images} of the split's other sets passed over, first `{}`",
+                path.display(),
+                self.images[first]
+            );
         }
         let rows = found.into_iter().flatten();
         let width = columns.len();

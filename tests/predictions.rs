@@ -253,7 +253,12 @@ fn thresholds_are_fitted_on_the_validation_part_of_anyone_s_scores() {
         "--fit-thresholds --validation-predictions validation-scores.csv",
     );
     assert!(fitted.contains("micro_f1,1\n"), "{fitted}");
-    assert_eq!(eval(folder, "all.csv", "--fit-thresholds").0, fitted);
+    let (found, said) = eval(folder, "all.csv", "--fit-thresholds");
+    assert_eq!(found, fitted);
+    assert!(
+        said.contains("6 images of the split's other sets passed over, first `"),
+        "{said}"
+    );
     let text = refused(folder, "test-scores.csv", "--fit-thresholds");
     assert!(text.contains("--validation-predictions"), "{text}");
 }
