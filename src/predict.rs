@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
+use crate::data::class_name;
 use crate::data::labels::LabelTable;
 use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result, closest};
@@ -14,6 +15,8 @@ use crate::model::Model;
 use crate::ops::graph;
 use crate::progress::Progress;
 use crate::rows;
+use crate::text;
+use crate::wording::counted;
 
 /// What scores are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,14 +96,18 @@ impl Predictions {
     /// # Errors
     /// Names the line of what is no score; a score that is no number is one.
     pub fn read_separated(path: &Path, separator: u8) -> Result<Self> {
-        let file = fs_err::File::open(path)?;
-        let mut csv = (csv::ReaderBuilder::new().delimiter(separator)).from_reader(file);
+        let file = text::open(fs_err::File::open(path)?, path)?;
+        let mut csv = (csv::ReaderBuilder::new().delimiter(separator)).from_reader(file.all);
         let header = csv.headers().map_err(|e| rows::failed(path, e))?.clone();
         let scale = first_cell(&header, separator).map_err(|hint| {
             Error::line(path, 1, "expected the header `image,<class>,<class>,...`").hint(hint)
         })?;
+        let class = |name: &str| match class_name::clean(name) {
+            Ok(name) => Ok(name.into_owned()),
+            Err(problem) => Err(Error::line(path, 1, problem)),
+        };
         let mut predictions = Predictions {
-            classes: header.iter().skip(1).map(str::to_owned).collect(),
+            classes: header.iter().skip(1).map(class).collect::<Result<_>>()?,
             images: Vec::new(),
             scores: Vec::new(),
             scale,
@@ -255,6 +262,16 @@ impl Predictions {
                 format_args!("scores {count} images without labels, first `{stranger}`"),
             )
             .hint("the predictions and the label table must name the same images"));
+        }
+        let used: HashSet<usize> = found.iter().copied().flatten().collect();
+        let mut unused = (0..self.images.len()).filter(|row| !used.contains(row));
+        if let Some(first) = unused.next() {
+            let images = counted(1 + unused.count(), "image");
+            tracing::info!(
+                "{}: {images} of the split's other sets passed over, first `{}`",
+                path.display(),
+                self.images[first]
+            );
         }
         let rows = found.into_iter().flatten();
         let width = columns.len();

@@ -182,6 +182,39 @@ fn base_names_and_separators_are_understood() {
     assert!(text.contains("first `u0.jpg`"), "{text}");
 }
 
+/// The classes of a file may be written in another Unicode form, the file in another encoding, with
+/// a byte order mark and the line ends of any system.
+#[test]
+fn encodings_and_unicode_forms_make_no_other_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let table = "image,labels\na.jpg,caf\u{e9}\nb.jpg,dog\nc.jpg,caf\u{e9}|dog\n";
+    std::fs::write(folder.join("train.csv"), table).unwrap();
+    std::fs::write(folder.join("test.csv"), table.replace(".jpg", "2.jpg")).unwrap();
+    small::dbloss(folder)
+        .args("split --table train.csv --test test.csv --out s".split(' '))
+        .assert()
+        .success();
+    let plain = "image,caf\u{e9},dog\na2.jpg,2,-1\nb2.jpg,-2,1\nc2.jpg,-3,2\n";
+    std::fs::write(folder.join("plain.csv"), plain).unwrap();
+    let (expected, _) = eval(folder, "plain.csv", "--scores logits");
+    let other = plain.replace('\u{e9}', "e\u{301}");
+    let little = other.encode_utf16().flat_map(u16::to_le_bytes);
+    let forms: [(&str, Vec<u8>); 4] = [
+        ("form.csv", other.clone().into_bytes()),
+        (
+            "mark.csv",
+            format!("\u{feff}{}", other.replace('\n', "\r\n")).into_bytes(),
+        ),
+        ("mac.csv", other.replace('\n', "\r").into_bytes()),
+        ("wide.csv", [0xff, 0xfe].into_iter().chain(little).collect()),
+    ];
+    for (name, bytes) in forms {
+        std::fs::write(folder.join(name), bytes).unwrap();
+        assert_eq!(eval(folder, name, "--scores logits").0, expected, "{name}");
+    }
+}
+
 #[test]
 fn thresholds_are_fitted_on_the_validation_part_of_anyone_s_scores() {
     let folder = folder();
@@ -220,7 +253,12 @@ fn thresholds_are_fitted_on_the_validation_part_of_anyone_s_scores() {
         "--fit-thresholds --validation-predictions validation-scores.csv",
     );
     assert!(fitted.contains("micro_f1,1\n"), "{fitted}");
-    assert_eq!(eval(folder, "all.csv", "--fit-thresholds").0, fitted);
+    let (found, said) = eval(folder, "all.csv", "--fit-thresholds");
+    assert_eq!(found, fitted);
+    assert!(
+        said.contains("6 images of the split's other sets passed over, first `"),
+        "{said}"
+    );
     let text = refused(folder, "test-scores.csv", "--fit-thresholds");
     assert!(text.contains("--validation-predictions"), "{text}");
 }

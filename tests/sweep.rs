@@ -169,3 +169,26 @@ fn every_sweep_file_resolves() {
     let expected = expected.map(|(name, runs)| (name.to_owned(), runs));
     assert_eq!(counted, expected);
 }
+
+/// A pipe gives its text once: the file is read once, to see what it is and to check it.
+#[test]
+#[cfg(unix)]
+fn a_check_reads_a_file_once() {
+    let folder = folder();
+    let experiment = folder.path().join("small.toml");
+    let sweep = format!(
+        "experiment = '{}'\nseeds = [0, 1, 2]\n",
+        experiment.display()
+    );
+    for (text, expected) in [
+        (sweep, "good, a sweep of 6 runs"),
+        (read(&experiment), "good, 2 runs"),
+    ] {
+        dbloss(folder.path())
+            .args(["config", "check", "/dev/stdin"])
+            .write_stdin(text)
+            .assert()
+            .success()
+            .stdout(predicate::str::contains(expected));
+    }
+}

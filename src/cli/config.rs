@@ -66,18 +66,22 @@ pub(super) fn run(args: Args) -> Result<()> {
         }
         Action::Check { files, overrides } => {
             for path in files {
-                if is_sweep(&path)? {
-                    let sweep = SweepFile::read(&path)?;
-                    let runs = sweep.experiments(&overrides.assignments())?.len();
-                    let runs = counted(runs, "run");
-                    output::data(&format!("{}: good, a sweep of {runs}", path.display()));
-                    continue;
-                }
-                let file = ExperimentFile::read(&path, &overrides.assignments())?;
-                let experiments = file.resolve_all(&[], &[])?;
-                tell(&experiments)?;
+                let layers = Layers::read(&path)?;
+                let assignments = overrides.assignments();
+                let (experiments, jobs, kind) = match SweepFile::is_one(&layers) {
+                    true => {
+                        let sweep = SweepFile::of(&path, &layers)?;
+                        let runs = sweep.experiments(&assignments)?;
+                        (runs, sweep.config.jobs, "a sweep of ")
+                    }
+                    false => {
+                        let file = ExperimentFile::of(&path, layers, &assignments)?;
+                        (file.resolve_all(&[], &[])?, 1, "")
+                    }
+                };
+                tell(&experiments, jobs)?;
                 let runs = counted(experiments.len(), "run");
-                output::data(&format!("{}: good, {runs}", path.display()));
+                output::data(&format!("{}: good, {kind}{runs}", path.display()));
             }
         }
         Action::List { folder } => list(&folder)?,
@@ -85,12 +89,15 @@ pub(super) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Tells of what is odd about experiments, as far as it can be known: with their split if it is
-/// there already.
-fn tell(experiments: &[Experiment]) -> Result<()> {
+/// Tells of what is odd about experiments, of which `jobs` run at a time, as far as it can be known:
+/// with their split if it is there already.
+fn tell(experiments: &[Experiment], jobs: usize) -> Result<()> {
     let folder = experiments.first().and_then(|e| e.split_folder.as_deref());
     match folder.filter(|folder| folder.is_dir()) {
-        Some(folder) => job::tell(experiments, &Split::read(folder)?, Room::of_any_device()),
+        Some(folder) => {
+            let room = Room::of_any_device(jobs);
+            job::tell(experiments, &Split::read(folder)?, room)
+        }
         None => {
             let mut told: Vec<String> = Vec::new();
             told.extend(experiments.iter().flat_map(|e| job::warnings(e, None)));
@@ -102,19 +109,15 @@ fn tell(experiments: &[Experiment]) -> Result<()> {
     }
 }
 
-/// A sweep file names the experiment that it runs.
-fn is_sweep(path: &std::path::Path) -> Result<bool> {
-    Ok(Layers::read(path)?.table().contains_key("experiment"))
-}
-
 fn list(folder: &std::path::Path) -> Result<()> {
     let mut text = String::from("experiments:\n");
     for path in dbloss::config::experiment_files(folder)? {
-        if is_sweep(&path).unwrap_or(false) {
+        let layers = Layers::read(&path);
+        if layers.as_ref().is_ok_and(SweepFile::is_one) {
             text.push_str(&format!("  {}: (a sweep)\n", path.display()));
             continue;
         }
-        let line = match ExperimentFile::read(&path, &[]) {
+        let line = match layers.and_then(|layers| ExperimentFile::of(&path, layers, &[])) {
             Ok(file) if file.methods().is_empty() => String::from("(a base, or one method)"),
             Ok(file) => file.methods().join(" "),
             Err(error) => format!("({error})"),

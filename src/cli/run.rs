@@ -105,11 +105,11 @@ fn start(args: &Args, path: &std::path::Path) -> Result<()> {
     let (executor, room): (Box<dyn Executor>, Room) = match jobs {
         1 => {
             let machine = machine.open()?;
-            let room = Room::of(&machine.device);
+            let room = Room::of(&machine.device, 1);
             (Box::new(Here { machine, replace }), room)
         }
         _ => {
-            let room = Room::of(&device::parse(machine.device())?);
+            let room = Room::of(&device::parse(machine.device())?, jobs);
             (Box::new(args.plan.processes(jobs, replace)?), room)
         }
     };

@@ -112,7 +112,7 @@ fn start(args: &Args, path: &Path) -> Result<()> {
     };
     let room = match slurm {
         true => Room::Elsewhere,
-        false => Room::of(&device),
+        false => Room::of(&device, jobs),
     };
     let (split, lock) = prepare(&mut plan, path, replace, Duration::ZERO, room)?;
     let failures = match executor.execute(&plan, &split)? {

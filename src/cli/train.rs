@@ -81,7 +81,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         }
         None => {
             job::check_images(&experiment, &split, &split_folder, false)?;
-            job::tell([&experiment], &split, Room::of(&machine.device))?;
+            job::tell([&experiment], &split, Room::of(&machine.device, 1))?;
             let trained = train.prepare()?.train();
             let Trained { manifest, .. } = trained.map_err(|error| match error {
                 Error::Interrupted(what) => {

@@ -35,7 +35,12 @@ impl ExperimentSources {
     /// Reads the file, what it extends, and the files `methods_from`, whose methods can be chosen
     /// too.
     pub fn read(path: &Path, methods_from: &[PathBuf]) -> Result<Self> {
-        let layers = Layers::read(path)?;
+        Self::of(path, Layers::read(path)?, methods_from)
+    }
+
+    /// Like [`ExperimentSources::read`], of a file that has been read: `layers` is it with what it
+    /// extends.
+    fn of(path: &Path, layers: Layers, methods_from: &[PathBuf]) -> Result<Self> {
         let mut other_methods = Tree::default();
         for other in methods_from {
             match Layers::read(other)?.take_table("methods")? {
@@ -84,8 +89,14 @@ impl ExperimentSources {
 impl ExperimentFile {
     /// Reads the file, what it extends, and the `--set` assignments.
     pub fn read(path: &Path, assignments: &[String]) -> Result<Self> {
+        Self::of(path, Layers::read(path)?, assignments)
+    }
+
+    /// Like [`ExperimentFile::read`], of a file that has been read: `layers` is it with what it
+    /// extends.
+    pub fn of(path: &Path, layers: Layers, assignments: &[String]) -> Result<Self> {
         let parsed = assignments.iter().map(|text| Assignment::parse(text));
-        ExperimentSources::read(path, &[])?.with(&parsed.collect::<Result<Vec<_>>>()?)
+        ExperimentSources::of(path, layers, &[])?.with(&parsed.collect::<Result<Vec<_>>>()?)
     }
 
     /// Names of the methods that the file compares, in its order; empty if the file is one method

@@ -26,9 +26,14 @@ pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
             "the class name `{name}` holds `{LABEL_SEPARATOR}`, which separates labels"
         ));
     }
-    match name.is_ascii() || is_nfc(name) {
-        true => Ok(Cow::Borrowed(name)),
-        false => Ok(Cow::Owned(name.nfc().collect())),
+    Ok(nfc(name))
+}
+
+/// A text in Unicode's form NFC.
+pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
+    match text.is_ascii() || is_nfc(text) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.nfc().collect()),
     }
 }
 

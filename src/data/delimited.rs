@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::rows;
 use crate::text;
+use crate::wording::counted;
 
 /// A delimited table whose header was read.
 pub(crate) struct Delimited<'a> {
@@ -121,7 +122,10 @@ impl<'a> Delimited<'a> {
         if self.record.len() != self.header.len() {
             let line = self.record.position().map_or(0, csv::Position::line);
             let (found, expected) = (self.record.len(), self.header.len());
-            let problem = format_args!("{found} columns, but the header has {expected}");
+            let problem = format!(
+                "{}, but the header has {expected}",
+                counted(found, "column")
+            );
             return Err(Error::line(&self.path, line, problem)
                 .hint("put names that hold the separator in double quotes"));
         }

@@ -1,7 +1,9 @@
 //! Where pictures come from (files or the embedded set), and how they are decoded to 8-bit RGB.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, Cursor, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
@@ -61,8 +63,28 @@ pub enum OnBadImage {
     /// Stop with an error that names the file.
     #[default]
     Error,
-    /// Leave it out, with one warning a picture; see [`crate::data::loader`].
+    /// Leave it out, told once; see [`crate::data::loader`].
     Skip,
+}
+
+/// The files of bad pictures that have been told of, shared by the check before a training and all
+/// loaders of a split, so that nobody tells of one again.
+#[derive(Debug, Clone, Default)]
+pub struct ToldPictures(Arc<Mutex<BTreeSet<PathBuf>>>);
+
+impl ToldPictures {
+    /// Notes that a file is told of now; false if it has been before.
+    pub fn add(&self, file: PathBuf) -> bool {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.insert(file)
+    }
+}
+
+/// What has been told is no part of a split: two are always the same.
+impl PartialEq for ToldPictures {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Reads and decodes a picture file of one of [`FORMATS`](crate::data::picture::FORMATS). The

@@ -4,7 +4,7 @@ mod account;
 pub mod augment;
 pub mod cache;
 mod class_index;
-mod class_name;
+pub(crate) mod class_name;
 pub mod content;
 mod delimited;
 pub mod formats;

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use candle_core::Device;
-
 use crate::config::Experiment;
 use crate::data::image::OnBadImage;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::optim::extent::Unit;
+
+use super::room::{Room, Step, check_memory, check_together, step};
 
 /// Looks for what a run on `split` needs: the sets, and their pictures by a quick look at the disk.
 /// `scored` says whether the test set is to be evaluated too; else it may lack pictures, which is
@@ -40,36 +40,10 @@ pub fn check_images(
             if let Some(problem) = found.problem() {
                 tracing::warn!("{problem}; they are left out");
             }
+            for file in found.files {
+                split.told.add(file);
+            }
             Ok(())
-        }
-    }
-}
-
-/// Where the runs that are checked will hold their batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// In the memory of this machine.
-    Here,
-    /// In the memory of a GPU.
-    Gpu,
-    /// On another machine, of which nothing is known.
-    Elsewhere,
-}
-
-impl Room {
-    /// The room that a device has.
-    pub fn of(device: &Device) -> Self {
-        match device {
-            Device::Cpu => Room::Here,
-            _ => Room::Gpu,
-        }
-    }
-
-    /// The room where no device is named yet: with a GPU in this machine, it may be either.
-    pub fn of_any_device() -> Self {
-        match candle_core::utils::cuda_is_available() {
-            true => Room::Elsewhere,
-            false => Room::Here,
         }
     }
 }
@@ -77,7 +51,8 @@ impl Room {
 /// Tells of settings that run but hardly mean what the user wants, each once for all experiments.
 ///
 /// # Errors
-/// A batch is more than the machine's memory could ever hold.
+/// A batch, or those of the runs at a time together, are more than the machine's memory could ever
+/// hold.
 pub fn tell<'a>(
     experiments: impl IntoIterator<Item = &'a Experiment>,
     split: &Split,
@@ -90,19 +65,27 @@ pub fn tell<'a>(
             told.push(note);
         }
     };
+    let mut steps: Vec<Step> = Vec::new();
     for experiment in experiments {
         check_split(experiment, split).map_err(|e| experiment.locate(e))?;
-        let crowded = match room {
-            Room::Here => check_memory(experiment).map_err(|e| experiment.locate(e))?,
-            Room::Gpu => {
-                let step = step(experiment);
-                let unseen = "the GPU must hold that, which is not checked";
-                note(format!("{}; {unseen}", step.words), &mut told);
-                None
+        match room {
+            Room::Here { .. } => {
+                let step = check_memory(experiment).map_err(|e| experiment.locate(e))?;
+                steps.push(step);
             }
-            Room::Elsewhere => None,
-        };
-        for warning in warnings(experiment, Some(split)).into_iter().chain(crowded) {
+            Room::Gpu { runs } => {
+                let words = step(experiment).words;
+                let times = match runs {
+                    1 => String::new(),
+                    runs => format!(" for each of {runs} runs at a time"),
+                };
+                let note_of_gpu =
+                    format!("{words}; the GPU must hold that{times}, which is not checked");
+                note(note_of_gpu, &mut told);
+            }
+            Room::Elsewhere => {}
+        }
+        for warning in warnings(experiment, Some(split)) {
             if !told.contains(&warning) {
                 tracing::warn!("{warning}");
                 told.push(warning);
@@ -111,6 +94,11 @@ pub fn tell<'a>(
         if let Some(dropped) = dropped(experiment, split) {
             note(dropped, &mut told);
         }
+    }
+    if let Room::Here { runs } = room
+        && let Some(crowded) = check_together(steps, runs, memory::limit(), memory::available())?
+    {
+        tracing::warn!("{crowded}");
     }
     let unlabelled = (0..split.train.len()).filter(|&i| split.train.labels(i).is_empty());
     match unlabelled.count() {
@@ -190,60 +178,13 @@ fn dropped(experiment: &Experiment, split: &Split) -> Option<String> {
     }
 }
 
-/// What a training step takes.
-struct Step {
-    bytes: u64,
-    /// The same in words, with the batch and the network.
-    words: String,
-}
-
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
-}
-
-/// What a training step takes, as estimated for the engine of the CPU.
-fn step(experiment: &Experiment) -> Step {
-    let (batch, side) = (experiment.train.batch_size, experiment.input.size as usize);
-    let backbone = experiment.model.backbone_config();
-    let bytes = backbone.training_bytes(batch, side);
-    Step {
-        bytes,
-        words: format!(
-            "{batch} images of {side} pixels take about {} in a training step of `{}`",
-            gigabytes(bytes),
-            experiment.model.backbone
-        ),
-    }
-}
-
-/// Refuses a batch that the machine could never hold; a sentence for one that it cannot hold now.
-fn check_memory(experiment: &Experiment) -> Result<Option<String>> {
-    let batch = experiment.train.batch_size;
-    let Step {
-        bytes: need,
-        words: size,
-    } = step(experiment);
-    if let Some(limit) = memory::limit()
-        && need > limit
-    {
-        let problem = format!("{size}, and this machine has {}", gigabytes(limit));
-        let fits = batch as u64 * limit / need / 2;
-        return Err(Error::key("train.batch_size", problem).hint(format_args!(
-            "a batch of {} would leave room for the rest; `input.size` counts twice",
-            fits.max(2)
-        )));
-    }
-    let available = memory::available().filter(|available| need > *available);
-    Ok(available.map(|free| format!("{size}, and only {} are free now", gigabytes(free))))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::ExperimentFile;
     use crate::data::split::SplitConfig;
 
-    fn experiment(more: &str) -> Experiment {
+    pub(in crate::job) fn experiment(more: &str) -> Experiment {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("e.toml");
         let text =
@@ -251,18 +192,6 @@ mod tests {
         fs_err::write(&path, format!("{text}{more}")).unwrap();
         let file = ExperimentFile::read(&path, &[]).unwrap();
         file.resolve(None, None).unwrap()
-    }
-
-    #[test]
-    fn a_batch_beyond_the_machine_is_refused_with_the_estimate() {
-        let error = check_memory(&experiment("train.batch_size = 1000000")).unwrap_err();
-        let Error::Input(error) = error else {
-            panic!("not an input error: {error}")
-        };
-        assert!(error.to_string().contains("train.batch_size"), "{error}");
-        assert!(error.problem.contains("GB"), "{error}");
-        assert!(error.hint.is_some_and(|hint| hint.contains("a batch of")));
-        check_memory(&experiment("train.batch_size = 8")).unwrap();
     }
 
     #[test]

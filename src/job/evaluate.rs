@@ -149,7 +149,7 @@ impl Evaluate<'_> {
     ) -> Result<Evaluated> {
         let predict_set = |set: Set| -> Result<(Predictions, Arc<LabelTable>)> {
             let (table, root) = self.split.set(set, self.split_folder)?;
-            let loader = machine.loader(self.experiment, table, root)?;
+            let loader = machine.loader(self.experiment, self.split, (table, root))?;
             let label = format!("{set} {}", self.experiment.run_name());
             predict(model, &loader, table, &label)
         };

@@ -2,6 +2,7 @@
 
 mod check;
 mod evaluate;
+mod room;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ use crate::data::loader::{Loader, LoaderOptions};
 use crate::data::split::Split;
 use crate::error::{Error, Result};
 
-pub use check::{Room, check_images, tell, warnings};
+pub use check::{check_images, tell, warnings};
 pub use evaluate::{Evaluate, Evaluated, Opened};
+pub use room::Room;
 pub use train::{Prepared, Train, Trained, add_events};
 
 /// Settings of the machine, which change no number.
@@ -47,16 +49,17 @@ impl Machine {
         }
     }
 
-    /// The loader of an experiment's pictures.
+    /// The loader of the pictures of `table`, which lie at `root`, one of `split`'s sets.
     fn loader(
         &self,
         experiment: &Experiment,
-        table: &Arc<LabelTable>,
-        root: &ImageRoot,
+        split: &Split,
+        (table, root): (&Arc<LabelTable>, &ImageRoot),
     ) -> Result<Loader> {
         let options = LoaderOptions {
             batch_size: experiment.train.batch_size,
             on_bad_image: experiment.on_bad_image,
+            told: split.told.clone(),
             ..self.loader_options()
         };
         Loader::new(

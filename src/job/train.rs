@@ -104,9 +104,9 @@ impl<'a> Train<'a> {
             machine,
             ..
         } = self;
-        let loader = machine.loader(experiment, &split.train, &split.train_root)?;
+        let loader = machine.loader(experiment, split, (&split.train, &split.train_root))?;
         let held_out = match &split.validation {
-            Some(table) => Some(machine.loader(experiment, table, &split.train_root)?),
+            Some(table) => Some(machine.loader(experiment, split, (table, &split.train_root))?),
             None => None,
         };
         let (device, seed) = (&machine.device, experiment.seed);

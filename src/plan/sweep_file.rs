@@ -70,7 +70,16 @@ pub struct SweepFile {
 impl SweepFile {
     /// Reads the file; `extends` works as in an experiment.
     pub fn read(path: &Path) -> Result<Self> {
-        let layers = Layers::read(path)?;
+        Self::of(path, &Layers::read(path)?)
+    }
+
+    /// Whether a file that has been read is a sweep: it names the experiment that it runs.
+    pub fn is_one(layers: &Layers) -> bool {
+        layers.table().contains_key("experiment")
+    }
+
+    /// Like [`SweepFile::read`], of a file that has been read: `layers` is it with what it extends.
+    pub fn of(path: &Path, layers: &Layers) -> Result<Self> {
         let mut config: SweepConfig = layers.typed()?;
         let written = layers.tree().clone();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Trains the run, from where it stands, and evaluates it. What is done already is not done again.
 pub fn run_task(plan: &Plan, run: &PlannedRun, machine: &Machine, replace: Replace) -> Result<()> {
     let split = plan.split()?;
-    job::tell([&run.experiment], &split, Room::of(&machine.device))?;
+    job::tell([&run.experiment], &split, Room::of(&machine.device, 1))?;
     let machine = Machine {
         patience: PATIENCE,
         ..machine.clone()

@@ -1,5 +1,6 @@
 //! Pictures sorted into one folder a class.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::format::{
@@ -64,6 +65,7 @@ pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
     refuse_sets(root, &entries)?;
     let mut rows = Rows::new();
     let (mut others, mut loose, mut deeper) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut of_class, mut merged) = (HashMap::new(), Vec::new());
     for (name, path, is_folder) in entries {
         if !is_folder {
             let list = if has_picture_ending(&name) {
@@ -75,6 +77,9 @@ pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
             continue;
         }
         let class = reading.classes.number(&name, &path, None)?;
+        if let Some(first) = of_class.insert(class, name.clone()) {
+            merged.push(format!("{first}` and `{name}"));
+        }
         let before = rows.len();
         walk(&path, &name, &mut |file| {
             if !has_picture_ending(&file) {
@@ -105,6 +110,12 @@ pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
         ("file", &what),
         others.iter().map(String::as_str),
         "convert those that are pictures",
+    );
+    account.warn(
+        root,
+        ("pair", "of folders taken for one class"),
+        merged.iter().map(String::as_str),
+        "their names differ in blanks or Unicode form alone",
     );
     account.warn(
         root,
@@ -281,6 +292,15 @@ mod tests {
         ];
         let expected = expected.map(|(count, name)| (count, name.to_owned()));
         assert_eq!(left_out, expected);
+    }
+
+    #[test]
+    fn folders_that_become_one_class_are_told_of() {
+        let (images, told) = read(&["cat/a.jpg", "cat /b.jpg", "caf\u{e9}/a.jpg"]).unwrap();
+        assert_eq!(images.len(), 3);
+        assert_eq!(told, [(1, "cat` and `cat ".to_owned())]);
+        let (_, told) = read(&["caf\u{e9}/a.jpg", "cafe\u{301}/b.jpg", "dog/c.jpg"]).unwrap();
+        assert_eq!(told, [(1, "cafe\u{301}` and `caf\u{e9}".to_owned())]);
     }
 
     #[test]

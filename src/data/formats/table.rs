@@ -144,7 +144,7 @@ pub(crate) fn read_any(path: &Path, classes: Vec<String>) -> Result<LabelTable> 
 /// Reads a table's rows, in the format that the file's ending tells.
 ///
 /// CSV and TSV need a header with the columns `image` and `labels`, or `image` and one column a
-/// class that holds 0 or 1. Other columns beside `labels` are ignored.
+/// class that holds 0 or 1. Other columns beside `labels` are told of and not looked at.
 fn read_rows(path: &Path, separator: &Separator, reading: &mut Reading) -> Result<Rows> {
     let file = || fs_err::File::open(path);
     let rows = match TableFormat::of(path)? {
@@ -260,6 +260,9 @@ fn read_header(path: &Path, table: &Delimited<'_>, reading: &mut Reading) -> Res
         return Err(Error::line(path, 1, problem).hint("name the one to take `image`"));
     }
     if let Some(labels) = table.column(&LABELS)? {
+        let others = (header.iter().enumerate())
+            .filter(|&(i, name)| i != image && i != labels && !name.is_empty());
+        tell_of_others(others.map(|(_, name)| name.as_str()), path, reading);
         return Ok(Columns::Joined(image, labels));
     }
     let mut one_hot: Vec<(usize, u32)> = Vec::new();
@@ -281,6 +284,38 @@ fn read_header(path: &Path, table: &Delimited<'_>, reading: &mut Reading) -> Res
         return Err(Error::line(path, 1, "the header has no column `labels`"));
     }
     Ok(Columns::OneHot(image, one_hot))
+}
+
+/// Names of columns that part a table into sets.
+const SETS: [&str; 7] = [
+    "split",
+    "set",
+    "subset",
+    "fold",
+    "partition",
+    "is_test",
+    "is_train",
+];
+
+/// Tells of columns, or keys of JSON, beside image and labels: what they say is not looked at.
+fn tell_of_others<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    path: &Path,
+    reading: &mut Reading,
+) {
+    let is_set = |name: &&str| SETS.iter().any(|set| set.eq_ignore_ascii_case(name));
+    let (sets, others): (Vec<&str>, Vec<&str>) = names.into_iter().partition(is_set);
+    let said = "beside image and labels not looked at";
+    let account = &mut reading.account;
+    account.tell(path, ("column", said), others);
+    let remedy =
+        "all rows are one set; to part them, give a table of each set (`--table`, `--test`)";
+    account.warn(
+        path,
+        ("column", "that may name sets not looked at"),
+        sets,
+        remedy,
+    );
 }
 
 /// Writes a table as CSV with the columns `image` and `labels`.

@@ -4,10 +4,11 @@
 //! order and byte for byte the same whatever the number of workers, also when an epoch is taken
 //! up in its middle.
 //!
-//! With [`OnBadImage::Skip`](crate::data::image::OnBadImage::Skip), a picture that cannot be decoded is warned of once. In training,
-//! the next picture of the epoch's order that can be decoded takes its place (after the last
-//! comes the first), so that batches keep their size and epochs their length. In testing its row
-//! is left out of the batch; a batch that has no row left is left out whole.
+//! With [`OnBadImage::Skip`](crate::data::image::OnBadImage::Skip), a picture that cannot be decoded
+//! is warned of once, and not at all if it was told of before ([`LoaderOptions::told`]). In
+//! training, the next picture of the epoch's order that can be decoded takes its place (after the
+//! last comes the first), so that batches keep their size and epochs their length. In testing its
+//! row is left out of the batch; a batch that has no row left is left out whole.
 
 mod batch;
 mod epoch;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::data::image::OnBadImage;
+use crate::data::image::{OnBadImage, ToldPictures};
 
 /// How batches are made; none of it but the batch size changes what is in them.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// What to do with a picture that cannot be decoded.
     pub on_bad_image: OnBadImage,
+    /// Bad pictures that need not be told of again.
+    pub told: ToldPictures,
     /// Most bytes of decoded pictures that are kept in memory; 0 keeps none.
     pub cache_bytes: u64,
     /// Folder that keeps decoded pictures from one run to the next; see
@@ -33,6 +35,7 @@ impl Default for LoaderOptions {
             workers: 2,
             prefetch: 4,
             on_bad_image: OnBadImage::Error,
+            told: ToldPictures::default(),
             cache_bytes: 1 << 30,
             cache_folder: None,
         }

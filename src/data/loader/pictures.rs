@@ -7,7 +7,7 @@ use super::lock::lock;
 use super::options::LoaderOptions;
 use crate::data::augment::{InputConfig, Transformer};
 use crate::data::cache::{Cache, DiskCache, Form};
-use crate::data::image::{ImageRoot, OnBadImage};
+use crate::data::image::{ImageRoot, OnBadImage, ToldPictures};
 use crate::data::labels::LabelTable;
 use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ pub(super) struct Pictures {
     pub table: Arc<LabelTable>,
     root: ImageRoot,
     on_bad_image: OnBadImage,
+    told: ToldPictures,
     cache: Cache,
     folder: Option<DiskCache>,
     bad: Mutex<BTreeSet<u32>>,
@@ -39,6 +40,7 @@ impl Pictures {
             table,
             root,
             on_bad_image: options.on_bad_image,
+            told: options.told.clone(),
             folder,
             bad: Mutex::default(),
             resized_form: format!("{:?} {}", config.resize, config.size),
@@ -118,12 +120,14 @@ impl Pictures {
         Ok(())
     }
 
-    /// Leaves a picture out with one warning, or passes its error on.
+    /// Leaves a picture out, with a warning if nobody has told of it yet, or passes its error on.
     pub(super) fn leave_out(&self, index: u32, error: Error) -> Result<()> {
-        if self.on_bad_image == OnBadImage::Error || self.name(index).is_err() {
-            return Err(error);
-        }
-        if lock(&self.bad).insert(index) {
+        let name = match (self.on_bad_image, self.name(index)) {
+            (OnBadImage::Skip, Ok(name)) => name,
+            _ => return Err(error),
+        };
+        let file = self.root.file(name).unwrap_or_else(|| name.into());
+        if lock(&self.bad).insert(index) && self.told.add(file) {
             tracing::warn!("{error}; left out");
         }
         Ok(())

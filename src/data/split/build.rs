@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::data::account::first_named;
 use crate::data::formats::{Loaded, table};
+use crate::data::image::ToldPictures;
 use crate::data::labels::LabelTable;
 use crate::data::{longtail, replay, stratify};
 use crate::error::{Error, KeyPath, Result};
@@ -87,6 +88,7 @@ impl Split {
             train_root,
             test_root,
             hash: String::new(),
+            told: ToldPictures::default(),
         };
         split.check_overlap("source")?;
         split.hash = split.files()?.hash();

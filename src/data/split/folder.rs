@@ -9,6 +9,7 @@ use crate::data::account::first_named;
 use crate::data::class_name;
 use crate::data::delimited::Delimited;
 use crate::data::formats::table;
+use crate::data::image::ToldPictures;
 use crate::data::labels::LabelTable;
 use crate::data::picture_name::{identities, lexically_clean};
 use crate::error::{Error, Result};
@@ -166,6 +167,7 @@ impl Split {
             validation: validation.map(Arc::new),
             manifest,
             hash,
+            told: ToldPictures::default(),
         };
         split.check_overlap(dir.display())?;
         split.warn_about_classes();

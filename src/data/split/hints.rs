@@ -1,6 +1,7 @@
 //! What a split that was built is worth saying about.
 
 use crate::data::labels::{Group, GroupThresholds};
+use crate::wording::is_or_are;
 
 use super::Split;
 
@@ -9,8 +10,10 @@ impl Split {
     pub(super) fn tell_what_was_drawn(&self, pool: usize, drawn: usize) {
         if drawn < pool {
             tracing::info!(
-                "{drawn} of the pool's {pool} images are drawn, {} are left out; `--distribution as-is` takes all",
-                pool - drawn
+                "{drawn} of the pool's {pool} images {} drawn, {} {} left out; `--distribution as-is` takes all",
+                is_or_are(drawn),
+                pool - drawn,
+                is_or_are(pool - drawn)
             );
         }
     }

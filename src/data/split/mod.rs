@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::image::ToldPictures;
 use crate::data::labels::{ClassFrequency, Group, GroupThresholds, LabelTable};
 
 pub use crate::data::account::LeftOut;
@@ -45,6 +46,8 @@ pub struct Split {
     pub manifest: Manifest,
     /// The hash of the tables, in hexadecimal.
     pub hash: String,
+    /// Bad pictures that have been told of since this was read or built.
+    pub told: ToldPictures,
 }
 
 /// The contents of `split.toml`.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::data::account::FIRST_NAMED;
+use crate::data::class_name::nfc;
 use crate::data::glance::{Flaw, glance};
 use crate::error::{Error, Result};
 use crate::wording::{counted, is_or_are};
@@ -23,6 +24,8 @@ pub struct PictureCheck {
     pub unreadable: usize,
     /// The first missing ones, then the first of those that cannot be read.
     pub first: Vec<BadPicture>,
+    /// The files of all of them.
+    pub files: Vec<PathBuf>,
 }
 
 /// A picture that is not where the split says, or cannot be read.
@@ -101,7 +104,10 @@ impl Split {
             picture.near = near(&picture.path);
         }
         first.extend(bad(false).take(FIRST_NAMED));
+        let all = pictures.iter().zip(&flaws);
+        let files = all.filter_map(|((path, ..), flaw)| flaw.as_ref().map(|_| path.clone()));
         PictureCheck {
+            files: files.collect(),
             pictures: pictures.len(),
             missing: bad(true).count(),
             unreadable: bad(false).count(),
@@ -154,8 +160,8 @@ impl PictureCheck {
     }
 }
 
-/// A file that `missing` may stand for: the name decoded as in an address, in other letter case,
-/// or with another ending.
+/// A file that `missing` may stand for: the name decoded as in an address, in other letter case or
+/// another Unicode form, or with another ending.
 fn near(missing: &Path) -> Option<PathBuf> {
     if missing.exists() {
         return None;
@@ -164,17 +170,15 @@ fn near(missing: &Path) -> Option<PathBuf> {
     if let Some(decoded) = decoded.filter(|path| path.is_file()) {
         return Some(decoded);
     }
-    let (folder, name) = (
-        missing.parent()?,
-        missing.file_name()?.to_str()?.to_lowercase(),
-    );
-    let stem = missing.file_stem()?.to_str()?.to_lowercase();
+    let folder = missing.parent()?;
+    // macOS writes names in another Unicode form than most of the others.
+    let lower = |part: &std::ffi::OsStr| Some(nfc(part.to_str()?).to_lowercase());
+    let (name, stem) = (lower(missing.file_name()?)?, lower(missing.file_stem()?)?);
     let mut found: Vec<PathBuf> = (fs_err::read_dir(folder).ok()?)
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
-            let lower = |part: Option<&std::ffi::OsStr>| Some(part?.to_str()?.to_lowercase());
-            lower(path.file_name()).is_some_and(|n| n == name)
-                || lower(path.file_stem()).is_some_and(|s| s == stem)
+            path.file_name().and_then(lower).is_some_and(|n| n == name)
+                || path.file_stem().and_then(lower).is_some_and(|s| s == stem)
         })
         .collect();
     found.sort();
@@ -211,13 +215,14 @@ mod tests {
     #[test]
     fn a_picture_of_another_spelling_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["a b.jpg", "c.JPG", "d.png"] {
+        for name in ["a b.jpg", "c.JPG", "d.png", "cafe\u{301}.jpg"] {
             write_text(&folder.path().join(name), "x").unwrap();
         }
         for (missing, there) in [
             ("a%20b.jpg", "a b.jpg"),
             ("c.jpg", "c.JPG"),
             ("d.jpg", "d.png"),
+            ("caf\u{e9}.jpg", "cafe\u{301}.jpg"),
         ] {
             let found = near(&folder.path().join(missing));
             assert_eq!(found, Some(folder.path().join(there)), "{missing}");

@@ -1,11 +1,14 @@
 //! Label tables of JSON lines: an object an image.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::cells::Cells;
+use super::tell_of_others;
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture_name::SeenImages;
 use crate::data::separator::Separator;
@@ -25,6 +28,8 @@ struct JsonRow {
     image: String,
     #[serde(alias = "label")]
     labels: Option<JsonLabels>,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
 /// Names, or a text with joined ones.
@@ -54,6 +59,7 @@ pub(super) fn parse_json_lines(
     let mut rows = Rows::new();
     let mut seen = SeenImages::default();
     let mut cells = Cells::new(path, separator);
+    let mut others = BTreeSet::new();
     let mut buffer = Vec::new();
     for line in 1u64.. {
         buffer.clear();
@@ -71,6 +77,7 @@ pub(super) fn parse_json_lines(
             Error::line(path, line, text::json_problem(&e, text.as_bytes()))
                 .hint(r#"expected a line such as {"image": "a.jpg", "labels": ["cat", "dog"]}"#)
         })?;
+        others.extend(row.others.into_keys());
         let image = seen.add(path, line, &row.image)?;
         let labels = match row.labels {
             None => Vec::new(),
@@ -85,6 +92,7 @@ pub(super) fn parse_json_lines(
         };
         rows.push((image, labels));
     }
+    tell_of_others(others.iter().map(String::as_str), path, reading);
     cells.check(reading)?;
     Ok(rows)
 }

@@ -47,6 +47,36 @@ fn all_ways_of_writing_give_the_same_table() {
 }
 
 #[test]
+fn columns_that_are_not_looked_at_are_told_of() {
+    let told = |name: &str, text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        let mut reading = Reading::over(None);
+        read_rows(&path, &Separator::default(), &mut reading).unwrap();
+        let facts = reading.account.facts().into_iter();
+        let facts = facts.map(|fact| (fact.what, fact.first.join(" ")));
+        facts.collect::<Vec<_>>()
+    };
+    let of = |what: &str, names: &str| (what.to_owned(), names.to_owned());
+    let expected = [
+        of(
+            "2 columns beside image and labels not looked at",
+            "note width",
+        ),
+        of("1 column that may name sets not looked at", "Split"),
+    ];
+    let text = "note,image,Split,labels,width,\na,b.jpg,train,cat,3,\nb,c.jpg,test,cat,4,\n";
+    assert_eq!(told("a.csv", text), expected);
+    let text = "{\"note\": 1, \"image\": \"b.jpg\", \"Split\": \"train\", \"labels\": [\"cat\"]}\n\
+        {\"image\": \"c.jpg\", \"labels\": [\"cat\"], \"width\": [1, {}], \"note\": null}\n";
+    assert_eq!(told("a.jsonl", text), expected);
+    assert_eq!(told("a.csv", "image,labels\nb.jpg,cat\n"), []);
+    // Without `labels` every column is a class.
+    assert_eq!(told("a.csv", "image,split,cat\nb.jpg,1,0\n"), []);
+}
+
+#[test]
 fn a_class_list_fixes_order_and_names() {
     let bytes = b"image,labels\na.jpg,cat\nb.jpg,dgo\n";
     let read = table("a.csv", b"image,labels\na.jpg,cat\n", Some(&["dog", "cat"])).unwrap();

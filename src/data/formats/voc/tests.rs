@@ -16,6 +16,20 @@ fn difficult_objects_count_unless_ignored_and_parts_never() {
 }
 
 #[test]
+fn a_comment_or_quoted_text_in_a_name_cuts_nothing_off() {
+    for name in [
+        "big<!-- not small --> dog",
+        "<![CDATA[big]]> dog",
+        "big <![CDATA[dog]]>",
+        "<!-- kind -->big dog",
+    ] {
+        let text = XML.replace("<name>dog</name>", &format!("<name>{name}</name>"));
+        let read = parse(&text, Path::new("1.xml"), Difficult::Count).unwrap();
+        assert_eq!(read.names, ["big dog", "person"], "{name}");
+    }
+}
+
+#[test]
 fn mistakes_name_file_and_line() {
     let error = |text: &str| {
         let error = parse(text, Path::new("1.xml"), Difficult::Count);
@@ -26,6 +40,12 @@ fn mistakes_name_file_and_line() {
     let text = error(&XML.replace("<name> person </name>", ""));
     assert!(
         text.starts_with("1.xml:5: ") && text.contains("`name`"),
+        "{text}"
+    );
+    // The second would be another class, and dropped.
+    let text = error(&XML.replace("<name> person </name>", "<name>cat</name><name>cow</name>"));
+    assert!(
+        text.starts_with("1.xml:5: ") && text.contains("several `name`s"),
         "{text}"
     );
     let text = error("<html/>");

@@ -50,19 +50,24 @@ pub(super) fn parse(text: &str, path: &Path, difficult: Difficult) -> Result<Ann
     let mut annotation = Annotation {
         names: Vec::new(),
         difficult: 0,
-        file_name: text_of(root, "filename").map(str::to_owned),
+        file_name: text_of(root, "filename"),
     };
     for object in root.children().filter(|&node| is_tag(node, "object")) {
         let line = || u64::from(document.text_pos_at(object.range().start).row);
         if difficult == Difficult::Ignore
-            && flag(text_of(object, "difficult").unwrap_or(""))
+            && flag(&text_of(object, "difficult").unwrap_or_default())
                 .map_err(|problem| Error::line(path, line(), problem))?
         {
             annotation.difficult += 1;
             continue;
         }
+        let names = object.children().filter(|&child| is_tag(child, "name"));
+        if names.count() > 1 {
+            let problem = "an `object` has several `name`s";
+            return Err(Error::line(path, line(), problem).hint("make an `object` of each"));
+        }
         match text_of(object, "name").filter(|name| !name.is_empty()) {
-            Some(name) => annotation.names.push(name.to_owned()),
+            Some(name) => annotation.names.push(name),
             None => return Err(Error::line(path, line(), "an `object` has no `name`")),
         }
     }
@@ -74,10 +79,12 @@ fn is_tag(node: roxmltree::Node, name: &str) -> bool {
     node.is_element() && node.tag_name().name().eq_ignore_ascii_case(name)
 }
 
-/// The text of the child element of that name, without blanks around it.
-fn text_of<'a>(node: roxmltree::Node<'a, '_>, name: &str) -> Option<&'a str> {
-    let child = node.children().find(|&child| is_tag(child, name));
-    child.and_then(|child| child.text()).map(str::trim)
+/// The text of the child element of that name, without blanks around it. A comment may part it.
+fn text_of(node: roxmltree::Node, name: &str) -> Option<String> {
+    let child = node.children().find(|&child| is_tag(child, name))?;
+    let texts = child.children().filter(|part| part.is_text());
+    let text: String = texts.filter_map(|part| part.text()).collect();
+    Some(text.trim().to_owned())
 }
 
 /// `difficult` as tools write it.

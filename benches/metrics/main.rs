@@ -1,9 +1,12 @@
-//! Time of AP at 100,000 x 80 and of confidence intervals at 5,000 x 80.
+//! Time of AP at 100,000 x 80 and of confidence intervals at 5,000 x 80, the jackknife and a
+//! percentile bootstrap of 1,000 resamples in turns.
 //!
-//! `cargo bench --bench metrics` prints the times. With `-- --serve` it reads lines from the
+//! `cargo bench --bench metrics` prints the times; `-- intervals` leaves out AP. With `-- --serve` it reads lines from the
 //! standard input and answers each with one: `load SCORES TARGETS CLASSES` (files of little-endian
 //! f32 and of bytes) with the number of images, `ap` with seconds and the mean AP. That is how
 //! `benches/peer/metrics.py` takes turns with it.
+
+mod bootstrap;
 
 use std::io::BufRead;
 use std::time::Instant;
@@ -19,43 +22,73 @@ fn main() -> anyhow::Result<()> {
         return serve();
     }
     println!(
-        "best (median) of 5, {} threads",
+        "best (median) of {ROUNDS}, {} threads",
         rayon::current_num_threads()
     );
+    if !std::env::args().any(|argument| argument == "intervals") {
+        precision()?;
+    }
+    intervals()
+}
+
+const ROUNDS: usize = 9;
+
+fn precision() -> anyhow::Result<()> {
     let (scores, targets) = random(100_000);
     let table = ScoreTable::new(&scores, &targets, 80)?;
-    report("AP, 100,000 x 80, f32", || {
-        std::hint::black_box(average_precision_per_class(&table, ApMethod::Area));
-    });
     let wide: Vec<f64> = scores.iter().map(|&s| f64::from(s)).collect();
-    let table = ScoreTable::new(&wide, &targets, 80)?;
-    report("AP, 100,000 x 80, f64", || {
-        std::hint::black_box(average_precision_per_class(&table, ApMethod::Area));
-    });
-    let (scores, targets) = random(5_000);
-    let table = ScoreTable::new(&scores, &targets, 80)?;
-    report("intervals of mAP, 5,000 x 80", || {
-        let ranked = Ranked::new(&table).expect("few images");
-        let jackknife = Jackknife::new(&ranked, &[Group::Head; 80]);
-        std::hint::black_box(jackknife.intervals(0.95));
-    });
-    report("intervals of AP, 5,000 x 80", || {
-        let ranked = Ranked::new(&table).expect("few images");
-        std::hint::black_box(class_intervals(&ranked, 0.95));
-    });
+    let wide = ScoreTable::new(&wide, &targets, 80)?;
+    report(&[
+        ("AP, 100,000 x 80, f32", &|| {
+            std::hint::black_box(average_precision_per_class(&table, ApMethod::Area));
+        }),
+        ("AP, 100,000 x 80, f64", &|| {
+            std::hint::black_box(average_precision_per_class(&wide, ApMethod::Area));
+        }),
+    ]);
     Ok(())
 }
 
-fn report(name: &str, work: impl Fn()) {
-    let mut times: Vec<f64> = (0..5)
-        .map(|_| {
+/// All from the scores on, sorting included.
+fn intervals() -> anyhow::Result<()> {
+    let (scores, targets) = random(5_000);
+    let table = ScoreTable::new(&scores, &targets, 80)?;
+    let medians = report(&[
+        ("intervals of mAP, 5,000 x 80", &|| {
+            let ranked = Ranked::new(&table).expect("few images");
+            let jackknife = Jackknife::new(&ranked, &[Group::Head; 80]);
+            std::hint::black_box(jackknife.intervals(0.95));
+        }),
+        ("percentile bootstrap of it", &|| {
+            std::hint::black_box(bootstrap::percentile(&scores, &targets, 80, 1_000));
+        }),
+        ("intervals of AP, 5,000 x 80", &|| {
+            let ranked = Ranked::new(&table).expect("few images");
+            std::hint::black_box(class_intervals(&ranked, 0.95));
+        }),
+    ]);
+    let ratio = medians[1] / medians[0];
+    println!("the bootstrap takes {ratio:.1} times as long as the jackknife of mAP");
+    Ok(())
+}
+
+/// Times each of `works` in turns, prints best and median seconds, and gives the medians.
+fn report(works: &[(&str, &dyn Fn())]) -> Vec<f64> {
+    let mut times = vec![Vec::new(); works.len()];
+    for _ in 0..ROUNDS {
+        for ((_, work), times) in works.iter().zip(&mut times) {
             let start = Instant::now();
             work();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    println!("{name:40} {:.3} s ({:.3} s)", times[0], times[2]);
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let median = |((name, _), mut times): (&(&str, &dyn Fn()), Vec<f64>)| {
+        times.sort_by(f64::total_cmp);
+        let median = times[ROUNDS / 2];
+        println!("{name:40} {:.3} s ({median:.3} s)", times[0]);
+        median
+    };
+    works.iter().zip(times).map(median).collect()
 }
 
 fn random(images: usize) -> (Vec<f32>, Vec<u8>) {
