@@ -31,6 +31,7 @@ fn exact(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::HardSwish => x * gate,
         Activation::Gelu => 0.5 * x * (1.0 + erf(x / 2f64.sqrt())),
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::HardSigmoid => gate,
     }
@@ -193,6 +194,7 @@ fn corners_limits_and_what_is_no_number() {
         for (activation, right) in [
             (Activation::Silu, infinity),
             (Activation::Gelu, infinity),
+            (Activation::QuickGelu, infinity),
             (Activation::Sigmoid, 1.0),
         ] {
             let (found, told) = activate(isa, activation, &[-infinity, infinity]);

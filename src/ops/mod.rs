@@ -23,6 +23,8 @@
 //! | `grouped` | convolution in groups and its gradients |
 //! | `layer_norm` | layer norm over the channels and its gradients |
 //! | `graph` | some of them as operations of candle's graph |
+//! | `attention` | attention among tokens and its gradient |
+//! | `tokens` | from patches to tokens with positions, and the gradients |
 //! | `mapped` | a file's bytes in memory without a copy |
 //! | `peak` | the machine's limit, to hold kernels against |
 //! | `activation` | activations and their derivatives |
@@ -37,6 +39,7 @@
 )]
 
 mod activation;
+pub mod attention;
 pub mod batch_norm;
 pub mod buffer;
 pub mod conv;
@@ -56,6 +59,7 @@ pub mod pool;
 mod reference;
 mod shape;
 mod tile;
+pub mod tokens;
 mod vector;
 pub mod weight_gradient;
 mod window;

@@ -2,6 +2,7 @@
 //! one a place of it.
 
 mod average;
+mod class_token;
 mod features;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use super::parameters::Parameter;
 use crate::error::Result;
 
 pub use average::{Average, NormedAverage};
+pub use class_token::ClassToken;
 pub use features::Features;
 
 /// How a network's output becomes one vector a picture, as its architecture says it.

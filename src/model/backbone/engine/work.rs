@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::super::architecture::{ConvNode, MaxPoolNode};
 use super::super::layers::{ConvParameters, Layer, NormParameters};
 use super::network::{Network, Packed};
+use super::positioned::Positioned;
 use super::values::values;
 use crate::error::Result;
-use crate::ops::{Activation, elementwise, gate, layer_norm, pool};
+use crate::ops::attention::{self, AttentionShape};
+use crate::ops::{Activation, elementwise, gate, layer_norm, pool, tokens};
 
 /// A node at work.
 pub(super) enum Work<'a> {
@@ -22,6 +24,8 @@ pub(super) enum Work<'a> {
     Average(usize),
     /// With its channels.
     Gate(usize),
+    Tokens(Positioned),
+    Attention(AttentionShape),
 }
 
 /// What a node reads.
@@ -43,9 +47,11 @@ pub(super) struct Written<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// The work of `layer`; `weights` says with which ones a convolution runs, and what follows it.
+    /// The work of `layer` on an input of `size` (height and width); `weights` says with which ones
+    /// a convolution runs, and what follows it.
     pub(super) fn new(
         layer: &'a Layer,
+        size: (usize, usize),
         weights: impl FnOnce(&ConvNode, &ConvParameters) -> Result<(Arc<Packed>, Activation)>,
     ) -> Result<Self> {
         Ok(match layer {
@@ -61,6 +67,10 @@ impl<'a> Work<'a> {
             },
             Layer::Average(average) => Work::Average(average.channels),
             Layer::Gate(gate) => Work::Gate(gate.channels),
+            Layer::Tokens(node, parameters) => {
+                Work::Tokens(Positioned::new(node, parameters, size)?)
+            }
+            Layer::Attention(attention) => Work::Attention(attention.shape),
         })
     }
 
@@ -99,6 +109,10 @@ impl<'a> Work<'a> {
                 let factors = second.unwrap_or_default();
                 gate::forward(isa, pixels, *channels, input, factors, output);
             }
+            Work::Tokens(Positioned { first, places, .. }) => {
+                tokens::forward(isa, input, first, places, output);
+            }
+            Work::Attention(shape) => attention::forward(isa, shape, pixels, input, output),
         }
     }
 }
