@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Backbones of torchvision and timm, with weights and pictures that follow from a formula.
 
-    python backbones.py FILE    choose the scales of the weights anew and write all cases to FILE
+    python backbones.py FILE [NAME ...]    choose the scales of the weights anew and write all
+                                           cases, or those of that name, to FILE
 
 `make.py` computes the cases with the scales that backbones.json states; see README.md.
 """
@@ -30,10 +31,24 @@ MODELS = {
     "resnet50_v1": "torchvision resnet50, strides moved to conv1",
     "efficientnet_lite0": "timm tf_efficientnet_lite0",
     "efficientnet_lite0_symmetric": "timm efficientnet_lite0",
+} | {
+    name: f"timm {name}, dynamic_img_size"
+    for name in [
+        "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224",
+        "vit_small_patch14_dinov2", "vit_base_patch14_dinov2",
+        "vit_small_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2",
+        "vit_base_patch32_clip_224", "vit_base_patch16_clip_224",
+        "vit_base_patch32_clip_quickgelu_224", "vit_base_patch16_clip_quickgelu_224",
+    ]
 }
 IMAGES = (3, 3, 96, 64)
 ODD_IMAGES = (1, 3, 65, 97)
-SHAPES_AT = [(224, 224), ODD_IMAGES[2:]]
+# Vision transformers take whole patches: positions are interpolated for both shapes.
+IMAGES_BY_PATCH = {
+    "patch14": ((3, 3, 84, 56), (1, 3, 70, 98)),
+    "patch16": ((3, 3, 96, 64), (1, 3, 48, 80)),
+    "patch32": ((3, 3, 96, 64), (1, 3, 64, 160)),
+}
 STEPS = 3
 SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
 # Of each image so many features are stored, of each gradient so many entries.
@@ -43,6 +58,12 @@ FEATURES, ENTRIES = 64, 4
 def published(name):
     """The whole network as it is published, with its classifier."""
     library, model, *_ = MODELS[name].replace(",", "").split()
+    if name.startswith("vit_"):
+        model = timm.create_model(model, pretrained=False, dynamic_img_size=True, num_classes=0)
+        if "clip" in name:
+            # The projection to the space that texts share.
+            model.head = torch.nn.Linear(model.num_features, 512, bias=False)
+        return model
     if library == "timm":
         return timm.create_model(model, pretrained=False)
     model = getattr(torchvision.models, model)(weights=None)
@@ -52,8 +73,28 @@ def published(name):
     return model
 
 
+def images_of(name):
+    """Shapes of the pictures, and of the odd ones."""
+    patch = name.split("_")[2] if name.startswith("vit_") else None
+    return IMAGES_BY_PATCH.get(patch, (IMAGES, ODD_IMAGES))
+
+
+class Tokens(torch.nn.Module):
+    """The stem of a vision transformer."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model.norm_pre(self.model._pos_embed(self.model.patch_embed(images)))
+
+
 def split(model):
-    """The modules of stages 0 to 4, one list each, and those between pooling and the classifier."""
+    """The modules of the stages, one list each, and those between pooling and the classifier."""
+    if hasattr(model, "cls_token"):
+        first, last = list(model.blocks)[:-1], model.blocks[-1]
+        return [[Tokens(model)], *([block] for block in first), [last, model.norm]], [model.head]
     if hasattr(model, "layer1"):
         stem = [model.conv1, model.bn1, model.relu, model.maxpool]
         return [stem, *([layer] for layer in (model.layer1, model.layer2, model.layer3, model.layer4))], []
@@ -89,7 +130,10 @@ class Backbone(torch.nn.Module):
         self.published = count(model)
         stages, after = split(model)
         # Names stay those of the published network.
-        if hasattr(model, "fc"):
+        self.tokens = hasattr(model, "cls_token")
+        if self.tokens:
+            pass
+        elif hasattr(model, "fc"):
             model.fc = torch.nn.Identity()
         elif after:
             model.classifier = torch.nn.ModuleList(after)
@@ -137,7 +181,7 @@ class Backbone(torch.nn.Module):
         return self.pool(self.outputs(images)[-1])
 
     def pool(self, map):
-        pooled = map.mean((2, 3), keepdim=True)
+        pooled = map[:, 0] if self.tokens else map.mean((2, 3), keepdim=True)
         for module in self.after:
             pooled = module(pooled)
         return pooled.flatten(1)
@@ -179,6 +223,8 @@ def scales(name):
             return 1, 0.25
         if name.endswith("layer_scale"):
             return 0.75, 0.25
+        if name.endswith(".gamma"):
+            return 0.5, 0.1
         if name in ends:
             return 0.3, 0.03
         if len(shape) > 1:
@@ -204,7 +250,7 @@ def scales(name):
             module.register_forward_hook(measure(path))
     backbone.mode(None)
     with torch.no_grad():
-        backbone(tensor("input", IMAGES))
+        backbone(tensor("input", images_of(name)[0]))
     return chosen
 
 
@@ -217,7 +263,8 @@ def described(name):
         images = torch.empty(1, 3, height, width, device="meta", dtype=torch.float64)
         return [list(map.shape)[1:] for map in backbone.outputs(images)]
 
-    shapes = {f"{height}x{width}": shapes(height, width) for height, width in SHAPES_AT}
+    sizes = [(224, 224), images_of(name)[1][2:]]
+    shapes = {f"{height}x{width}": shapes(height, width) for height, width in sizes}
     norms = {
         (type_, module.eps, getattr(module, "momentum", None))
         for module in backbone.modules()
@@ -247,14 +294,15 @@ def total(found):
 def computed(name, weights, dtype=torch.float64):
     """The numbers of a case that follow from weights and pictures."""
     backbone = Backbone(name, dtype)
-    images = tensor("input", IMAGES).to(dtype)
+    shape, odd_shape = images_of(name)
+    images = tensor("input", shape).to(dtype)
     found = {}
     backbone.fill(weights)
     backbone.mode(None)
     with torch.no_grad():
         maps = backbone.outputs(images)
         pooled = backbone.pool(maps[-1])
-        odd = backbone(tensor("input", ODD_IMAGES).to(dtype))
+        odd = backbone(tensor("input", odd_shape).to(dtype))
         found["stage_norms"] = [x.norm().item() for x in maps]
         for key, x in (("pooled", pooled), ("odd_pooled", odd)):
             found[key] = [[row.norm().item(), *row[:FEATURES].tolist()] for row in x]
@@ -323,6 +371,8 @@ def case(name, chosen):
                 row[:] = [0.0]
     tensors = [[k, list(v.shape), *chosen[k]] for k, v in backbone.tensors().items()]
     made = {"name": name, "built_from": MODELS[name]} | described(name)
+    if images_of(name) != (IMAGES, ODD_IMAGES):
+        made |= dict(zip(("images", "odd_images"), map(list, images_of(name))))
     return short(made | {"tensors": tensors} | double) | {"single_precision_is_off_by": far}
 
 
@@ -368,5 +418,10 @@ def check(stored, made, agreement):
 
 
 if __name__ == "__main__":
-    made = make((name, scales(name)) for name in MODELS)
-    Path(sys.argv[1]).write_text(json.dumps(made, separators=(",", ":")))
+    file, names = Path(sys.argv[1]), sys.argv[2:] or list(MODELS)
+    made = make((name, scales(name)) for name in names)
+    if names != list(MODELS):
+        known = {case["name"]: case for case in json.loads(file.read_text())["models"]}
+        known |= {case["name"]: case for case in made["models"]}
+        made["models"] = [known[name] for name in MODELS]
+    file.write_text(json.dumps(made, separators=(",", ":")))
