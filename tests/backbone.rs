@@ -10,7 +10,7 @@ use dbloss::model::builder::Builder;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
 /// Parameters without the classifier, as torchvision and timm count them, and features.
-const COUNTS: [(&str, usize, usize); 27] = [
+const COUNTS: [(&str, usize, usize); 28] = [
     ("resnet18", 11_176_512, 512),
     ("resnet34", 21_284_672, 512),
     ("resnet50", 23_508_032, 2048),
@@ -38,6 +38,7 @@ const COUNTS: [(&str, usize, usize); 27] = [
     ("vit_base_patch16_clip_224", 86_192_640, 512),
     ("vit_base_patch32_clip_quickgelu_224", 87_849_216, 512),
     ("vit_base_patch16_clip_quickgelu_224", 86_192_640, 512),
+    ("resnet50_clip", 38_316_896, 1024),
 ];
 
 fn config(name: &str, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {
@@ -257,6 +258,11 @@ fn vision_transformers_match_the_composition() {
         42,
         1e-4,
     );
+}
+
+#[test]
+fn clips_resnet_matches_the_composition() {
+    compare(&config("resnet50_clip", -1, true), 2, 64, 1e-4);
 }
 
 /// A side that the network can take.

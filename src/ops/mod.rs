@@ -18,6 +18,7 @@
 //! | `weight_gradient` | the gradient of a convolution's weights |
 //! | `depthwise` | depthwise convolution and its gradients |
 //! | `pool` | max pooling, global average pooling and their gradients |
+//! | `average_pool` | means over windows and their gradient |
 //! | `batch_norm` | batch statistics, normalisation and their gradients |
 //! | `gate` | a factor for each channel of each picture, and its gradients |
 //! | `grouped` | convolution in groups and its gradients |
@@ -40,6 +41,7 @@
 
 mod activation;
 pub mod attention;
+pub mod average_pool;
 pub mod batch_norm;
 pub mod buffer;
 pub mod conv;

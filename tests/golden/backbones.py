@@ -40,7 +40,7 @@ MODELS = {
         "vit_base_patch32_clip_224", "vit_base_patch16_clip_224",
         "vit_base_patch32_clip_quickgelu_224", "vit_base_patch16_clip_quickgelu_224",
     ]
-}
+} | {"resnet50_clip": "torchvision resnet50, changed as CLIP's paper says"}
 IMAGES = (3, 3, 96, 64)
 ODD_IMAGES = (1, 3, 65, 97)
 # Vision transformers take whole patches: positions are interpolated for both shapes.
@@ -67,6 +67,8 @@ def published(name):
     if library == "timm":
         return timm.create_model(model, pretrained=False)
     model = getattr(torchvision.models, model)(weights=None)
+    if name == "resnet50_clip":
+        as_clip(model)
     if name == "resnet50_v1":
         for layer in (model.layer2, model.layer3, model.layer4):
             layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
@@ -77,6 +79,53 @@ def images_of(name):
     """Shapes of the pictures, and of the odd ones."""
     patch = name.split("_")[2] if name.startswith("vit_") else None
     return IMAGES_BY_PATCH.get(patch, (IMAGES, ODD_IMAGES))
+
+
+def as_clip(model):
+    """Three convolutions in the stem, a mean before pixels are dropped, pooling by attention."""
+    def norm(number, channels):
+        setattr(model, f"bn{number}", torch.nn.BatchNorm2d(channels))
+
+    for number, ins, outs in ((1, 3, 32), (2, 32, 32), (3, 32, 64)):
+        stride = 2 if number == 1 else 1
+        setattr(model, f"conv{number}", torch.nn.Conv2d(ins, outs, 3, stride, 1, bias=False))
+        norm(number, outs)
+    model.maxpool = torch.nn.AvgPool2d(2)
+    for layer in (model.layer2, model.layer3, model.layer4):
+        first = layer[0]
+        first.conv2.stride = (1, 1)
+        # No parameters: the pooling follows the activation, which a mean does not commute with.
+        first.conv3.register_forward_pre_hook(lambda _, inputs: (halved(inputs[0]),))
+        first.downsample[0].stride = (1, 1)
+        first.downsample.register_forward_pre_hook(lambda _, inputs: (halved(inputs[0]),))
+    model.attnpool = AttentionPool(2048, 32, 1024)
+    model.fc = torch.nn.Identity()
+
+
+def halved(images):
+    return torch.nn.functional.avg_pool2d(images, 2)
+
+
+class AttentionPool(torch.nn.Module):
+    def __init__(self, channels, heads, width):
+        super().__init__()
+        self.heads = heads
+        self.positional_embedding = torch.nn.Parameter(torch.empty(50, channels))
+        self.k_proj, self.q_proj, self.v_proj = (torch.nn.Linear(channels, channels) for _ in range(3))
+        self.c_proj = torch.nn.Linear(channels, width)
+
+    def forward(self, images):
+        places = self.positional_embedding[1:].reshape(1, 7, 7, -1).permute(0, 3, 1, 2)
+        if images.shape[2:] != (7, 7):
+            places = torch.nn.functional.interpolate(
+                places, images.shape[2:], mode="bicubic", antialias=True)
+        images = images + places
+        mean = (images - places).mean((2, 3)) + self.positional_embedding[0]
+        tokens = torch.cat([mean[:, None], images.flatten(2).transpose(1, 2)], 1)
+        split = lambda x: x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        found = torch.nn.functional.scaled_dot_product_attention(
+            split(self.q_proj(tokens[:, :1])), split(self.k_proj(tokens)), split(self.v_proj(tokens)))
+        return self.c_proj(found.transpose(1, 2).flatten(1))
 
 
 class Tokens(torch.nn.Module):
@@ -96,8 +145,12 @@ def split(model):
         first, last = list(model.blocks)[:-1], model.blocks[-1]
         return [[Tokens(model)], *([block] for block in first), [last, model.norm]], [model.head]
     if hasattr(model, "layer1"):
-        stem = [model.conv1, model.bn1, model.relu, model.maxpool]
-        return [stem, *([layer] for layer in (model.layer1, model.layer2, model.layer3, model.layer4))], []
+        stem = [model.conv1, model.bn1, model.relu]
+        for number in (2, 3) if hasattr(model, "attnpool") else ():
+            stem += [getattr(model, f"conv{number}"), getattr(model, f"bn{number}"), model.relu]
+        stem.append(model.maxpool)
+        after = [model.attnpool] if hasattr(model, "attnpool") else []
+        return [stem, *([layer] for layer in (model.layer1, model.layer2, model.layer3, model.layer4))], after
     if hasattr(model, "trunk_output"):
         return [[model.stem], *([block] for block in model.trunk_output)], []
     if hasattr(model, "conv_stem"):
@@ -181,7 +234,8 @@ class Backbone(torch.nn.Module):
         return self.pool(self.outputs(images)[-1])
 
     def pool(self, map):
-        pooled = map[:, 0] if self.tokens else map.mean((2, 3), keepdim=True)
+        attends = hasattr(self.model, "attnpool")
+        pooled = map[:, 0] if self.tokens else map if attends else map.mean((2, 3), keepdim=True)
         for module in self.after:
             pooled = module(pooled)
         return pooled.flatten(1)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::model::pooling::{Average, Pooling};
 use crate::ops::attention::AttentionShape;
+use crate::ops::average_pool::AveragePoolShape;
 use crate::ops::depthwise::DepthwiseShape;
 use crate::ops::grouped::GroupedShape;
 use crate::ops::pool::MaxPoolShape;
@@ -178,6 +179,15 @@ pub struct MaxPoolNode {
     pub shape: MaxPoolShape,
 }
 
+/// The mean over windows that lie side by side.
+#[derive(Debug, Clone)]
+pub struct AveragePoolNode {
+    /// The node it reads.
+    pub input: usize,
+    /// Channels and windows.
+    pub shape: AveragePoolShape,
+}
+
 /// A norm over the channels of each pixel.
 #[derive(Debug, Clone)]
 pub struct LayerNormNode {
@@ -257,6 +267,8 @@ pub enum Operation {
     Conv(ConvNode),
     /// Max pooling.
     MaxPool(MaxPoolNode),
+    /// Mean over windows.
+    AveragePool(AveragePoolNode),
     /// Norm over channels.
     LayerNorm(LayerNormNode),
     /// Mean over pixels.
@@ -284,6 +296,7 @@ impl Node {
         match &self.operation {
             Operation::Conv(conv) => conv.input,
             Operation::MaxPool(MaxPoolNode { input, .. })
+            | Operation::AveragePool(AveragePoolNode { input, .. })
             | Operation::LayerNorm(LayerNormNode { input, .. })
             | Operation::Average(AverageNode { input, .. })
             | Operation::Gate(GateNode { input, .. })
@@ -333,7 +346,10 @@ impl Node {
     pub fn reads_again(&self) -> (bool, bool) {
         match &self.operation {
             Operation::Conv(_) | Operation::LayerNorm(_) => (true, false),
-            Operation::MaxPool(_) | Operation::Average(_) | Operation::Tokens(_) => (false, false),
+            Operation::MaxPool(_)
+            | Operation::AveragePool(_)
+            | Operation::Average(_)
+            | Operation::Tokens(_) => (false, false),
             Operation::Attention(_) => (true, false),
             Operation::Gate(_) => (true, true),
         }
@@ -344,6 +360,7 @@ impl Node {
         match &self.operation {
             Operation::Conv(conv) => conv.out_channels,
             Operation::MaxPool(pool) => pool.shape.channels,
+            Operation::AveragePool(pool) => pool.shape.channels,
             Operation::LayerNorm(LayerNormNode { channels, .. })
             | Operation::Average(AverageNode { channels, .. })
             | Operation::Gate(GateNode { channels, .. })
@@ -365,6 +382,10 @@ impl Node {
         match &self.operation {
             Operation::Conv(conv) => (conv.output_size(rows), conv.output_size(columns)),
             Operation::MaxPool(pool) => {
+                let shape = &pool.shape;
+                (shape.output_size(rows), shape.output_size(columns))
+            }
+            Operation::AveragePool(pool) => {
                 let shape = &pool.shape;
                 (shape.output_size(rows), shape.output_size(columns))
             }

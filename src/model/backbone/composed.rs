@@ -16,8 +16,7 @@ use crate::error::Result;
 use crate::model::parameters::{Parameter, Role};
 use crate::model::pooling::{Features, Pooler};
 use crate::ops::attention::AttentionShape;
-use crate::ops::tokens::positions::Resampling;
-use crate::ops::{Activation, Padding};
+use crate::ops::{Activation, Padding, graph};
 
 /// The executor.
 #[derive(Debug)]
@@ -75,6 +74,7 @@ impl Composed {
                     activate(&x, conv.activation)?
                 }
                 Layer::LayerNorm(norm, parameters) => layer_norm(input, norm.epsilon, parameters)?,
+                Layer::AveragePool(node) => average_pool(input, node.shape.side)?,
                 Layer::Average(_) => input.mean_keepdim((2, 3))?,
                 Layer::Gate(gate) => input.broadcast_mul(&outputs[gate.gate])?,
                 Layer::Tokens(node, parameters) => tokens(input, node, parameters)?,
@@ -187,6 +187,18 @@ fn layer_norm(x: &Tensor, epsilon: f64, norm: &NormParameters) -> Result<Tensor>
         .broadcast_add(&channel(&norm.beta.var)?)?)
 }
 
+/// The mean over windows side by side.
+fn average_pool(x: &Tensor, side: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let (rows, columns) = (height / side, width / side);
+    let whole = x.narrow(2, 0, rows * side)?.narrow(3, 0, columns * side)?;
+    let windows = whole
+        .contiguous()?
+        .reshape(vec![batch * channels, rows, side, columns, side])?;
+    let means = windows.mean((2, 4))?;
+    Ok(means.reshape((batch, channels, rows, columns))?)
+}
+
 /// Patches `[batch, channels, rows, columns]` -> tokens `[batch, channels, tokens, 1]`.
 fn tokens(x: &Tensor, node: &TokensNode, parameters: &TokensParameters) -> Result<Tensor> {
     let (batch, channels, rows, columns) = x.dims4()?;
@@ -201,19 +213,8 @@ fn tokens(x: &Tensor, node: &TokensNode, parameters: &TokensParameters) -> Resul
         first.push(registers.var.squeeze(0)?);
     }
     let (side, count) = (node.side, rows * columns);
-    let resampling = |to: usize| -> Result<Tensor> {
-        let mut dense = vec![0.0; to * side];
-        let lines = Resampling::new(side, to).rows;
-        for (line, (start, weights)) in dense.chunks_exact_mut(side).zip(lines) {
-            line[start..start + weights.len()].copy_from_slice(&weights);
-        }
-        Ok(Tensor::from_vec(dense, (to, side), x.device())?.to_dtype(x.dtype())?)
-    };
     let grid = positions.narrow(0, before, side * side)?;
-    let down = resampling(rows)?.matmul(&grid.reshape((side, side * channels))?)?;
-    let wide = (down.reshape((rows, side, channels))?.transpose(0, 1)?).contiguous()?;
-    let grid = resampling(columns)?.matmul(&wide.reshape((side, rows * channels))?)?;
-    let grid = (grid.reshape((columns, rows, channels))?.transpose(0, 1)?).contiguous()?;
+    let grid = graph::resampled(&grid, side, (rows, columns))?;
     let patches = x.flatten_from(2)?.transpose(1, 2)?;
     let patches = patches.broadcast_add(&grid.reshape((1, count, channels))?)?;
     let first = Tensor::cat(&first, 0)?.unsqueeze(0)?;

@@ -4,8 +4,8 @@ use candle_core::Tensor;
 use candle_nn::Init;
 
 use super::architecture::{
-    Affine, Architecture, AttentionNode, AverageNode, ConvNode, GateNode, LayerNormNode,
-    MaxPoolNode, Operation, TokensNode,
+    Affine, Architecture, AttentionNode, AverageNode, AveragePoolNode, ConvNode, GateNode,
+    LayerNormNode, MaxPoolNode, Operation, TokensNode,
 };
 use super::config::BackboneConfig;
 use crate::error::Result;
@@ -29,6 +29,8 @@ pub enum Layer {
     Conv(ConvNode, ConvParameters),
     /// Max pooling.
     MaxPool(MaxPoolNode),
+    /// Mean over windows.
+    AveragePool(AveragePoolNode),
     /// Norm over channels.
     LayerNorm(LayerNormNode, NormParameters),
     /// Mean over pixels.
@@ -60,6 +62,7 @@ impl Layer {
                         Layer::LayerNorm(norm.clone(), NormParameters::create(norm, &builder)?)
                     }
                     Operation::MaxPool(pool) => Layer::MaxPool(pool.clone()),
+                    Operation::AveragePool(pool) => Layer::AveragePool(pool.clone()),
                     Operation::Average(average) => Layer::Average(average.clone()),
                     Operation::Gate(gate) => Layer::Gate(gate.clone()),
                     Operation::Tokens(tokens) => {
@@ -91,9 +94,11 @@ impl Layer {
             Layer::Conv(_, conv) => conv.all(),
             Layer::LayerNorm(_, norm) => vec![&norm.gamma, &norm.beta],
             Layer::Tokens(_, tokens) => tokens.all(),
-            Layer::MaxPool(_) | Layer::Average(_) | Layer::Gate(_) | Layer::Attention(_) => {
-                Vec::new()
-            }
+            Layer::MaxPool(_)
+            | Layer::AveragePool(_)
+            | Layer::Average(_)
+            | Layer::Gate(_)
+            | Layer::Attention(_) => Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From what a backbone's network hands out to what necks and heads read: one vector a picture, or
 //! one a place of it.
 
+mod attention;
 mod average;
 mod class_token;
 mod features;
@@ -14,6 +15,7 @@ use super::builder::Builder;
 use super::parameters::Parameter;
 use crate::error::Result;
 
+pub use attention::AttentionPooling;
 pub use average::{Average, NormedAverage};
 pub use class_token::ClassToken;
 pub use features::Features;

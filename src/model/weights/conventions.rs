@@ -31,6 +31,9 @@ struct Convention {
     rules: &'static [(&'static str, &'static str, How)],
 }
 
+/// Queries, keys and values with their published names, as far as they have been met.
+type Thirds = [Option<(String, Stored)>; 3];
+
 /// All that are known. The first that fits counts.
 const CONVENTIONS: &[Convention] = &[
     // CLIP and its relatives in `transformers`, with or without the tower for texts.
@@ -265,8 +268,8 @@ impl Convention {
     fn translate(&self, prefix: &str, tensors: Vec<(String, Stored)>) -> Vec<(String, Weight)> {
         let root = format!("{prefix}{}", self.root);
         let mut translated: Vec<(String, Weight)> = Vec::with_capacity(tensors.len());
-        // Queries, keys and values that have been met: their new name, and themselves.
-        let mut thirds: Vec<(String, [Option<(String, Stored)>; 3])> = Vec::new();
+        // By new name.
+        let mut thirds: Vec<(String, Thirds)> = Vec::new();
         for (name, stored) in tensors {
             let rule = name
                 .strip_prefix(prefix)

@@ -62,8 +62,12 @@ type Describe = fn(&View) -> Kind;
 /// A tensor by which a kind is known, and what else there is to say about it. The first that is
 /// found counts: what is more special stands first.
 const SIGNATURES: &[(&str, Describe)] = &[
-    ("visual.layer1.0.conv1.weight", |_| {
-        kind("CLIP with a ResNet")
+    ("visual.layer1.0.conv1.weight", |view| {
+        let depths = [1, 2, 3, 4].map(|layer| view.count(&format!("visual.layer{layer}.")));
+        match (depths, view.size("visual.conv1.weight", 0)) {
+            ([3, 4, 6, 3], 32) => named("CLIP with a ResNet-50", "resnet50_clip"),
+            _ => kind("CLIP with a ResNet"),
+        }
     }),
     ("visual.transformer.resblocks.0.attn.in_proj_weight", clip),
     (

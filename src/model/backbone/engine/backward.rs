@@ -11,8 +11,8 @@ use candle_core::backprop::GradStore;
 use rayon::prelude::*;
 
 use super::super::architecture::{
-    AttentionNode, AverageNode, ConvNode, GateNode, Geometry, LayerNormNode, MaxPoolNode, Source,
-    TokensNode,
+    AttentionNode, AverageNode, AveragePoolNode, ConvNode, GateNode, Geometry, LayerNormNode,
+    MaxPoolNode, Source, TokensNode,
 };
 use super::super::interface::{InGraph, Tape};
 use super::super::layers::{
@@ -30,7 +30,8 @@ use crate::model::parameters::Gradients;
 use crate::ops::batch_norm::GradientSums;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
 use crate::ops::{
-    Activation, Buffer, attention, depthwise, elementwise, gate, grouped, layer_norm, pool, tokens,
+    Activation, Buffer, attention, average_pool, depthwise, elementwise, gate, grouped, layer_norm,
+    pool, tokens,
 };
 
 /// Parts of a layer norm's gradient, whatever the number of threads.
@@ -126,6 +127,7 @@ impl Tape for EngineTape {
                         pass.convolution(index, node, parameters, record, gradient)?;
                     }
                     Layer::MaxPool(node) => pass.max_pool(node, &record, &gradient),
+                    Layer::AveragePool(node) => pass.average_pool(node, &gradient),
                     Layer::LayerNorm(node, parameters) => {
                         pass.layer_norm(index, node, parameters, &gradient)?;
                     }
@@ -374,6 +376,14 @@ impl Backward<'_> {
         let (isa, pixels, channels) = (self.network.isa, height * width, node.channels);
         self.contribute(node.input, |add, mask, out| {
             pool::global_average_gradient(isa, gradient, pixels, channels, add, mask, out);
+        });
+    }
+
+    fn average_pool(&mut self, node: &AveragePoolNode, gradient: &[f32]) {
+        let (height, width) = self.sizes[node.input];
+        let (isa, dims) = (self.network.isa, (self.batch, height, width));
+        self.contribute(node.input, |add, mask, out| {
+            average_pool::gradient(isa, &node.shape, dims, gradient, add, mask, out);
         });
     }
 

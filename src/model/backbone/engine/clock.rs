@@ -61,6 +61,9 @@ impl Clock {
                         let kernel = pool.shape.kernel;
                         ("maxpool".to_owned(), format!("maxpool {kernel}x{kernel}"))
                     }
+                    Operation::AveragePool(_) => {
+                        ("average pool".to_owned(), "average pool".to_owned())
+                    }
                     Operation::LayerNorm(norm) => (norm.name.clone(), "layer norm".to_owned()),
                     Operation::Average(_) => ("average".to_owned(), "average".to_owned()),
                     Operation::Gate(_) => ("gate".to_owned(), "gate".to_owned()),

@@ -9,12 +9,14 @@ use super::positioned::Positioned;
 use super::values::values;
 use crate::error::Result;
 use crate::ops::attention::{self, AttentionShape};
+use crate::ops::average_pool::{self, AveragePoolShape};
 use crate::ops::{Activation, elementwise, gate, layer_norm, pool, tokens};
 
 /// A node at work.
 pub(super) enum Work<'a> {
     Conv(Arc<Packed>, Activation),
     MaxPool(&'a MaxPoolNode),
+    AveragePool(AveragePoolShape),
     LayerNorm {
         epsilon: f32,
         gamma: Vec<f32>,
@@ -60,6 +62,7 @@ impl<'a> Work<'a> {
                 Work::Conv(weights, activation)
             }
             Layer::MaxPool(pool) => Work::MaxPool(pool),
+            Layer::AveragePool(pool) => Work::AveragePool(pool.shape),
             Layer::LayerNorm(norm, NormParameters { gamma, beta }) => Work::LayerNorm {
                 epsilon: norm.epsilon as f32,
                 gamma: values(&gamma.var)?,
@@ -97,6 +100,7 @@ impl<'a> Work<'a> {
                 }
             },
             Work::MaxPool(node) => pool::max_pool(isa, &node.shape, dims, input, output, winners),
+            Work::AveragePool(shape) => average_pool::forward(isa, shape, dims, input, output),
             Work::LayerNorm {
                 epsilon,
                 gamma,

@@ -38,7 +38,7 @@ impl ExpectedInput {
     pub const CLIP: Self = ExpectedInput {
         size: 224,
         mean: [122.770_94, 116.746_01, 104.093_736],
-        std: [68.500_533, 66.632_158, 70.323_163],
+        std: [68.500_533, 66.632_16, 70.323_163],
     };
 
     /// From -1 to 1, 224 pixels.

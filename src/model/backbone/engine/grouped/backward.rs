@@ -7,7 +7,8 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::super::super::architecture::{
-    AttentionNode, ConvNode, GateNode, LayerNormNode, Operation, Source, TokensNode,
+    AttentionNode, AveragePoolNode, ConvNode, GateNode, LayerNormNode, Operation, Source,
+    TokensNode,
 };
 use super::super::super::layers::{ConvParameters, Layer, NormParameters, TokensParameters};
 use super::super::clock::Phase;
@@ -20,7 +21,8 @@ use super::super::weight_sums;
 use crate::error::Result;
 use crate::model::parameters::Gradients;
 use crate::ops::{
-    Activation, Buffer, attention, elementwise, gate, layer_norm, pool, tokens, weight_gradient,
+    Activation, Buffer, attention, average_pool, elementwise, gate, layer_norm, pool, tokens,
+    weight_gradient,
 };
 
 /// Groups of pictures of a backward pass, each with its own partial sums of all weight gradients.
@@ -39,6 +41,7 @@ impl Network {
                 Operation::Conv(conv) => weights += conv.weight_shape().iter().product::<usize>(),
                 Operation::MaxPool(_) => return false,
                 Operation::LayerNorm(_)
+                | Operation::AveragePool(_)
                 | Operation::Average(_)
                 | Operation::Gate(_)
                 | Operation::Tokens(_)
@@ -120,6 +123,7 @@ enum Kind<'a> {
         parameters: &'a NormParameters,
         gamma: Vec<f32>,
     },
+    AveragePool(&'a AveragePoolNode),
     Average {
         input: usize,
     },
@@ -163,6 +167,7 @@ impl<'a> Step<'a> {
                 };
                 (2 * node.channels, kind)
             }
+            Layer::AveragePool(node) => (0, Kind::AveragePool(node)),
             Layer::Average(node) => (0, Kind::Average { input: node.input }),
             Layer::Gate(node) => (0, Kind::Gate(node)),
             Layer::Tokens(node, parameters) => {
@@ -211,7 +216,11 @@ impl<'a> Step<'a> {
                 parameters,
                 positioned,
             } => positioned.keep(node, parameters, sums, result),
-            Kind::Average { .. } | Kind::Gate(_) | Kind::Attention(_) | Kind::End => Ok(()),
+            Kind::AveragePool(_)
+            | Kind::Average { .. }
+            | Kind::Gate(_)
+            | Kind::Attention(_)
+            | Kind::End => Ok(()),
         }
     }
 }
@@ -283,6 +292,13 @@ impl<'a> Group<'a> {
                     layer_norm::input_gradient(
                         isa, channels, epsilon, input, gamma, &gradient, add, mask, out,
                     );
+                });
+            }
+            Kind::AveragePool(node) => {
+                let (height, width) = self.sizes[node.input];
+                let dims = (self.pictures.len(), height, width);
+                self.contribute(index, node.input, |add, mask, out| {
+                    average_pool::gradient(isa, &node.shape, dims, &gradient, add, mask, out);
                 });
             }
             Kind::Average { input } => {
