@@ -29,7 +29,7 @@ struct Layer {
     shape: ConvShape,
     groups: usize,
     /// Rows and columns of the input.
-    size: usize,
+    size: (usize, usize),
     activation: Activation,
     /// How often it occurs.
     times: usize,
@@ -59,7 +59,7 @@ fn layers(kind: BackboneKind) -> Vec<Layer> {
     let mut layers = Vec::new();
     for node in &kind.architecture().nodes {
         let size = match node.input() {
-            Source::Image => 224,
+            Source::Image => (224, 224),
             Source::Node(input) => sizes[input],
         };
         sizes.push(node.output_size(size));
@@ -198,16 +198,16 @@ fn times(isa: Isa, layer: &Layer, batch: usize, winograd: bool, arena: &Arena) -
         activation,
         ..
     } = layer;
-    let dims = (batch, size, size);
-    let outputs = shape.output_size(size);
-    let x = values(batch * size * size * shape.in_channels);
-    let g = values(batch * outputs * outputs * shape.out_channels);
+    let dims = (batch, size.0, size.1);
+    let outputs = shape.output_size(size.0) * shape.output_size(size.1);
+    let x = values(batch * size.0 * size.1 * shape.in_channels);
+    let g = values(batch * outputs * shape.out_channels);
     let weight = values(shape.weight_len() / groups);
     let bias = Some(vec![0.1; shape.out_channels]);
     let (mut y, mut back) = (vec![0.0; g.len()], vec![0.0; x.len()]);
     let mask = Some((x.as_slice(), activation));
     if groups == 1 {
-        let algorithm = Algorithm::choose(&shape, (size, size), winograd);
+        let algorithm = Algorithm::choose(&shape, size, winograd);
         let on = (isa, arena);
         let w = ForwardWeights::pack(on, &shape, algorithm, &weight, None, bias);
         let t = BackwardWeights::pack(on, &shape, algorithm, &weight, None);
@@ -266,12 +266,13 @@ fn table(isa: Isa, layers: &[Layer], batch: usize, winograd: bool) {
     );
     let mut totals = [(0.0, 0.0); 3];
     for layer in layers {
-        let (shape, outputs) = (layer.shape, layer.shape.output_size(layer.size));
-        let products = outputs * outputs * shape.weight_len() / layer.groups;
+        let (shape, (rows, columns)) = (layer.shape, layer.size);
+        let outputs = shape.output_size(rows) * shape.output_size(columns);
+        let products = outputs * shape.weight_len() / layer.groups;
         let flop = 2.0 * (batch * products) as f64;
         let seconds = times(isa, layer, batch, winograd, &arena);
         let name = format!(
-            "{}{}x{} {}>{} /{} {} x{}",
+            "{}{}x{} {}>{} /{} {rows}x{columns} x{}",
             match layer.groups {
                 1 => String::new(),
                 groups if groups == shape.in_channels => "dw ".into(),
@@ -282,7 +283,6 @@ fn table(isa: Isa, layers: &[Layer], batch: usize, winograd: bool) {
             shape.in_channels,
             shape.out_channels,
             shape.stride,
-            layer.size,
             layer.times,
         );
         print!("{name:>30}");

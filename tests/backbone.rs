@@ -10,7 +10,7 @@ use dbloss::model::builder::Builder;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
 /// Parameters without the classifier, as torchvision and timm count them, and features.
-const COUNTS: [(&str, usize, usize); 16] = [
+const COUNTS: [(&str, usize, usize); 28] = [
     ("resnet18", 11_176_512, 512),
     ("resnet34", 21_284_672, 512),
     ("resnet50", 23_508_032, 2048),
@@ -27,6 +27,18 @@ const COUNTS: [(&str, usize, usize); 16] = [
     ("convnext_tiny", 27_820_128, 768),
     ("convnext_small", 49_454_688, 768),
     ("regnet_x_400mf", 5_094_976, 400),
+    ("vit_tiny_patch16_224", 5_524_416, 192),
+    ("vit_small_patch16_224", 21_665_664, 384),
+    ("vit_base_patch16_224", 85_798_656, 768),
+    ("vit_small_patch14_dinov2", 22_056_192, 384),
+    ("vit_base_patch14_dinov2", 86_579_712, 768),
+    ("vit_small_patch14_reg4_dinov2", 22_057_344, 384),
+    ("vit_base_patch14_reg4_dinov2", 86_582_016, 768),
+    ("vit_base_patch32_clip_224", 87_849_216, 512),
+    ("vit_base_patch16_clip_224", 86_192_640, 512),
+    ("vit_base_patch32_clip_quickgelu_224", 87_849_216, 512),
+    ("vit_base_patch16_clip_quickgelu_224", 86_192_640, 512),
+    ("resnet50_clip", 38_316_896, 1024),
 ];
 
 fn config(name: &str, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {
@@ -235,18 +247,44 @@ fn convnext_matches_the_composition() {
     compare(&config("convnext_tiny", -1, false), 2, 33, 1e-4);
 }
 
+/// Positions are interpolated, to a grid that is no square of theirs.
+#[test]
+fn vision_transformers_match_the_composition() {
+    compare(&config("vit_tiny_patch16_224", -1, true), 3, 48, 1e-4);
+    compare(&config("vit_tiny_patch16_224", 9, true), 9, 32, 1e-4);
+    compare(
+        &config("vit_small_patch14_reg4_dinov2", 3, true),
+        2,
+        42,
+        1e-4,
+    );
+}
+
+#[test]
+fn clips_resnet_matches_the_composition() {
+    compare(&config("resnet50_clip", -1, true), 2, 64, 1e-4);
+}
+
+/// A side that the network can take.
+fn side(name: &str) -> usize {
+    if name.contains("patch14") { 56 } else { 64 }
+}
+
 /// Not a single one is left without a gradient.
 #[test]
 fn every_trainable_parameter_moves() {
     for (name, ..) in COUNTS {
-        if ["resnet101", "resnet152", "convnext_small"].contains(&name) {
-            // Longer, of the same blocks.
+        if ["resnet101", "resnet152", "convnext_small"].contains(&name)
+            || name.starts_with("vit_base")
+        {
+            // Longer or wider, of the same blocks.
             continue;
         }
+        let side = side(name);
         for norm_eval in [true, false] {
             let (backbone, parameters) = build(&config(name, -1, norm_eval), false);
             formula::fill(&parameters);
-            let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, 64, 1.0));
+            let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, side, 1.0));
             for parameter in parameters.trainable() {
                 let gradient = gradients.get(parameter);
                 let gradient = gradient.unwrap_or_else(|| panic!("{name}: {}", parameter.name));
@@ -276,13 +314,19 @@ fn results_do_not_depend_on_the_number_of_threads() {
         ("mobilenet_v3_large", false),
         ("convnext_tiny", true),
         ("resnext50_32x4d", true),
+        ("vit_tiny_patch16_224", true),
     ] {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             pool.unwrap().install(|| {
                 let (backbone, parameters) = build(&config(kind, 0, norm_eval), false);
                 formula::fill(&parameters);
-                step(&*backbone, &formula::images("pictures", 9, 33, 1.0))
+                let side = if kind.starts_with("vit") {
+                    side(kind)
+                } else {
+                    33
+                };
+                step(&*backbone, &formula::images("pictures", 9, side, 1.0))
             })
         };
         let (features, gradients) = run(1);
@@ -318,6 +362,10 @@ fn wrong_input_is_an_error() {
     let (backbone, _) = build(&config("resnet18", 1, true), false);
     let images = Tensor::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu).unwrap();
     assert!(backbone.features(&images).is_err());
+    let (transformer, _) = build(&config("vit_tiny_patch16_224", 1, true), false);
+    let images = Tensor::zeros((1, 40, 32, 3), DType::F32, &Device::Cpu).unwrap();
+    let error = transformer.features(&images).unwrap_err().to_string();
+    assert!(error.contains("patches of 16 pixels"), "{error}");
     let wrong = config("resnet18", 5, true);
     let builder = Builder::new(&Device::Cpu, DType::F32, 0);
     assert!(backbone::build(&wrong, &builder).is_err());

@@ -28,10 +28,11 @@ TIMM = {"efficientnet_lite0": "tf_efficientnet_lite0"}
 
 def network(name):
     """Without classifier, dropout and stochastic depth."""
-    if name in TIMM:
+    if name in TIMM or name.startswith("vit_"):
         import timm
 
-        return timm.create_model(TIMM[name], pretrained=False, num_classes=0, drop_path_rate=0)
+        name = TIMM.get(name, name)
+        return timm.create_model(name, pretrained=False, num_classes=0, drop_path_rate=0)
     model = getattr(torchvision.models, name)(weights=None)
     if isinstance(model, torchvision.models.ResNet):
         model.fc = torch.nn.Identity()
@@ -47,10 +48,15 @@ def network(name):
 
 
 def stages(name, model):
-    """The modules of stages 0 to 4: the stem, and from where the resolution falls each time."""
+    """The modules of each stage: the stem, and from where the resolution falls each time; or the
+    blocks of a vision transformer."""
     if isinstance(model, torchvision.models.ResNet):
         stem = [model.conv1, model.bn1]
         return [stem, [model.layer1], [model.layer2], [model.layer3], [model.layer4]]
+    if name.startswith("vit_"):
+        stem = [model.patch_embed, model.cls_token, model.pos_embed, model.norm_pre]
+        blocks = [[block] for block in model.blocks]
+        return [stem, *blocks[:-1], [*blocks[-1], model.norm]]
     if name in TIMM:
         b = model.blocks
         last = [b[5], b[6], model.conv_head, model.bn2]

@@ -114,11 +114,32 @@ impl Experiment {
         }
         self.model.check(&key("model"))?;
         self.input.check(&key("input"))?;
+        self.check_size()?;
         self.sampler.check(&key("sampler"))?;
         self.optimizer.check(&key("optimizer"))?;
         self.schedule.check(&key("schedule"))?;
         self.train.check(&key("train"))?;
         self.check_loss()
+    }
+
+    /// Refuses pictures that the backbone cannot cut into patches.
+    fn check_size(&self) -> Result<()> {
+        let (kind, size) = (self.model.backbone, self.input.size);
+        match kind.architecture().patch() {
+            Some(patch) if !(size as usize).is_multiple_of(patch) => {
+                let patch = patch as u32;
+                let near = [size / patch * patch, size.next_multiple_of(patch)];
+                let near: Vec<String> = (near.iter().filter(|&&size| size >= 8))
+                    .map(u32::to_string)
+                    .collect();
+                let problem = format!("is {size}, which patches of {patch} pixels do not divide");
+                Err(Error::key("input.size", problem).hint(format_args!(
+                    "`{kind}` cuts pictures into patches: take {}",
+                    near.join(" or ")
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what the loss cannot do.

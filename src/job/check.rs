@@ -94,6 +94,9 @@ pub fn tell<'a>(
         if let Some(dropped) = dropped(experiment, split) {
             note(dropped, &mut told);
         }
+        if let Some(interpolated) = interpolated(experiment) {
+            note(interpolated, &mut told);
+        }
     }
     if let Room::Here { runs } = room
         && let Some(crowded) = check_together(steps, runs, memory::limit(), memory::available())?
@@ -107,6 +110,15 @@ pub fn tell<'a>(
         n => tracing::info!("{n} training images have no label and count as negatives"),
     }
     Ok(())
+}
+
+/// That positions are interpolated, where they are.
+fn interpolated(experiment: &Experiment) -> Option<String> {
+    let (kind, size) = (experiment.model.backbone, experiment.input.size as usize);
+    let side = kind.architecture().side().filter(|&side| side != size)?;
+    Some(format!(
+        "the positions of `{kind}` are for {side} pixels and interpolated to {size}"
+    ))
 }
 
 /// Refuses what the split cannot give.

@@ -21,6 +21,8 @@ pub enum Activation {
     HardSwish,
     /// x times the standard normal distribution function of x, exactly (with erf).
     Gelu,
+    /// x / (1 + exp(-1.702 x)), a rougher GELU.
+    QuickGelu,
     /// 1 / (1 + exp(-x)).
     Sigmoid,
     /// min(max(x + 3, 0), 6) / 6.
@@ -34,6 +36,8 @@ const FLAT_NORMAL: f32 = 5.45;
 /// Within it the normal density is a normal number.
 const FLAT_DENSITY: f32 = 12.5;
 const SIXTH: f32 = 1.0 / 6.0;
+/// What CLIP's GELU multiplies its sigmoid's input with.
+const QUICK: f32 = 1.702;
 /// 1 / sqrt(2 pi).
 const INVERSE_ROOT_TWO_PI: f32 = 0.398_942_3;
 
@@ -100,7 +104,7 @@ impl Activation {
     pub fn keeps_slope(self) -> bool {
         matches!(
             self,
-            Activation::Silu | Activation::HardSwish | Activation::Gelu
+            Activation::Silu | Activation::HardSwish | Activation::Gelu | Activation::QuickGelu
         )
     }
 
@@ -134,6 +138,7 @@ impl Activation {
             Activation::Silu => each!(values, V, x => silu(x)),
             Activation::HardSwish => each!(values, V, x => hard_swish(x)),
             Activation::Gelu => each!(values, V, x => gelu(x)),
+            Activation::QuickGelu => each!(values, V, x => quick_gelu(x)),
             Activation::Sigmoid => each!(values, V, x => sigmoid(x)),
             Activation::HardSigmoid => each!(values, V, x => hard_sigmoid(x)),
         }
@@ -149,6 +154,7 @@ impl Activation {
                 each_pair!(values, slopes, V, x => (hard_swish(x), hard_swish_slope(x)));
             }
             Activation::Gelu => each_pair!(values, slopes, V, x => gelu_and_slope(x)),
+            Activation::QuickGelu => each_pair!(values, slopes, V, x => quick_gelu_and_slope(x)),
             _ => self.apply_with::<V>(values),
         }
     }
@@ -168,7 +174,9 @@ impl Activation {
             Activation::None => gradient,
             Activation::Relu => gradient.where_positive(told),
             Activation::Relu6 => gradient.where_inside(told),
-            Activation::Silu | Activation::HardSwish | Activation::Gelu => gradient.mul(told),
+            Activation::Silu | Activation::HardSwish | Activation::Gelu | Activation::QuickGelu => {
+                gradient.mul(told)
+            }
             Activation::Sigmoid => gradient.mul(told).mul(V::splat(1.0).sub(told)),
             Activation::HardSigmoid => {
                 let sixth = gradient.mul(V::splat(SIXTH));
@@ -267,6 +275,20 @@ fn silu<V: Vector>(x: V) -> V {
     let (_, sigmoid) = sigmoid_parts(clamp(x, FLAT_SIGMOID));
     // The limit at minus infinity is 0, not a product of infinity.
     x.maximum(V::splat(-FLAT_SIGMOID)).mul(sigmoid)
+}
+
+#[inline(always)]
+fn quick_gelu<V: Vector>(x: V) -> V {
+    let (_, sigmoid) = sigmoid_parts(clamp(x.mul(V::splat(QUICK)), FLAT_SIGMOID));
+    // The limit at minus infinity is 0, not a product of infinity.
+    x.maximum(V::splat(-FLAT_SIGMOID / QUICK)).mul(sigmoid)
+}
+
+/// The slope is that of a [`silu`] at the product.
+#[inline(always)]
+fn quick_gelu_and_slope<V: Vector>(x: V) -> (V, V) {
+    let (_, slope) = silu_and_slope(x.mul(V::splat(QUICK)));
+    (quick_gelu(x), slope)
 }
 
 /// x s and s + x s (1 - s), with the sigmoid s.

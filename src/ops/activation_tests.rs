@@ -31,6 +31,7 @@ fn exact(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::HardSwish => x * gate,
         Activation::Gelu => 0.5 * x * (1.0 + erf(x / 2f64.sqrt())),
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::HardSigmoid => gate,
     }
@@ -96,7 +97,13 @@ fn activations_match_their_closed_forms() {
                 } else {
                     1e-3
                 };
-                let limit = 4e-7 * expected.abs().max(close * f64::from(x.abs().min(6.0))) + 2e-35;
+                // The product with a factor is rounded, and an exponential taken of it.
+                let product = match activation {
+                    Activation::QuickGelu => 1.2e-7 * 1.702 * f64::from(x.abs()).min(60.0),
+                    _ => 0.0,
+                };
+                let size = expected.abs().max(close * f64::from(x.abs().min(6.0)));
+                let limit = (4e-7 + product) * size + 2e-35;
                 let name = isa.name();
                 assert!(
                     error <= limit,
@@ -193,6 +200,7 @@ fn corners_limits_and_what_is_no_number() {
         for (activation, right) in [
             (Activation::Silu, infinity),
             (Activation::Gelu, infinity),
+            (Activation::QuickGelu, infinity),
             (Activation::Sigmoid, 1.0),
         ] {
             let (found, told) = activate(isa, activation, &[-infinity, infinity]);

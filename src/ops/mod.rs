@@ -18,11 +18,14 @@
 //! | `weight_gradient` | the gradient of a convolution's weights |
 //! | `depthwise` | depthwise convolution and its gradients |
 //! | `pool` | max pooling, global average pooling and their gradients |
+//! | `average_pool` | means over windows and their gradient |
 //! | `batch_norm` | batch statistics, normalisation and their gradients |
 //! | `gate` | a factor for each channel of each picture, and its gradients |
 //! | `grouped` | convolution in groups and its gradients |
 //! | `layer_norm` | layer norm over the channels and its gradients |
 //! | `graph` | some of them as operations of candle's graph |
+//! | `attention` | attention among tokens and its gradient |
+//! | `tokens` | from patches to tokens with positions, and the gradients |
 //! | `mapped` | a file's bytes in memory without a copy |
 //! | `peak` | the machine's limit, to hold kernels against |
 //! | `activation` | activations and their derivatives |
@@ -37,6 +40,8 @@
 )]
 
 mod activation;
+pub mod attention;
+pub mod average_pool;
 pub mod batch_norm;
 pub mod buffer;
 pub mod conv;
@@ -56,6 +61,7 @@ pub mod pool;
 mod reference;
 mod shape;
 mod tile;
+pub mod tokens;
 mod vector;
 pub mod weight_gradient;
 mod window;

@@ -9,13 +9,14 @@ use crate::rng::Stream;
 pub(super) const TOLERANCE: f64 = 1e-5;
 
 /// Every activation.
-pub(super) const ACTIVATIONS: [Activation; 8] = [
+pub(super) const ACTIVATIONS: [Activation; 9] = [
     Activation::None,
     Activation::Relu,
     Activation::Relu6,
     Activation::Silu,
     Activation::HardSwish,
     Activation::Gelu,
+    Activation::QuickGelu,
     Activation::Sigmoid,
     Activation::HardSigmoid,
 ];

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Backbones of torchvision and timm, with weights and pictures that follow from a formula.
 
-    python backbones.py FILE    choose the scales of the weights anew and write all cases to FILE
+    python backbones.py FILE [NAME ...]    choose the scales of the weights anew and write all
+                                           cases, or those of that name, to FILE
 
 `make.py` computes the cases with the scales that backbones.json states; see README.md.
 """
@@ -30,10 +31,24 @@ MODELS = {
     "resnet50_v1": "torchvision resnet50, strides moved to conv1",
     "efficientnet_lite0": "timm tf_efficientnet_lite0",
     "efficientnet_lite0_symmetric": "timm efficientnet_lite0",
-}
+} | {
+    name: f"timm {name}, dynamic_img_size"
+    for name in [
+        "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224",
+        "vit_small_patch14_dinov2", "vit_base_patch14_dinov2",
+        "vit_small_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2",
+        "vit_base_patch32_clip_224", "vit_base_patch16_clip_224",
+        "vit_base_patch32_clip_quickgelu_224", "vit_base_patch16_clip_quickgelu_224",
+    ]
+} | {"resnet50_clip": "torchvision resnet50, changed as CLIP's paper says"}
 IMAGES = (3, 3, 96, 64)
 ODD_IMAGES = (1, 3, 65, 97)
-SHAPES_AT = [(224, 224), ODD_IMAGES[2:]]
+# Vision transformers take whole patches: positions are interpolated for both shapes.
+IMAGES_BY_PATCH = {
+    "patch14": ((3, 3, 84, 56), (1, 3, 70, 98)),
+    "patch16": ((3, 3, 96, 64), (1, 3, 48, 80)),
+    "patch32": ((3, 3, 96, 64), (1, 3, 64, 160)),
+}
 STEPS = 3
 SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
 # Of each image so many features are stored, of each gradient so many entries.
@@ -43,20 +58,99 @@ FEATURES, ENTRIES = 64, 4
 def published(name):
     """The whole network as it is published, with its classifier."""
     library, model, *_ = MODELS[name].replace(",", "").split()
+    if name.startswith("vit_"):
+        model = timm.create_model(model, pretrained=False, dynamic_img_size=True, num_classes=0)
+        if "clip" in name:
+            # The projection to the space that texts share.
+            model.head = torch.nn.Linear(model.num_features, 512, bias=False)
+        return model
     if library == "timm":
         return timm.create_model(model, pretrained=False)
     model = getattr(torchvision.models, model)(weights=None)
+    if name == "resnet50_clip":
+        as_clip(model)
     if name == "resnet50_v1":
         for layer in (model.layer2, model.layer3, model.layer4):
             layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
     return model
 
 
+def images_of(name):
+    """Shapes of the pictures, and of the odd ones."""
+    patch = name.split("_")[2] if name.startswith("vit_") else None
+    return IMAGES_BY_PATCH.get(patch, (IMAGES, ODD_IMAGES))
+
+
+def as_clip(model):
+    """Three convolutions in the stem, a mean before pixels are dropped, pooling by attention."""
+    def norm(number, channels):
+        setattr(model, f"bn{number}", torch.nn.BatchNorm2d(channels))
+
+    for number, ins, outs in ((1, 3, 32), (2, 32, 32), (3, 32, 64)):
+        stride = 2 if number == 1 else 1
+        setattr(model, f"conv{number}", torch.nn.Conv2d(ins, outs, 3, stride, 1, bias=False))
+        norm(number, outs)
+    model.maxpool = torch.nn.AvgPool2d(2)
+    for layer in (model.layer2, model.layer3, model.layer4):
+        first = layer[0]
+        first.conv2.stride = (1, 1)
+        # No parameters: the pooling follows the activation, which a mean does not commute with.
+        first.conv3.register_forward_pre_hook(lambda _, inputs: (halved(inputs[0]),))
+        first.downsample[0].stride = (1, 1)
+        first.downsample.register_forward_pre_hook(lambda _, inputs: (halved(inputs[0]),))
+    model.attnpool = AttentionPool(2048, 32, 1024)
+    model.fc = torch.nn.Identity()
+
+
+def halved(images):
+    return torch.nn.functional.avg_pool2d(images, 2)
+
+
+class AttentionPool(torch.nn.Module):
+    def __init__(self, channels, heads, width):
+        super().__init__()
+        self.heads = heads
+        self.positional_embedding = torch.nn.Parameter(torch.empty(50, channels))
+        self.k_proj, self.q_proj, self.v_proj = (torch.nn.Linear(channels, channels) for _ in range(3))
+        self.c_proj = torch.nn.Linear(channels, width)
+
+    def forward(self, images):
+        places = self.positional_embedding[1:].reshape(1, 7, 7, -1).permute(0, 3, 1, 2)
+        if images.shape[2:] != (7, 7):
+            places = torch.nn.functional.interpolate(
+                places, images.shape[2:], mode="bicubic", antialias=True)
+        images = images + places
+        mean = (images - places).mean((2, 3)) + self.positional_embedding[0]
+        tokens = torch.cat([mean[:, None], images.flatten(2).transpose(1, 2)], 1)
+        split = lambda x: x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        found = torch.nn.functional.scaled_dot_product_attention(
+            split(self.q_proj(tokens[:, :1])), split(self.k_proj(tokens)), split(self.v_proj(tokens)))
+        return self.c_proj(found.transpose(1, 2).flatten(1))
+
+
+class Tokens(torch.nn.Module):
+    """The stem of a vision transformer."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model.norm_pre(self.model._pos_embed(self.model.patch_embed(images)))
+
+
 def split(model):
-    """The modules of stages 0 to 4, one list each, and those between pooling and the classifier."""
+    """The modules of the stages, one list each, and those between pooling and the classifier."""
+    if hasattr(model, "cls_token"):
+        first, last = list(model.blocks)[:-1], model.blocks[-1]
+        return [[Tokens(model)], *([block] for block in first), [last, model.norm]], [model.head]
     if hasattr(model, "layer1"):
-        stem = [model.conv1, model.bn1, model.relu, model.maxpool]
-        return [stem, *([layer] for layer in (model.layer1, model.layer2, model.layer3, model.layer4))], []
+        stem = [model.conv1, model.bn1, model.relu]
+        for number in (2, 3) if hasattr(model, "attnpool") else ():
+            stem += [getattr(model, f"conv{number}"), getattr(model, f"bn{number}"), model.relu]
+        stem.append(model.maxpool)
+        after = [model.attnpool] if hasattr(model, "attnpool") else []
+        return [stem, *([layer] for layer in (model.layer1, model.layer2, model.layer3, model.layer4))], after
     if hasattr(model, "trunk_output"):
         return [[model.stem], *([block] for block in model.trunk_output)], []
     if hasattr(model, "conv_stem"):
@@ -89,7 +183,10 @@ class Backbone(torch.nn.Module):
         self.published = count(model)
         stages, after = split(model)
         # Names stay those of the published network.
-        if hasattr(model, "fc"):
+        self.tokens = hasattr(model, "cls_token")
+        if self.tokens:
+            pass
+        elif hasattr(model, "fc"):
             model.fc = torch.nn.Identity()
         elif after:
             model.classifier = torch.nn.ModuleList(after)
@@ -137,7 +234,8 @@ class Backbone(torch.nn.Module):
         return self.pool(self.outputs(images)[-1])
 
     def pool(self, map):
-        pooled = map.mean((2, 3), keepdim=True)
+        attends = hasattr(self.model, "attnpool")
+        pooled = map[:, 0] if self.tokens else map if attends else map.mean((2, 3), keepdim=True)
         for module in self.after:
             pooled = module(pooled)
         return pooled.flatten(1)
@@ -179,6 +277,8 @@ def scales(name):
             return 1, 0.25
         if name.endswith("layer_scale"):
             return 0.75, 0.25
+        if name.endswith(".gamma"):
+            return 0.5, 0.1
         if name in ends:
             return 0.3, 0.03
         if len(shape) > 1:
@@ -204,7 +304,7 @@ def scales(name):
             module.register_forward_hook(measure(path))
     backbone.mode(None)
     with torch.no_grad():
-        backbone(tensor("input", IMAGES))
+        backbone(tensor("input", images_of(name)[0]))
     return chosen
 
 
@@ -217,7 +317,8 @@ def described(name):
         images = torch.empty(1, 3, height, width, device="meta", dtype=torch.float64)
         return [list(map.shape)[1:] for map in backbone.outputs(images)]
 
-    shapes = {f"{height}x{width}": shapes(height, width) for height, width in SHAPES_AT}
+    sizes = [(224, 224), images_of(name)[1][2:]]
+    shapes = {f"{height}x{width}": shapes(height, width) for height, width in sizes}
     norms = {
         (type_, module.eps, getattr(module, "momentum", None))
         for module in backbone.modules()
@@ -247,14 +348,15 @@ def total(found):
 def computed(name, weights, dtype=torch.float64):
     """The numbers of a case that follow from weights and pictures."""
     backbone = Backbone(name, dtype)
-    images = tensor("input", IMAGES).to(dtype)
+    shape, odd_shape = images_of(name)
+    images = tensor("input", shape).to(dtype)
     found = {}
     backbone.fill(weights)
     backbone.mode(None)
     with torch.no_grad():
         maps = backbone.outputs(images)
         pooled = backbone.pool(maps[-1])
-        odd = backbone(tensor("input", ODD_IMAGES).to(dtype))
+        odd = backbone(tensor("input", odd_shape).to(dtype))
         found["stage_norms"] = [x.norm().item() for x in maps]
         for key, x in (("pooled", pooled), ("odd_pooled", odd)):
             found[key] = [[row.norm().item(), *row[:FEATURES].tolist()] for row in x]
@@ -323,6 +425,8 @@ def case(name, chosen):
                 row[:] = [0.0]
     tensors = [[k, list(v.shape), *chosen[k]] for k, v in backbone.tensors().items()]
     made = {"name": name, "built_from": MODELS[name]} | described(name)
+    if images_of(name) != (IMAGES, ODD_IMAGES):
+        made |= dict(zip(("images", "odd_images"), map(list, images_of(name))))
     return short(made | {"tensors": tensors} | double) | {"single_precision_is_off_by": far}
 
 
@@ -368,5 +472,10 @@ def check(stored, made, agreement):
 
 
 if __name__ == "__main__":
-    made = make((name, scales(name)) for name in MODELS)
-    Path(sys.argv[1]).write_text(json.dumps(made, separators=(",", ":")))
+    file, names = Path(sys.argv[1]), sys.argv[2:] or list(MODELS)
+    made = make((name, scales(name)) for name in names)
+    if names != list(MODELS):
+        known = {case["name"]: case for case in json.loads(file.read_text())["models"]}
+        known |= {case["name"]: case for case in made["models"]}
+        made["models"] = [known[name] for name in MODELS]
+    file.write_text(json.dumps(made, separators=(",", ":")))

@@ -1,9 +1,14 @@
-//! A convolutional network as data: a list of nodes, each reading the output of earlier ones. Both
-//! executors walk this list, so that structure and names are written down once.
+//! A network as data: a list of nodes, each reading the output of earlier ones. Both executors walk
+//! this list, so that structure and names are written down once.
+//!
+//! What flows from node to node are pictures of many channels. Tokens are a picture of one column,
+//! and a linear layer is a convolution of 1x1.
 
 use std::sync::Arc;
 
 use crate::model::pooling::{Average, Pooling};
+use crate::ops::attention::AttentionShape;
+use crate::ops::average_pool::AveragePoolShape;
 use crate::ops::depthwise::DepthwiseShape;
 use crate::ops::grouped::GroupedShape;
 use crate::ops::pool::MaxPoolShape;
@@ -32,8 +37,17 @@ pub enum Affine {
     },
     /// The convolution's own bias.
     Bias,
-    /// The convolution's own bias, and then a factor of this name that learns (layer scale).
-    LayerScale(String),
+    /// The convolution's own bias, and then a factor that learns (layer scale).
+    LayerScale {
+        /// Its name.
+        name: String,
+        /// Dimensions of it as published: 1, or 3 of which the last two are 1.
+        dimensions: usize,
+        /// Its initial value.
+        initial: f64,
+    },
+    /// Nothing.
+    None,
 }
 
 /// The kernels that compute a convolution.
@@ -165,6 +179,15 @@ pub struct MaxPoolNode {
     pub shape: MaxPoolShape,
 }
 
+/// The mean over windows that lie side by side.
+#[derive(Debug, Clone)]
+pub struct AveragePoolNode {
+    /// The node it reads.
+    pub input: usize,
+    /// Channels and windows.
+    pub shape: AveragePoolShape,
+}
+
 /// A norm over the channels of each pixel.
 #[derive(Debug, Clone)]
 pub struct LayerNormNode {
@@ -198,6 +221,45 @@ pub struct GateNode {
     pub channels: usize,
 }
 
+/// Tokens from the patches of a picture: first those that belong to no place, then the patches,
+/// which learn where they are. Tokens are a picture of one column.
+#[derive(Debug, Clone)]
+pub struct TokensNode {
+    /// The node with the patches.
+    pub input: usize,
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Name of the class token, `[1, 1, channels]`.
+    pub class: String,
+    /// Name of further tokens that belong to no place, `[1, count, channels]`, and their count.
+    pub registers: Option<(String, usize)>,
+    /// Name of the positions, `[1, places, channels]`.
+    pub positions: String,
+    /// Rows, and columns, of patches that the positions are made for; they are interpolated where
+    /// there are others.
+    pub side: usize,
+    /// Whether the first of the positions is that of the class token.
+    pub class_has_position: bool,
+}
+
+impl TokensNode {
+    /// Tokens that belong to no place.
+    pub fn first_tokens(&self) -> usize {
+        1 + self.registers.as_ref().map_or(0, |(_, count)| *count)
+    }
+}
+
+/// Attention of several heads among the tokens, or pixels, of each picture.
+#[derive(Debug, Clone)]
+pub struct AttentionNode {
+    /// The node with queries, keys and values, one after the other.
+    pub input: usize,
+    /// Name of the module, for example `blocks.0.attn`.
+    pub name: String,
+    /// Channels of the output and heads.
+    pub shape: AttentionShape,
+}
+
 /// What a node does.
 #[derive(Debug, Clone)]
 pub enum Operation {
@@ -205,12 +267,18 @@ pub enum Operation {
     Conv(ConvNode),
     /// Max pooling.
     MaxPool(MaxPoolNode),
+    /// Mean over windows.
+    AveragePool(AveragePoolNode),
     /// Norm over channels.
     LayerNorm(LayerNormNode),
     /// Mean over pixels.
     Average(AverageNode),
     /// Product with one number a channel.
     Gate(GateNode),
+    /// From patches to tokens.
+    Tokens(TokensNode),
+    /// Attention among tokens.
+    Attention(AttentionNode),
 }
 
 /// One step of the network.
@@ -228,9 +296,12 @@ impl Node {
         match &self.operation {
             Operation::Conv(conv) => conv.input,
             Operation::MaxPool(MaxPoolNode { input, .. })
+            | Operation::AveragePool(AveragePoolNode { input, .. })
             | Operation::LayerNorm(LayerNormNode { input, .. })
             | Operation::Average(AverageNode { input, .. })
-            | Operation::Gate(GateNode { input, .. }) => Source::Node(*input),
+            | Operation::Gate(GateNode { input, .. })
+            | Operation::Tokens(TokensNode { input, .. })
+            | Operation::Attention(AttentionNode { input, .. }) => Source::Node(*input),
         }
     }
 
@@ -275,7 +346,11 @@ impl Node {
     pub fn reads_again(&self) -> (bool, bool) {
         match &self.operation {
             Operation::Conv(_) | Operation::LayerNorm(_) => (true, false),
-            Operation::MaxPool(_) | Operation::Average(_) => (false, false),
+            Operation::MaxPool(_)
+            | Operation::AveragePool(_)
+            | Operation::Average(_)
+            | Operation::Tokens(_) => (false, false),
+            Operation::Attention(_) => (true, false),
             Operation::Gate(_) => (true, true),
         }
     }
@@ -285,9 +360,12 @@ impl Node {
         match &self.operation {
             Operation::Conv(conv) => conv.out_channels,
             Operation::MaxPool(pool) => pool.shape.channels,
+            Operation::AveragePool(pool) => pool.shape.channels,
             Operation::LayerNorm(LayerNormNode { channels, .. })
             | Operation::Average(AverageNode { channels, .. })
-            | Operation::Gate(GateNode { channels, .. }) => *channels,
+            | Operation::Gate(GateNode { channels, .. })
+            | Operation::Tokens(TokensNode { channels, .. }) => *channels,
+            Operation::Attention(attention) => attention.shape.channels,
         }
     }
 
@@ -299,13 +377,23 @@ impl Node {
         }
     }
 
-    /// Output rows (or columns) for an input of `size`.
-    pub fn output_size(&self, size: usize) -> usize {
+    /// Output rows and columns for an input of this size.
+    pub fn output_size(&self, (rows, columns): (usize, usize)) -> (usize, usize) {
         match &self.operation {
-            Operation::Conv(conv) => conv.output_size(size),
-            Operation::MaxPool(pool) => pool.shape.output_size(size),
-            Operation::LayerNorm(_) | Operation::Gate(_) => size,
-            Operation::Average(_) => 1,
+            Operation::Conv(conv) => (conv.output_size(rows), conv.output_size(columns)),
+            Operation::MaxPool(pool) => {
+                let shape = &pool.shape;
+                (shape.output_size(rows), shape.output_size(columns))
+            }
+            Operation::AveragePool(pool) => {
+                let shape = &pool.shape;
+                (shape.output_size(rows), shape.output_size(columns))
+            }
+            Operation::LayerNorm(_) | Operation::Gate(_) | Operation::Attention(_) => {
+                (rows, columns)
+            }
+            Operation::Average(_) => (1, 1),
+            Operation::Tokens(tokens) => (tokens.first_tokens() + rows * columns, 1),
         }
     }
 }
@@ -377,6 +465,26 @@ impl Architecture {
     /// The last stage.
     pub fn last_stage(&self) -> usize {
         self.nodes.last().map_or(0, |node| node.stage)
+    }
+
+    /// Rows and columns of a patch, where pictures are cut into such: a side must be a multiple.
+    pub fn patch(&self) -> Option<usize> {
+        self.nodes.iter().find_map(|node| match &node.operation {
+            Operation::Tokens(tokens) => match &self.nodes[tokens.input].operation {
+                Operation::Conv(conv) => Some(conv.stride),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// The side in pixels that positions are made for, where there are such.
+    pub fn side(&self) -> Option<usize> {
+        let tokens = self.nodes.iter().find_map(|node| match &node.operation {
+            Operation::Tokens(tokens) => Some(tokens),
+            _ => None,
+        });
+        Some(tokens?.side * self.patch()?)
     }
 
     /// How zeros are set around pictures: `same` as in TensorFlow, or `symmetric`.

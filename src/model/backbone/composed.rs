@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source};
+use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source, TokensNode};
 use super::config::BackboneConfig;
-use super::interface::{Backbone, InGraph, Tape, check_images, size};
-use super::layers::{AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters};
+use super::interface::{Backbone, InGraph, Tape, check_images};
+use super::layers::{
+    AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters, TokensParameters,
+};
 use crate::error::Result;
 use crate::model::parameters::{Parameter, Role};
 use crate::model::pooling::{Features, Pooler};
-use crate::ops::{Activation, Padding};
+use crate::ops::attention::AttentionShape;
+use crate::ops::{Activation, Padding, graph};
 
 /// The executor.
 #[derive(Debug)]
@@ -43,7 +46,6 @@ impl Composed {
 
     /// The output of the last node, channels last.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        check_images(images)?;
         let dtype = match self.layers.first() {
             Some(Layer::Conv(_, parameters)) => parameters.weight.var.dtype(),
             _ => DType::F32,
@@ -72,8 +74,11 @@ impl Composed {
                     activate(&x, conv.activation)?
                 }
                 Layer::LayerNorm(norm, parameters) => layer_norm(input, norm.epsilon, parameters)?,
+                Layer::AveragePool(node) => average_pool(input, node.shape.side)?,
                 Layer::Average(_) => input.mean_keepdim((2, 3))?,
                 Layer::Gate(gate) => input.broadcast_mul(&outputs[gate.gate])?,
+                Layer::Tokens(node, parameters) => tokens(input, node, parameters)?,
+                Layer::Attention(node) => attention(input, &node.shape)?,
             };
             outputs.push(if frozen { output.detach() } else { output });
         }
@@ -92,18 +97,20 @@ impl Backbone for Composed {
     }
 
     fn features(&self, images: &Tensor) -> Result<Features> {
+        let size = check_images(images, self.architecture.patch())?;
         let output = self.forward(images, false)?.detach();
-        Ok(Features::new(output, size(images)?, self.pooler.clone()))
+        Ok(Features::new(output, size, self.pooler.clone()))
     }
 
     fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)> {
+        let size = check_images(images, self.architecture.patch())?;
         let learning = (self.layers.iter())
             .flat_map(Layer::parameters)
             .chain(self.pooler.parameters())
             .filter(|parameter| parameter.role == Role::Trainable);
         let tape = InGraph(learning.cloned().collect());
         let output = self.forward(images, true)?;
-        let features = Features::new(output, size(images)?, self.pooler.clone());
+        let features = Features::new(output, size, self.pooler.clone());
         Ok((features, Box::new(tape)))
     }
 }
@@ -141,6 +148,7 @@ fn scale(x: &Tensor, affine: &AffineParameters, batch_statistics: bool) -> Resul
     match affine {
         AffineParameters::BatchNorm(norm) => batch_norm(x, norm, batch_statistics),
         AffineParameters::Bias(bias) => add(bias),
+        AffineParameters::None => Ok(x.clone()),
         AffineParameters::LayerScale { bias, scale } => {
             Ok(add(bias)?.broadcast_mul(&channel(&scale.var)?)?)
         }
@@ -179,6 +187,61 @@ fn layer_norm(x: &Tensor, epsilon: f64, norm: &NormParameters) -> Result<Tensor>
         .broadcast_add(&channel(&norm.beta.var)?)?)
 }
 
+/// The mean over windows side by side.
+fn average_pool(x: &Tensor, side: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let (rows, columns) = (height / side, width / side);
+    let whole = x.narrow(2, 0, rows * side)?.narrow(3, 0, columns * side)?;
+    let windows = whole
+        .contiguous()?
+        .reshape(vec![batch * channels, rows, side, columns, side])?;
+    let means = windows.mean((2, 4))?;
+    Ok(means.reshape((batch, channels, rows, columns))?)
+}
+
+/// Patches `[batch, channels, rows, columns]` -> tokens `[batch, channels, tokens, 1]`.
+fn tokens(x: &Tensor, node: &TokensNode, parameters: &TokensParameters) -> Result<Tensor> {
+    let (batch, channels, rows, columns) = x.dims4()?;
+    let positions = parameters.positions.var.squeeze(0)?;
+    let mut class = parameters.class.var.squeeze(0)?;
+    let before = usize::from(node.class_has_position);
+    if node.class_has_position {
+        class = (class + positions.narrow(0, 0, 1)?)?;
+    }
+    let mut first = vec![class];
+    if let Some(registers) = &parameters.registers {
+        first.push(registers.var.squeeze(0)?);
+    }
+    let (side, count) = (node.side, rows * columns);
+    let grid = positions.narrow(0, before, side * side)?;
+    let grid = graph::resampled(&grid, side, (rows, columns))?;
+    let patches = x.flatten_from(2)?.transpose(1, 2)?;
+    let patches = patches.broadcast_add(&grid.reshape((1, count, channels))?)?;
+    let first = Tensor::cat(&first, 0)?.unsqueeze(0)?;
+    let first = first.broadcast_as((batch, first.dim(1)?, channels))?;
+    let tokens = Tensor::cat(&[&first.contiguous()?, &patches.contiguous()?], 1)?;
+    Ok(tokens.transpose(1, 2)?.unsqueeze(3)?.contiguous()?)
+}
+
+/// Queries, keys and values `[batch, 3 * channels, tokens, 1]` -> `[batch, channels, tokens, 1]`.
+fn attention(x: &Tensor, shape: &AttentionShape) -> Result<Tensor> {
+    let (batch, _, tokens, one) = x.dims4()?;
+    let split = x.reshape((batch, 3, shape.heads, shape.width(), tokens))?;
+    let part = |index: usize| -> Result<Tensor> {
+        let part = split.narrow(1, index, 1)?.squeeze(1)?;
+        Ok(part.contiguous()?)
+    };
+    // By head: [width, tokens].
+    let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
+    let scale = 1.0 / (shape.width() as f64).sqrt();
+    let products = (queries.transpose(2, 3)?.contiguous()?.matmul(&keys)? * scale)?;
+    let largest = products.max_keepdim(3)?.detach();
+    let shares = products.broadcast_sub(&largest)?.exp()?;
+    let shares = shares.broadcast_div(&shares.sum_keepdim(3)?)?;
+    let output = values.matmul(&shares.transpose(2, 3)?.contiguous()?)?;
+    Ok(output.reshape((batch, shape.channels, tokens, one))?)
+}
+
 /// Activations by multiplication with a constant mask, whose derivative at the corners is 0 as in
 /// PyTorch (candle's own `relu` has 1 there).
 fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -191,6 +254,7 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Silu => (x * sigmoid(x)?)?,
         Activation::HardSigmoid => (between(&(x + 3.0)?, 0.0, 6.0)? / 6.0)?,
         Activation::HardSwish => (x * (between(&(x + 3.0)?, 0.0, 6.0)? / 6.0)?)?,
+        Activation::QuickGelu => (x * sigmoid(&(x * 1.702)?)?)?,
         Activation::Gelu => {
             let share = ((x / 2f64.sqrt())?.erf()? + 1.0)?;
             (x * (share * 0.5)?)?

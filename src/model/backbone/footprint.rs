@@ -16,16 +16,16 @@ impl BackboneConfig {
     /// and momentum. Frozen stages at the start keep nothing but what their next node reads.
     pub fn training_bytes(&self, batch: usize, side: usize) -> u64 {
         let architecture = self.name.architecture();
-        let mut sides = Vec::with_capacity(architecture.nodes.len());
+        let mut sizes = Vec::with_capacity(architecture.nodes.len());
         let (mut kept, mut largest) = (0u64, 0u64);
         for node in &architecture.nodes {
             let input = match node.input() {
-                Source::Image => side,
-                Source::Node(index) => sides[index],
+                Source::Image => (side, side),
+                Source::Node(index) => sizes[index],
             };
             let output = node.output_size(input);
-            sides.push(output);
-            let elements = (node.channels() * output * output) as u64;
+            sizes.push(output);
+            let elements = (node.channels() * output.0 * output.1) as u64;
             largest = largest.max(elements);
             if self.changes(node.stage) {
                 // Some derivatives are told from what went into the activation: both are kept.

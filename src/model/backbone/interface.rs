@@ -70,10 +70,21 @@ impl Tape for InGraph {
     }
 }
 
-/// Refuses what is not a batch of pictures.
-pub(super) fn check_images(images: &Tensor) -> Result<()> {
+/// Refuses what is not a batch of pictures, or of such as are no multiple of `patch`; gives height
+/// and width.
+pub(super) fn check_images(images: &Tensor, patch: Option<usize>) -> Result<(usize, usize)> {
     match images.dims() {
-        [_, height, width, 3] if images.dtype() == DType::F32 && height * width > 0 => Ok(()),
+        &[_, height, width, 3] if images.dtype() == DType::F32 && height * width > 0 => {
+            let patch = patch.unwrap_or(1);
+            if height.is_multiple_of(patch) && width.is_multiple_of(patch) {
+                return Ok((height, width));
+            }
+            Err(Error::input(
+                "images",
+                format_args!("patches of {patch} pixels do not divide {height} x {width}"),
+            )
+            .hint("set `input.size` to a multiple"))
+        }
         dims => Err(Error::input(
             "images",
             format_args!(
@@ -82,10 +93,4 @@ pub(super) fn check_images(images: &Tensor) -> Result<()> {
             ),
         )),
     }
-}
-
-/// Height and width of a batch of pictures.
-pub(super) fn size(images: &Tensor) -> Result<(usize, usize)> {
-    let (_, height, width, _) = images.dims4()?;
-    Ok((height, width))
 }

@@ -4,15 +4,18 @@ use candle_core::Tensor;
 use candle_nn::Init;
 
 use super::architecture::{
-    Affine, Architecture, AverageNode, ConvNode, GateNode, LayerNormNode, MaxPoolNode, Operation,
+    Affine, Architecture, AttentionNode, AverageNode, AveragePoolNode, ConvNode, GateNode,
+    LayerNormNode, MaxPoolNode, Operation, TokensNode,
 };
 use super::config::BackboneConfig;
 use crate::error::Result;
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
 
-/// Initial value of a layer scale (ConvNeXt, section 2.6 of its paper).
-const LAYER_SCALE: f64 = 1e-6;
+/// Standard deviation of the initial positions and tokens (timm's vision transformers; class tokens
+/// and registers begin near 0).
+const POSITION_DEVIATION: f64 = 0.02;
+const TOKEN_DEVIATION: f64 = 1e-6;
 
 /// What a node does, with what it needs for that.
 #[derive(Debug, Clone)]
@@ -26,12 +29,18 @@ pub enum Layer {
     Conv(ConvNode, ConvParameters),
     /// Max pooling.
     MaxPool(MaxPoolNode),
+    /// Mean over windows.
+    AveragePool(AveragePoolNode),
     /// Norm over channels.
     LayerNorm(LayerNormNode, NormParameters),
     /// Mean over pixels.
     Average(AverageNode),
     /// Product with one number a channel.
     Gate(GateNode),
+    /// From patches to tokens.
+    Tokens(TokensNode, TokensParameters),
+    /// Attention among tokens.
+    Attention(AttentionNode),
 }
 
 impl Layer {
@@ -53,8 +62,14 @@ impl Layer {
                         Layer::LayerNorm(norm.clone(), NormParameters::create(norm, &builder)?)
                     }
                     Operation::MaxPool(pool) => Layer::MaxPool(pool.clone()),
+                    Operation::AveragePool(pool) => Layer::AveragePool(pool.clone()),
                     Operation::Average(average) => Layer::Average(average.clone()),
                     Operation::Gate(gate) => Layer::Gate(gate.clone()),
+                    Operation::Tokens(tokens) => {
+                        let parameters = TokensParameters::create(tokens, &builder)?;
+                        Layer::Tokens(tokens.clone(), parameters)
+                    }
+                    Operation::Attention(attention) => Layer::Attention(attention.clone()),
                 })
             })
             .collect()
@@ -65,7 +80,9 @@ impl Layer {
         match self {
             Layer::Conv(_, ConvParameters { affine, .. }) => match affine {
                 AffineParameters::BatchNorm(norm) => Some(norm),
-                AffineParameters::Bias(_) | AffineParameters::LayerScale { .. } => None,
+                AffineParameters::None
+                | AffineParameters::Bias(_)
+                | AffineParameters::LayerScale { .. } => None,
             },
             _ => None,
         }
@@ -76,7 +93,12 @@ impl Layer {
         match self {
             Layer::Conv(_, conv) => conv.all(),
             Layer::LayerNorm(_, norm) => vec![&norm.gamma, &norm.beta],
-            Layer::MaxPool(_) | Layer::Average(_) | Layer::Gate(_) => Vec::new(),
+            Layer::Tokens(_, tokens) => tokens.all(),
+            Layer::MaxPool(_)
+            | Layer::AveragePool(_)
+            | Layer::Average(_)
+            | Layer::Gate(_)
+            | Layer::Attention(_) => Vec::new(),
         }
     }
 }
@@ -104,6 +126,8 @@ pub enum AffineParameters {
         /// Multiplied then.
         scale: Parameter,
     },
+    /// There are none.
+    None,
 }
 
 /// The tensors and constants of a batch norm.
@@ -121,6 +145,17 @@ pub struct BatchNorm {
     pub epsilon: f64,
     /// Share of the new batch in the running statistics.
     pub momentum: f64,
+}
+
+/// The tensors of [`TokensNode`], in the shapes that it states.
+#[derive(Debug, Clone)]
+pub struct TokensParameters {
+    /// The class token.
+    pub class: Parameter,
+    /// Further tokens.
+    pub registers: Option<Parameter>,
+    /// What is added to the patches, and before them to the class token if it has a position.
+    pub positions: Parameter,
 }
 
 /// The tensors of a layer norm.
@@ -166,10 +201,19 @@ impl ConvParameters {
                 })
             }
             Affine::Bias => AffineParameters::Bias(bias()?),
-            Affine::LayerScale(name) => AffineParameters::LayerScale {
-                bias: bias()?,
-                scale: builder.parameter(name, &[len, 1, 1], Init::Const(LAYER_SCALE))?,
-            },
+            Affine::LayerScale {
+                name,
+                dimensions,
+                initial,
+            } => {
+                let mut shape = vec![1; *dimensions];
+                shape[0] = len;
+                AffineParameters::LayerScale {
+                    bias: bias()?,
+                    scale: builder.parameter(name, &shape, Init::Const(*initial))?,
+                }
+            }
+            Affine::None => AffineParameters::None,
         };
         Ok(ConvParameters { weight, affine })
     }
@@ -181,6 +225,7 @@ impl ConvParameters {
                 all.extend([&norm.gamma, &norm.beta, &norm.mean, &norm.variance]);
             }
             AffineParameters::Bias(bias) => all.push(bias),
+            AffineParameters::None => {}
             AffineParameters::LayerScale { bias, scale } => all.extend([bias, scale]),
         }
         all
@@ -211,5 +256,33 @@ impl NormParameters {
             gamma: norm.parameter("weight", &[node.channels], Init::Const(1.0))?,
             beta: norm.parameter("bias", &[node.channels], Init::Const(0.0))?,
         })
+    }
+}
+
+impl TokensParameters {
+    fn create(node: &TokensNode, builder: &Builder) -> Result<Self> {
+        let make = |name: &str, count: usize, stdev: f64| {
+            let drawn = Init::Randn { mean: 0.0, stdev };
+            builder.parameter(name, &[1, count, node.channels], drawn)
+        };
+        let places = node.side * node.side + usize::from(node.class_has_position);
+        let class = make(&node.class, 1, TOKEN_DEVIATION)?;
+        let registers = match &node.registers {
+            Some((name, count)) => Some(make(name, *count, TOKEN_DEVIATION)?),
+            None => None,
+        };
+        Ok(TokensParameters {
+            class,
+            registers,
+            positions: make(&node.positions, places, POSITION_DEVIATION)?,
+        })
+    }
+
+    fn all(&self) -> Vec<&Parameter> {
+        let class = std::iter::once(&self.class);
+        class
+            .chain(&self.registers)
+            .chain([&self.positions])
+            .collect()
     }
 }

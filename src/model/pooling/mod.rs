@@ -1,7 +1,9 @@
 //! From what a backbone's network hands out to what necks and heads read: one vector a picture, or
 //! one a place of it.
 
+mod attention;
 mod average;
+mod class_token;
 mod features;
 
 use std::fmt;
@@ -13,7 +15,9 @@ use super::builder::Builder;
 use super::parameters::Parameter;
 use crate::error::Result;
 
+pub use attention::AttentionPooling;
 pub use average::{Average, NormedAverage};
+pub use class_token::ClassToken;
 pub use features::Features;
 
 /// How a network's output becomes one vector a picture, as its architecture says it.

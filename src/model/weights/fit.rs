@@ -5,9 +5,10 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::conventions::translate;
 use super::names::{block, choose, is_classifier, is_counter, pattern};
 use super::recognise::{Kind, recognise};
-use super::stored::Stored;
+use super::weight::Weight;
 use super::{LoadReport, files, first_names, set};
 use crate::error::{Error, Result};
 use crate::model::backbone::{BackboneKind, PREFIX};
@@ -39,14 +40,14 @@ pub fn load_backbone(
         .map(|(bare, entry)| (bare, entry.var.dims()))
         .collect();
     let first: Vec<String> = (tensors.iter().map(|(name, _)| name.clone()).take(5)).collect();
-    let chosen = choose(tensors, &wanted);
+    let chosen = choose(translate(tensors), &wanted);
     let mut report = LoadReport {
         prefix: chosen.prefix,
         rival: chosen.rival,
         elsewhere: chosen.elsewhere,
         ..LoadReport::default()
     };
-    let mut fitting: Vec<(&str, &Parameter, &Stored)> = Vec::new();
+    let mut fitting: Vec<(&str, &Parameter, &Weight)> = Vec::new();
     let mut other_shapes = Vec::new();
     for (bare, entry) in backbone() {
         match chosen.tensors.get(bare) {
@@ -102,7 +103,7 @@ pub fn load_backbone(
 /// however many of its tensors fit.
 fn check_blocks(
     wanted: &HashMap<&str, &[usize]>,
-    fitting: &[(&str, &Parameter, &Stored)],
+    fitting: &[(&str, &Parameter, &Weight)],
     unexpected: &[String],
 ) -> std::result::Result<(), String> {
     let patterns: BTreeSet<String> = wanted.keys().map(|name| pattern(name)).collect();

@@ -1,9 +1,11 @@
 //! Weights from a file or the Hugging Face hub into a model, with a report of what fitted.
 //!
 //! What a file is, is told from its bytes ([`files`]): safetensors, or what `torch.save` wrote in
-//! either of its formats. Which of its tensors are meant is told by their names ([`names`]), and
-//! where they do not fit, what they are of ([`recognise`]).
+//! either of its formats. Which of its tensors are meant is told by their names ([`names`]), where
+//! others have names of their own for a network, those are known ([`conventions`]), and where they do
+//! not fit, what they are of ([`recognise`]).
 
+mod conventions;
 mod files;
 mod fit;
 mod hub;
@@ -13,6 +15,7 @@ mod recognise;
 mod safetensors;
 mod stored;
 mod torch;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::fmt;

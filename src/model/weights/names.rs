@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::stored::Stored;
+use super::weight::Weight;
 
 /// The tensors under one prefix, by the rest of their names.
 pub(super) struct Chosen {
     /// Empty, or ending with a dot.
     pub prefix: String,
-    pub tensors: BTreeMap<String, Stored>,
+    pub tensors: BTreeMap<String, Weight>,
     /// Tensors elsewhere in the file.
     pub elsewhere: usize,
     /// Another prefix under which as many fit: an average of the weights, say.
@@ -20,7 +20,7 @@ pub(super) struct Chosen {
 }
 
 /// Chooses the prefix under which most names of `wanted` lie with their shapes.
-pub(super) fn choose(tensors: Vec<(String, Stored)>, wanted: &HashMap<&str, &[usize]>) -> Chosen {
+pub(super) fn choose(tensors: Vec<(String, Weight)>, wanted: &HashMap<&str, &[usize]>) -> Chosen {
     // By prefix: tensors that fit, names that fit, place in the file (earlier is better).
     let mut votes: HashMap<&str, (usize, usize, usize)> = HashMap::new();
     for (place, (name, stored)) in tensors.iter().enumerate() {

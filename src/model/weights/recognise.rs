@@ -62,13 +62,17 @@ type Describe = fn(&View) -> Kind;
 /// A tensor by which a kind is known, and what else there is to say about it. The first that is
 /// found counts: what is more special stands first.
 const SIGNATURES: &[(&str, Describe)] = &[
-    ("visual.layer1.0.conv1.weight", |_| {
-        kind("CLIP with a ResNet")
+    ("visual.layer1.0.conv1.weight", |view| {
+        let depths = [1, 2, 3, 4].map(|layer| view.count(&format!("visual.layer{layer}.")));
+        match (depths, view.size("visual.conv1.weight", 0)) {
+            ([3, 4, 6, 3], 32) => named("CLIP with a ResNet-50", "resnet50_clip"),
+            _ => kind("CLIP with a ResNet"),
+        }
     }),
     ("visual.transformer.resblocks.0.attn.in_proj_weight", clip),
     (
         "vision_model.encoder.layers.0.self_attn.q_proj.weight",
-        |_| kind("a CLIP or SigLIP model in the naming of `transformers`"),
+        clip_of_transformers,
     ),
     ("layer1.0.conv1.weight", resnet),
     ("layer1.0.bn1.weight", resnet),
@@ -119,9 +123,10 @@ const SIGNATURES: &[(&str, Describe)] = &[
             kind(vit_name(width, view.size("conv_proj.weight", 2)))
         },
     ),
-    ("encoder.layer.0.attention.attention.query.weight", |_| {
-        kind("a vision transformer in the naming of `transformers`")
-    }),
+    (
+        "encoder.layer.0.attention.attention.query.weight",
+        vit_of_transformers,
+    ),
     ("encoder.layer.0.attention.self.query.weight", |_| {
         kind("a BERT, a network for text")
     }),
@@ -255,18 +260,75 @@ fn convnext(view: &View) -> Kind {
 
 fn vit(view: &View) -> Kind {
     let width = view.size("blocks.0.attn.qkv.weight", 1);
-    let name = vit_name(width, view.size("patch_embed.proj.weight", 2));
-    if view.has("blocks.0.ls1.gamma") {
-        kind(format!("{name} as DINOv2 trains it"))
-    } else {
-        kind(name)
+    let patch = view.size("patch_embed.proj.weight", 2);
+    let name = vit_name(width, patch);
+    let Some(size) = vit_size(width) else {
+        return kind(name);
+    };
+    let registers = view.has("reg_token") || view.has("register_tokens");
+    match (view.has("blocks.0.ls1.gamma"), view.has("norm_pre.weight")) {
+        (true, _) => {
+            let registers = if registers { "_reg4" } else { "" };
+            let own = format!("vit_{size}_patch{patch}{registers}_dinov2");
+            named(format!("{name} as DINOv2 trains it"), &own)
+        }
+        (_, true) => clip_vit(width, patch),
+        _ => {
+            let own = format!("vit_{size}_patch{patch}_224");
+            named(name, &own)
+        }
+    }
+}
+
+/// The word for a width in timm's names.
+fn vit_size(width: usize) -> Option<&'static str> {
+    match width {
+        192 => Some("tiny"),
+        384 => Some("small"),
+        768 => Some("base"),
+        _ => None,
+    }
+}
+
+fn clip_vit(width: usize, patch: usize) -> Kind {
+    let name = format!("CLIP with {}", vit_name(width, patch));
+    match vit_size(width) {
+        Some(size) => named(name, &format!("vit_{size}_patch{patch}_clip_224")),
+        None => kind(name),
+    }
+}
+
+fn clip_of_transformers(view: &View) -> Kind {
+    let patches = "vision_model.embeddings.patch_embedding.weight";
+    if !view.has("vision_model.pre_layrnorm.weight") {
+        return kind("a SigLIP model in the naming of `transformers`");
+    }
+    clip_vit(view.size(patches, 0), view.size(patches, 2))
+}
+
+/// DINOv2 and the vision transformer in the naming of `transformers`.
+fn vit_of_transformers(view: &View) -> Kind {
+    let patches = "embeddings.patch_embeddings.projection.weight";
+    let (width, patch) = (view.size(patches, 0), view.size(patches, 2));
+    let name = vit_name(width, patch);
+    let dinov2 = view.has("encoder.layer.0.layer_scale1.lambda1");
+    let registers = match view.has("embeddings.register_tokens") {
+        true => "_reg4",
+        false => "",
+    };
+    match (vit_size(width), dinov2) {
+        (Some(size), true) => {
+            let own = format!("vit_{size}_patch{patch}{registers}_dinov2");
+            named(format!("{name} as DINOv2 trains it"), &own)
+        }
+        (Some(size), false) => named(name, &format!("vit_{size}_patch{patch}_224")),
+        (None, _) => kind(name),
     }
 }
 
 fn clip(view: &View) -> Kind {
-    let width = view.size("visual.conv1.weight", 0);
-    let patch = view.size("visual.conv1.weight", 2);
-    kind(format!("CLIP with {}", vit_name(width, patch)))
+    let patches = "visual.conv1.weight";
+    clip_vit(view.size(patches, 0), view.size(patches, 2))
 }
 
 fn vit_name(width: usize, patch: usize) -> String {

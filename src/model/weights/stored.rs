@@ -71,6 +71,38 @@ pub(super) struct Stored {
 }
 
 impl Stored {
+    /// A matrix with rows and columns exchanged; anything else as it is.
+    pub(super) fn transposed(&self) -> Self {
+        let mut other = self.clone();
+        let mut strides = other.strides.unwrap_or_else(|| dense(&self.shape));
+        if self.shape.len() == 2 {
+            other.shape.swap(0, 1);
+            strides.swap(0, 1);
+        }
+        other.strides = Some(strides);
+        other
+    }
+
+    /// The first of `rows` rows of `width` values, and the others, of a tensor whose rows follow
+    /// each other; else `None`.
+    pub(super) fn split(&self, rows: usize, width: usize) -> Option<(Self, Self)> {
+        let follow = self
+            .strides
+            .as_ref()
+            .is_none_or(|s| *s == dense(&self.shape));
+        let count = rows.checked_mul(width)?;
+        if !follow || rows == 0 || self.shape.iter().product::<usize>() != count {
+            return None;
+        }
+        let part = |first: usize, rows: usize| Stored {
+            shape: vec![rows, width],
+            strides: None,
+            first: self.first + (first * width) as u64,
+            ..self.clone()
+        };
+        Some((part(0, 1), part(1, rows - 1)))
+    }
+
     /// The values as `F32`, or `F64` if the file has such. The caller knows that the shape is no
     /// larger than memory allows. The error follows the tensor's name.
     pub(super) fn tensor(&self, device: &Device) -> Result<Tensor, String> {

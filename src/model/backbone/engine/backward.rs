@@ -11,13 +11,17 @@ use candle_core::backprop::GradStore;
 use rayon::prelude::*;
 
 use super::super::architecture::{
-    AverageNode, ConvNode, GateNode, Geometry, LayerNormNode, MaxPoolNode, Source,
+    AttentionNode, AverageNode, AveragePoolNode, ConvNode, GateNode, Geometry, LayerNormNode,
+    MaxPoolNode, Source, TokensNode,
 };
 use super::super::interface::{InGraph, Tape};
-use super::super::layers::{AffineParameters, ConvParameters, Layer, NormParameters};
+use super::super::layers::{
+    AffineParameters, ConvParameters, Layer, NormParameters, TokensParameters,
+};
 use super::clock::Phase;
 use super::folded::{self, Folded};
 use super::network::{Network, Record};
+use super::positioned::Positioned;
 use super::transposed::Transposed;
 use super::values::{values, with_values};
 use super::weight_sums;
@@ -25,7 +29,10 @@ use crate::error::Result;
 use crate::model::parameters::Gradients;
 use crate::ops::batch_norm::GradientSums;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
-use crate::ops::{Activation, Buffer, depthwise, elementwise, gate, grouped, layer_norm, pool};
+use crate::ops::{
+    Activation, Buffer, attention, average_pool, depthwise, elementwise, gate, grouped, layer_norm,
+    pool, tokens,
+};
 
 /// Parts of a layer norm's gradient, whatever the number of threads.
 const PARTS: usize = 16;
@@ -120,11 +127,16 @@ impl Tape for EngineTape {
                         pass.convolution(index, node, parameters, record, gradient)?;
                     }
                     Layer::MaxPool(node) => pass.max_pool(node, &record, &gradient),
+                    Layer::AveragePool(node) => pass.average_pool(node, &gradient),
                     Layer::LayerNorm(node, parameters) => {
                         pass.layer_norm(index, node, parameters, &gradient)?;
                     }
                     Layer::Average(node) => pass.average(node, &gradient),
                     Layer::Gate(node) => pass.gate(node, &gradient),
+                    Layer::Tokens(node, parameters) => {
+                        pass.tokens(index, node, parameters, &gradient)?;
+                    }
+                    Layer::Attention(node) => pass.attention(index, node, &gradient),
                 }
             }
         }
@@ -367,6 +379,14 @@ impl Backward<'_> {
         });
     }
 
+    fn average_pool(&mut self, node: &AveragePoolNode, gradient: &[f32]) {
+        let (height, width) = self.sizes[node.input];
+        let (isa, dims) = (self.network.isa, (self.batch, height, width));
+        self.contribute(node.input, |add, mask, out| {
+            average_pool::gradient(isa, &node.shape, dims, gradient, add, mask, out);
+        });
+    }
+
     fn gate(&mut self, node: &GateNode, gradient: &[f32]) {
         let network = self.network;
         let (height, width) = self.sizes[node.input];
@@ -376,6 +396,44 @@ impl Backward<'_> {
         });
         self.contribute_from(node.gate, node.input, |factors, add, mask, out| {
             gate::input_gradient(isa, pixels, channels, factors, gradient, add, mask, out);
+        });
+    }
+
+    fn tokens(
+        &mut self,
+        index: usize,
+        node: &TokensNode,
+        parameters: &TokensParameters,
+        gradient: &[f32],
+    ) -> Result<()> {
+        let network = self.network;
+        let (isa, size) = (network.isa, self.sizes[node.input]);
+        let tokens = self.len(index) / self.batch.max(1);
+        let mut sums = network.arena.take(tokens);
+        network.clock.time(index, Phase::WeightGradient, || {
+            tokens::partial_sums(isa, gradient, &mut sums);
+        });
+        let positioned = Positioned::new(node, parameters, size)?;
+        positioned.keep(node, parameters, &sums, self.result)?;
+        let patches = positioned.places.len();
+        network.clock.time(index, Phase::InputGradient, || {
+            self.contribute(node.input, |add, mask, out| {
+                tokens::input_gradient(isa, patches, gradient, add, mask, out);
+            });
+        });
+        Ok(())
+    }
+
+    fn attention(&mut self, index: usize, node: &AttentionNode, gradient: &[f32]) {
+        let network = self.network;
+        let (rows, columns) = self.sizes[index];
+        network.clock.time(index, Phase::InputGradient, || {
+            self.contribute_from(node.input, node.input, |projected, add, mask, out| {
+                // Nothing else reads the projection, which ends without an activation.
+                debug_assert!(!add && mask.is_none());
+                let shape = &node.shape;
+                attention::gradient(network.isa, shape, rows * columns, projected, gradient, out);
+            });
         });
     }
 

@@ -61,9 +61,14 @@ impl Clock {
                         let kernel = pool.shape.kernel;
                         ("maxpool".to_owned(), format!("maxpool {kernel}x{kernel}"))
                     }
+                    Operation::AveragePool(_) => {
+                        ("average pool".to_owned(), "average pool".to_owned())
+                    }
                     Operation::LayerNorm(norm) => (norm.name.clone(), "layer norm".to_owned()),
                     Operation::Average(_) => ("average".to_owned(), "average".to_owned()),
                     Operation::Gate(_) => ("gate".to_owned(), "gate".to_owned()),
+                    Operation::Tokens(tokens) => (tokens.class.clone(), "tokens".to_owned()),
+                    Operation::Attention(node) => (node.name.clone(), "attention".to_owned()),
                 };
                 NodeTime {
                     name,

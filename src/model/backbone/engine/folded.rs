@@ -33,6 +33,7 @@ enum Origin<'a> {
         bias: (&'a Parameter, Vec<f32>),
         scale: &'a Parameter,
     },
+    Nothing,
 }
 
 impl<'a> Folded<'a> {
@@ -44,6 +45,11 @@ impl<'a> Folded<'a> {
                 scale: None,
                 bias: values(&bias.var)?,
                 origin: Origin::Bias(bias),
+            }),
+            AffineParameters::None => Ok(Folded {
+                scale: None,
+                bias: vec![0.0; parameters.weight.var.dim(0)?],
+                origin: Origin::Nothing,
             }),
             AffineParameters::LayerScale { bias, scale } => {
                 let (before, factor) = (values(&bias.var)?, values(&scale.var)?);
@@ -106,6 +112,7 @@ impl<'a> Folded<'a> {
                 keep(&norm.beta, bias.clone(), result)?;
             }
             Origin::Bias(parameter) => keep(parameter, bias.clone(), result)?,
+            Origin::Nothing => {}
             Origin::LayerScale {
                 bias: (parameter, before),
                 scale,

@@ -11,6 +11,7 @@ mod clock;
 mod folded;
 mod grouped;
 mod network;
+mod positioned;
 mod transposed;
 mod values;
 mod weight_sums;
@@ -22,7 +23,7 @@ use candle_core::{Tensor, Var};
 
 use super::architecture::Architecture;
 use super::config::BackboneConfig;
-use super::interface::{Backbone, InGraph, NodeTime, Tape, check_images, size};
+use super::interface::{Backbone, InGraph, NodeTime, Tape, check_images};
 use super::layers::Layer;
 use crate::error::Result;
 use crate::model::parameters::Role;
@@ -64,19 +65,19 @@ impl Backbone for Engine {
     }
 
     fn features(&self, images: &Tensor) -> Result<Features> {
-        check_images(images)?;
+        let size = check_images(images, self.network.architecture.patch())?;
         let (maps, _) = self.network.forward(images, false)?;
         let maps = Tensor::from_vec(maps.values, maps.shape, images.device())?;
-        Ok(Features::new(maps, size(images)?, self.pooler.clone()))
+        Ok(Features::new(maps, size, self.pooler.clone()))
     }
 
     fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)> {
-        check_images(images)?;
+        let size = check_images(images, self.network.architecture.patch())?;
         let (maps, records) = self.network.forward(images, true)?;
         // The optimiser is about to change what learns: its packed weights are of no more use.
         self.network.release_changing();
         let maps = Var::from_vec(maps.values, maps.shape, images.device())?.into_inner();
-        let features = Features::new(maps.clone(), size(images)?, self.pooler.clone());
+        let features = Features::new(maps.clone(), size, self.pooler.clone());
         let learning = (self.pooler.parameters().into_iter())
             .filter(|parameter| parameter.role == Role::Trainable);
         let pooling = InGraph(learning.cloned().collect());

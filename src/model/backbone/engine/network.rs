@@ -174,11 +174,11 @@ impl Network {
     pub(super) fn sizes(&self, height: usize, width: usize) -> Vec<(usize, usize)> {
         let mut sizes: Vec<(usize, usize)> = Vec::with_capacity(self.architecture.nodes.len());
         for node in &self.architecture.nodes {
-            let (height, width) = match node.input() {
+            let size = match node.input() {
                 Source::Image => (height, width),
                 Source::Node(index) => sizes[index],
             };
-            sizes.push((node.output_size(height), node.output_size(width)));
+            sizes.push(node.output_size(size));
         }
         sizes
     }

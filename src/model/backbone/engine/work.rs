@@ -5,14 +5,18 @@ use std::sync::Arc;
 use super::super::architecture::{ConvNode, MaxPoolNode};
 use super::super::layers::{ConvParameters, Layer, NormParameters};
 use super::network::{Network, Packed};
+use super::positioned::Positioned;
 use super::values::values;
 use crate::error::Result;
-use crate::ops::{Activation, elementwise, gate, layer_norm, pool};
+use crate::ops::attention::{self, AttentionShape};
+use crate::ops::average_pool::{self, AveragePoolShape};
+use crate::ops::{Activation, elementwise, gate, layer_norm, pool, tokens};
 
 /// A node at work.
 pub(super) enum Work<'a> {
     Conv(Arc<Packed>, Activation),
     MaxPool(&'a MaxPoolNode),
+    AveragePool(AveragePoolShape),
     LayerNorm {
         epsilon: f32,
         gamma: Vec<f32>,
@@ -22,6 +26,8 @@ pub(super) enum Work<'a> {
     Average(usize),
     /// With its channels.
     Gate(usize),
+    Tokens(Positioned),
+    Attention(AttentionShape),
 }
 
 /// What a node reads.
@@ -43,9 +49,11 @@ pub(super) struct Written<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// The work of `layer`; `weights` says with which ones a convolution runs, and what follows it.
+    /// The work of `layer` on an input of `size` (height and width); `weights` says with which ones
+    /// a convolution runs, and what follows it.
     pub(super) fn new(
         layer: &'a Layer,
+        size: (usize, usize),
         weights: impl FnOnce(&ConvNode, &ConvParameters) -> Result<(Arc<Packed>, Activation)>,
     ) -> Result<Self> {
         Ok(match layer {
@@ -54,6 +62,7 @@ impl<'a> Work<'a> {
                 Work::Conv(weights, activation)
             }
             Layer::MaxPool(pool) => Work::MaxPool(pool),
+            Layer::AveragePool(pool) => Work::AveragePool(pool.shape),
             Layer::LayerNorm(norm, NormParameters { gamma, beta }) => Work::LayerNorm {
                 epsilon: norm.epsilon as f32,
                 gamma: values(&gamma.var)?,
@@ -61,6 +70,10 @@ impl<'a> Work<'a> {
             },
             Layer::Average(average) => Work::Average(average.channels),
             Layer::Gate(gate) => Work::Gate(gate.channels),
+            Layer::Tokens(node, parameters) => {
+                Work::Tokens(Positioned::new(node, parameters, size)?)
+            }
+            Layer::Attention(attention) => Work::Attention(attention.shape),
         })
     }
 
@@ -87,6 +100,7 @@ impl<'a> Work<'a> {
                 }
             },
             Work::MaxPool(node) => pool::max_pool(isa, &node.shape, dims, input, output, winners),
+            Work::AveragePool(shape) => average_pool::forward(isa, shape, dims, input, output),
             Work::LayerNorm {
                 epsilon,
                 gamma,
@@ -99,6 +113,10 @@ impl<'a> Work<'a> {
                 let factors = second.unwrap_or_default();
                 gate::forward(isa, pixels, *channels, input, factors, output);
             }
+            Work::Tokens(Positioned { first, places, .. }) => {
+                tokens::forward(isa, input, first, places, output);
+            }
+            Work::Attention(shape) => attention::forward(isa, shape, pixels, input, output),
         }
     }
 }

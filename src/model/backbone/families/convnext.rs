@@ -34,6 +34,9 @@ const EPSILON: f64 = 1e-6;
 /// Standard deviation of the initial weights.
 const DEVIATION: f64 = 0.02;
 
+/// Initial value of a layer scale (section 2.6 of the paper).
+const LAYER_SCALE: f64 = 1e-6;
+
 /// Channels of the four stages.
 const WIDTHS: [usize; 4] = [96, 192, 384, 768];
 
@@ -83,7 +86,11 @@ fn block(net: &mut Architecture, stage: usize, prefix: &str, input: usize, width
     let wide = net.push(stage, Operation::Conv(widen));
     let narrow = ConvNode {
         linear: true,
-        affine: Affine::LayerScale(format!("{prefix}.layer_scale")),
+        affine: Affine::LayerScale {
+            name: format!("{prefix}.layer_scale"),
+            dimensions: 3,
+            initial: LAYER_SCALE,
+        },
         residual: Some(input),
         ..conv(&name(5), Source::Node(wide), (4 * width, width), (1, 1))
     };

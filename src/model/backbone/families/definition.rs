@@ -34,6 +34,13 @@ impl ExpectedInput {
         std: [58.395, 57.12, 57.375],
     };
 
+    /// The statistics of CLIP's training pictures, 224 pixels.
+    pub const CLIP: Self = ExpectedInput {
+        size: 224,
+        mean: [122.770_94, 116.746_01, 104.093_736],
+        std: [68.500_533, 66.632_16, 70.323_163],
+    };
+
     /// From -1 to 1, 224 pixels.
     pub const CENTRED: Self = ExpectedInput {
         size: 224,

@@ -3,6 +3,7 @@
 mod definition;
 mod inverted;
 mod style;
+mod transformer;
 
 use std::sync::LazyLock;
 
@@ -27,6 +28,9 @@ backbones! {
     efficientnet,
     convnext,
     regnet,
+    vit,
+    dinov2,
+    clip,
 }
 
 pub(super) use resnet::RESNET50;

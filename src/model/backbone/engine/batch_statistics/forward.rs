@@ -155,8 +155,8 @@ impl Network {
         layer: &'a Layer,
         pictures: Pictures,
     ) -> Result<Work<'a>> {
-        Work::new(layer, |node, parameters| {
-            let size = self.input_size(index, pictures.size, pictures.sizes);
+        let size = self.input_size(index, pictures.size, pictures.sizes);
+        Work::new(layer, size, |node, parameters| {
             let (folded, activation) = match node.has_norm() {
                 // Norm, residual and activation wait for the moments of the whole batch.
                 true => (None, Activation::None),

@@ -6,17 +6,24 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::super::super::architecture::{ConvNode, GateNode, LayerNormNode, Operation, Source};
-use super::super::super::layers::{ConvParameters, Layer, NormParameters};
+use super::super::super::architecture::{
+    AttentionNode, AveragePoolNode, ConvNode, GateNode, LayerNormNode, Operation, Source,
+    TokensNode,
+};
+use super::super::super::layers::{ConvParameters, Layer, NormParameters, TokensParameters};
 use super::super::clock::Phase;
 use super::super::folded::{Folded, keep};
 use super::super::network::{Network, Record};
+use super::super::positioned::Positioned;
 use super::super::transposed::Transposed;
 use super::super::values::{values, with_values};
 use super::super::weight_sums;
 use crate::error::Result;
 use crate::model::parameters::Gradients;
-use crate::ops::{Activation, Buffer, elementwise, gate, layer_norm, pool, weight_gradient};
+use crate::ops::{
+    Activation, Buffer, attention, average_pool, elementwise, gate, layer_norm, pool, tokens,
+    weight_gradient,
+};
 
 /// Groups of pictures of a backward pass, each with its own partial sums of all weight gradients.
 const GROUPS: usize = 8;
@@ -33,7 +40,12 @@ impl Network {
             match &node.operation {
                 Operation::Conv(conv) => weights += conv.weight_shape().iter().product::<usize>(),
                 Operation::MaxPool(_) => return false,
-                Operation::LayerNorm(_) | Operation::Average(_) | Operation::Gate(_) => {}
+                Operation::LayerNorm(_)
+                | Operation::AveragePool(_)
+                | Operation::Average(_)
+                | Operation::Gate(_)
+                | Operation::Tokens(_)
+                | Operation::Attention(_) => {}
             }
         }
         !self.batch_statistics && weights <= WEIGHTS
@@ -111,10 +123,17 @@ enum Kind<'a> {
         parameters: &'a NormParameters,
         gamma: Vec<f32>,
     },
+    AveragePool(&'a AveragePoolNode),
     Average {
         input: usize,
     },
     Gate(&'a GateNode),
+    Tokens {
+        node: &'a TokensNode,
+        parameters: &'a TokensParameters,
+        positioned: Positioned,
+    },
+    Attention(&'a AttentionNode),
     /// Its gradient goes nowhere.
     End,
 }
@@ -148,8 +167,21 @@ impl<'a> Step<'a> {
                 };
                 (2 * node.channels, kind)
             }
+            Layer::AveragePool(node) => (0, Kind::AveragePool(node)),
             Layer::Average(node) => (0, Kind::Average { input: node.input }),
             Layer::Gate(node) => (0, Kind::Gate(node)),
+            Layer::Tokens(node, parameters) => {
+                let positioned = Positioned::new(node, parameters, size)?;
+                let kind = Kind::Tokens {
+                    node,
+                    parameters,
+                    positioned,
+                };
+                let (rows, columns) = size;
+                let tokens = node.first_tokens() + rows * columns;
+                (tokens * node.channels, kind)
+            }
+            Layer::Attention(node) => (0, Kind::Attention(node)),
             Layer::MaxPool(_) => (0, Kind::End),
         };
         Ok(Step {
@@ -179,7 +211,16 @@ impl<'a> Step<'a> {
                 keep(&parameters.gamma, gamma.to_vec(), result)?;
                 keep(&parameters.beta, beta.to_vec(), result)
             }
-            Kind::Average { .. } | Kind::Gate(_) | Kind::End => Ok(()),
+            Kind::Tokens {
+                node,
+                parameters,
+                positioned,
+            } => positioned.keep(node, parameters, sums, result),
+            Kind::AveragePool(_)
+            | Kind::Average { .. }
+            | Kind::Gate(_)
+            | Kind::Attention(_)
+            | Kind::End => Ok(()),
         }
     }
 }
@@ -253,6 +294,13 @@ impl<'a> Group<'a> {
                     );
                 });
             }
+            Kind::AveragePool(node) => {
+                let (height, width) = self.sizes[node.input];
+                let dims = (self.pictures.len(), height, width);
+                self.contribute(index, node.input, |add, mask, out| {
+                    average_pool::gradient(isa, &node.shape, dims, &gradient, add, mask, out);
+                });
+            }
             Kind::Average { input } => {
                 let (height, width) = self.sizes[*input];
                 let pixels = height * width;
@@ -269,6 +317,26 @@ impl<'a> Group<'a> {
                 });
                 self.contribute(index, node.input, |add, mask, out| {
                     gate::input_gradient(isa, pixels, channels, factors, &gradient, add, mask, out);
+                });
+            }
+            Kind::Tokens {
+                node, positioned, ..
+            } => {
+                clock.time(index, Phase::WeightGradient, || {
+                    tokens::partial_sums(isa, &gradient, sums);
+                });
+                let patches = positioned.places.len();
+                self.contribute(index, node.input, |add, mask, out| {
+                    tokens::input_gradient(isa, patches, &gradient, add, mask, out);
+                });
+            }
+            Kind::Attention(node) => {
+                let (projected, (height, width)) = self.input(Source::Node(node.input));
+                let (shape, count) = (&node.shape, height * width);
+                self.contribute(index, node.input, |add, mask, out| {
+                    // Nothing else reads the projection, which ends without an activation.
+                    debug_assert!(!add && mask.is_none());
+                    attention::gradient(isa, shape, count, projected, &gradient, out);
                 });
             }
             Kind::End => {}

@@ -114,8 +114,8 @@ impl Network {
     }
 
     fn work(&self, index: usize, pictures: Pictures) -> Result<Work<'_>> {
-        Work::new(&self.layers[index], |node, parameters| {
-            let size = self.input_size(index, pictures.size, pictures.sizes);
+        let size = self.input_size(index, pictures.size, pictures.sizes);
+        Work::new(&self.layers[index], size, |node, parameters| {
             let weights = self.folded_weights(index, node, size, parameters)?;
             Ok((weights, node.activation))
         })

@@ -1,0 +1,124 @@
+//! Attention of the mean to all places.
+
+use std::sync::Arc;
+
+use candle_core::{D, Tensor};
+use candle_nn::Init;
+
+use super::{Pooler, Pooling};
+use crate::error::Result;
+use crate::model::builder::Builder;
+use crate::model::parameters::Parameter;
+use crate::ops::graph;
+
+/// The mean of all places looks at itself and at each of them by attention of several heads, and
+/// what it finds is projected (CLIP's residual networks). The maps are the network's own.
+///
+/// Parameters below its name: `positional_embedding` `[1 + side * side, channels]`, and `weight`
+/// `[out, in]` and `bias` of `q_proj`, `k_proj`, `v_proj` and `c_proj`.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionPooling {
+    /// The module's name.
+    pub name: &'static str,
+    /// Heads.
+    pub heads: usize,
+    /// Rows, and columns, of places that the positions are made for.
+    pub side: usize,
+    /// Width of the pooled features.
+    pub width: usize,
+}
+
+impl Pooling for AttentionPooling {
+    fn num_pooled(&self, _: usize) -> usize {
+        self.width
+    }
+
+    fn create(&self, channels: usize, builder: &Builder) -> Result<Arc<dyn Pooler>> {
+        let builder = builder.pp(self.name);
+        let stdev = (channels as f64).powf(-0.5);
+        let drawn = Init::Randn { mean: 0.0, stdev };
+        let linear = |name: &str, width: usize| -> Result<Linear> {
+            let builder = builder.pp(name);
+            Ok(Linear {
+                weight: builder.parameter("weight", &[width, channels], drawn)?,
+                bias: builder.parameter("bias", &[width], Init::Const(0.0))?,
+            })
+        };
+        let places = 1 + self.side * self.side;
+        Ok(Arc::new(Attending {
+            design: *self,
+            positions: builder.parameter("positional_embedding", &[places, channels], drawn)?,
+            keys: linear("k_proj", channels)?,
+            queries: linear("q_proj", channels)?,
+            values: linear("v_proj", channels)?,
+            output: linear("c_proj", self.width)?,
+        }))
+    }
+}
+
+/// [`AttentionPooling`] with its parameters.
+#[derive(Debug)]
+struct Attending {
+    design: AttentionPooling,
+    positions: Parameter,
+    keys: Linear,
+    queries: Linear,
+    values: Linear,
+    output: Linear,
+}
+
+/// A linear layer.
+#[derive(Debug)]
+struct Linear {
+    weight: Parameter,
+    bias: Parameter,
+}
+
+impl Linear {
+    /// `[rows, in]` -> `[rows, out]`.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let product = x.matmul(&self.weight.var.t()?)?;
+        Ok(product.broadcast_add(&self.bias.var)?)
+    }
+}
+
+impl Pooler for Attending {
+    fn pooled(&self, output: &Tensor) -> Result<Tensor> {
+        let (batch, rows, columns, channels) = output.dims4()?;
+        let AttentionPooling { heads, side, .. } = self.design;
+        let (tokens, width) = (1 + rows * columns, channels / heads);
+        let positions = self.positions.var.as_tensor();
+        let places = positions.narrow(0, 1, side * side)?;
+        let places = graph::resampled(&places, side, (rows, columns))?;
+        let positions = Tensor::cat(&[&positions.narrow(0, 0, 1)?, &places], 0)?;
+        let mean = graph::global_average(output)?.unsqueeze(1)?;
+        let output = output
+            .contiguous()?
+            .reshape((batch, rows * columns, channels))?;
+        let all = Tensor::cat(&[&mean, &output], 1)?;
+        let all = all.broadcast_add(&positions.unsqueeze(0)?)?;
+        let first = all.narrow(1, 0, 1)?.reshape((batch, channels))?;
+        let all = all.reshape((batch * tokens, channels))?;
+        let split = |x: Tensor, tokens: usize| -> Result<Tensor> {
+            let x = x.reshape((batch, tokens, heads, width))?;
+            Ok(x.transpose(1, 2)?.contiguous()?)
+        };
+        let queries = split(self.queries.forward(&first)?, 1)?;
+        let keys = split(self.keys.forward(&all)?, tokens)?;
+        let values = split(self.values.forward(&all)?, tokens)?;
+        let products = queries.matmul(&keys.transpose(2, 3)?.contiguous()?)?;
+        let products = (products * (width as f64).powf(-0.5))?;
+        // Primitive operations alone: candle's fused softmax drops gradients.
+        let largest = products.max_keepdim(D::Minus1)?.detach();
+        let shares = products.broadcast_sub(&largest)?.exp()?;
+        let shares = shares.broadcast_div(&shares.sum_keepdim(D::Minus1)?)?;
+        let found = shares.matmul(&values)?.reshape((batch, channels))?;
+        self.output.forward(&found)
+    }
+
+    fn parameters(&self) -> Vec<&Parameter> {
+        let linear = [&self.keys, &self.queries, &self.values, &self.output];
+        let linear = linear.into_iter().flat_map(|l| [&l.weight, &l.bias]);
+        std::iter::once(&self.positions).chain(linear).collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! Products of small matrices by the register tile.
+
+use super::super::activation::Activation;
+use super::super::buffer::AlignedVec;
+use super::super::isa::Isa;
+use super::super::tile::{MAX_ROWS, PANEL, Product};
+
+/// Some rows of a matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// From the first value of the first row on.
+    pub values: &'a [f32],
+    /// Values from one row to the next.
+    pub pitch: usize,
+    /// How many there are.
+    pub count: usize,
+    /// Values of a row.
+    pub run: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn row(&self, index: usize) -> &'a [f32] {
+        &self.values[index * self.pitch..][..self.run]
+    }
+}
+
+/// Values of the panels of a matrix of `depth` rows and `columns` columns.
+pub(super) fn panels_len(depth: usize, columns: usize) -> usize {
+    columns.div_ceil(PANEL) * depth * PANEL
+}
+
+/// Panels of the matrix itself, `[panels][rows][PANEL]`, filled up with zeros.
+pub(super) fn pack(rows: Rows, panels: &mut AlignedVec) {
+    panels.resize(panels_len(rows.count, rows.run));
+    let size = (rows.count * PANEL).max(1);
+    for (panel, lines) in panels.chunks_exact_mut(size).enumerate() {
+        let first = panel * PANEL;
+        let wanted = PANEL.min(rows.run - first);
+        for (index, line) in lines.chunks_exact_mut(PANEL).enumerate() {
+            line[..wanted].copy_from_slice(&rows.row(index)[first..][..wanted]);
+            line[wanted..].fill(0.0);
+        }
+    }
+}
+
+/// Panels of the transpose times `scale`: `[panels][run][PANEL]`, filled up with zeros.
+pub(super) fn pack_transposed(rows: Rows, scale: f32, panels: &mut AlignedVec) {
+    panels.resize(panels_len(rows.run, rows.count));
+    let size = (rows.run * PANEL).max(1);
+    for (panel, lines) in panels.chunks_exact_mut(size).enumerate() {
+        let first = panel * PANEL;
+        let wanted = PANEL.min(rows.count - first);
+        if wanted < PANEL {
+            lines.fill(0.0);
+        }
+        for column in 0..wanted {
+            let places = lines[column..].iter_mut().step_by(PANEL);
+            for (place, &value) in places.zip(rows.row(first + column)) {
+                *place = value * scale;
+            }
+        }
+    }
+}
+
+/// `destination = rows * panels`, a matrix of `columns` columns whose rows lie `pitch` apart.
+///
+/// # Panics
+/// If a slice does not have the length that this asks for.
+pub(super) fn multiply(
+    isa: Isa,
+    rows: Rows,
+    panels: &[f32],
+    columns: usize,
+    destination: &mut [f32],
+    pitch: usize,
+) {
+    assert_eq!(panels.len(), panels_len(rows.run, columns));
+    assert!(columns <= pitch && destination.len() == rows.count * pitch);
+    let null = std::ptr::null();
+    let tiles = rows.count.div_ceil(isa.rows());
+    for tile in 0..tiles {
+        let (first, end) = (rows.count * tile / tiles, rows.count * (tile + 1) / tiles);
+        let (mut pointers, mut offsets) = ([null; MAX_ROWS], [0; MAX_ROWS]);
+        for (place, row) in (first..end).enumerate() {
+            pointers[place] = rows.row(row).as_ptr();
+            offsets[place] = row * pitch;
+        }
+        let product = Product {
+            pointers: pointers.as_ptr(),
+            rows: end - first,
+            taps: 1,
+            run: rows.run,
+            weights: panels.as_ptr(),
+            goes_on: false,
+            panel_stride: rows.run * PANEL,
+            panels: 0..columns.div_ceil(PANEL),
+            columns,
+            destination: destination.as_mut_ptr(),
+            offsets,
+            bias: null,
+            addend: null,
+            activation: Activation::None,
+            mask: null,
+            mask_activation: Activation::None,
+        };
+        // SAFETY: the pointers come from slices of `run` values, the panels have the length
+        // asserted, and so has the destination, which is borrowed for this call alone.
+        unsafe { product.run(isa) };
+    }
+}

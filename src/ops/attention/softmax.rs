@@ -1,0 +1,117 @@
+//! Softmax over the keys of each query, and its gradient.
+
+use super::super::activation::exponential;
+use super::super::isa::{Arithmetic, Op};
+use super::super::vector::Vector;
+
+/// Below it an exponential is no normal number.
+const FLAT: f32 = -87.0;
+/// Sums that run side by side.
+const LANES: usize = 32;
+
+/// Turns rows of products into probabilities, in place. A NaN makes its whole row NaN.
+pub(super) struct Softmax<'a> {
+    /// `[rows][pitch]`, of which the first `tokens` of each row count.
+    pub scores: &'a mut [f32],
+    pub pitch: usize,
+    pub tokens: usize,
+}
+
+impl Op for Softmax<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for row in self.scores.chunks_exact_mut(self.pitch) {
+            let row = &mut row[..self.tokens];
+            let larger = |v: f32, m: f32| if v > m { v } else { m };
+            let largest = fold(row, row, f32::NEG_INFINITY, |v, _, m| larger(v, m), larger);
+            exponentials::<A::Vector>(row, largest);
+            let sum = fold(row, row, 0.0, |v, _, s| s + v, |a, b| a + b);
+            let inverse = 1.0 / sum;
+            for value in row {
+                *value *= inverse;
+            }
+        }
+    }
+}
+
+/// Turns the gradients of probabilities into those of the products, in place.
+pub(super) struct Scores<'a> {
+    /// `[rows][pitch]`, of which the first `tokens` of each row count.
+    pub probabilities: &'a [f32],
+    /// As many.
+    pub slopes: &'a mut [f32],
+    pub pitch: usize,
+    pub tokens: usize,
+    /// What the result is multiplied with.
+    pub scale: f32,
+}
+
+impl Op for Scores<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let rows = self.probabilities.chunks_exact(self.pitch);
+        for (slopes, row) in self.slopes.chunks_exact_mut(self.pitch).zip(rows) {
+            let (slopes, row) = (&mut slopes[..self.tokens], &row[..self.tokens]);
+            let mean = fold(
+                slopes,
+                row,
+                0.0,
+                |g, p, s| A::mul_add(g, p, s),
+                |a, b| a + b,
+            );
+            for (slope, &p) in slopes.iter_mut().zip(row) {
+                *slope = (*slope - mean) * (p * self.scale);
+            }
+        }
+    }
+}
+
+/// `e^(value - largest)` for each value.
+#[inline(always)]
+fn exponentials<V: Vector>(row: &mut [f32], largest: f32) {
+    let (place, len) = (row.as_mut_ptr(), row.len());
+    let (largest, flat) = (V::splat(largest), V::splat(FLAT));
+    let mut at = 0;
+    while at < len {
+        // SAFETY: of the vector from `at` the values that lie in the slice are read.
+        let x = unsafe { V::load(place.add(at), len - at) };
+        let x = x.sub(largest).maximum(flat);
+        // The exponential of a NaN may be any number: 0, or NaN once more, is added.
+        let result = exponential(x).add(x.sub(x));
+        // SAFETY: and written.
+        unsafe { result.store(place.add(at), len - at) };
+        at += V::LANES;
+    }
+}
+
+/// `add(value, other, sum)` over both slices from `start` in lanes, which `join` brings together.
+#[inline(always)]
+fn fold(
+    values: &[f32],
+    others: &[f32],
+    start: f32,
+    add: impl Fn(f32, f32, f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let mut sums = [start; LANES];
+    let (lines, rest) = values.as_chunks::<LANES>();
+    let (other_lines, other_rest) = others.as_chunks::<LANES>();
+    for (line, other) in lines.iter().zip(other_lines) {
+        for lane in 0..LANES {
+            sums[lane] = add(line[lane], other[lane], sums[lane]);
+        }
+    }
+    for (lane, (&value, &other)) in rest.iter().zip(other_rest).enumerate() {
+        sums[lane] = add(value, other, sums[lane]);
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            sums[lane] = join(sums[lane], sums[lane + width]);
+        }
+    }
+    sums[0]
+}
