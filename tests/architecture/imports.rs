@@ -216,7 +216,7 @@ impl Tree {
         let paths = imported.map(|import| (&import.path, import.name == "*"));
         let inside = module.paths.iter().map(|path| (path, false));
         for (path, whole) in paths.chain(inside) {
-            let Some((target, name)) = self.resolve(index, path, 0) else {
+            let Some((target, name)) = self.resolve(index, path, &mut BTreeSet::new()) else {
                 continue;
             };
             // To know a module by its name is no use yet: the paths that start there are.
@@ -228,12 +228,14 @@ impl Tree {
         }
     }
 
-    /// Module and name that a path leads to; no name if that is the module itself.
+    /// Module and name that a path leads to; no name if that is the module itself. `tried` are the
+    /// places and paths from where the search has been: imports may be circular themselves, and grow on
+    /// the way.
     fn resolve<'a>(
         &self,
         from: usize,
         path: &'a [String],
-        depth: usize,
+        tried: &mut BTreeSet<(usize, Vec<String>)>,
     ) -> Option<(usize, Option<&'a str>)> {
         let (mut at, mut rest) = (from, path);
         while let Some((first, more)) = rest.split_first() {
@@ -246,8 +248,8 @@ impl Tree {
             };
             rest = more;
         }
-        // Imports may be circular themselves.
-        if depth > 8 {
+        const LONGEST: usize = 12;
+        if rest.len() > LONGEST || !tried.insert((at, rest.to_vec())) {
             return None;
         }
         while let Some((first, more)) = rest.split_first() {
@@ -261,17 +263,17 @@ impl Tree {
             if module.items.contains(first) {
                 return Some((at, Some(first)));
             }
-            let through = |import: &Import| {
+            let mut through = |import: &Import| {
                 let tail = if import.name == "*" { rest } else { more };
                 let path: Vec<String> = [&import.path[..], tail].concat();
-                let (target, name) = self.resolve(at, &path, depth + 1)?;
+                let (target, name) = self.resolve(at, &path, tried)?;
                 // The name as it is written here, which lives as long as the path.
                 let name = name.map(|_| rest.last().map_or("", String::as_str));
                 Some((target, name))
             };
             let named = module.imports.iter().filter(|i| i.name == *first);
             let globs = module.imports.iter().filter(|i| i.name == "*");
-            return named.chain(globs).find_map(through);
+            return named.chain(globs).find_map(&mut through);
         }
         Some((at, None))
     }

@@ -17,9 +17,11 @@ use crate::error::{Error, Result};
 
 mod cells;
 mod json_lines;
+mod others;
 
 use cells::Cells;
 use json_lines::parse_json_lines;
+use others::tell_of_others;
 
 annotation_files! {
     /// Tables: CSV, TSV or JSON lines, by the file's ending.
@@ -284,38 +286,6 @@ fn read_header(path: &Path, table: &Delimited<'_>, reading: &mut Reading) -> Res
         return Err(Error::line(path, 1, "the header has no column `labels`"));
     }
     Ok(Columns::OneHot(image, one_hot))
-}
-
-/// Names of columns that part a table into sets.
-const SETS: [&str; 7] = [
-    "split",
-    "set",
-    "subset",
-    "fold",
-    "partition",
-    "is_test",
-    "is_train",
-];
-
-/// Tells of columns, or keys of JSON, beside image and labels: what they say is not looked at.
-fn tell_of_others<'a>(
-    names: impl IntoIterator<Item = &'a str>,
-    path: &Path,
-    reading: &mut Reading,
-) {
-    let is_set = |name: &&str| SETS.iter().any(|set| set.eq_ignore_ascii_case(name));
-    let (sets, others): (Vec<&str>, Vec<&str>) = names.into_iter().partition(is_set);
-    let said = "beside image and labels not looked at";
-    let account = &mut reading.account;
-    account.tell(path, ("column", said), others);
-    let remedy =
-        "all rows are one set; to part them, give a table of each set (`--table`, `--test`)";
-    account.warn(
-        path,
-        ("column", "that may name sets not looked at"),
-        sets,
-        remedy,
-    );
 }
 
 /// Writes a table as CSV with the columns `image` and `labels`.

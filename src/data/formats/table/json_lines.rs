@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::cells::Cells;
-use super::tell_of_others;
+use super::others::tell_of_others;
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture_name::SeenImages;
 use crate::data::separator::Separator;
