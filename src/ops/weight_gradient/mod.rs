@@ -25,9 +25,9 @@ use block::{AddRows, Ahead, Copy, Load, Part, Pixels, apart};
 pub use unpack::{WeightGradientParts, unpack};
 
 /// Input and output gradient (in values) of a block of pixels, which stay in the L2 cache.
-const BLOCK_LEN: usize = 192 * 1024;
+const BLOCK_LEN: usize = 160 * 1024;
 /// Pixels of a block.
-const PIXELS: Range<usize> = 64..192;
+const PIXELS: Range<usize> = 64..128;
 /// A task's part of the gradient (in values), which stays in L2 as well.
 const TASK_LEN: usize = 160 * 1024;
 /// The work is cut into at least about so many tasks, if the pixels allow.
