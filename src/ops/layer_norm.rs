@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::elementwise::CHUNK;
 use super::isa::{Arithmetic, Isa, Op};
+use super::weight_gradient::sum_partial;
 
 /// Pixels whose sums are taken in single precision before they are added to the whole.
 const PIXELS: usize = 64;
@@ -121,6 +122,34 @@ pub fn partial_sums(
             sums,
         });
     }
+}
+
+/// Parts in which [`parameter_gradients`] sums, whatever the number of threads.
+const PARTS: usize = 16;
+
+/// The gradients of gamma and then of beta, `[2 * channels]`, from the norm's input and the gradient
+/// of its output, both `[pixels, channels]`.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn parameter_gradients(
+    isa: Isa,
+    channels: usize,
+    epsilon: f32,
+    input: &[f32],
+    gradient: &[f32],
+) -> Vec<f32> {
+    let pixels = input.len() / channels.max(1);
+    let mut sums = vec![0.0; PARTS * 2 * channels];
+    let parts = sums.par_chunks_mut(2 * channels).enumerate();
+    parts.for_each(|(part, sums)| {
+        let range = pixels * part / PARTS * channels..pixels * (part + 1) / PARTS * channels;
+        let (input, gradient) = (&input[range.clone()], &gradient[range]);
+        partial_sums(isa, channels, epsilon, input, gradient, sums);
+    });
+    sum_partial(&mut sums, 2 * channels);
+    sums.truncate(2 * channels);
+    sums
 }
 
 /// Values of a task: whole pixels.

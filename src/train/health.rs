@@ -6,7 +6,12 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::Result;
 
 /// Steps between two looks at the network.
-pub const INTERVAL: usize = 25;
+const INTERVAL: usize = 25;
+
+/// Whether `step`, counted from 0, is one that is looked at.
+pub fn is_due(step: usize) -> bool {
+    (step + 1).is_multiple_of(INTERVAL)
+}
 
 /// Features are alike where their spread over the images of a batch is below this part of their
 /// size. A network that works has about 1; one whose units are dead or saturated has rounding,

@@ -86,8 +86,8 @@ struct Found {
     sum: Gradients,
     /// Mean loss.
     loss: f64,
-    /// Pooled features of the last batch.
-    features: Tensor,
+    /// Pooled features of the last batch, at a step that is looked at.
+    features: Option<Tensor>,
 }
 
 impl Stepper<'_> {
@@ -116,12 +116,12 @@ impl Stepper<'_> {
         if !found.loss.is_finite() || !norm.is_finite() {
             return Err(diverged(&at, found.loss, norm));
         }
-        if (at.step + 1).is_multiple_of(health::INTERVAL) {
+        if let Some(features) = &found.features {
             let backbone_norm = match learning("backbone.").next() {
                 Some(_) => Some(gradient_norm(learning("backbone."))? / count),
                 None => None,
             };
-            if let Some(said) = health.look(at.step, &found.features, backbone_norm, norm)? {
+            if let Some(said) = health.look(at.step, features, backbone_norm, norm)? {
                 tracing::warn!("{}: {said}", self.label);
             }
         }
@@ -182,7 +182,8 @@ impl Stepper<'_> {
         model.observe(&trace, &batch.targets)?;
         let loss = loss::apply(self.losses.at(at.step), &logits, &batch.targets, at.epoch)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
-        let features = trace.features()?;
+        let looked_at = health::is_due(at.step);
+        let features = looked_at.then(|| trace.features()).transpose()?;
         let gradients = model.gradients(trace, &loss.backward()?)?;
         Ok(Found {
             sum: gradients,

@@ -235,9 +235,7 @@ fn attention(x: &Tensor, shape: &AttentionShape) -> Result<Tensor> {
     let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
     let scale = 1.0 / (shape.width() as f64).sqrt();
     let products = (queries.transpose(2, 3)?.contiguous()?.matmul(&keys)? * scale)?;
-    let largest = products.max_keepdim(3)?.detach();
-    let shares = products.broadcast_sub(&largest)?.exp()?;
-    let shares = shares.broadcast_div(&shares.sum_keepdim(3)?)?;
+    let shares = graph::softmax(&products, 3)?;
     let output = values.matmul(&shares.transpose(2, 3)?.contiguous()?)?;
     Ok(output.reshape((batch, shape.channels, tokens, one))?)
 }

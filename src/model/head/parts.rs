@@ -1,6 +1,4 @@
 //! What several heads are made of, in operations that candle can differentiate.
-//!
-//! candle-nn's `softmax_last_dim` is not among them: it drops the gradient without a word.
 
 use candle_core::{D, Tensor};
 use candle_nn::Init;
@@ -41,14 +39,6 @@ pub(super) fn norm(x: &Tensor) -> Result<Tensor> {
 /// Vectors of length 1 along the last dimension.
 pub(super) fn unit(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_div(&norm(x)?)?)
-}
-
-/// Softmax along `dim`. The largest value that is taken off first is a constant: the result does
-/// not depend on it.
-pub(super) fn softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
-    let largest = x.max_keepdim(dim)?.detach();
-    let power = x.broadcast_sub(&largest)?.exp()?;
-    Ok(power.broadcast_div(&power.sum_keepdim(dim)?)?)
 }
 
 /// Feature maps `[N, rows, columns, F]` as a list of places `[N, rows * columns, F]`.

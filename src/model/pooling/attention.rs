@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use candle_nn::Init;
 
 use super::{Pooler, Pooling};
@@ -108,10 +108,7 @@ impl Pooler for Attending {
         let values = split(self.values.forward(&all)?, tokens)?;
         let products = queries.matmul(&keys.transpose(2, 3)?.contiguous()?)?;
         let products = (products * (width as f64).powf(-0.5))?;
-        // Primitive operations alone: candle's fused softmax drops gradients.
-        let largest = products.max_keepdim(D::Minus1)?.detach();
-        let shares = products.broadcast_sub(&largest)?.exp()?;
-        let shares = shares.broadcast_div(&shares.sum_keepdim(D::Minus1)?)?;
+        let shares = graph::softmax(&products, 3)?;
         let found = shares.matmul(&values)?.reshape((batch, channels))?;
         self.output.forward(&found)
     }

@@ -4,12 +4,8 @@ use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
 
 use super::{flat, kernels, values};
 use crate::error::Result;
-use crate::ops::layer_norm::{forward, input_gradient, partial_sums};
-use crate::ops::{Isa, weight_gradient};
-use rayon::prelude::*;
-
-/// Parts in which the gradients of gamma and beta are summed, whatever the number of threads.
-const PARTS: usize = 16;
+use crate::ops::Isa;
+use crate::ops::layer_norm::{forward, input_gradient, parameter_gradients};
 
 /// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` over the last dimension of `x`
 /// `[..., channels]`; `gamma` and `beta` are `[channels]`. Part of the graph for all three.
@@ -72,15 +68,7 @@ impl CustomOp3 for LayerNorm {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (input, factors, gradient) = (flat(x)?, flat(gamma)?, flat(gradient)?);
         let (isa, channels) = (Isa::best(), factors.len());
-        let pixels = input.len() / channels.max(1);
-        let mut sums = vec![0.0; PARTS * 2 * channels];
-        let parts = sums.par_chunks_mut(2 * channels).enumerate();
-        parts.for_each(|(part, sums)| {
-            let range = pixels * part / PARTS * channels..pixels * (part + 1) / PARTS * channels;
-            let (input, gradient) = (&input[range.clone()], &gradient[range]);
-            partial_sums(isa, channels, self.epsilon, input, gradient, sums);
-        });
-        weight_gradient::sum_partial(&mut sums, 2 * channels);
+        let sums = parameter_gradients(isa, channels, self.epsilon, &input, &gradient);
         let mut back = vec![0.0; input.len()];
         input_gradient(
             isa,
@@ -94,7 +82,7 @@ impl CustomOp3 for LayerNorm {
             &mut back,
         );
         let device = x.device();
-        let (of_gamma, of_beta) = (&sums[..channels], &sums[channels..2 * channels]);
+        let (of_gamma, of_beta) = sums.split_at(channels);
         Ok((
             Some(Tensor::from_vec(back, x.shape(), device)?),
             Some(Tensor::from_slice(of_gamma, gamma.shape(), device)?),

@@ -5,11 +5,13 @@ mod average;
 mod in_place;
 mod layer_norm;
 mod positions;
+mod softmax;
 
 pub use average::global_average;
 pub use in_place::{Pass, change, for_each, upload};
 pub use layer_norm::layer_norm;
 pub use positions::resampled;
+pub use softmax::softmax;
 
 use candle_core::{CpuStorage, DType, Device, Layout, Tensor};
 

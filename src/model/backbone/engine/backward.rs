@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use rayon::prelude::*;
 
 use super::super::architecture::{
     AttentionNode, AverageNode, AveragePoolNode, ConvNode, GateNode, Geometry, LayerNormNode,
@@ -33,9 +32,6 @@ use crate::ops::{
     Activation, Buffer, attention, average_pool, depthwise, elementwise, gate, grouped, layer_norm,
     pool, tokens,
 };
-
-/// Parts of a layer norm's gradient, whatever the number of threads.
-const PARTS: usize = 16;
 
 /// What a training pass keeps for its backward pass.
 #[derive(Debug)]
@@ -342,21 +338,12 @@ impl Backward<'_> {
     ) -> Result<()> {
         let network = self.network;
         let (isa, channels, epsilon) = (network.isa, node.channels, node.epsilon as f32);
-        let mut partial = network.arena.take(PARTS * 2 * channels);
-        network.clock.time(index, Phase::WeightGradient, || {
+        let mut gamma = network.clock.time(index, Phase::WeightGradient, || {
             let values = self.output(node.input);
-            let pixels = values.len() / channels;
-            let parts = partial.par_chunks_mut(2 * channels).enumerate();
-            parts.for_each(|(part, sums)| {
-                let range =
-                    pixels * part / PARTS * channels..pixels * (part + 1) / PARTS * channels;
-                let (input, gradient) = (&values[range.clone()], &gradient[range]);
-                layer_norm::partial_sums(isa, channels, epsilon, input, gradient, sums);
-            });
+            layer_norm::parameter_gradients(isa, channels, epsilon, values, gradient)
         });
-        weight_gradient::sum_partial(&mut partial, 2 * channels);
-        folded::keep(&parameters.gamma, partial[..channels].to_vec(), self.result)?;
-        let beta = partial[channels..2 * channels].to_vec();
+        let beta = gamma.split_off(channels);
+        folded::keep(&parameters.gamma, gamma, self.result)?;
         folded::keep(&parameters.beta, beta, self.result)?;
         if network.learns(node.input) {
             let gamma = values(&parameters.gamma.var)?;
