@@ -1,6 +1,7 @@
 //! From files and `--set` to one TOML table: `extends`, merging, where each key came from, and
 //! errors that name that place in plain words.
 
+mod kind;
 mod reader;
 mod tree;
 
@@ -11,6 +12,7 @@ use toml::{Table, Value};
 
 use crate::error::{Error, KeyPath, Place, Result, closest};
 
+pub use kind::{deserialize_table, kind, unknown_kind};
 pub use reader::carry;
 use reader::{Fault, Wrong};
 pub use tree::{Origin, Tree};

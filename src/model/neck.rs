@@ -2,16 +2,15 @@
 
 use candle_core::Tensor;
 use candle_nn::Init;
-use serde::de::Error as _;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::{Table, Value};
+use toml::Table;
 
 use super::builder::Builder;
 use super::dropout::dropout;
 use super::parameters::Parameter;
-use crate::error::{Error, KeyPath, Result};
-use crate::layers::{carry, plain, read_table};
+use crate::error::{KeyPath, Result};
+use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
 use crate::range::Range;
 use crate::rng::Stream;
 
@@ -64,23 +63,12 @@ impl NeckConfig {
     /// A key or its value is none of those accepted.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let mut own = table.clone();
+        own.remove("kind");
         let beside = ["kind"];
-        match own.remove("kind") {
-            None => read_table(&own, at, &beside).map(NeckConfig::Published),
-            Some(Value::String(kind)) if kind == "published" => {
-                read_table(&own, at, &beside).map(NeckConfig::Published)
-            }
-            Some(Value::String(kind)) if kind == "none" => {
-                read_table::<Nothing>(&own, at, &beside).map(|_| NeckConfig::None)
-            }
-            Some(Value::String(kind)) => {
-                let problem = format!("is `{kind}`, expected one of `published`, `none`");
-                Err(Error::key(at.child("kind"), problem).did_you_mean(&kind, Self::KINDS))
-            }
-            Some(other) => {
-                let problem = format!("is {}, expected a name in quotes", plain(&other));
-                Err(Error::key(at.child("kind"), problem))
-            }
+        match kind(table, at, Self::KINDS[0])? {
+            "published" => read_table(&own, at, &beside).map(NeckConfig::Published),
+            "none" => read_table::<Nothing>(&own, at, &beside).map(|_| NeckConfig::None),
+            other => Err(unknown_kind(other, at, &Self::KINDS)),
         }
     }
 
@@ -111,14 +99,7 @@ impl Serialize for NeckConfig {
 
 impl<'de> Deserialize<'de> for NeckConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Table(table) => Self::from_table(&table, &KeyPath::from("model.neck"))
-                .map_err(|error| carry(&error)),
-            other => {
-                let problem = format!("is {}, expected a table", plain(&other));
-                Err(D::Error::custom(problem))
-            }
-        }
+        deserialize_table(deserializer, "model.neck", Self::from_table)
     }
 }
 

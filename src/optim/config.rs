@@ -1,13 +1,12 @@
 //! The `[optimizer]` table of an experiment.
 
-use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::{Table, Value};
+use toml::Table;
 
 use super::Kind;
 use crate::error::{Error, KeyPath, Result};
-use crate::layers::{carry, plain, read_table};
+use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
 use crate::range::Range;
 
 /// An optimiser with what is common to all of them.
@@ -121,19 +120,9 @@ impl OptimizerConfig {
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let (shared, own): (Table, Table) =
             (table.clone().into_iter()).partition(|(key, _)| SHARED.contains(&key.as_str()));
-        let name = match shared.get("kind") {
-            None => Kind::NAMES[0],
-            Some(Value::String(name)) => name,
-            Some(other) => {
-                let problem = format!("is {}, expected a name in quotes", plain(other));
-                return Err(Error::key(at.child("kind"), problem));
-            }
-        };
+        let name = kind(table, at, Kind::NAMES[0])?;
         let Some(kind) = Kind::read(name, &own, &SHARED, at) else {
-            let names: Vec<String> = Kind::NAMES.iter().map(|name| format!("`{name}`")).collect();
-            let problem = format!("is `{name}`, expected one of {}", names.join(", "));
-            let error = Error::key(at.child("kind"), problem);
-            return Err(error.did_you_mean(name, Kind::NAMES.iter().copied()));
+            return Err(unknown_kind(name, at, Kind::NAMES));
         };
         let given: Shared = read_table(&shared, at, &[])?;
         let usual = OptimizerConfig::from(kind?);
@@ -176,14 +165,7 @@ impl Serialize for OptimizerConfig {
 
 impl<'de> Deserialize<'de> for OptimizerConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let table = match Value::deserialize(deserializer)? {
-            Value::Table(table) => table,
-            other => {
-                let problem = format!("is {}, expected a table", plain(&other));
-                return Err(D::Error::custom(problem));
-            }
-        };
-        Self::from_table(&table, &KeyPath::from("optimizer")).map_err(|error| carry(&error))
+        deserialize_table(deserializer, "optimizer", Self::from_table)
     }
 }
 

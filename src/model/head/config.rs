@@ -1,14 +1,13 @@
 //! The `[model.head]` table of an experiment.
 
-use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::{Table, Value};
+use toml::Table;
 
 use super::Kind;
 use super::interface::{Head, HeadContext, Takes};
 use crate::error::{Error, KeyPath, Result};
-use crate::layers::{carry, plain};
+use crate::layers::{deserialize_table, kind, unknown_kind};
 use crate::model::builder::Builder;
 
 /// A head with its settings: in TOML one flat table, `kind` (`linear` where it is left out) and the
@@ -31,22 +30,12 @@ impl HeadConfig {
     /// A key or its value is none of those accepted.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let mut own = table.clone();
-        let names = || Kind::DEFINITIONS.iter().map(|head| head.name);
-        let name = match own.remove("kind") {
-            None => Kind::DEFINITIONS[0].name.to_owned(),
-            Some(Value::String(name)) => name,
-            Some(other) => {
-                let problem = format!("is {}, expected a name in quotes", plain(&other));
-                return Err(Error::key(at.child("kind"), problem));
-            }
-        };
-        match Kind::read(&name, &own, at, &["kind"]) {
+        own.remove("kind");
+        let names: Vec<&str> = Kind::DEFINITIONS.iter().map(|head| head.name).collect();
+        let name = kind(table, at, names[0])?;
+        match Kind::read(name, &own, at, &["kind"]) {
             Some(kind) => Ok(HeadConfig(kind?)),
-            None => {
-                let accepted: Vec<&str> = names().collect();
-                let problem = format!("is `{name}`, expected one of `{}`", accepted.join("`, `"));
-                Err(Error::key(at.child("kind"), problem).did_you_mean(&name, names()))
-            }
+            None => Err(unknown_kind(name, at, &names)),
         }
     }
 
@@ -89,13 +78,6 @@ impl Serialize for HeadConfig {
 
 impl<'de> Deserialize<'de> for HeadConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Table(table) => Self::from_table(&table, &KeyPath::from("model.head"))
-                .map_err(|error| carry(&error)),
-            other => {
-                let problem = format!("is {}, expected a table", plain(&other));
-                Err(D::Error::custom(problem))
-            }
-        }
+        deserialize_table(deserializer, "model.head", Self::from_table)
     }
 }

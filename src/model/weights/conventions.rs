@@ -27,12 +27,48 @@ struct Convention {
     anchor: &'static str,
     /// Where the tensors of the network lie, to be put before their new names.
     root: &'static str,
-    /// A tensor or module, `*` for a block's number; its new name; what becomes of it.
-    rules: &'static [(&'static str, &'static str, How)],
+    /// Its own rules, and those that it shares.
+    rules: &'static [&'static [Rule]],
 }
+
+/// A tensor or module, `*` for a block's number; its new name; what becomes of it.
+type Rule = (&'static str, &'static str, How);
 
 /// Queries, keys and values with their published names, as far as they have been met.
 type Thirds = [Option<(String, Stored)>; 3];
+
+/// What DINOv2 and the vision transformer have in common in `transformers`.
+const ENCODER: &[Rule] = &[
+    ("embeddings.cls_token", "cls_token", Same),
+    ("embeddings.mask_token", "", Dropped),
+    ("embeddings.position_embeddings", "pos_embed", Same),
+    (
+        "embeddings.patch_embeddings.projection",
+        "patch_embed.proj",
+        Same,
+    ),
+    (
+        "encoder.layer.*.attention.attention.query",
+        "blocks.*.attn.qkv",
+        Third(0),
+    ),
+    (
+        "encoder.layer.*.attention.attention.key",
+        "blocks.*.attn.qkv",
+        Third(1),
+    ),
+    (
+        "encoder.layer.*.attention.attention.value",
+        "blocks.*.attn.qkv",
+        Third(2),
+    ),
+    (
+        "encoder.layer.*.attention.output.dense",
+        "blocks.*.attn.proj",
+        Same,
+    ),
+    ("layernorm", "norm", Same),
+];
 
 /// All that are known. The first that fits counts.
 const CONVENTIONS: &[Convention] = &[
@@ -40,7 +76,7 @@ const CONVENTIONS: &[Convention] = &[
     Convention {
         anchor: "vision_model.encoder.layers.0.self_attn.q_proj.weight",
         root: "vision_model.",
-        rules: &[
+        rules: &[&[
             (
                 "vision_model.embeddings.class_embedding",
                 "cls_token",
@@ -91,13 +127,13 @@ const CONVENTIONS: &[Convention] = &[
             ("vision_model.encoder.layers.*.mlp", "blocks.*.mlp", Same),
             ("vision_model.post_layernorm", "norm", Same),
             ("visual_projection", "head", Same),
-        ],
+        ]],
     },
     // CLIP as OpenAI and OpenCLIP publish it.
     Convention {
         anchor: "visual.transformer.resblocks.0.attn.in_proj_weight",
         root: "visual.",
-        rules: &[
+        rules: &[&[
             ("visual.class_embedding", "cls_token", Wrapped),
             ("visual.positional_embedding", "pos_embed", Wrapped),
             ("visual.conv1", "patch_embed.proj", Same),
@@ -139,56 +175,30 @@ const CONVENTIONS: &[Convention] = &[
             ),
             ("visual.ln_post", "norm", Same),
             ("visual.proj", "head.weight", Transposed),
-        ],
+        ]],
     },
     // DINOv2 in `transformers`, with and without registers.
     Convention {
         anchor: "encoder.layer.0.layer_scale1.lambda1",
         root: "",
         rules: &[
-            ("embeddings.cls_token", "cls_token", Same),
-            ("embeddings.register_tokens", "reg_token", Same),
-            ("embeddings.mask_token", "", Dropped),
-            ("embeddings.position_embeddings", "pos_embed", Same),
-            (
-                "embeddings.patch_embeddings.projection",
-                "patch_embed.proj",
-                Same,
-            ),
-            ("encoder.layer.*.norm1", "blocks.*.norm1", Same),
-            (
-                "encoder.layer.*.attention.attention.query",
-                "blocks.*.attn.qkv",
-                Third(0),
-            ),
-            (
-                "encoder.layer.*.attention.attention.key",
-                "blocks.*.attn.qkv",
-                Third(1),
-            ),
-            (
-                "encoder.layer.*.attention.attention.value",
-                "blocks.*.attn.qkv",
-                Third(2),
-            ),
-            (
-                "encoder.layer.*.attention.output.dense",
-                "blocks.*.attn.proj",
-                Same,
-            ),
-            (
-                "encoder.layer.*.layer_scale1.lambda1",
-                "blocks.*.ls1.gamma",
-                Same,
-            ),
-            ("encoder.layer.*.norm2", "blocks.*.norm2", Same),
-            ("encoder.layer.*.mlp", "blocks.*.mlp", Same),
-            (
-                "encoder.layer.*.layer_scale2.lambda1",
-                "blocks.*.ls2.gamma",
-                Same,
-            ),
-            ("layernorm", "norm", Same),
+            ENCODER,
+            &[
+                ("embeddings.register_tokens", "reg_token", Same),
+                ("encoder.layer.*.norm1", "blocks.*.norm1", Same),
+                (
+                    "encoder.layer.*.layer_scale1.lambda1",
+                    "blocks.*.ls1.gamma",
+                    Same,
+                ),
+                ("encoder.layer.*.norm2", "blocks.*.norm2", Same),
+                ("encoder.layer.*.mlp", "blocks.*.mlp", Same),
+                (
+                    "encoder.layer.*.layer_scale2.lambda1",
+                    "blocks.*.ls2.gamma",
+                    Same,
+                ),
+            ],
         ],
     },
     // The vision transformer in `transformers`.
@@ -196,53 +206,27 @@ const CONVENTIONS: &[Convention] = &[
         anchor: "encoder.layer.0.layernorm_before.weight",
         root: "",
         rules: &[
-            ("embeddings.cls_token", "cls_token", Same),
-            ("embeddings.mask_token", "", Dropped),
-            ("embeddings.position_embeddings", "pos_embed", Same),
-            (
-                "embeddings.patch_embeddings.projection",
-                "patch_embed.proj",
-                Same,
-            ),
-            ("encoder.layer.*.layernorm_before", "blocks.*.norm1", Same),
-            (
-                "encoder.layer.*.attention.attention.query",
-                "blocks.*.attn.qkv",
-                Third(0),
-            ),
-            (
-                "encoder.layer.*.attention.attention.key",
-                "blocks.*.attn.qkv",
-                Third(1),
-            ),
-            (
-                "encoder.layer.*.attention.attention.value",
-                "blocks.*.attn.qkv",
-                Third(2),
-            ),
-            (
-                "encoder.layer.*.attention.output.dense",
-                "blocks.*.attn.proj",
-                Same,
-            ),
-            ("encoder.layer.*.layernorm_after", "blocks.*.norm2", Same),
-            (
-                "encoder.layer.*.intermediate.dense",
-                "blocks.*.mlp.fc1",
-                Same,
-            ),
-            ("encoder.layer.*.output.dense", "blocks.*.mlp.fc2", Same),
-            ("layernorm", "norm", Same),
+            ENCODER,
+            &[
+                ("encoder.layer.*.layernorm_before", "blocks.*.norm1", Same),
+                ("encoder.layer.*.layernorm_after", "blocks.*.norm2", Same),
+                (
+                    "encoder.layer.*.intermediate.dense",
+                    "blocks.*.mlp.fc1",
+                    Same,
+                ),
+                ("encoder.layer.*.output.dense", "blocks.*.mlp.fc2", Same),
+            ],
         ],
     },
     // DINOv2 as Meta publishes it: timm's names but for the registers.
     Convention {
         anchor: "blocks.0.ls1.gamma",
         root: "",
-        rules: &[
+        rules: &[&[
             ("register_tokens", "reg_token", Same),
             ("mask_token", "", Dropped),
-        ],
+        ]],
     },
 ];
 
@@ -315,10 +299,14 @@ impl Convention {
 
     /// The new name of a tensor, and what becomes of it.
     fn renamed(&self, name: &str) -> Option<(String, How)> {
-        self.rules.iter().find_map(|(from, to, how)| {
-            let (number, rest) = matched(from, name)?;
-            Some((format!("{}{rest}", to.replacen('*', number, 1)), *how))
-        })
+        self.rules
+            .iter()
+            .copied()
+            .flatten()
+            .find_map(|(from, to, how)| {
+                let (number, rest) = matched(from, name)?;
+                Some((format!("{}{rest}", to.replacen('*', number, 1)), *how))
+            })
     }
 }
 
