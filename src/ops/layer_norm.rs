@@ -8,12 +8,11 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::elementwise::CHUNK;
 use super::isa::{Arithmetic, Isa, Op};
+use super::lanes::sum;
 use super::weight_gradient::sum_partial;
 
 /// Pixels whose sums are taken in single precision before they are added to the whole.
 const PIXELS: usize = 64;
-/// Sums that run side by side.
-const LANES: usize = 32;
 
 /// `output = (input - mean) / sqrt(variance + epsilon) * gamma + beta`.
 ///
@@ -155,30 +154,6 @@ pub fn parameter_gradients(
 /// Values of a task: whole pixels.
 fn chunk(channels: usize) -> usize {
     (CHUNK / channels).max(1) * channels
-}
-
-/// The sum of `f(value, value of other)`.
-#[inline(always)]
-fn sum(values: &[f32], other: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (lines, rest) = values.as_chunks::<LANES>();
-    let (others, other_rest) = other.as_chunks::<LANES>();
-    for (line, other) in lines.iter().zip(others) {
-        for lane in 0..LANES {
-            sums[lane] = f(line[lane], other[lane], sums[lane]);
-        }
-    }
-    for (lane, (&value, &other)) in rest.iter().zip(other_rest).enumerate() {
-        sums[lane] = f(value, other, sums[lane]);
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-    }
-    sums[0]
 }
 
 /// Mean and 1 / sqrt(variance + epsilon) of a pixel.

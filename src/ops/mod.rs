@@ -53,6 +53,7 @@ pub mod gate;
 pub mod graph;
 pub mod grouped;
 pub mod isa;
+mod lanes;
 pub mod layer_norm;
 mod mapped;
 pub mod peak;

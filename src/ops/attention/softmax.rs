@@ -2,12 +2,11 @@
 
 use super::super::activation::exponential;
 use super::super::isa::{Arithmetic, Op};
+use super::super::lanes::{fold, sum};
 use super::super::vector::Vector;
 
 /// Below it an exponential is no normal number.
 const FLAT: f32 = -87.0;
-/// Sums that run side by side.
-const LANES: usize = 32;
 
 /// Turns rows of products into probabilities, in place. A NaN makes its whole row NaN.
 pub(super) struct Softmax<'a> {
@@ -26,8 +25,7 @@ impl Op for Softmax<'_> {
             let larger = |v: f32, m: f32| if v > m { v } else { m };
             let largest = fold(row, row, f32::NEG_INFINITY, |v, _, m| larger(v, m), larger);
             exponentials::<A::Vector>(row, largest);
-            let sum = fold(row, row, 0.0, |v, _, s| s + v, |a, b| a + b);
-            let inverse = 1.0 / sum;
+            let inverse = 1.0 / sum(row, row, |v, _, s| s + v);
             for value in row {
                 *value *= inverse;
             }
@@ -54,13 +52,7 @@ impl Op for Scores<'_> {
         let rows = self.probabilities.chunks_exact(self.pitch);
         for (slopes, row) in self.slopes.chunks_exact_mut(self.pitch).zip(rows) {
             let (slopes, row) = (&mut slopes[..self.tokens], &row[..self.tokens]);
-            let mean = fold(
-                slopes,
-                row,
-                0.0,
-                |g, p, s| A::mul_add(g, p, s),
-                |a, b| a + b,
-            );
+            let mean = sum(slopes, row, |g, p, s| A::mul_add(g, p, s));
             for (slope, &p) in slopes.iter_mut().zip(row) {
                 *slope = (*slope - mean) * (p * self.scale);
             }
@@ -84,34 +76,4 @@ fn exponentials<V: Vector>(row: &mut [f32], largest: f32) {
         unsafe { result.store(place.add(at), len - at) };
         at += V::LANES;
     }
-}
-
-/// `add(value, other, sum)` over both slices from `start` in lanes, which `join` brings together.
-#[inline(always)]
-fn fold(
-    values: &[f32],
-    others: &[f32],
-    start: f32,
-    add: impl Fn(f32, f32, f32) -> f32,
-    join: impl Fn(f32, f32) -> f32,
-) -> f32 {
-    let mut sums = [start; LANES];
-    let (lines, rest) = values.as_chunks::<LANES>();
-    let (other_lines, other_rest) = others.as_chunks::<LANES>();
-    for (line, other) in lines.iter().zip(other_lines) {
-        for lane in 0..LANES {
-            sums[lane] = add(line[lane], other[lane], sums[lane]);
-        }
-    }
-    for (lane, (&value, &other)) in rest.iter().zip(other_rest).enumerate() {
-        sums[lane] = add(value, other, sums[lane]);
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] = join(sums[lane], sums[lane + width]);
-        }
-    }
-    sums[0]
 }
