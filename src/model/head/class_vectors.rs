@@ -12,6 +12,7 @@ use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
 use crate::range::Range;
+use crate::text;
 
 /// The key of the file.
 pub(super) const INIT: Key = Key {
@@ -148,8 +149,9 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
 
 /// Rows of a name and its numbers; a first row without numbers is a header.
 fn of_table(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
-    let mut reader = (csv::ReaderBuilder::new().has_headers(false).flexible(true))
-        .from_reader(fs_err::File::open(path)?);
+    let text = text::open(fs_err::File::open(path)?, path)?;
+    let mut reader =
+        (csv::ReaderBuilder::new().has_headers(false).flexible(true)).from_reader(text.all);
     let mut found = BTreeMap::new();
     for (number, record) in (1..).zip(reader.records()) {
         let record = record.map_err(|e| Error::line(path, number, e))?;
@@ -182,10 +184,9 @@ fn of_matrix(path: &Path, matrix: &Tensor) -> Result<BTreeMap<String, Vec<f32>>>
         return Err(Error::file(path, problem));
     };
     let beside = path.with_extension("txt");
-    let text = fs_err::read_to_string(&beside)?;
-    let names: Vec<&str> = text
-        .lines()
-        .map(str::trim)
+    let text = text::read(&beside)?;
+    let names: Vec<&str> = text::lines(&text)
+        .map(|(_, line)| line.trim())
         .filter(|n| !n.is_empty())
         .collect();
     if names.len() != *rows {
@@ -239,6 +240,8 @@ mod tests {
         let text: String = names.into_iter().zip(rows).map(lines).collect();
         fs_err::write(at("a.csv"), &text).unwrap();
         fs_err::write(at("b.csv"), format!("class,0,1,2\n{text}")).unwrap();
+        let marked = "\u{feff}cat,1,2,3\ntv monitor,4,5,6\n";
+        fs_err::write(at("g.csv"), marked).unwrap();
         for (file, dtype) in [("c.npy", DType::F32), ("d.npy", DType::F64)] {
             let matrix = Tensor::new(&rows, &Device::Cpu).unwrap();
             matrix.to_dtype(dtype).unwrap().write_npy(at(file)).unwrap();
@@ -260,6 +263,7 @@ mod tests {
             "d.npy",
             "e.safetensors",
             "f.safetensors",
+            "g.csv",
         ] {
             assert_eq!(of(&at(file)).unwrap(), EXPECTED, "{file}");
         }
