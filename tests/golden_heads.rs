@@ -32,7 +32,11 @@ fn logits_and_gradients_are_those_of_pytorch() {
             _ => Takes::Maps,
         };
         assert_eq!(config.takes(), takes);
-        let context = HeadContext::new(input[input.len() - 1], &labels, true);
+        let context = HeadContext {
+            width: input[input.len() - 1],
+            labels: &labels,
+            reads_files: true,
+        };
         let builder = Builder::new(&Device::Cpu, DType::F64, 0);
         let head = config.build(&context, &builder).unwrap();
         let parameters = builder.parameters();

@@ -178,7 +178,11 @@ impl Model {
                 (Some(made), neck.out_channels)
             }
         };
-        let context = HeadContext::new(width, labels, reads_files);
+        let context = HeadContext {
+            width,
+            labels,
+            reads_files,
+        };
         let head = config.head.build(&context, &builder)?;
         Ok(Model {
             parameters: builder.parameters(),

@@ -70,7 +70,7 @@ fn of_classes(path: &Path, context: &HeadContext) -> Result<Vec<f32>> {
     let key = "init";
     let mut values = Vec::with_capacity(context.num_classes() * context.width);
     let mut missing = Vec::new();
-    for class in context.classes {
+    for class in context.classes() {
         let Some(vector) = known.get(class) else {
             missing.push(class.as_str());
             continue;
@@ -97,7 +97,7 @@ fn of_classes(path: &Path, context: &HeadContext) -> Result<Vec<f32>> {
     if more > 0 {
         tracing::info!("{}: {more} vectors are of no class here", path.display());
     }
-    if let Some(class) = (values.chunks(context.width).zip(context.classes))
+    if let Some(class) = (values.chunks(context.width).zip(context.classes()))
         .find_map(|(row, class)| row.iter().any(|v| !v.is_finite()).then_some(class))
     {
         return Err(misfit(
@@ -212,15 +212,15 @@ fn of_matrix(path: &Path, matrix: &Tensor) -> Result<BTreeMap<String, Vec<f32>>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::labels::LabelTable;
     use std::collections::HashMap;
 
     fn of(path: &Path) -> Result<Vec<f32>> {
         let classes = ["cat", "tv monitor"].map(str::to_owned);
+        let labels = LabelTable::new(classes.to_vec());
         let context = HeadContext {
             width: 3,
-            classes: &classes,
-            counts: vec![1, 1],
-            co_occurrence: vec![0; 4],
+            labels: &labels,
             reads_files: true,
         };
         of_classes(path, &context)

@@ -78,46 +78,41 @@ pub trait Settings: Debug {
 }
 
 /// What a head may know of network and data.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct HeadContext<'a> {
     /// Width of what the head takes.
     pub width: usize,
-    /// The names of the classes, in their order.
-    pub classes: &'a [String],
-    /// Training images of each class.
-    pub counts: Vec<usize>,
-    /// Training images that show class i and class j both, at i * C + j; 0 on the diagonal.
-    pub co_occurrence: Vec<usize>,
+    /// The training labels.
+    pub labels: &'a LabelTable,
     /// False where a checkpoint is about to fill every tensor: files that give initial values are
     /// not read then, and need not be there any more.
     pub reads_files: bool,
 }
 
 impl<'a> HeadContext<'a> {
-    /// What the training labels `labels` say.
-    pub fn new(width: usize, labels: &'a LabelTable, reads_files: bool) -> Self {
-        let classes = labels.num_classes();
+    /// The names of the classes, in their order.
+    pub fn classes(&self) -> &'a [String] {
+        self.labels.classes()
+    }
+
+    /// C.
+    pub fn num_classes(&self) -> usize {
+        self.labels.num_classes()
+    }
+
+    /// Training images that show class i and class j both, at i * C + j; 0 on the diagonal.
+    pub fn co_occurrence(&self) -> Vec<usize> {
+        let classes = self.num_classes();
         let mut co_occurrence = vec![0; classes * classes];
-        for image in 0..labels.len() {
-            let present = labels.labels(image);
+        for image in 0..self.labels.len() {
+            let present = self.labels.labels(image);
             for &i in present {
                 for &j in present.iter().filter(|&&j| j != i) {
                     co_occurrence[i as usize * classes + j as usize] += 1;
                 }
             }
         }
-        HeadContext {
-            width,
-            classes: labels.classes(),
-            counts: labels.class_counts(),
-            co_occurrence,
-            reads_files,
-        }
-    }
-
-    /// C.
-    pub fn num_classes(&self) -> usize {
-        self.classes.len()
+        co_occurrence
     }
 }
 

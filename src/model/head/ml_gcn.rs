@@ -163,7 +163,7 @@ impl Settings for MlGcn {
         let vectors = held.parameter("vectors", &[classes, dimensions], Init::Const(0.0))?;
         match &self.words {
             Some(path) if context.reads_files => {
-                let (names, spelling) = (context.classes, &self.spelling);
+                let (names, spelling) = (context.classes(), &self.spelling);
                 vectors.fill(word_vectors::of_classes(path, names, spelling, dimensions)?)?;
             }
             Some(_) => {}
@@ -196,9 +196,10 @@ impl Settings for MlGcn {
 /// The normalised graph G of the classes, row by row.
 fn graph_of(context: &HeadContext, threshold: f64, reweight: f64) -> Vec<f64> {
     let classes = context.num_classes();
+    let (counts, co_occurrence) = (context.labels.class_counts(), context.co_occurrence());
     let at = |i: usize, j: usize| i * classes + j;
     let neighbours = |i: usize, j: usize| {
-        let (both, images) = (context.co_occurrence[at(i, j)], context.counts[i]);
+        let (both, images) = (co_occurrence[at(i, j)], counts[i]);
         i != j && images > 0 && both as f64 / images as f64 >= threshold
     };
     let mut matrix = vec![0.0; classes * classes];
@@ -270,10 +271,15 @@ mod tests {
         {
             labels.push(image.to_string(), of_image.iter().copied());
         }
-        let context = HeadContext::new(8, &labels, true);
-        assert_eq!(context.counts, [2, 4, 3, 0]);
-        assert_eq!(context.co_occurrence[1], 2);
-        assert_eq!(context.co_occurrence[4..8], [2, 0, 1, 0]);
+        let context = HeadContext {
+            width: 8,
+            labels: &labels,
+            reads_files: true,
+        };
+        assert_eq!(labels.class_counts(), [2, 4, 3, 0]);
+        let co_occurrence = context.co_occurrence();
+        assert_eq!(co_occurrence[1], 2);
+        assert_eq!(co_occurrence[4..8], [2, 0, 1, 0]);
         let graph = graph_of(&context, 0.4, 0.2);
         // A has one neighbour in each of the first two columns.
         let edge = 0.25 / (1.0 + 1e-6);

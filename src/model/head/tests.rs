@@ -55,7 +55,11 @@ fn random(name: &str, shape: &[usize]) -> Tensor {
 /// A head in double precision, and an input for it. A memory holds something.
 fn made(config: &HeadConfig) -> (Box<dyn Head>, Parameters, Var) {
     let labels = labels();
-    let context = HeadContext::new(WIDTH, &labels, true);
+    let context = HeadContext {
+        width: WIDTH,
+        labels: &labels,
+        reads_files: true,
+    };
     let builder = Builder::new(&Device::Cpu, DType::F64, 1);
     let head = config.build(&context, &builder).unwrap();
     let shape: &[usize] = match config.takes() {
@@ -158,7 +162,11 @@ fn the_memory_is_a_running_mean_of_each_class() {
         &"model.head".into(),
     );
     let labels = labels();
-    let context = HeadContext::new(2, &labels, true);
+    let context = HeadContext {
+        width: 2,
+        labels: &labels,
+        reads_files: true,
+    };
     let builder = Builder::new(&Device::Cpu, DType::F64, 1);
     let head = read.unwrap().build(&context, &builder).unwrap();
     let parameters = builder.parameters();

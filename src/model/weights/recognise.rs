@@ -261,21 +261,27 @@ fn convnext(view: &View) -> Kind {
 fn vit(view: &View) -> Kind {
     let width = view.size("blocks.0.attn.qkv.weight", 1);
     let patch = view.size("patch_embed.proj.weight", 2);
+    let dinov2 = view.has("blocks.0.ls1.gamma");
+    let clip = !dinov2 && view.has("norm_pre.weight") && vit_size(width).is_some();
+    match clip {
+        true => clip_vit(width, patch),
+        false => {
+            let registers = view.has("reg_token") || view.has("register_tokens");
+            plain_vit(width, patch, dinov2.then_some(registers))
+        }
+    }
+}
+
+/// A vision transformer, or DINOv2's with or without registers.
+fn plain_vit(width: usize, patch: usize, dinov2: Option<bool>) -> Kind {
     let name = vit_name(width, patch);
-    let Some(size) = vit_size(width) else {
-        return kind(name);
-    };
-    let registers = view.has("reg_token") || view.has("register_tokens");
-    match (view.has("blocks.0.ls1.gamma"), view.has("norm_pre.weight")) {
-        (true, _) => {
+    match (vit_size(width), dinov2) {
+        (None, _) => kind(name),
+        (Some(size), None) => named(name, &format!("vit_{size}_patch{patch}_224")),
+        (Some(size), Some(registers)) => {
             let registers = if registers { "_reg4" } else { "" };
             let own = format!("vit_{size}_patch{patch}{registers}_dinov2");
             named(format!("{name} as DINOv2 trains it"), &own)
-        }
-        (_, true) => clip_vit(width, patch),
-        _ => {
-            let own = format!("vit_{size}_patch{patch}_224");
-            named(name, &own)
         }
     }
 }
@@ -309,21 +315,13 @@ fn clip_of_transformers(view: &View) -> Kind {
 /// DINOv2 and the vision transformer in the naming of `transformers`.
 fn vit_of_transformers(view: &View) -> Kind {
     let patches = "embeddings.patch_embeddings.projection.weight";
-    let (width, patch) = (view.size(patches, 0), view.size(patches, 2));
-    let name = vit_name(width, patch);
+    let registers = view.has("embeddings.register_tokens");
     let dinov2 = view.has("encoder.layer.0.layer_scale1.lambda1");
-    let registers = match view.has("embeddings.register_tokens") {
-        true => "_reg4",
-        false => "",
-    };
-    match (vit_size(width), dinov2) {
-        (Some(size), true) => {
-            let own = format!("vit_{size}_patch{patch}{registers}_dinov2");
-            named(format!("{name} as DINOv2 trains it"), &own)
-        }
-        (Some(size), false) => named(name, &format!("vit_{size}_patch{patch}_224")),
-        (None, _) => kind(name),
-    }
+    plain_vit(
+        view.size(patches, 0),
+        view.size(patches, 2),
+        dinov2.then_some(registers),
+    )
 }
 
 fn clip(view: &View) -> Kind {
