@@ -11,7 +11,7 @@ use crate::interrupt;
 use crate::model::backbone::profile::training_step;
 use crate::model::backbone::{self, BackboneConfig};
 use crate::model::builder::Builder;
-use crate::predict::pictures;
+use crate::predict;
 use crate::progress::Progress;
 
 /// How much is measured.
@@ -101,7 +101,7 @@ pub fn feeding(
     let builder = Builder::new(device, DType::F32, 0);
     let backbone = backbone::build(config, &builder)?;
     let steps = amount.steps.max(1);
-    let tensor = |batch: Result<Batch>| -> Result<Tensor> { pictures(&mut batch?, device) };
+    let tensor = |batch: Result<Batch>| -> Result<Tensor> { predict::tensor(&mut batch?, device) };
     let indices: Vec<u32> = (0..table.len() as u32).collect();
     // Whole batches: a training epoch leaves out what does not fill one.
     let order = |batches: usize| -> Vec<u32> {

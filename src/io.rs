@@ -109,6 +109,24 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |writer| Ok(writer.write_all(text.as_bytes())?))
 }
 
+/// Gives the file at `path` the name `other` too, in place of what has that name; where the file
+/// system cannot give a file several names, a copy of it. Missing parent folders are made.
+pub fn link_or_copy(path: &Path, other: &Path) -> Result<()> {
+    if let Some(folder) = other.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    if other.exists() {
+        fs_err::remove_file(other)?;
+    }
+    if fs_err::hard_link(path, other).is_ok() {
+        return Ok(());
+    }
+    let mut file = fs_err::File::open(path)?;
+    write_atomic(other, |writer| {
+        Ok(std::io::copy(&mut file, writer).map(drop)?)
+    })
+}
+
 /// `path` as an absolute one, where a relative one is relative to `folder`. `..` is resolved by
 /// name from the folder on, so the file itself need not exist.
 pub fn absolute(folder: &Path, path: &Path) -> PathBuf {

@@ -32,6 +32,7 @@ pub mod loss;
 pub mod model;
 pub mod optim;
 
+pub mod features;
 pub mod feeding;
 pub mod predict;
 pub mod run_dir;

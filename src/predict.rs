@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Shape, Tensor};
 
 use crate::data::class_name;
 use crate::data::labels::LabelTable;
-use crate::data::loader::{Batch, Loader};
+use crate::data::loader::{Batch, Form, Inputs};
 use crate::error::{Error, Result, closest};
 use crate::interrupt;
-use crate::model::Model;
+use crate::model::{Features, Input, Model};
 use crate::ops::graph;
 use crate::progress::Progress;
 use crate::rows;
@@ -402,40 +402,58 @@ fn match_base_names(
     }
 }
 
-/// The pictures of a batch as a tensor on `device`: [N, H, W, 3].
+/// What a batch holds of its pictures as a tensor on `device`, `[N, ...]` as its form says.
 ///
-/// They are taken out of the batch where the tensor can hold them as they are; elsewhere they are
-/// copied, and the batch's buffers serve another one.
-pub fn pictures(batch: &mut Batch, device: &Device) -> Result<Tensor> {
+/// It is taken out of the batch where the tensor can hold it as it is; elsewhere it is copied, and
+/// the batch's buffers serve another one.
+pub fn tensor(batch: &mut Batch, device: &Device) -> Result<Tensor> {
     let n = batch.num_images;
-    let side = (batch.images.len() / (3 * n)).isqrt();
-    let shape = (n, side, side, 3);
-    graph::upload(&mut batch.images, shape, device)
+    let shape = match batch.form {
+        Form::Pixels { side } => Shape::from((n, side, side, 3)),
+        Form::Pooled { width } => Shape::from((n, width)),
+        Form::Maps {
+            rows,
+            columns,
+            width,
+        } => Shape::from((n, rows, columns, width)),
+    };
+    graph::upload(&mut batch.inputs, shape, device)
 }
 
-/// Logits of every image that `loader` gives for `table`, in the table's order, and the table of
-/// those images: the loader leaves out pictures that it was told to skip. With several views a
+/// A batch as the network takes it, see [`tensor`].
+pub fn input(batch: &mut Batch, device: &Device) -> Result<Input> {
+    let form = batch.form;
+    let values = tensor(batch, device)?;
+    Ok(match form {
+        Form::Pixels { .. } => Input::Pictures(values),
+        Form::Pooled { .. } => Input::Features(Features::of_pooled(values)),
+        Form::Maps { .. } => Input::Features(Features::of_maps(values)),
+    })
+}
+
+/// Logits of every image that `inputs` give for `table`, in the table's order, and the table of
+/// those images: a loader leaves out pictures that it was told to skip. With several views a
 /// picture (test-time augmentation) their logits are averaged. `label` names the work on the
 /// progress bar.
 pub fn predict(
     model: &Model,
-    loader: &Loader,
+    inputs: &dyn Inputs,
     table: &Arc<LabelTable>,
     label: &str,
 ) -> Result<(Predictions, Arc<LabelTable>)> {
     let order: Vec<u32> = (0..table.len() as u32).collect();
-    let views = loader.views();
-    let mut progress = Progress::new(label, (order.len() * views.len()) as u64);
+    let views = inputs.num_views();
+    let mut progress = Progress::new(label, (order.len() * views) as u64);
     let mut predicted = Vec::with_capacity(table.len());
     let mut sums: Vec<f32> = Vec::with_capacity(table.len() * table.num_classes());
-    for (number, view) in views.iter().enumerate() {
+    for view in 0..views {
         let mut at = 0;
-        for batch in loader.view(&order, *view) {
+        for batch in inputs.testing(&order, view) {
             interrupt::check("the predictions are not written")?;
             let mut batch = batch?;
-            let images = pictures(&mut batch, model.device())?;
-            let logits = model.logits(&images)?.flatten_all()?.to_vec1::<f32>()?;
-            if number == 0 {
+            let given = input(&mut batch, model.device())?;
+            let logits = model.logits(&given)?.flatten_all()?.to_vec1::<f32>()?;
+            if view == 0 {
                 predicted.extend(batch.indices.iter().map(|&i| i as usize));
                 sums.extend(&logits);
             } else {
@@ -446,7 +464,7 @@ pub fn predict(
             progress.advance(batch.num_images as u64);
         }
     }
-    sums.iter_mut().for_each(|sum| *sum /= views.len() as f32);
+    sums.iter_mut().for_each(|sum| *sum /= views as f32);
     let table = match predicted.len() == table.len() {
         true => Arc::clone(table),
         false => Arc::new(table.subset(&predicted)),

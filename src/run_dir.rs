@@ -319,7 +319,8 @@ pub struct Network {
     pub trainable: usize,
     /// Width of the backbone's features.
     pub features: usize,
-    /// The zeros around a picture: `symmetric`, or `same` as in TensorFlow.
+    /// The zeros around a picture: `symmetric`, or `same` as in TensorFlow; empty without a
+    /// backbone.
     pub padding: String,
 }
 

@@ -43,6 +43,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("model", plus(&["data", "ops"])),
         ("optim", plus(&["data", "model", "ops"])),
         ("predict", plus(&["data", "model", "ops"])),
+        ("features", plus(&["data", "model", "ops", "predict"])),
         ("feeding", plus(&["data", "metrics", "model", "predict"])),
         ("run_dir", plus(&["data"])),
         (
@@ -61,8 +62,8 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         (
             "job",
             plus(&[
-                "config", "data", "loss", "metrics", "model", "ops", "optim", "predict", "report",
-                "run_dir", "train",
+                "config", "data", "features", "loss", "metrics", "model", "ops", "optim",
+                "predict", "report", "run_dir", "train",
             ]),
         ),
         ("watch", plus(&["config", "run_dir", "train"])),

@@ -13,7 +13,7 @@ use dbloss::data::labels::LabelTable;
 use dbloss::loss::{self, LossConfig};
 use dbloss::model::backbone::Winograd;
 use dbloss::model::neck::{NeckConfig, Published};
-use dbloss::model::{Model, ModelConfig};
+use dbloss::model::{Input, Model, ModelConfig};
 use dbloss::optim::clip::clip_factor;
 use dbloss::optim::{Optimizer, OptimizerConfig, Schedule, gradient_norm};
 use dbloss::rng::Stream;
@@ -176,7 +176,7 @@ fn train(golden: &Value, wiggle: f32) -> Run {
     }
 
     let mut run = Run {
-        eval_logits: flat(&model.logits(&images).unwrap()),
+        eval_logits: flat(&model.logits(&Input::Pictures(images.clone())).unwrap()),
         steps: Vec::new(),
         logits_after: Vec::new(),
         first_gradients: BTreeMap::new(),
@@ -187,7 +187,9 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         let rate = Schedule::default().learning_rate(sgd.learning_rate, step, 1000, 8);
         assert!(relative(rate, expected["lr"].as_f64().unwrap()) < 1e-12);
         let mut no_dropout = Stream::new(0, "dropout", 0, 0);
-        let (logits, trace) = model.forward_train(&images, &mut no_dropout).unwrap();
+        let (logits, trace) = model
+            .forward_train(&Input::Pictures(images.clone()), &mut no_dropout)
+            .unwrap();
         let value = loss::apply(&Arc::clone(&loss), &logits, &targets, 0).unwrap();
         let gradients = model.gradients(trace, &value.backward().unwrap()).unwrap();
         let trainable: Vec<_> = model.parameters.trainable().collect();
@@ -203,7 +205,7 @@ fn train(golden: &Value, wiggle: f32) -> Run {
             run.first_gradients = by_name.collect();
         }
     }
-    run.logits_after = flat(&model.logits(&images).unwrap());
+    run.logits_after = flat(&model.logits(&Input::Pictures(images.clone())).unwrap());
     run
 }
 

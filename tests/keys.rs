@@ -127,6 +127,12 @@ const KINDS: &[(&str, &str)] = &[
         "kind = 'ml-gcn'\npooling = 'embedding'\nwords = 'w'\nspelling = { cow = 'bull' }",
     ),
     ("model.head", "kind = 'oltr'"),
+    (
+        "model",
+        "features = { train = 'a.npy', validation = 'b.npy', test = 'c.npy', train_names = 'd', \
+         validation_names = 'e', test_names = 'f' }",
+    ),
+    ("input.augment", "views = 4"),
     ("input.augment.crop", "kind = 'none'"),
     ("input.augment.crop", "kind = 'random-resized'"),
 ];

@@ -76,11 +76,11 @@ fn seeds_and_epochs_augment_differently_and_targets_follow_the_order() {
     for other in [(5, 3), (6, 2)] {
         let other = all(&loader, Some(other), 0);
         assert_eq!(first[0].indices, other[0].indices);
-        assert_ne!(first[0].images, other[0].images);
+        assert_ne!(first[0].inputs, other[0].inputs);
     }
     let table = loader.table();
     for batch in &first {
-        assert_eq!(batch.images.len(), batch.num_images * 32 * 32 * 3);
+        assert_eq!(batch.inputs.len(), batch.num_images * 32 * 32 * 3);
         let rows = batch.targets.chunks_exact(table.num_classes());
         for (row, &index) in rows.zip(&batch.indices) {
             let labels: Vec<u32> = (0..)
@@ -170,7 +170,7 @@ fn skipping_replaces_in_training_and_drops_in_testing() {
         assert_eq!(loader.bad_images(), [5, 6, 9]);
         let batch = loader.epoch(&order, None, 0).next().unwrap().unwrap();
         assert_eq!(batch.num_images, 2);
-        assert_eq!(batch.images.len(), 2 * 32 * 32 * 3);
+        assert_eq!(batch.inputs.len(), 2 * 32 * 32 * 3);
         assert_eq!(batch.targets, [1.0, 0.0, 0.0, 1.0]);
     }
 }
@@ -233,7 +233,7 @@ fn views_give_the_same_rows_as_the_plain_test_transform() {
             (&mirrored.indices, &mirrored.targets)
         );
         for (row, mirrored) in
-            (plain.images.chunks_exact(32 * 3)).zip(mirrored.images.chunks_exact(32 * 3))
+            (plain.inputs.chunks_exact(32 * 3)).zip(mirrored.inputs.chunks_exact(32 * 3))
         {
             assert!(row.chunks_exact(3).eq(mirrored.chunks_exact(3).rev()));
         }

@@ -13,7 +13,7 @@ use dbloss::data::labels::LabelTable;
 use dbloss::data::loader::LoaderOptions;
 use dbloss::data::split::{Set, Split};
 use dbloss::device;
-use dbloss::job::Machine;
+use dbloss::job::{KeptFeatures, Machine};
 use dbloss::run_dir::{Checkpoint, Existing};
 use dbloss::{Error, Result};
 
@@ -66,12 +66,7 @@ impl LoaderArgs {
             self.cache_memory.to_string(),
         ];
         if let Some(folder) = &self.cache_folder {
-            let folder = std::path::absolute(folder)?.into_os_string();
-            let folder = folder.into_string().map_err(|folder| {
-                let problem = format!("{} is not UTF-8", Path::new(&folder).display());
-                Error::argument("--cache-folder", problem)
-            })?;
-            arguments.extend(["--cache-folder".to_owned(), folder]);
+            arguments.extend(absolute_argument("--cache-folder", folder)?);
         }
         Ok(arguments)
     }
@@ -89,6 +84,23 @@ pub(super) struct MachineArgs {
     threads: usize,
     #[command(flatten)]
     loader: LoaderArgs,
+    /// Folder that keeps what a backbone that does not learn makes of the pictures, for all runs
+    /// [default: `features` in the folder of the split]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_features")]
+    features_folder: Option<PathBuf>,
+    /// Compute features anew at every use of a picture: the same result, much later
+    #[arg(long)]
+    no_features: bool,
+}
+
+/// A path for another process, wherever it starts.
+fn absolute_argument(option: &str, path: &Path) -> Result<[String; 2]> {
+    let path = std::path::absolute(path)?.into_os_string();
+    let path = path.into_string().map_err(|path| {
+        let problem = format!("{} is not UTF-8", Path::new(&path).display());
+        Error::argument(option, problem)
+    })?;
+    Ok([option.to_owned(), path])
 }
 
 impl MachineArgs {
@@ -101,6 +113,7 @@ impl MachineArgs {
             workers: options.workers,
             cache_bytes: options.cache_bytes,
             cache_folder: options.cache_folder,
+            features: KeptFeatures::new(self.no_features, self.features_folder.clone()),
             patience: Duration::ZERO,
         })
     }
@@ -124,6 +137,12 @@ impl MachineArgs {
     pub(super) fn arguments(&self) -> Result<Vec<String>> {
         let mut arguments = self.loader.arguments()?;
         arguments.extend(["--device".to_owned(), self.device.clone()]);
+        if let Some(folder) = &self.features_folder {
+            arguments.extend(absolute_argument("--features-folder", folder)?);
+        }
+        if self.no_features {
+            arguments.push("--no-features".to_owned());
+        }
         Ok(arguments)
     }
 }

@@ -12,6 +12,7 @@ mod common;
 mod bench;
 mod config;
 mod eval;
+mod features;
 mod loss;
 mod plan;
 mod report;
@@ -53,6 +54,7 @@ enum Command {
     SweepTask(sweep_task::Args),
     Report(report::Args),
     Config(config::Args),
+    Features(features::Args),
     Loss(loss::Args),
     View(view::Args),
     Watch(watch::Args),
@@ -78,6 +80,7 @@ impl Cli {
             Command::SweepTask(args) => sweep_task::run(args),
             Command::Report(args) => report::run(args),
             Command::Config(args) => config::run(args),
+            Command::Features(args) => features::run(args),
             Command::Loss(args) => loss::run(args),
             Command::View(args) => view::run(args),
             Command::Watch(args) => watch::run(args),

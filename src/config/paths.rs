@@ -22,6 +22,10 @@ impl Experiment {
         for (key, path) in self.model.head.0.settings_mut().paths() {
             *path = resolve(&head.child(key), path);
         }
+        let features = KeyPath::from("model.features");
+        for (key, path) in (self.model.features.iter_mut()).flat_map(|given| given.paths()) {
+            *path = resolve(&features.child(key), path);
+        }
         let weights = &mut self.model.weights;
         if !weights.is_empty() && !is_hub_name(weights) {
             let path = resolve(&KeyPath::from("model.weights"), Path::new(weights));

@@ -15,7 +15,7 @@ pub mod labels;
 pub mod loader;
 pub mod longtail;
 pub mod picture;
-mod picture_name;
+pub(crate) mod picture_name;
 pub mod replay;
 pub mod resize;
 pub mod sampler;

@@ -25,6 +25,10 @@ pub fn check_images(
     scored: bool,
 ) -> Result<()> {
     split.set(Set::Train, folder)?;
+    if experiment.model.features.is_some() {
+        // What is given takes the place of the pictures.
+        return Ok(());
+    }
     let mut sets = vec![Set::Train];
     sets.extend(split.validation.as_ref().map(|_| Set::Validation));
     if scored {
@@ -69,6 +73,7 @@ pub fn tell<'a>(
     for experiment in experiments {
         check_split(experiment, split).map_err(|e| experiment.locate(e))?;
         match room {
+            _ if experiment.model.features.is_some() => {}
             Room::Here { .. } => {
                 let step = check_memory(experiment).map_err(|e| experiment.locate(e))?;
                 steps.push(step);
@@ -97,6 +102,9 @@ pub fn tell<'a>(
         if let Some(interpolated) = interpolated(experiment) {
             note(interpolated, &mut told);
         }
+        if let Some(uncounted) = uncounted(experiment) {
+            note(uncounted, &mut told);
+        }
     }
     if let Room::Here { runs } = room
         && let Some(crowded) = check_together(steps, runs, memory::limit(), memory::available())?
@@ -121,6 +129,23 @@ fn interpolated(experiment: &Experiment) -> Option<String> {
     ))
 }
 
+/// What to set so that a backbone that does not learn sees each picture once only, in words; `None`
+/// where it learns, or does so already.
+fn uncounted(experiment: &Experiment) -> Option<String> {
+    let augment = &experiment.input.augment;
+    if !experiment.model.is_backbone_fixed() || augment.versions().is_some() {
+        return None;
+    }
+    let remedy = match augment.mixup {
+        Some(_) => "leave out `input.augment.mixup` and set `input.augment.views`",
+        None => "set `input.augment.views`, for example to 10",
+    };
+    Some(format!(
+        "the backbone does not learn, yet every use of a picture differs: {remedy}, and what it \
+         makes of the pictures is computed once for all epochs and runs"
+    ))
+}
+
 /// Refuses what the split cannot give.
 fn check_split(experiment: &Experiment, split: &Split) -> Result<()> {
     if experiment.train.early_stopping > 0 && split.validation.is_none() {
@@ -138,7 +163,8 @@ fn check_split(experiment: &Experiment, split: &Split) -> Result<()> {
 /// same: the length of an epoch is then unknown.
 pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
     let mut warnings = Vec::new();
-    let random = experiment.model.weights.is_empty() && experiment.start.is_none();
+    let given = experiment.start.is_some() || experiment.model.features.is_some();
+    let random = experiment.model.weights.is_empty() && !given;
     if random && experiment.model.frozen_stages >= 0 {
         warnings.push(format!(
             "stages 0 to {} are frozen but no weights are loaded: they stay random; set \

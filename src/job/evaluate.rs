@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Machine;
+use super::supply::Supply;
 use crate::config::Experiment;
 use crate::data::labels::LabelTable;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
+use crate::features::Shown;
 use crate::io::write_text;
 use crate::model::Model;
 use crate::predict::{Predictions, predict};
@@ -112,18 +114,29 @@ impl Evaluate<'_> {
         options: EvaluationOptions,
     ) -> Result<Evaluated> {
         let averaged = self.experiment.train.ema_decay > 0.0;
+        let lies = model
+            .is_none()
+            .then(|| self.checkpoint_path())
+            .transpose()?;
+        let supply = Supply::new(
+            self.experiment,
+            self.split,
+            self.split_folder,
+            machine,
+            lies,
+        )?;
         let model = match model {
             Some(model) => model,
-            None => self.model(machine, Weights::Average)?,
+            None => self.model(&supply, machine, Weights::Average)?,
         };
         let folder = self.run.eval_of(self.set, self.checkpoint);
         let weights = averaged.then_some(Weights::Average);
-        let evaluated = self.score(&model, machine, options.clone(), &folder, weights)?;
+        let evaluated = self.score(&model, &supply, options.clone(), &folder, weights)?;
         if averaged {
             drop(model);
-            let plain = self.model(machine, Weights::Plain)?;
+            let plain = self.model(&supply, machine, Weights::Plain)?;
             let folder = self.run.eval_of_plain(self.set, self.checkpoint);
-            let beside = self.score(&plain, machine, options, &folder, Some(Weights::Plain))?;
+            let beside = self.score(&plain, &supply, options, &folder, Some(Weights::Plain))?;
             let percent = |evaluated: &Evaluated| -> String {
                 let map = evaluated.evaluation.total_map();
                 map.map_or("undefined".into(), |map| format!("{:.2} %", 100.0 * map))
@@ -142,16 +155,16 @@ impl Evaluate<'_> {
     fn score(
         &self,
         model: &Model,
-        machine: &Machine,
+        supply: &Supply,
         mut options: EvaluationOptions,
         folder: &Path,
         weights: Option<Weights>,
     ) -> Result<Evaluated> {
         let predict_set = |set: Set| -> Result<(Predictions, Arc<LabelTable>)> {
-            let (table, root) = self.split.set(set, self.split_folder)?;
-            let loader = machine.loader(self.experiment, self.split, (table, root))?;
+            let (table, _) = self.split.set(set, self.split_folder)?;
+            let inputs = supply.inputs(set, Shown::Testing)?;
             let label = format!("{set} {}", self.experiment.run_name());
-            predict(model, &loader, table, &label)
+            predict(model, &*inputs, table, &label)
         };
         if self.fit_thresholds {
             let (predictions, table) = predict_set(Set::Validation)?;
@@ -175,16 +188,20 @@ impl Evaluate<'_> {
         })
     }
 
-    /// The model of the checkpoint.
-    fn model(&self, machine: &Machine, weights: Weights) -> Result<Model> {
-        let labels = &self.split.train;
-        let model = Model::empty(&self.experiment.model, labels, &machine.device)?;
+    /// The checkpoint, which is there.
+    fn checkpoint_path(&self) -> Result<PathBuf> {
         let path = self.run.checkpoint(self.checkpoint);
-        if !path.is_file() {
-            return Err(Error::file(&path, "does not exist").hint(
-                "the run has not got that far; `best` needs a split with a validation part",
-            ));
+        match path.is_file() {
+            true => Ok(path),
+            false => Err(Error::file(&path, "does not exist")
+                .hint("the run has not got that far; `best` needs a split with a validation part")),
         }
+    }
+
+    /// The model of the checkpoint.
+    fn model(&self, supply: &Supply, machine: &Machine, weights: Weights) -> Result<Model> {
+        let model = supply.empty()?;
+        let path = self.checkpoint_path()?;
         let saved = Saved::read(&path, &machine.device)?;
         match weights {
             Weights::Average => saved.result(&model.parameters, "")?,

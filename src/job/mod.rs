@@ -2,7 +2,9 @@
 
 mod check;
 mod evaluate;
+mod features;
 mod room;
+mod supply;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +22,9 @@ use crate::error::{Error, Result};
 
 pub use check::{check_images, tell, warnings};
 pub use evaluate::{Evaluate, Evaluated, Opened};
+pub use features::Features;
 pub use room::Room;
+pub use supply::KeptFeatures;
 pub use train::{Prepared, Train, Trained, add_events};
 
 /// Settings of the machine, which change no number.
@@ -34,6 +38,8 @@ pub struct Machine {
     pub cache_bytes: u64,
     /// Folder that keeps decoded pictures from run to run.
     pub cache_folder: Option<PathBuf>,
+    /// Features of fixed backbones that are kept from run to run.
+    pub features: KeptFeatures,
     /// How long to wait for another process that is training into the same folder.
     pub patience: Duration,
 }

@@ -4,14 +4,15 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Machine;
+use super::supply::Supply;
 use crate::config::{Experiment, is_recorded};
-use crate::data::loader::Loader;
-use crate::data::split::Split;
+use crate::data::loader::Inputs;
+use crate::data::split::{Set, Split};
 use crate::device;
 use crate::error::{Error, Result};
+use crate::features::Shown;
 use crate::interrupt;
 use crate::io::write_text;
-use crate::model::backbone::BackboneKind;
 use crate::model::{Held, Model, Role};
 use crate::optim::extent::Unit;
 use crate::predict::predict;
@@ -46,8 +47,9 @@ pub struct Prepared<'a> {
     model: Model,
     weights_hash: Option<String>,
     losses: Losses,
-    loader: Loader,
-    held_out: Option<Loader>,
+    supply: Supply<'a>,
+    inputs: Box<dyn Inputs>,
+    held_out: Option<Box<dyn Inputs>>,
 }
 
 /// What a training left.
@@ -101,37 +103,30 @@ impl<'a> Train<'a> {
         let Train {
             experiment,
             split,
+            split_folder,
             machine,
             ..
         } = self;
-        let loader = machine.loader(experiment, split, (&split.train, &split.train_root))?;
+        let supply = Supply::new(experiment, split, split_folder, machine, None)?;
+        let (mut model, weights_hash) = supply.model()?;
+        let inputs = supply.inputs(Set::Train, Shown::Training)?;
         let held_out = match &split.validation {
-            Some(table) => Some(machine.loader(experiment, split, (table, &split.train_root))?),
+            Some(_) => Some(supply.inputs(Set::Validation, Shown::Testing)?),
             None => None,
         };
-        let (device, seed) = (&machine.device, experiment.seed);
-        let mut model = Model::new(&experiment.model, &split.train, device, seed)?;
         let groups = &experiment.optimizer.groups;
         model.hold(Held {
             neck: groups.neck == 0.0,
             head: groups.head == 0.0,
         });
-        let weights_hash = match (&experiment.start, experiment.model.weights.as_str()) {
-            (Some(start), _) => {
-                start.check(&split.train)?;
-                let hash = start.load(&model.parameters, &machine.device)?;
-                Some(hash)
-            }
-            (None, "") => None,
-            (None, weights) => Some(model.load_backbone(weights)?),
-        };
         let prepared = Prepared {
             job: self,
             config_hash: experiment.hash()?,
             model,
             weights_hash,
             losses: losses(experiment, split)?,
-            loader,
+            supply,
+            inputs,
             held_out,
         };
         prepared.training(None).steps_per_epoch()?;
@@ -190,6 +185,7 @@ impl Prepared<'_> {
             job.run.clear()?;
         }
         write_text(&job.run.config(), &job.experiment.to_toml()?)?;
+        self.supply.place_backbone(job.run)?;
 
         let mut position = Position::default();
         let validate = |model: &Model| self.validate(model);
@@ -226,7 +222,7 @@ impl Prepared<'_> {
             model: &self.model,
             losses: self.losses.clone(),
             labels: &self.job.split.train,
-            loader: &self.loader,
+            inputs: &*self.inputs,
             sampler: &experiment.sampler,
             optimizer: &experiment.optimizer,
             schedule: &experiment.schedule,
@@ -241,10 +237,10 @@ impl Prepared<'_> {
     /// mAP on the validation part.
     fn validate(&self, model: &Model) -> Result<Option<f64>> {
         let split = self.job.split;
-        let (Some(loader), Some(table)) = (&self.held_out, &split.validation) else {
+        let (Some(inputs), Some(table)) = (&self.held_out, &split.validation) else {
             return Ok(None);
         };
-        let (predictions, table) = predict(model, loader, table, "validate")?;
+        let (predictions, table) = predict(model, &**inputs, table, "validate")?;
         total_map(&predictions, &table, split)
     }
 
@@ -279,20 +275,29 @@ impl Prepared<'_> {
             total_steps: Some(steps),
             error: None,
             findings: Vec::new(),
-            network: Some(network(&self.model, &experiment.model.backbone)),
+            network: Some(self.network()?),
         })
     }
-}
 
-/// What is written down of a network.
-fn network(model: &Model, backbone: &BackboneKind) -> Network {
-    let architecture = backbone.architecture();
-    let learnable = model.parameters.iter().filter(|p| p.role != Role::Buffer);
-    Network {
-        parameters: learnable.map(|p| p.var.elem_count()).sum(),
-        trainable: model.parameters.num_trainable(),
-        features: architecture.num_pooled(),
-        padding: architecture.padding_name().to_owned(),
+    /// What is written down of the network.
+    fn network(&self) -> Result<Network> {
+        let (parameters, model) = (&self.model.parameters, &self.job.experiment.model);
+        let learnable = parameters.iter().filter(|p| p.role != Role::Buffer);
+        let own: usize = learnable.map(|p| p.var.elem_count()).sum();
+        let architecture = model.backbone.architecture();
+        let (features, padding) = match model.features {
+            Some(_) => (self.supply.width()?, String::new()),
+            None => (
+                architecture.num_pooled(),
+                architecture.padding_name().to_owned(),
+            ),
+        };
+        Ok(Network {
+            parameters: own + self.supply.scalars_below(),
+            trainable: parameters.num_trainable(),
+            features,
+            padding,
+        })
     }
 }
 

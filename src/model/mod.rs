@@ -3,6 +3,7 @@
 pub mod backbone;
 pub mod builder;
 mod dropout;
+mod given;
 pub mod head;
 pub mod neck;
 pub mod parameters;
@@ -20,6 +21,7 @@ use crate::rng::Stream;
 
 use backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd};
 use builder::Builder;
+pub use given::GivenFeatures;
 use head::{Head, HeadConfig, HeadContext, Takes};
 use neck::{Neck, NeckConfig};
 pub use parameters::{Gradients, Parameter, Parameters, Role};
@@ -40,6 +42,9 @@ pub struct ModelConfig {
     pub norm_eval: bool,
     /// Whether the CPU engine may trade a little rounding for speed in 3x3 convolutions.
     pub winograd: Winograd,
+    /// Files of features in place of the backbone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<GivenFeatures>,
     /// The neck.
     pub neck: NeckConfig,
     /// The head. The default is not written, so that hashes of experiments stay what they were.
@@ -59,6 +64,7 @@ impl Default for ModelConfig {
             frozen_stages: 1,
             norm_eval: true,
             winograd: Winograd::default(),
+            features: None,
             neck: NeckConfig::default(),
             head: HeadConfig::default(),
         }
@@ -71,6 +77,7 @@ impl ModelConfig {
         Range::WholeWithin(-1, self.backbone.architecture().last_stage() as i64)
             .check_whole(&at.join("frozen_stages"), self.frozen_stages)
             .map_err(|e| e.hint("-1 freezes nothing, 0 the stem, k the stem and stages 1 to k"))?;
+        self.check_given(at)?;
         self.neck.check(&at.join("neck"))?;
         self.head.check(&at.join("head"))?;
         match (self.head.takes(), &self.neck) {
@@ -84,6 +91,46 @@ impl ModelConfig {
         }
     }
 
+    /// Refuses settings of a backbone where there is none.
+    fn check_given(&self, at: &KeyPath) -> Result<()> {
+        let Some(features) = &self.features else {
+            return Ok(());
+        };
+        if let Some(key) = features.idle_names() {
+            let problem = "names the pictures of a file that is not named";
+            let file = key.trim_end_matches("_names");
+            return Err(Error::key(at.join("features").join(key), problem)
+                .hint(format_args!("name it with `model.features.{file}`")));
+        }
+        let usual = ModelConfig::default();
+        let set = [
+            ("backbone", self.backbone != usual.backbone),
+            ("weights", self.weights != usual.weights),
+            ("frozen_stages", self.frozen_stages != usual.frozen_stages),
+            ("norm_eval", self.norm_eval != usual.norm_eval),
+            ("winograd", self.winograd != usual.winograd),
+        ];
+        match set.into_iter().find(|(_, set)| *set) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let problem = "is set, but features that are given need no backbone";
+                Err(Error::key(at.join(key), problem)
+                    .hint("leave it out, or leave out `model.features`"))
+            }
+        }
+    }
+
+    /// Whether the head works on maps rather than on pooled features.
+    pub fn takes_maps(&self) -> bool {
+        self.head.takes() == Takes::Maps
+    }
+
+    /// Whether a training leaves everything below neck and head as it is.
+    pub fn is_backbone_fixed(&self) -> bool {
+        let last = self.backbone.architecture().last_stage() as i64;
+        self.features.is_none() && self.norm_eval && i64::from(self.frozen_stages) == last
+    }
+
     /// The part of the settings that the backbone is made from.
     pub fn backbone_config(&self) -> BackboneConfig {
         BackboneConfig {
@@ -95,11 +142,21 @@ impl ModelConfig {
     }
 }
 
+/// What a network is given of a batch.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Normalised pictures, `[N, H, W, 3]`.
+    Pictures(Tensor),
+    /// What a backbone made of them, or was said to.
+    Features(Features),
+}
+
 /// The network with its parameters.
 pub struct Model {
     /// Every named tensor.
     pub parameters: Parameters,
-    backbone: Box<dyn Backbone>,
+    /// None where the network is given features.
+    backbone: Option<Box<dyn Backbone>>,
     neck: Option<Neck>,
     head: Box<dyn Head>,
     takes: Takes,
@@ -119,19 +176,24 @@ pub struct Held {
 
 /// What a training step needs to turn a loss into gradients.
 pub struct Trace {
-    tape: Box<dyn Tape>,
+    /// That of the backbone, if there is one.
+    tape: Option<Box<dyn Tape>>,
     features: Features,
     /// What the head took, where it wants to see it again.
     seen: Option<Tensor>,
 }
 
 impl Trace {
-    /// The backbone's pooled features, [N, F], outside the graph.
+    /// The backbone's pooled features, [N, F], outside the graph; the mean over all places of
+    /// features that are maps alone.
     ///
     /// # Errors
     /// If a tensor operation fails.
     pub fn features(&self) -> Result<Tensor> {
-        Ok(self.features.pooled()?.detach())
+        match self.features.given_maps() {
+            Some(maps) => Ok(maps.mean((1, 2))?),
+            None => Ok(self.features.pooled()?.detach()),
+        }
     }
 }
 
@@ -147,7 +209,8 @@ impl Model {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        Self::made(config, labels, device, seed, true)
+        let builder = Builder::new(device, DType::F32, seed);
+        Self::made(config, None, labels, &builder, true)
     }
 
     /// As [`Model::new`] for a network whose every tensor comes out of a checkpoint: files of
@@ -156,25 +219,48 @@ impl Model {
     /// # Errors
     /// If the settings do not go together.
     pub fn empty(config: &ModelConfig, labels: &LabelTable, device: &Device) -> Result<Self> {
-        Self::made(config, labels, device, 0, false)
+        let builder = Builder::new(device, DType::F32, 0);
+        Self::made(config, None, labels, &builder, false)
+    }
+
+    /// As [`Model::new`] for neck and head alone, which are given features of `width`: pooled ones,
+    /// or maps where the head [takes](ModelConfig::takes_maps) such. Without a seed as
+    /// [`Model::empty`].
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn on_features(
+        config: &ModelConfig,
+        width: usize,
+        labels: &LabelTable,
+        device: &Device,
+        seed: Option<u64>,
+    ) -> Result<Self> {
+        let builder = Builder::new(device, DType::F32, seed.unwrap_or(0));
+        Self::made(config, Some(width), labels, &builder, seed.is_some())
     }
 
     fn made(
         config: &ModelConfig,
+        given: Option<usize>,
         labels: &LabelTable,
-        device: &Device,
-        seed: u64,
+        builder: &Builder,
         reads_files: bool,
     ) -> Result<Self> {
-        let builder = Builder::new(device, DType::F32, seed);
-        let backbone = backbone::build(&config.backbone_config(), &builder)?;
+        let backbone = match given {
+            Some(_) => None,
+            None => Some(backbone::build(&config.backbone_config(), builder)?),
+        };
         let last = builder.parameters().iter().map(|p| p.stage).max();
         let builder = builder.at(last.map_or(0, |stage| stage + 1), false);
+        let wide = |of: fn(&dyn Backbone) -> usize| {
+            given.or(backbone.as_deref().map(of)).unwrap_or_default()
+        };
         let (neck, width) = match (config.head.takes(), &config.neck) {
-            (Takes::Maps, _) => (None, backbone.num_map_features()),
-            (Takes::Embedding, NeckConfig::None) => (None, backbone.num_pooled()),
+            (Takes::Maps, _) => (None, wide(|b| b.num_map_features())),
+            (Takes::Embedding, NeckConfig::None) => (None, wide(|b| b.num_pooled())),
             (Takes::Embedding, NeckConfig::Published(neck)) => {
-                let made = Neck::new(neck, backbone.num_pooled(), &builder)?;
+                let made = Neck::new(neck, wide(|b| b.num_pooled()), &builder)?;
                 (Some(made), neck.out_channels)
             }
         };
@@ -192,7 +278,7 @@ impl Model {
             takes: config.head.takes(),
             held: Held::default(),
             kind: config.backbone,
-            device: device.clone(),
+            device: builder.device().clone(),
         })
     }
 
@@ -216,9 +302,28 @@ impl Model {
         &self.device
     }
 
-    /// Evaluation: normalised images [N, H, W, 3] -> logits [N, C].
-    pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        let features = self.backbone.features(images)?;
+    /// What the backbone makes of normalised pictures [N, H, W, 3] in evaluation.
+    ///
+    /// # Errors
+    /// If the network has no backbone, or the pictures have another shape.
+    pub fn features(&self, pictures: &Tensor) -> Result<Features> {
+        self.backbone()?.features(pictures)
+    }
+
+    fn backbone(&self) -> Result<&dyn Backbone> {
+        let missing = || Error::input("pictures", "the network takes features, not pictures");
+        self.backbone.as_deref().ok_or_else(missing)
+    }
+
+    /// Evaluation: logits [N, C] of a batch of N pictures.
+    ///
+    /// # Errors
+    /// If the network takes something else.
+    pub fn logits(&self, input: &Input) -> Result<Tensor> {
+        let features = match input {
+            Input::Pictures(pictures) => self.features(pictures)?,
+            Input::Features(features) => features.clone(),
+        };
         let input = match (self.takes, &self.neck) {
             (Takes::Maps, _) => features.maps()?,
             (Takes::Embedding, None) => features.pooled()?,
@@ -227,10 +332,19 @@ impl Model {
         self.head.forward(&input)
     }
 
-    /// Training: normalised images [N, H, W, 3] -> logits [N, C], and the trace for
+    /// Training: logits [N, C] of a batch of N pictures, and the trace for
     /// [`gradients`](Self::gradients); `dropout` draws the masks of neck and head.
-    pub fn forward_train(&self, images: &Tensor, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
-        let (features, tape) = self.backbone.forward_train(images)?;
+    ///
+    /// # Errors
+    /// If the network takes something else.
+    pub fn forward_train(&self, input: &Input, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
+        let (features, tape) = match input {
+            Input::Pictures(pictures) => {
+                let (features, tape) = self.backbone()?.forward_train(pictures)?;
+                (features, Some(tape))
+            }
+            Input::Features(features) => (features.clone(), None),
+        };
         let input = match (self.takes, &self.neck) {
             (Takes::Maps, _) => features.maps()?,
             (Takes::Embedding, None) => features.pooled()?,
@@ -268,7 +382,9 @@ impl Model {
     pub fn gradients(&self, trace: Trace, found: &GradStore) -> Result<Gradients> {
         let mut gradients = Gradients::none(&self.parameters);
         gradients.take_from(found, self.parameters.trainable());
-        trace.tape.backward(found, &mut gradients)?;
+        if let Some(tape) = trace.tape {
+            tape.backward(found, &mut gradients)?;
+        }
         Ok(gradients)
     }
 }

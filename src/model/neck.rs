@@ -11,6 +11,7 @@ use super::dropout::dropout;
 use super::parameters::Parameter;
 use crate::error::{KeyPath, Result};
 use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
+use crate::ops::graph::{self, Normalised};
 use crate::range::Range;
 use crate::rng::Stream;
 
@@ -162,16 +163,16 @@ impl Neck {
     pub fn forward_train(&self, features: &Tensor, stream: &mut Stream) -> Result<Tensor> {
         let x = self.linear(features)?;
         let count = x.dim(0)?;
-        let mean = x.mean(0)?;
-        let variance = x.broadcast_sub(&mean)?.sqr()?.mean(0)?;
-        let y = self.normalise(&x, &mean, &variance)?;
+        let (gamma, beta) = (self.bn_weight.var.as_tensor(), self.bn_bias.var.as_tensor());
+        let Normalised {
+            output: y,
+            mean,
+            variance,
+        } = graph::batch_norm(&x, gamma, beta, EPS)?;
 
         // PyTorch keeps the unbiased variance but normalises with the biased one.
-        let unbiased = (variance.detach() * (count as f64 / (count.max(2) - 1) as f64))?;
-        for (running, batch) in [
-            (&self.running_mean, mean.detach()),
-            (&self.running_var, unbiased),
-        ] {
+        let unbiased = (variance * (count as f64 / (count.max(2) - 1) as f64))?;
+        for (running, batch) in [(&self.running_mean, mean), (&self.running_var, unbiased)] {
             let kept = (running.var.as_tensor() * (1.0 - MOMENTUM))?;
             running.set(&(kept + (batch * MOMENTUM)?)?)?;
         }
@@ -179,8 +180,7 @@ impl Neck {
     }
 
     fn linear(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.matmul(&self.weight.var.t()?)?
-            .broadcast_add(&self.bias.var)?)
+        graph::linear(x, self.weight.var.as_tensor(), self.bias.var.as_tensor())
     }
 
     fn normalise(&self, x: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<Tensor> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 
 use crate::error::{Error, Result};
 
@@ -130,6 +130,25 @@ impl Parameters {
     /// The entries that the optimiser updates.
     pub fn trainable(&self) -> impl Iterator<Item = &Parameter> {
         self.iter().filter(|entry| entry.role == Role::Trainable)
+    }
+
+    /// The hash, in hexadecimal, of the tensors whose names begin with `prefix`: of their names,
+    /// shapes and values, wherever they came from.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read.
+    pub fn hash(&self, prefix: &str) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = Vec::new();
+        for entry in self.iter().filter(|entry| entry.name.starts_with(prefix)) {
+            let head = format!("{} {:?}\n", entry.name, entry.var.dims());
+            hasher.update(head.as_bytes());
+            let values = entry.var.flatten_all()?.to_dtype(DType::F32)?;
+            bytes.clear();
+            bytes.extend((values.to_vec1::<f32>()?.iter()).flat_map(|value| value.to_le_bytes()));
+            hasher.update(&bytes);
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// Number of entries.

@@ -66,7 +66,9 @@ fn values(parameter: &Parameter) -> Vec<f32> {
 /// One step of SGD on the mean of the squared logits apart from the targets.
 fn step(model: &Model) -> Gradients {
     let mut stream = Stream::new(0, "dropout", 0, 0);
-    let (logits, trace) = model.forward_train(&images(), &mut stream).unwrap();
+    let (logits, trace) = model
+        .forward_train(&Input::Pictures(images()), &mut stream)
+        .unwrap();
     model.observe(&trace, &TARGETS).unwrap();
     let targets = Tensor::from_slice(&TARGETS, (3, 3), &Device::Cpu).unwrap();
     let loss = (logits - targets).unwrap().sqr().unwrap().mean_all();
@@ -131,9 +133,11 @@ fn what_is_held_keeps_statistics_and_memory() {
             buffers.map(values).collect::<Vec<_>>()
         };
         let before = state();
-        let evaluated = model.logits(&images()).unwrap();
+        let evaluated = model.logits(&Input::Pictures(images())).unwrap();
         let mut stream = Stream::new(0, "dropout", 0, 0);
-        let (logits, trace) = model.forward_train(&images(), &mut stream).unwrap();
+        let (logits, trace) = model
+            .forward_train(&Input::Pictures(images()), &mut stream)
+            .unwrap();
         model.observe(&trace, &TARGETS).unwrap();
         assert_eq!(state() == before, held.neck);
         let apart = (logits - evaluated)
@@ -183,7 +187,13 @@ fn an_empty_network_takes_everything_from_a_checkpoint() {
     for (to, from) in empty.parameters.iter().zip(model.parameters.iter()) {
         to.set(&from.var).unwrap();
     }
-    let logits = |model: &Model| model.logits(&images()).unwrap().to_vec2::<f32>().unwrap();
+    let logits = |model: &Model| {
+        model
+            .logits(&Input::Pictures(images()))
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap()
+    };
     assert_eq!(logits(&empty), logits(&model));
 }
 

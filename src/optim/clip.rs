@@ -8,6 +8,9 @@ use crate::error::Result;
 /// Scalars a partial sum covers: fixed, so that the sum does not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
+/// Sums side by side.
+const LANES: usize = 32;
+
 /// The L2 norm over all `gradients` together, accumulated in f64.
 pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<f64> {
     let mut total = 0.0;
@@ -30,11 +33,24 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
         return Ok(0.0);
     };
     let values = &values[layout.start_offset()..layout.start_offset() + tensor.elem_count()];
-    let partial: Vec<f64> = values
-        .par_chunks(CHUNK)
-        .map(|chunk| chunk.iter().map(|&g| f64::from(g) * f64::from(g)).sum())
-        .collect();
+    let partial: Vec<f64> = values.par_chunks(CHUNK).map(chunk_sum).collect();
     Ok(partial.iter().sum())
+}
+
+/// The sum of squares of a chunk, in sums side by side: one after the other, each addition would
+/// wait for the one before.
+fn chunk_sum(chunk: &[f32]) -> f64 {
+    let (whole, rest) = chunk.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for values in whole {
+        for (sum, &value) in sums.iter_mut().zip(values) {
+            *sum += f64::from(value) * f64::from(value);
+        }
+    }
+    for (sum, &value) in sums.iter_mut().zip(rest) {
+        *sum += f64::from(value) * f64::from(value);
+    }
+    sums.iter().sum()
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Checkpoints: one `.safetensors` file with the model, the optimiser and the position, written
 //! whole or not at all.
+//!
+//! A network that was trained on features of a fixed backbone has that in a file of its own beside
+//! its checkpoints, since no step changes it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
 use crate::model::Parameters;
-use crate::model::weights::{read_tensors, restore};
+use crate::model::backbone::PREFIX;
+use crate::model::weights::{metadata, read_tensors, restore};
 use crate::optim::{Average, Optimizer};
 
 /// Prefix of what the optimiser keeps: `optimizer.<slot>.<parameter>`.
@@ -21,6 +26,9 @@ const AVERAGE: &str = "ema.";
 
 /// Key of the position in the file's metadata.
 const POSITION: &str = "dbloss.position";
+
+/// Key of the hash of a backbone's tensors in its file's metadata.
+const BACKBONE: &str = "dbloss.backbone";
 
 /// Where a training stands. Random numbers need no place here: streams follow from the position.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -78,13 +86,38 @@ pub fn save(path: &Path, contents: &Contents, position: &Position) -> Result<()>
     }
     let position = serde_json::to_string(position)
         .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
-    let metadata = HashMap::from([(POSITION.to_owned(), position)]);
-    let bytes = safetensors::serialize(
-        tensors.iter().map(|(name, tensor)| (name, tensor)),
-        Some(metadata),
-    )
-    .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
+    write(path, &tensors, (POSITION, position))
+}
+
+fn write(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, String)) -> Result<()> {
+    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1)]);
+    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
+    let bytes = safetensors::serialize(tensors, Some(metadata))
+        .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
     write_atomic(path, |writer| Ok(writer.write_all(&bytes)?))
+}
+
+/// Writes the backbone of `parameters`, whose hash ([`Parameters::hash`]) is `hash`.
+pub fn save_backbone(path: &Path, parameters: &Parameters, hash: &str) -> Result<()> {
+    let tensors: Vec<(String, Tensor)> = parameters
+        .iter()
+        .filter(|entry| entry.name.starts_with(PREFIX))
+        .map(|entry| (entry.name.clone(), entry.var.as_tensor().clone()))
+        .collect();
+    write(path, &tensors, (BACKBONE, hash.to_owned()))
+}
+
+/// The hash of the backbone in a file of [`save_backbone`], as the file tells it.
+///
+/// # Errors
+/// The file cannot be read or is none.
+pub fn backbone_hash(path: &Path) -> Result<String> {
+    told(path, BACKBONE, "the backbone of a run")
+}
+
+/// The file of the backbone of a checkpoint that lacks it.
+pub fn backbone_beside(checkpoint: &Path) -> PathBuf {
+    checkpoint.with_file_name("backbone.safetensors")
 }
 
 /// A checkpoint in memory.
@@ -108,14 +141,16 @@ impl Saved {
 
     /// Puts the weights as they were trained into `parameters`.
     pub fn plain(&self, parameters: &Parameters) -> Result<()> {
-        restore(parameters, &self.tensors, &self.path)
+        let tensors = self.whole(parameters)?;
+        restore(parameters, &tensors, &self.path)?;
+        self.check_backbone(parameters)
     }
 
     /// Puts the run's result into `parameters`: the moving average where one was kept, else the
     /// weights as they were trained. Parameters whose name begins with `except`, if that is not
     /// empty, stay as they are.
     pub fn result(&self, parameters: &Parameters, except: &str) -> Result<()> {
-        let mut tensors = self.tensors.clone();
+        let mut tensors = self.whole(parameters)?.into_owned();
         for entry in parameters.iter() {
             if !except.is_empty() && entry.name.starts_with(except) {
                 let kept = entry.var.as_tensor().copy()?;
@@ -124,7 +159,36 @@ impl Saved {
                 tensors.insert(entry.name.clone(), average.clone());
             }
         }
-        restore(parameters, &tensors, &self.path)
+        restore(parameters, &tensors, &self.path)?;
+        self.check_backbone(parameters)
+    }
+
+    /// Whether `parameters` have a backbone that lies beside the checkpoint.
+    fn is_apart(&self, parameters: &Parameters) -> bool {
+        let mut lacking = (parameters.iter())
+            .filter(|entry| entry.name.starts_with(PREFIX))
+            .filter(|entry| !self.tensors.contains_key(&entry.name));
+        lacking.next().is_some() && backbone_beside(&self.path).is_file()
+    }
+
+    /// The tensors, with those of a backbone that lies apart if `parameters` have one.
+    fn whole(&self, parameters: &Parameters) -> Result<Cow<'_, BTreeMap<String, Tensor>>> {
+        if !self.is_apart(parameters) {
+            return Ok(Cow::Borrowed(&self.tensors));
+        }
+        let mut tensors = read_tensors(&backbone_beside(&self.path), &Device::Cpu)?;
+        tensors.extend(self.tensors.clone());
+        Ok(Cow::Owned(tensors))
+    }
+
+    /// Refuses a backbone from beside the checkpoint that is not what it was.
+    fn check_backbone(&self, parameters: &Parameters) -> Result<()> {
+        let path = backbone_beside(&self.path);
+        if self.is_apart(parameters) && backbone_hash(&path)? != parameters.hash(PREFIX)? {
+            return Err(Error::file(&path, "is damaged, or of another network")
+                .hint("restore the file, or train again with `--force`"));
+        }
+        Ok(())
     }
 
     /// Puts the optimiser where it was.
@@ -154,14 +218,15 @@ impl Saved {
 
 fn read_position(path: &Path) -> Result<Position> {
     let stranger = || Error::file(path, "is not a checkpoint of dbloss");
-    let bytes = fs_err::read(path)?;
-    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|_| stranger())?;
-    let text = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|map| map.get(POSITION))
-        .ok_or_else(stranger)?;
-    serde_json::from_str(text).map_err(|_| stranger())
+    let text = told(path, POSITION, "a checkpoint of dbloss")?;
+    serde_json::from_str(&text).map_err(|_| stranger())
+}
+
+/// What the metadata of a file say under `key`; `what` the file should be.
+fn told(path: &Path, key: &str, what: &str) -> Result<String> {
+    let stranger = || Error::file(path, format_args!("is not {what}"));
+    let metadata = metadata(path).map_err(|_| stranger())?;
+    metadata.get(key).cloned().ok_or_else(stranger)
 }
 
 #[cfg(test)]

@@ -27,9 +27,7 @@ impl Training<'_> {
         let (steps, epoch) = (session.steps_per_epoch(), position.epoch as u64);
         let order = (self.sampler).epoch_indices(self.labels, self.seed, epoch)?;
         let count = self.config.accumulation_steps;
-        let mut batches = self
-            .loader
-            .epoch(&order, Some((self.seed, epoch)), first * count);
+        let mut batches = (self.inputs).training(&order, (self.seed, epoch), first * count);
         let stepper = self.stepper();
         while position.step_in_epoch < steps {
             let taken: Vec<Batch> = batches.by_ref().take(count).collect::<Result<_>>()?;

@@ -12,7 +12,7 @@ use crate::loss::{self, Loss};
 use crate::model::{Gradients, Model};
 use crate::optim::clip::clip_factor;
 use crate::optim::{Average, Optimizer, OptimizerConfig, gradient_norm};
-use crate::predict::pictures;
+use crate::predict;
 use crate::rng::Stream;
 
 /// The loss of each step.
@@ -175,10 +175,10 @@ impl Stepper<'_> {
     /// The gradients of one batch; `draw` counts batches over the whole training.
     fn of_batch(&self, mut batch: Batch, at: &Moment, draw: u64) -> Result<Found> {
         let model = self.model;
-        let images = pictures(&mut batch, model.device())?;
+        let input = predict::input(&mut batch, model.device())?;
         loss::smooth(&mut batch.targets, self.label_smoothing);
         let mut dropout = Stream::new(self.seed, "dropout", 0, draw);
-        let (logits, trace) = model.forward_train(&images, &mut dropout)?;
+        let (logits, trace) = model.forward_train(&input, &mut dropout)?;
         model.observe(&trace, &batch.targets)?;
         let loss = loss::apply(self.losses.at(at.step), &logits, &batch.targets, at.epoch)?;
         let value = f64::from(loss.to_scalar::<f32>()?);

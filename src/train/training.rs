@@ -1,7 +1,7 @@
 //! Everything a training is made of.
 
 use crate::data::labels::LabelTable;
-use crate::data::loader::Loader;
+use crate::data::loader::Inputs;
 use crate::data::sampler::SamplerConfig;
 use crate::error::Result;
 use crate::model::Model;
@@ -22,8 +22,8 @@ pub struct Training<'a> {
     pub losses: Losses,
     /// Training labels, for the sampler.
     pub labels: &'a LabelTable,
-    /// Training images.
-    pub loader: &'a Loader,
+    /// Training images, or what is known of them.
+    pub inputs: &'a dyn Inputs,
     /// The order of the images.
     pub sampler: &'a SamplerConfig,
     /// Optimiser settings.

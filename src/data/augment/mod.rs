@@ -83,6 +83,15 @@ pub struct AugmentConfig {
     /// Blends of two pictures; off where it is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<MixupConfig>,
+    /// Augmented versions of each picture; 0 draws a new one every time. Runs of all seeds share
+    /// the versions and draw which of them is shown, so that what a frozen backbone makes of them
+    /// can be kept.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub views: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Cutout (DeVries and Taylor 2017): squares set to the mean colour. A square's centre lies
@@ -114,6 +123,7 @@ impl Default for AugmentConfig {
             rand_augment: None,
             cutout: None,
             mixup: None,
+            views: 0,
         }
     }
 }
@@ -128,6 +138,7 @@ impl AugmentConfig {
             rand_augment: None,
             cutout: None,
             mixup: None,
+            views: 0,
         }
     }
 }
@@ -151,8 +162,46 @@ impl InputConfig {
 }
 
 impl AugmentConfig {
+    /// How many versions of each picture training may show; `None` if they cannot be counted.
+    /// Without any augmentation there is one, whatever [`views`](Self::views) says.
+    pub fn versions(&self) -> Option<usize> {
+        let drawn = AugmentConfig {
+            views: 0,
+            ..self.clone()
+        };
+        match self.views {
+            _ if self.mixup.is_some() => None,
+            _ if drawn == Self::none() => Some(1),
+            0 => None,
+            views => Some(views),
+        }
+    }
+
+    /// The stream from which what is done to the picture `name` is drawn where it is shown at
+    /// `position` of an epoch.
+    pub fn stream(&self, seed: u64, epoch: u64, position: u64, name: &str) -> Stream {
+        match self.views {
+            0 => Stream::new(seed, "augment", epoch, position),
+            _ => Self::stream_of(self.version(seed, epoch, position), name),
+        }
+    }
+
+    /// Which of the [`versions`](Self::versions) is shown at `position` of an epoch.
+    pub fn version(&self, seed: u64, epoch: u64, position: u64) -> usize {
+        match self.versions() {
+            Some(1) => 0,
+            _ => Stream::new(seed, "view", epoch, position).below(self.views),
+        }
+    }
+
+    /// The stream of a version of the picture `name`: the same for all seeds.
+    pub fn stream_of(version: usize, name: &str) -> Stream {
+        Stream::new(0, &format!("view of {name}"), version as u64, 0)
+    }
+
     /// Checks the values; `at` is the table's own key.
     fn check(&self, at: &KeyPath) -> Result<()> {
+        Range::WholeWithin(0, 1 << 20).check_whole(&at.join("views"), self.views)?;
         let part = Range::Within(0.0, 1.0);
         let at_photometric = at.join("photometric");
         let photometric = &self.photometric;

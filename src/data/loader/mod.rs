@@ -12,6 +12,7 @@
 
 mod batch;
 mod epoch;
+mod inputs;
 mod lock;
 mod options;
 mod pictures;
@@ -21,11 +22,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pictures::Pictures;
-use work::{Shared, Work};
+use work::{Shared, Showing, Work};
 
-pub use batch::Batch;
+pub use batch::{Batch, Form};
 pub use epoch::Epoch;
+pub use inputs::{Batches, Inputs};
 pub use options::LoaderOptions;
+pub use work::next_good;
 
 use crate::data::augment::{InputConfig, View};
 use crate::data::image::ImageRoot;
@@ -118,7 +121,8 @@ impl Loader {
 
     /// The batches of one epoch from batch `start_batch` on, in order. `order` holds image
     /// indices. `train` is the seed and the epoch: pictures are augmented with the stream
-    /// `augment` of (seed, epoch, position in `order`). With `None` they are only resized and
+    /// `augment` of (seed, epoch, position in `order`), or shown in one of their
+    /// [views](crate::data::augment::AugmentConfig::views). With `None` they are only resized and
     /// normalised.
     ///
     /// After an error no more batches follow. Dropping the iterator stops the workers.
@@ -127,7 +131,11 @@ impl Loader {
     /// A batch is an error if one of its pictures cannot be decoded and
     /// [`LoaderOptions::on_bad_image`] is `Error`, or if `Skip` finds no picture at all.
     pub fn epoch(&self, order: &[u32], train: Option<(u64, u64)>, start_batch: usize) -> Epoch {
-        self.start(order, train, None, start_batch)
+        let showing = match train {
+            Some((seed, epoch)) => Showing::Training { seed, epoch },
+            None => Showing::Test,
+        };
+        self.start(order, showing, start_batch)
     }
 
     /// The views of test-time augmentation ([`InputConfig::test_time`]), at least one.
@@ -139,23 +147,44 @@ impl Loader {
     /// views give the same rows, so that scores can be averaged row by row.
     pub fn view(&self, order: &[u32], view: View) -> Epoch {
         let plain = view.crop.is_none() && !view.flip;
-        self.start(order, None, (!plain).then_some(view), 0)
+        let showing = if plain {
+            Showing::Test
+        } else {
+            Showing::View(view)
+        };
+        self.start(order, showing, 0)
     }
 
-    fn start(
-        &self,
-        order: &[u32],
-        train: Option<(u64, u64)>,
-        view: Option<View>,
-        start_batch: usize,
-    ) -> Epoch {
+    /// The batches of `order` as training shows the pictures in one of their
+    /// [versions](crate::data::augment::AugmentConfig::versions). What cannot be read is left out
+    /// of its batch, as in testing.
+    pub fn version(&self, order: &[u32], version: usize) -> Epoch {
+        self.start(order, Showing::Version(version), 0)
+    }
+
+    fn start(&self, order: &[u32], showing: Showing, start_batch: usize) -> Epoch {
+        let train = matches!(showing, Showing::Training { .. });
         let work = Arc::new(Work {
             shared: self.shared.clone(),
             order: order.to_vec(),
-            train,
-            view,
-            num_batches: self.num_batches(order.len(), train.is_some()),
+            showing,
+            num_batches: self.num_batches(order.len(), train),
         });
         Epoch::new(work, start_batch, self.shared.options.workers)
+    }
+}
+
+impl Inputs for Loader {
+    fn training(&self, order: &[u32], (seed, epoch): (u64, u64), start: usize) -> Batches<'_> {
+        Box::new(self.epoch(order, Some((seed, epoch)), start))
+    }
+
+    fn num_views(&self) -> usize {
+        self.views().len()
+    }
+
+    fn testing(&self, order: &[u32], view: usize) -> Batches<'_> {
+        let views = self.views();
+        Box::new(self.view(order, views[view.min(views.len() - 1)]))
     }
 }

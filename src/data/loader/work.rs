@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Buffers, Pool};
+use super::batch::{Batch, Buffers, Form, Pool};
 use super::options::LoaderOptions;
 use super::pictures::Pictures;
-use crate::data::augment::{InputConfig, Plan, Transformer, View, mixup};
+use crate::data::augment::{AugmentConfig, InputConfig, Plan, Transformer, View, mixup};
 use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
 use crate::rng::Stream;
@@ -19,15 +19,25 @@ pub(super) struct Shared {
     pub pool: Arc<Pool>,
 }
 
+/// How pictures are shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Showing {
+    /// As training shows them in an epoch.
+    Training { seed: u64, epoch: u64 },
+    /// As training shows them in one of their versions, see [`AugmentConfig::versions`].
+    Version(usize),
+    /// As testing shows them.
+    Test,
+    /// As test-time augmentation shows them.
+    View(View),
+}
+
 /// What one epoch consists of.
 pub(super) struct Work {
     pub shared: Arc<Shared>,
     /// The images, as indices of the label table.
     pub order: Vec<u32>,
-    /// Seed and epoch of training.
-    pub train: Option<(u64, u64)>,
-    /// A view other than the plain one.
-    pub view: Option<View>,
+    pub showing: Showing,
     pub num_batches: usize,
 }
 
@@ -40,40 +50,31 @@ impl Work {
         let end = (first + size).min(self.order.len());
         let (input, classes) = (transformer.input_len(), shared.pictures.table.num_classes());
         let Buffers {
-            mut images,
+            mut inputs,
             mut targets,
             mut indices,
         } = shared.pool.take();
         // Every value is written below, or cut off.
-        images.resize((end - first) * input, 0.0);
+        inputs.resize((end - first) * input, 0.0);
         targets.resize((end - first) * classes, 0.0);
         indices.clear();
         for position in first..end {
             let row = indices.len();
-            let output = &mut images[row * input..(row + 1) * input];
-            let index = match self.train {
-                Some((seed, epoch)) => {
-                    let mut stream = Stream::new(seed, "augment", epoch, position as u64);
+            let output = &mut inputs[row * input..(row + 1) * input];
+            let index = match self.showing {
+                Showing::Training { seed, epoch } => {
                     let (index, picture) = self.training_picture(position)?;
-                    let (width, height) = (picture.width(), picture.height());
-                    let plan = Plan::draw(&shared.config, width, height, &mut stream);
-                    transformer.apply(&picture, &plan, output);
+                    let name = shared.pictures.table.image(index as usize);
+                    let augment = &shared.config.augment;
+                    let stream = augment.stream(seed, epoch, position as u64, name);
+                    self.augment(&picture, stream, transformer, output);
                     index
                 }
-                None => {
+                _ => {
                     let index = self.order[position];
-                    let made = match self.view {
-                        None => (shared.pictures.resized(index, transformer))
-                            .map(|picture| transformer.normalise(&picture, output)),
-                        Some(view) => (shared.pictures.decoded(index))
-                            .map(|picture| transformer.view(&picture, view, output)),
-                    };
-                    match made {
-                        Ok(()) => {}
-                        Err(error) => {
-                            shared.pictures.leave_out(index, error)?;
-                            continue;
-                        }
+                    if let Err(error) = self.show(index, transformer, output) {
+                        shared.pictures.leave_out(index, error)?;
+                        continue;
                     }
                     index
                 }
@@ -82,34 +83,89 @@ impl Work {
             shared.pictures.table.fill_targets(index as usize, target);
             indices.push(index);
         }
-        images.truncate(indices.len() * input);
+        inputs.truncate(indices.len() * input);
         targets.truncate(indices.len() * classes);
-        if let (Some((seed, epoch)), Some(config)) = (self.train, &shared.config.augment.mixup) {
+        if let (Showing::Training { seed, epoch }, Some(config)) =
+            (self.showing, &shared.config.augment.mixup)
+        {
             let mut stream = Stream::new(seed, "mixup", epoch, batch as u64);
             let count = indices.len();
-            mixup(config, &mut images, &mut targets, count, &mut stream);
+            mixup(config, &mut inputs, &mut targets, count, &mut stream);
         }
         Ok(Batch {
+            form: Form::Pixels {
+                side: shared.config.size as usize,
+            },
             num_images: indices.len(),
-            images,
+            inputs,
             targets,
             indices,
             pool: Arc::downgrade(&shared.pool),
         })
     }
 
-    /// The picture at `position`, or the next good one after it.
-    fn training_picture(&self, position: usize) -> Result<(u32, Arc<Rgb8>)> {
-        for step in 0..self.order.len() {
-            let index = self.order[(position + step) % self.order.len()];
-            match self.shared.pictures.decoded(index) {
-                Ok(picture) => return Ok((index, picture)),
-                Err(error) => self.shared.pictures.leave_out(index, error)?,
+    /// The picture `index` outside of a training epoch.
+    fn show(&self, index: u32, transformer: &mut Transformer, output: &mut [f32]) -> Result<()> {
+        let pictures = &self.shared.pictures;
+        match self.showing {
+            Showing::Version(version) => {
+                let picture = pictures.decoded(index)?;
+                let name = pictures.table.image(index as usize);
+                let stream = AugmentConfig::stream_of(version, name);
+                self.augment(&picture, stream, transformer, output);
+            }
+            Showing::View(view) => transformer.view(&*pictures.decoded(index)?, view, output),
+            Showing::Test | Showing::Training { .. } => {
+                let picture = pictures.resized(index, transformer)?;
+                transformer.normalise(&picture, output);
             }
         }
-        Err(Error::input(
-            "pictures",
-            "none of this epoch can be decoded",
-        ))
+        Ok(())
     }
+
+    /// Does to `picture` what `stream` draws.
+    fn augment(
+        &self,
+        picture: &Rgb8,
+        mut stream: Stream,
+        transformer: &mut Transformer,
+        output: &mut [f32],
+    ) {
+        let (width, height) = (picture.width(), picture.height());
+        let plan = Plan::draw(&self.shared.config, width, height, &mut stream);
+        transformer.apply(picture, &plan, output);
+    }
+
+    /// The picture at `position`, or the next good one after it.
+    fn training_picture(&self, position: usize) -> Result<(u32, Arc<Rgb8>)> {
+        next_good(&self.order, position, |index| {
+            match self.shared.pictures.decoded(index) {
+                Ok(picture) => Ok(Some((index, picture))),
+                Err(error) => {
+                    self.shared.pictures.leave_out(index, error)?;
+                    Ok(None)
+                }
+            }
+        })
+    }
+}
+
+/// What `find` finds of the first image of `order` from `position` on, round the end.
+///
+/// # Errors
+/// As `find`, or if it finds nothing of any.
+pub fn next_good<T>(
+    order: &[u32],
+    position: usize,
+    find: impl Fn(u32) -> Result<Option<T>>,
+) -> Result<T> {
+    for step in 0..order.len() {
+        if let Some(found) = find(order[(position + step) % order.len()])? {
+            return Ok(found);
+        }
+    }
+    Err(Error::input(
+        "pictures",
+        "none of this epoch can be decoded",
+    ))
 }

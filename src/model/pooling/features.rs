@@ -26,6 +26,8 @@ enum Source {
     },
     /// Pooled features alone.
     Pooled(Tensor),
+    /// Maps alone.
+    Maps(Tensor),
 }
 
 impl Features {
@@ -49,13 +51,33 @@ impl Features {
         }
     }
 
+    /// Maps alone, `[batch, rows, columns, features]`.
+    pub fn of_maps(maps: Tensor) -> Self {
+        Features {
+            source: Source::Maps(maps),
+            pooled: OnceLock::new(),
+        }
+    }
+
+    /// The maps, where they came without pooled features.
+    pub fn given_maps(&self) -> Option<&Tensor> {
+        match &self.source {
+            Source::Maps(maps) => Some(maps),
+            _ => None,
+        }
+    }
+
     /// One vector a picture, `[batch, features]`.
     ///
     /// # Errors
-    /// If a tensor operation fails.
+    /// If the features came as maps alone, or a tensor operation fails.
     pub fn pooled(&self) -> Result<Tensor> {
         match &self.source {
             Source::Pooled(pooled) => Ok(pooled.clone()),
+            Source::Maps(_) => Err(Error::input(
+                "features",
+                "expected one vector a picture, found maps",
+            )),
             Source::Output { output, pooler, .. } => match self.pooled.get() {
                 Some(pooled) => Ok(pooled.clone()),
                 None => {
@@ -77,6 +99,7 @@ impl Features {
                 size,
                 pooler,
             } => pooler.maps(output, *size),
+            Source::Maps(maps) => Ok(maps.clone()),
             Source::Pooled(_) => Err(Error::input(
                 "features",
                 "expected maps, found one vector a picture",

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::io::hash_file;
 
 pub use fit::load_backbone;
+pub use safetensors::metadata;
 
 /// What became of the tensors of a weight file.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `.safetensors` files, and models that are spread over several of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,29 +24,47 @@ pub(super) fn is_it(head: &[u8]) -> bool {
     }
 }
 
-/// The tensors of a file, in the file's order.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>> {
-    let broken = |problem: String| {
-        Error::file(
-            path,
-            format_args!("is a damaged safetensors file: {problem}"),
-        )
-        .hint("copy or download it again")
-    };
+/// The header of a file, the bytes that it has with its length, and those of the whole file.
+fn header(path: &Path) -> Result<(Metadata, u64, u64)> {
     let mut file = fs_err::File::open(path)?;
     let whole = file.metadata()?.len();
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER || length > whole - 8 {
-        return Err(broken(format!(
-            "its header should have {length} bytes, and the file has {whole}"
-        )));
+        return Err(broken(
+            path,
+            format!("its header should have {length} bytes, and the file has {whole}"),
+        ));
     }
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header)?;
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|e| broken(format!("its header is wrong: {e}")))?;
+    let header = serde_json::from_slice(&header)
+        .map_err(|e| broken(path, format!("its header is wrong: {e}")))?;
+    Ok((header, length, whole))
+}
+
+fn broken(path: &Path, problem: String) -> Error {
+    Error::file(
+        path,
+        format_args!("is a damaged safetensors file: {problem}"),
+    )
+    .hint("copy or download it again")
+}
+
+/// What a file says of itself beside its tensors, without a look at those.
+///
+/// # Errors
+/// The file cannot be read or is none.
+pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
+    let (header, ..) = header(path)?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}
+
+/// The tensors of a file, in the file's order.
+pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>> {
+    let broken = |problem: String| broken(path, problem);
+    let (header, length, whole) = header(path)?;
     let mut tensors: Vec<_> = header.tensors().into_iter().collect();
     tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
     let path = Arc::new(path.to_owned());

@@ -2,14 +2,18 @@
 //! operations elsewhere. Which of them serves a tensor is chosen here and nowhere else.
 
 mod average;
+mod batch_norm;
 mod in_place;
 mod layer_norm;
+mod linear;
 mod positions;
 mod softmax;
 
 pub use average::global_average;
+pub use batch_norm::{Normalised, batch_norm};
 pub use in_place::{Pass, change, for_each, upload};
 pub use layer_norm::layer_norm;
+pub use linear::linear;
 pub use positions::resampled;
 pub use softmax::softmax;
 

@@ -1,0 +1,112 @@
+//! The folder that features are kept in, and those that this process has opened.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::extract::Work;
+use super::file;
+use super::key::Key;
+use super::table::FeatureTable;
+use crate::data::image::OnBadImage;
+use crate::data::loader::Loader;
+use crate::error::{Error, Result};
+use crate::model::Model;
+
+/// The tables that this process has opened, by their files; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Store(Arc<Mutex<HashMap<PathBuf, Arc<FeatureTable>>>>);
+
+impl Store {
+    /// The features of `key`, kept in `folder`: opened, or computed by the network that `model`
+    /// gives from the pictures that `loader` gives. Of several processes that want the same, one
+    /// computes and the others wait. `label` names the work on the progress bar.
+    ///
+    /// # Errors
+    /// A picture cannot be read and `on_bad_image` does not say to leave it out, the work is
+    /// interrupted, or the file cannot be written.
+    pub fn get(
+        &self,
+        folder: &Path,
+        key: &Key,
+        on_bad_image: OnBadImage,
+        label: &str,
+        loader: impl FnOnce() -> Result<Loader>,
+        model: impl FnOnce() -> Result<Arc<Model>>,
+    ) -> Result<Arc<FeatureTable>> {
+        let hash = key.hash()?;
+        let path = folder.join(format!("{}.features", &hash[..40]));
+        if let Some(known) = self.lock().get(&path) {
+            return Ok(known.clone());
+        }
+        let open = || open(&path, &hash, on_bad_image);
+        let table = match open() {
+            Some(table) => table,
+            None => {
+                let _one_at_a_time = lock(&path)?;
+                // Another process may have written it in the meantime.
+                match open() {
+                    Some(table) => table,
+                    None => {
+                        let (loader, model) = (loader()?, model()?);
+                        let work = Work {
+                            loader: &loader,
+                            shown: key.shown,
+                            maps: key.maps,
+                            label,
+                        };
+                        file::write(&path, |put| work.run(&model, &hash, put))?;
+                        let written = file::read(&path, &hash);
+                        written.map_err(|problem| unreadable(&path, problem))?
+                    }
+                }
+            }
+        };
+        let table = Arc::new(table);
+        self.lock().insert(path, table.clone());
+        Ok(table)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<FeatureTable>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The table of a file; `None` if there is none that can be taken.
+fn open(path: &Path, hash: &str, on_bad_image: OnBadImage) -> Option<FeatureTable> {
+    if !path.is_file() {
+        return None;
+    }
+    match file::read(path, hash) {
+        // The pictures that it lacks may be there by now; if not, that is the error to tell.
+        Ok(table) if on_bad_image == OnBadImage::Error && table.first_missing().is_some() => None,
+        Ok(table) => Some(table),
+        Err(problem) => {
+            tracing::warn!("{}: {problem}; it is made anew", path.display());
+            None
+        }
+    }
+}
+
+fn unreadable(path: &Path, problem: String) -> Error {
+    Error::file(path, problem).hint(
+        "the disk may be failing: name another folder with `--features-folder`, or go without \
+         kept features with `--no-features`",
+    )
+}
+
+/// The lock of a file that is about to be computed, for as long as it is held. Where the file
+/// system knows no locks, several processes may compute the same.
+fn lock(path: &Path) -> Result<Option<fs_err::File>> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let made = fs_err::create_dir_all(folder).and_then(|()| {
+        (fs_err::OpenOptions::new().create(true).append(true)).open(folder.join(".lock"))
+    });
+    let file = made.map_err(|error| {
+        Error::file(folder, format_args!("cannot keep features: {error}")).hint(
+            "name a folder that can be written to with `--features-folder`, or go without kept \
+             features with `--no-features`",
+        )
+    })?;
+    Ok(file.file().lock().is_ok().then_some(file))
+}

@@ -1,0 +1,203 @@
+//! Features of a backbone, computed ahead or given to other programs.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::Machine;
+use super::supply::Supply;
+use crate::config::Experiment;
+use crate::data::labels::LabelTable;
+use crate::data::split::{Set, Split};
+use crate::error::{Error, Result};
+use crate::features::given::{NAMES, write_npy};
+use crate::features::{FeatureTable, Shown};
+use crate::io::write_atomic;
+use crate::rows;
+
+/// The features of one experiment's backbone.
+#[derive(Debug, Clone, Copy)]
+pub struct Features<'a> {
+    /// Whose backbone, pictures and augmentation.
+    pub experiment: &'a Experiment,
+    /// The images.
+    pub split: &'a Split,
+    /// Where the split lies.
+    pub split_folder: &'a Path,
+    /// On what machine.
+    pub machine: &'a Machine,
+}
+
+/// The features of a set with the images that they are of.
+type OfSet = (Set, Arc<LabelTable>, Arc<FeatureTable>);
+
+impl Features<'_> {
+    /// Computes the features of `sets` as trainings want them: what is kept already is left as it
+    /// is. Gives back the folder.
+    ///
+    /// # Errors
+    /// The backbone learns, the versions of a picture cannot be counted, or a picture cannot be
+    /// read.
+    pub fn keep(&self, sets: &[Set]) -> Result<PathBuf> {
+        let experiment = self.experiment;
+        if sets.contains(&Set::Train) && experiment.input.augment.versions().is_none() {
+            let problem = "is 0: every use of a training picture differs, and none can be kept";
+            return Err(Error::key("input.augment.views", problem).hint(
+                "`--views 10`, and the same key in the experiment, gives each picture ten \
+                 versions; without `input.augment.mixup`",
+            ));
+        }
+        let supply = self.supply()?;
+        for &set in sets {
+            let shown = match set {
+                Set::Train => Shown::Training,
+                _ => Shown::Testing,
+            };
+            supply.features(set, shown)?;
+        }
+        Ok(supply.folder())
+    }
+
+    /// Writes the features of `sets` into `out`, a `.npy` file of one set with a `.csv` file of
+    /// names and labels beside it, or a `.safetensors` file: as testing shows the pictures, or, if
+    /// `augmented` is set, as training does, one version after the other.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep), or if the file has another ending or cannot be written.
+    pub fn export(&self, sets: &[Set], augmented: bool, out: &Path) -> Result<()> {
+        let ending = out.extension().and_then(|ending| ending.to_str());
+        let write: fn(&Path, &[OfSet]) -> Result<()> = match (ending, sets) {
+            (Some("npy"), [_]) => export_npy,
+            (Some("safetensors"), _) => export_tensors,
+            (Some("npy"), _) => {
+                let problem = "holds one array, and several sets are asked for";
+                return Err(Error::file(out, problem)
+                    .hint("name one with `--on`, or a `.safetensors` file"));
+            }
+            _ => return Err(Error::file(out, "expected a `.npy` or `.safetensors` file")),
+        };
+        if augmented && sets != [Set::Train] {
+            let problem = "only training pictures have augmented versions";
+            return Err(Error::argument("--views", problem).hint("add `--on train`"));
+        }
+        let supply = self.supply()?;
+        let shown = match augmented {
+            true => Shown::Training,
+            false => Shown::Testing,
+        };
+        let found: Vec<OfSet> = sets
+            .iter()
+            .map(|&set| {
+                let (table, _) = self.split.set(set, self.split_folder)?;
+                Ok((set, Arc::clone(table), supply.features(set, shown)?))
+            })
+            .collect::<Result<_>>()?;
+        write(out, &found)
+    }
+
+    fn supply(&self) -> Result<Supply<'_>> {
+        let model = &self.experiment.model;
+        if !model.is_backbone_fixed() {
+            let key = match model.features {
+                Some(_) => {
+                    return Err(Error::key(
+                        "model.features",
+                        "is given: there is no backbone",
+                    ));
+                }
+                None if !model.norm_eval => "model.norm_eval",
+                None => "model.frozen_stages",
+            };
+            let last = model.backbone.architecture().last_stage();
+            return Err(
+                Error::key(key, "lets the backbone change in training").hint(format_args!(
+                    "features are of a backbone that does not: `model.frozen_stages = {last}` and \
+                     `model.norm_eval = true`"
+                )),
+            );
+        }
+        let Features {
+            experiment,
+            split,
+            split_folder,
+            machine,
+        } = *self;
+        Supply::new(experiment, split, split_folder, machine, None)
+    }
+}
+
+/// The images of a table with features, version by version.
+fn shown(table: &FeatureTable) -> impl Iterator<Item = (usize, u32)> + '_ {
+    let images = 0..table.len() as u32;
+    (0..table.versions()).flat_map(move |version| {
+        let known = images.clone().filter(|&image| table.has(image));
+        known.map(move |image| (version, image))
+    })
+}
+
+fn shape(table: &FeatureTable) -> Vec<usize> {
+    let rows = shown(table).count();
+    [rows].into_iter().chain(table.shape()).collect()
+}
+
+fn export_npy(out: &Path, found: &[OfSet]) -> Result<()> {
+    for (_, labels, table) in found {
+        write_npy(out, &shape(table), |put| {
+            let mut row = Vec::new();
+            for (version, image) in shown(table) {
+                row.clear();
+                table.append(version, image, &mut row);
+                put(&row)?;
+            }
+            Ok(())
+        })?;
+        rows::write_with(&out.with_extension("csv"), |csv| {
+            csv.write_record(["image", "version", "labels"])?;
+            for (version, image) in shown(table) {
+                let image = image as usize;
+                let classes = labels.labels(image).iter();
+                let classes: Vec<&str> = classes
+                    .map(|&class| labels.classes()[class as usize].as_str())
+                    .collect();
+                let version = version.to_string();
+                csv.write_record([labels.image(image), &version, &classes.join("|")])?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn export_tensors(out: &Path, found: &[OfSet]) -> Result<()> {
+    let mut tensors: Vec<(String, Tensor)> = Vec::new();
+    let mut metadata = HashMap::new();
+    let json = |list: &[&str]| {
+        serde_json::to_string(list)
+            .map_err(|e| Error::file(out, format_args!("cannot be written: {e}")))
+    };
+    for (set, labels, table) in found {
+        let mut values = Vec::new();
+        let (mut targets, mut names) = (Vec::new(), Vec::new());
+        let mut row = vec![0.0; labels.num_classes()];
+        for (version, image) in shown(table) {
+            table.append(version, image, &mut values);
+            labels.fill_targets(image as usize, &mut row);
+            targets.extend_from_slice(&row);
+            names.push(labels.image(image as usize));
+        }
+        let wide = (names.len(), labels.num_classes());
+        let values = Tensor::from_vec(values, shape(table), &Device::Cpu)?;
+        tensors.push((set.name().to_owned(), values));
+        let targets = Tensor::from_vec(targets, wide, &Device::Cpu)?;
+        tensors.push((format!("{set}.labels"), targets));
+        metadata.insert(format!("{set}.{NAMES}"), json(&names)?);
+        let classes: Vec<&str> = labels.classes().iter().map(String::as_str).collect();
+        metadata.insert("classes".to_owned(), json(&classes)?);
+    }
+    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
+    let bytes = safetensors::serialize(tensors, Some(metadata))
+        .map_err(|e| Error::file(out, format_args!("cannot be written: {e}")))?;
+    write_atomic(out, |writer| Ok(writer.write_all(&bytes)?))
+}

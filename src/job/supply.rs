@@ -1,0 +1,382 @@
+//! Where the inputs of a run's network come from: its pictures, or features that are known.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Machine;
+use crate::config::Experiment;
+use crate::data::loader::{Form, Inputs};
+use crate::data::split::{Set, Split};
+use crate::error::{Error, Result};
+use crate::features::{self, FeatureInputs, FeatureTable, Key, Shown, Store};
+use crate::io;
+use crate::model::{Model, Role, backbone};
+use crate::run_dir::{Checkpoint, RunDir};
+use crate::train::checkpoint::{self, Saved};
+
+/// Settings of kept features, and what this process has of them; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct KeptFeatures {
+    /// True: no features are kept or taken from where they are kept.
+    pub off: bool,
+    /// The folder; `None` for `features` in the folder of the split.
+    pub folder: Option<PathBuf>,
+    store: Store,
+    /// The backbones that were looked at, by what they were made from.
+    backbones: Arc<Mutex<Backbones>>,
+    /// Features that are given, by what names them.
+    given: Arc<Mutex<HashMap<String, Arc<FeatureTable>>>>,
+}
+
+/// Backbones by what they were made from.
+type Backbones = Vec<(String, Arc<Fixed>)>;
+
+impl KeptFeatures {
+    /// Name of the folder of features in that of a split.
+    pub const FOLDER: &str = "features";
+
+    /// Features kept in `folder`, where one is named, unless they are `off`.
+    pub fn new(off: bool, folder: Option<PathBuf>) -> Self {
+        KeptFeatures {
+            off,
+            folder,
+            ..Self::default()
+        }
+    }
+}
+
+/// A backbone that no training changes.
+#[derive(Debug)]
+struct Fixed {
+    /// The hash of its tensors.
+    hash: String,
+    /// Scalars of its parameters.
+    scalars: usize,
+    /// The hash of the file that its weights came from.
+    weights_hash: Option<String>,
+    /// The network, until the features of the test set are known.
+    model: Held,
+}
+
+/// A network that may be let go of.
+#[derive(Default)]
+struct Held(Mutex<Option<Arc<Model>>>);
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Model>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.lock().is_some() {
+            "held"
+        } else {
+            "let go"
+        })
+    }
+}
+
+/// The inputs of a run's network, and the network.
+#[derive(Debug, Clone)]
+pub(super) struct Supply<'a> {
+    experiment: &'a Experiment,
+    split: &'a Split,
+    split_folder: &'a Path,
+    machine: &'a Machine,
+    /// The checkpoint that its network comes from; `None` for one that is to be trained.
+    checkpoint: Option<PathBuf>,
+    /// The backbone, where none of its tensors ever changes and features may be kept.
+    fixed: Option<Arc<Fixed>>,
+}
+
+impl<'a> Supply<'a> {
+    /// The inputs of an experiment on its split. With a `checkpoint` of a run they are for the
+    /// network that lies there.
+    pub(super) fn new(
+        experiment: &'a Experiment,
+        split: &'a Split,
+        split_folder: &'a Path,
+        machine: &'a Machine,
+        checkpoint: Option<PathBuf>,
+    ) -> Result<Self> {
+        let mut supply = Supply {
+            experiment,
+            split,
+            split_folder,
+            machine,
+            checkpoint,
+            fixed: None,
+        };
+        if experiment.model.is_backbone_fixed() && !machine.features.off {
+            supply.fixed = Some(supply.backbone()?);
+        }
+        Ok(supply)
+    }
+
+    /// The backbone, looked at once a process.
+    fn backbone(&self) -> Result<Arc<Fixed>> {
+        let origin = self.origin();
+        let backbones = &self.machine.features.backbones;
+        let lock = || backbones.lock().unwrap_or_else(PoisonError::into_inner);
+        let find = |(known, _): &&(String, _)| *known == origin;
+        if let Some((_, fixed)) = lock().iter().find(find) {
+            return Ok(fixed.clone());
+        }
+        let apart = self.checkpoint.as_deref().map(checkpoint::backbone_beside);
+        let fixed = match apart.filter(|path| path.is_file()) {
+            Some(path) => Fixed {
+                hash: checkpoint::backbone_hash(&path)?,
+                scalars: 0,
+                weights_hash: None,
+                model: Held::default(),
+            },
+            None => {
+                let (model, weights_hash) = self.with_backbone()?;
+                let all = model.parameters.iter();
+                let own = all.filter(|entry| entry.name.starts_with(backbone::PREFIX));
+                let learnable = own.filter(|entry| entry.role != Role::Buffer);
+                Fixed {
+                    hash: model.parameters.hash(backbone::PREFIX)?,
+                    scalars: learnable.map(|entry| entry.var.elem_count()).sum(),
+                    weights_hash,
+                    model: Held(Mutex::new(Some(Arc::new(model)))),
+                }
+            }
+        };
+        let fixed = Arc::new(fixed);
+        lock().push((origin, fixed.clone()));
+        Ok(fixed)
+    }
+
+    /// The backbone if training works on what it made of the pictures, rather than on them.
+    fn below_training(&self) -> Option<&Arc<Fixed>> {
+        let countable = self.experiment.input.augment.versions().is_some();
+        self.fixed.as_ref().filter(|_| countable)
+    }
+
+    /// What the backbone is made from, in words that tell it from every other.
+    fn origin(&self) -> String {
+        let Experiment {
+            model, start, seed, ..
+        } = self.experiment;
+        // Only initial weights that are drawn depend on the seed.
+        let drawn = model.weights.is_empty() && start.is_none();
+        let seed = drawn.then_some(seed);
+        let network = model.backbone_config();
+        format!(
+            "{network:?} {} {start:?} {seed:?} {:?}",
+            model.weights, self.checkpoint
+        )
+    }
+
+    /// The whole network with its initial values, or as its checkpoint has it, and the hash of the
+    /// file that they came from.
+    fn with_backbone(&self) -> Result<(Model, Option<String>)> {
+        let Supply {
+            experiment,
+            machine,
+            ..
+        } = self;
+        let labels = &self.split.train;
+        if let Some(path) = &self.checkpoint {
+            let model = Model::empty(&experiment.model, labels, &machine.device)?;
+            Saved::read(path, &machine.device)?.plain(&model.parameters)?;
+            return Ok((model, None));
+        }
+        let device = &machine.device;
+        let model = Model::new(&experiment.model, labels, device, experiment.seed)?;
+        let hash = match (&experiment.start, experiment.model.weights.as_str()) {
+            (Some(start), _) => {
+                start.check(labels)?;
+                Some(start.load(&model.parameters, device)?)
+            }
+            (None, "") => None,
+            (None, weights) => Some(model.load_backbone(weights)?),
+        };
+        Ok((model, hash))
+    }
+
+    /// The network to be trained, and the hash of the weights that it begins with.
+    pub(super) fn model(&self) -> Result<(Model, Option<String>)> {
+        let weights_hash = match (&self.experiment.model.features, self.below_training()) {
+            (Some(given), _) => Some(io::hash_file(given.of(Set::Train).0)?),
+            (None, Some(fixed)) => fixed.weights_hash.clone(),
+            (None, None) => return self.with_backbone(),
+        };
+        let (labels, device) = (&self.split.train, &self.machine.device);
+        let (config, seed) = (&self.experiment.model, self.experiment.seed);
+        let model = Model::on_features(config, self.width()?, labels, device, Some(seed))?;
+        if let Some(start) = &self.experiment.start {
+            start.check(labels)?;
+            start.load(&model.parameters, device)?;
+        }
+        Ok((model, weights_hash))
+    }
+
+    /// The network without any values, for those of a checkpoint.
+    pub(super) fn empty(&self) -> Result<Model> {
+        let (config, labels) = (&self.experiment.model, &self.split.train);
+        let device = &self.machine.device;
+        match self.fixed.is_some() || config.features.is_some() {
+            false => Model::empty(config, labels, device),
+            true => Model::on_features(config, self.width()?, labels, device, None),
+        }
+    }
+
+    /// Width of the features that neck and head are given.
+    pub(super) fn width(&self) -> Result<usize> {
+        let model = &self.experiment.model;
+        let architecture = model.backbone.architecture();
+        Ok(match (&model.features, model.takes_maps()) {
+            (Some(_), _) => self.given(Set::Train)?.width(),
+            (None, true) => architecture.num_map_features(),
+            (None, false) => architecture.num_pooled(),
+        })
+    }
+
+    /// Scalars of the parameters that the network lacks where it is trained on features.
+    pub(super) fn scalars_below(&self) -> usize {
+        self.below_training().map_or(0, |fixed| fixed.scalars)
+    }
+
+    /// Puts the backbone beside the checkpoints of `run` where they lack it. It is one file for all
+    /// runs, as far as the file system can give it several names.
+    pub(super) fn place_backbone(&self, run: &RunDir) -> Result<()> {
+        let Some(fixed) = self.below_training() else {
+            return Ok(());
+        };
+        let place = checkpoint::backbone_beside(&run.checkpoint(Checkpoint::Last));
+        let is_there = |path: &Path| {
+            path.is_file() && checkpoint::backbone_hash(path).is_ok_and(|hash| hash == fixed.hash)
+        };
+        if is_there(&place) {
+            return Ok(());
+        }
+        let name = format!("backbone-{}.safetensors", &fixed.hash[..40]);
+        let shared = self.folder().join(name);
+        if !is_there(&shared) {
+            let model = self.held(fixed)?;
+            checkpoint::save_backbone(&shared, &model.parameters, &fixed.hash)?;
+        }
+        io::link_or_copy(&shared, &place)
+    }
+
+    /// The network with the fixed backbone.
+    fn held(&self, fixed: &Fixed) -> Result<Arc<Model>> {
+        if let Some(model) = &*fixed.model.lock() {
+            return Ok(model.clone());
+        }
+        let model = Arc::new(self.with_backbone()?.0);
+        *fixed.model.lock() = Some(model.clone());
+        Ok(model)
+    }
+
+    /// The inputs of a set: as training shows them, or as testing does.
+    pub(super) fn inputs(&self, set: Set, shown: Shown) -> Result<Box<dyn Inputs>> {
+        let (table, root) = self.split.set(set, self.split_folder)?;
+        let batch = self.experiment.train.batch_size;
+        if self.experiment.model.features.is_some() {
+            let inputs = FeatureInputs::new(table.clone(), self.given(set)?, batch, None)?;
+            return Ok(Box::new(inputs));
+        }
+        let fixed = match shown {
+            Shown::Training => self.below_training(),
+            Shown::Testing => self.fixed.as_ref(),
+        };
+        let Some(fixed) = fixed else {
+            let loader = (self.machine).loader(self.experiment, self.split, (table, root))?;
+            return Ok(Box::new(loader));
+        };
+        let features = self.kept(set, shown, fixed)?;
+        let augment = (shown == Shown::Training).then(|| self.experiment.input.augment.clone());
+        let inputs = FeatureInputs::new(table.clone(), features, batch, augment)?;
+        Ok(Box::new(inputs))
+    }
+
+    /// The features that are given for a set, read once a process.
+    fn given(&self, set: Set) -> Result<Arc<FeatureTable>> {
+        let model = &self.experiment.model;
+        let Some(config) = &model.features else {
+            return Err(Error::key("model.features", "is missing"));
+        };
+        let known = &self.machine.features.given;
+        let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("{config:?} {set} {}", self.split.hash);
+        let found = lock().get(&name).cloned();
+        let table = match found {
+            Some(table) => table,
+            None => {
+                let table = Arc::new(features::given::read(config, set, self.split)?);
+                lock().insert(name, table.clone());
+                table
+            }
+        };
+        let (is_maps, path) = (matches!(table.form(), Form::Maps { .. }), config.of(set).0);
+        if is_maps != model.takes_maps() {
+            let [found, wanted] = [is_maps, model.takes_maps()].map(|maps| match maps {
+                true => "maps",
+                false => "one vector a picture",
+            });
+            let problem = format!("holds {found}, and the head takes {wanted}");
+            return Err(Error::file(path, problem).hint("choose another `model.head.kind`"));
+        }
+        if set != Set::Train {
+            let wide = self.given(Set::Train)?.width();
+            if table.width() != wide {
+                let width = table.width();
+                let problem = format!("has {width} features a picture, those of training {wide}");
+                return Err(Error::file(path, problem));
+            }
+        }
+        Ok(table)
+    }
+
+    /// The features of a set by a fixed backbone.
+    ///
+    /// # Errors
+    /// There is no such backbone, or as [`Store::get`].
+    pub(super) fn features(&self, set: Set, shown: Shown) -> Result<Arc<FeatureTable>> {
+        match &self.fixed {
+            Some(fixed) => self.kept(set, shown, fixed),
+            None => Err(Error::argument("--no-features", "keeps no features")),
+        }
+    }
+
+    /// The kept features of a set, computed if they are not there.
+    fn kept(&self, set: Set, shown: Shown, fixed: &Fixed) -> Result<Arc<FeatureTable>> {
+        let (machine, experiment) = (self.machine, self.experiment);
+        let (table, root) = self.split.set(set, self.split_folder)?;
+        let key = Key {
+            backbone: &fixed.hash,
+            network: &experiment.model.backbone_config(),
+            input: &experiment.input,
+            set,
+            split: &self.split.hash,
+            table,
+            root,
+            shown,
+            maps: experiment.model.takes_maps(),
+            device: &machine.device,
+        };
+        let label = format!("features of {set}");
+        let loader = || machine.loader(experiment, self.split, (table, root));
+        let (bad, store) = (experiment.on_bad_image, &machine.features.store);
+        let model = || self.held(fixed);
+        let found = store.get(&self.folder(), &key, bad, &label, loader, model);
+        if set == Set::Test {
+            // Whatever a run needs of it is there by now.
+            *fixed.model.lock() = None;
+        }
+        found
+    }
+
+    /// Where features are kept.
+    pub(super) fn folder(&self) -> PathBuf {
+        let own = || self.split_folder.join(KeptFeatures::FOLDER);
+        (self.machine.features.folder.clone()).unwrap_or_else(own)
+    }
+}

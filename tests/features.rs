@@ -1,0 +1,235 @@
+//! Features of a backbone that does not learn: kept once, and the same result as the long way.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::small::{EXPERIMENT, dbloss, folder_with, read};
+use predicates::prelude::*;
+
+/// The small experiment with everything below the neck frozen, a validation part, and `more`.
+fn frozen(more: &str) -> String {
+    EXPERIMENT
+        .replace("frozen_stages = -1\nnorm_eval = false", "frozen_stages = 4")
+        .replace(
+            "name = \"small\"",
+            "name = \"small\"\n[split]\nvalidation = 30",
+        )
+        .replace("[methods.erm]", &format!("{more}\n[methods.erm]"))
+}
+
+const NO_AUGMENTATION: &str = "[input.augment]\nflip = 0.0\ncrop = { kind = 'none' }\n\
+    photometric = { probability = 0.0, permute = 0.0 }";
+const VIEWS: &str = "[input.augment]\nviews = 3";
+
+fn train(folder: &Path, method: &str, out: &str, more: &[&str]) -> assert_cmd::assert::Assert {
+    dbloss(folder)
+        .args(["train", "small.toml", "--method", method, "--out", out])
+        .args(more)
+        .assert()
+        .success()
+}
+
+fn evaluate(folder: &Path, out: &str, more: &[&str]) -> String {
+    dbloss(folder)
+        .args(["eval", out])
+        .args(more)
+        .assert()
+        .success();
+    read(&folder.join(out).join("eval/test/predictions.csv"))
+}
+
+/// The tensors of a checkpoint that are no backbone's, as bytes.
+fn tensors(folder: &Path, out: &str) -> BTreeMap<String, Vec<u8>> {
+    let bytes = std::fs::read(folder.join(out).join("checkpoints/last.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    (file.tensors().into_iter())
+        .filter(|(name, _)| !name.contains("backbone."))
+        .map(|(name, tensor)| (name, tensor.data().to_vec()))
+        .collect()
+}
+
+/// What `epochs.csv` says beside the time it took.
+fn scores(folder: &Path, out: &str) -> Vec<Vec<String>> {
+    let path = folder.join(out).join("epochs.csv");
+    let mut csv = csv::Reader::from_path(path).unwrap();
+    let header = csv.headers().unwrap().clone();
+    let told = |name: &str| !name.contains("seconds") && !name.contains("per_second");
+    (csv.records().map(Result::unwrap))
+        .map(|row| {
+            let cells = header.iter().zip(row.iter());
+            let cells = cells.filter(|(name, _)| told(name));
+            cells.map(|(_, cell)| cell.to_owned()).collect()
+        })
+        .collect()
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = (std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Trains and scores both ways, and compares everything but the time.
+fn both_ways(folder: &Path, method: &str, name: &str, more: &[&str]) {
+    let (short, long) = (format!("{name}-short"), format!("{name}-long"));
+    let kept = ["--features-folder", "kept"];
+    train(folder, method, &short, &[&kept[..], more].concat());
+    train(
+        folder,
+        method,
+        &long,
+        &[&["--no-features"][..], more].concat(),
+    );
+    let text = |out: &str, file: &str| read(&folder.join(out).join(file));
+    assert_eq!(
+        text(&short, "steps.csv"),
+        text(&long, "steps.csv"),
+        "{name}"
+    );
+    assert_eq!(scores(folder, &short), scores(folder, &long), "{name}");
+    assert_eq!(text(&short, "config.toml"), text(&long, "config.toml"));
+    let tensors = [&short, &long].map(|out| tensors(folder, out));
+    assert!(
+        tensors[0].len() > 1 && tensors[0] == tensors[1],
+        "{name}: tensors differ"
+    );
+    let predictions = [
+        evaluate(folder, &short, &kept),
+        evaluate(folder, &long, &["--no-features"]),
+        // Either run is whole by itself.
+        evaluate(folder, &short, &["--no-features"]),
+        evaluate(folder, &long, &kept),
+    ];
+    assert!(
+        predictions.iter().all(|found| *found == predictions[0]),
+        "{name}"
+    );
+    let network = |out: &str| {
+        let manifest: serde_json::Value =
+            serde_json::from_str(&text(out, "manifest.json")).unwrap();
+        manifest["network"].clone()
+    };
+    assert_eq!(network(&short), network(&long), "{name}");
+    let size = |out: &str| {
+        let path = folder.join(out).join("checkpoints/last.safetensors");
+        path.metadata().unwrap().len()
+    };
+    assert!(
+        size(&short) * 4 < size(&long),
+        "{name}: the backbone is in the checkpoint"
+    );
+}
+
+#[test]
+fn kept_features_end_with_the_bytes_of_the_long_way() {
+    for (name, more) in [("plain", NO_AUGMENTATION), ("views", VIEWS)] {
+        let folder = folder_with(&frozen(more));
+        both_ways(folder.path(), "db-focal", name, &[]);
+        let averaged = [
+            "--set",
+            "train.ema_decay=0.9",
+            "--set",
+            "train.accumulation_steps=2",
+        ];
+        both_ways(folder.path(), "erm", "averaged", &averaged);
+        let maps = [
+            "--set",
+            "model.neck={ kind = 'none' }",
+            "--set",
+            "model.head.kind='csra'",
+        ];
+        both_ways(folder.path(), "erm", "maps", &maps);
+        let seen_twice = ["--set", "input.test_time.flip=true"];
+        both_ways(folder.path(), "erm", "flipped", &seen_twice);
+    }
+}
+
+#[test]
+fn runs_of_all_seeds_and_methods_share_features_and_damaged_ones_are_made_anew() {
+    let folder = folder_with(&frozen(VIEWS));
+    let folder = folder.path();
+    train(folder, "erm", "first", &["--features-folder", "first-kept"]);
+    let weights = files(&folder.join("first-kept"), "safetensors");
+    let set = format!("model.weights={}", weights[0].display());
+    let run = |out: &str, more: &[&str]| {
+        let given = ["--seeds", "2", "--set", &set, "--out", out];
+        let assert = dbloss(folder)
+            .args(["run", "small.toml", "--features-folder", "kept"])
+            .args(given)
+            .args(more)
+            .assert()
+            .success();
+        let runs = ["db-focal-s0", "db-focal-s1", "erm-s0", "erm-s1"];
+        let found = runs.map(|run| tensors(folder, &format!("{out}/small/{run}")));
+        (
+            found,
+            String::from_utf8(assert.get_output().stderr.clone()).unwrap(),
+        )
+    };
+    let (first, _) = run("runs", &[]);
+    let kept = files(&folder.join("kept"), "features");
+    assert_eq!(kept.len(), 3, "train, validation and test: {kept:?}");
+    assert_eq!(files(&folder.join("kept"), "safetensors").len(), 1);
+
+    let mut bytes = std::fs::read(&kept[0]).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&kept[0], &bytes).unwrap();
+    std::fs::copy(&kept[2], &kept[1]).unwrap();
+    let (again, said) = run("again", &[]);
+    assert!(first == again);
+    assert!(
+        said.contains("is damaged") && said.contains("made anew"),
+        "{said}"
+    );
+    assert!(said.contains("holds other features"), "{said}");
+
+    // Processes side by side want the same files.
+    std::fs::remove_dir_all(folder.join("kept")).unwrap();
+    let (side_by_side, _) = run("processes", &["--jobs", "2"]);
+    assert!(first == side_by_side);
+    assert_eq!(files(&folder.join("kept"), "features").len(), 3);
+    assert!(run("long", &[]).0 == first);
+}
+
+#[test]
+fn what_cannot_be_kept_is_told_once_with_what_to_set() {
+    let folder = folder_with(&frozen(""));
+    let told = predicate::str::contains("`input.augment.views`").count(1);
+    dbloss(folder.path())
+        .args(["run", "small.toml", "--set", "train.epochs=1"])
+        .assert()
+        .success()
+        .stderr(told);
+    // What testing makes of them can be kept all the same.
+    let kept = folder.path().join("runs/small/split/features");
+    assert_eq!(files(&kept, "features").len(), 2);
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_either_way() {
+    let folder = folder_with(&frozen(VIEWS));
+    let folder = folder.path();
+    train(folder, "erm", "whole", &[]);
+    for (name, first, then) in [
+        ("kept-first", &[][..], &["--no-features"][..]),
+        ("long-first", &["--no-features"][..], &[][..]),
+    ] {
+        let checkpoint = folder.join(name).join("checkpoints/last.safetensors");
+        let arguments = ["train", "small.toml", "--method", "erm", "--out", name];
+        let slowly = ["--set", "train.checkpoint_steps=1"];
+        let arguments = [&arguments[..], &slowly, first].concat();
+        let mut child = common::small::start(folder, &arguments);
+        assert!(common::small::wait_for(&mut child, || checkpoint.is_file()));
+        common::small::signal(child.id(), "TERM");
+        child.wait().unwrap();
+        train(folder, "erm", name, &[&["--resume"][..], then].concat());
+        let steps = |out: &str| read(&folder.join(out).join("steps.csv"));
+        assert_eq!(steps(name), steps("whole"), "{name}");
+        assert!(tensors(folder, name) == tensors(folder, "whole"), "{name}");
+    }
+}
