@@ -137,15 +137,11 @@ fn kept_features_end_with_the_bytes_of_the_long_way() {
             "train.accumulation_steps=2",
         ];
         both_ways(folder.path(), "erm", "averaged", &averaged);
-        let maps = [
-            "--set",
-            "model.neck={ kind = 'none' }",
-            "--set",
-            "model.head.kind='csra'",
-        ];
-        both_ways(folder.path(), "erm", "maps", &maps);
         let seen_twice = ["--set", "input.test_time.flip=true"];
         both_ways(folder.path(), "erm", "flipped", &seen_twice);
+        let maps = "neck = { kind = \"none\" }\nhead = { kind = \"csra\" }";
+        let on_maps = frozen(more).replace("neck = { out_channels = 16 }", maps);
+        both_ways(folder_with(&on_maps).path(), "erm", "maps", &[]);
     }
 }
 
@@ -157,7 +153,7 @@ fn runs_of_all_seeds_and_methods_share_features_and_damaged_ones_are_made_anew()
     let weights = files(&folder.join("first-kept"), "safetensors");
     let set = format!("model.weights={}", weights[0].display());
     let run = |out: &str, more: &[&str]| {
-        let given = ["--seeds", "2", "--set", &set, "--out", out];
+        let given = ["--seeds", "0,1", "--set", &set, "--out", out];
         let assert = dbloss(folder)
             .args(["run", "small.toml", "--features-folder", "kept"])
             .args(given)
@@ -231,5 +227,120 @@ fn a_run_that_was_stopped_goes_on_either_way() {
         let steps = |out: &str| read(&folder.join(out).join("steps.csv"));
         assert_eq!(steps(name), steps("whole"), "{name}");
         assert!(tensors(folder, name) == tensors(folder, "whole"), "{name}");
+    }
+}
+
+/// Features that are written down and given back end with the bytes of those that are kept.
+#[test]
+fn features_that_are_given_train_as_those_that_are_kept() {
+    let folder = folder_with(&frozen(VIEWS).replace("views = 3", "views = 1"));
+    let folder = folder.path();
+    train(folder, "erm", "runs/small/kept", &[]);
+    let expected = evaluate(folder, "runs/small/kept", &[]);
+    let export = |more: &[&str]| {
+        dbloss(folder)
+            .args(["features", "small.toml", "--method", "erm"])
+            .args(more)
+            .assert()
+            .success();
+    };
+    export(&["--on", "train", "--views", "1", "--out", "train.npy"]);
+    export(&["--on", "validation", "--out", "held-out.npy"]);
+    export(&["--on", "test", "--out", "test.safetensors"]);
+    // Rows in another order, names without folders, and one picture too many.
+    let names = read(&folder.join("train.csv"));
+    let count = names.lines().count() - 1;
+    let mut bytes = std::fs::read(folder.join("train.npy")).unwrap();
+    let header = bytes.len() - count * 1280 * 4;
+    let rows: Vec<Vec<u8>> = bytes
+        .split_off(header)
+        .chunks(1280 * 4)
+        .map(<[u8]>::to_vec)
+        .collect();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(text.contains(&format!("({count}, 1280)")), "{text}");
+    let grown = text.replace(
+        &format!("({count}, 1280)"),
+        &format!("({}, 1280)", count + 1),
+    );
+    assert_eq!(
+        grown.len(),
+        text.len(),
+        "choose another set: the header grows"
+    );
+    let at = bytes.windows(5).position(|part| part == b"shape").unwrap();
+    let number = bytes[at..].iter().position(u8::is_ascii_digit).unwrap() + at;
+    let digits = (count + 1).to_string();
+    bytes[number..number + digits.len()].copy_from_slice(digits.as_bytes());
+    rows.iter().rev().for_each(|row| bytes.extend(row));
+    bytes.extend(vec![0; 1280 * 4]);
+    std::fs::write(folder.join("train.npy"), &bytes).unwrap();
+    let mut lines: Vec<&str> = names
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().unwrap())
+        .collect();
+    lines.reverse();
+    lines.push("stranger.jpg");
+    std::fs::write(folder.join("names.txt"), lines.join("\n")).unwrap();
+    std::fs::remove_file(folder.join("train.csv")).unwrap();
+
+    let given = EXPERIMENT
+        .replace(
+            "backbone = \"mobilenet_v2\"\nfrozen_stages = -1\nnorm_eval = false\n",
+            "",
+        )
+        .replace(
+            "name = \"small\"",
+            "name = \"small\"\nsplit_folder = \"runs/small/split\"\n",
+        )
+        .replace(
+            "[input]",
+            "features = { train = 'train.npy', train_names = 'names.txt', \
+             validation = 'held-out.npy', test = 'test.safetensors' }\n[input]",
+        );
+    std::fs::write(folder.join("small.toml"), &given).unwrap();
+    let said = train(folder, "erm", "given", &[]);
+    let said = String::from_utf8(said.get_output().stderr.clone()).unwrap();
+    assert!(
+        said.contains("1 of") && said.contains("`stranger.jpg`"),
+        "{said}"
+    );
+    let steps = |out: &str| read(&folder.join(out).join("steps.csv"));
+    assert_eq!(steps("given"), steps("runs/small/kept"));
+    assert_eq!(scores(folder, "given"), scores(folder, "runs/small/kept"));
+    assert!(tensors(folder, "given") == tensors(folder, "runs/small/kept"));
+    assert_eq!(evaluate(folder, "given", &[]), expected);
+
+    // What does not go together is refused, with the key or the picture.
+    let mut fewer = lines.clone();
+    fewer[0] = "another.jpg";
+    std::fs::write(folder.join("fewer.txt"), fewer.join("\n")).unwrap();
+    for (set, said) in [
+        ("model.weights='w.safetensors'", "model.weights"),
+        ("model.frozen_stages=4", "model.frozen_stages"),
+        ("model.backbone='resnet18'", "model.backbone"),
+        ("model.head.kind='csra'", "model.head.kind"),
+        ("model.features.train_names='held-out.csv'", "names"),
+        ("model.features.train_names='fewer.txt'", lines[0]),
+        (
+            "model.features.train='small.toml'",
+            "`.npy` or `.safetensors`",
+        ),
+    ] {
+        dbloss(folder)
+            .args([
+                "train",
+                "small.toml",
+                "--method",
+                "erm",
+                "--out",
+                "no",
+                "--set",
+                set,
+            ])
+            .assert()
+            .code(2)
+            .stderr(predicate::str::contains(said));
     }
 }

@@ -337,3 +337,65 @@ fn batches_of_real_data_are_the_same_for_any_workers_and_after_any_resume() {
         }
     }
 }
+
+#[test]
+fn views_are_those_of_all_seeds_and_can_be_shown_one_by_one() {
+    let (table, _) = shapes::label_tables(0, 50, 0);
+    let mut config = config();
+    config.augment.views = 2;
+    let loader = Loader::new(Arc::new(table), ROOT, config.clone(), options(2)).unwrap();
+    let order: Vec<u32> = (0..48).rev().collect();
+    let size = 32 * 32 * 3;
+    // The two versions of each image, in the order of the images.
+    let versions = [0, 1].map(|version| -> Vec<Vec<f32>> {
+        let all: Vec<u32> = (0..48).collect();
+        let batches = loader.version(&all, version).map(Result::unwrap);
+        batches
+            .flat_map(|batch| {
+                batch
+                    .inputs
+                    .chunks(size)
+                    .map(<[f32]>::to_vec)
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    });
+    assert!(
+        versions[0]
+            .iter()
+            .zip(&versions[1])
+            .all(|(one, other)| one != other)
+    );
+    let mut shown = [0; 2];
+    for at in [(0, 0), (0, 1), (1, 0), (9, 5)] {
+        for (number, batch) in loader.epoch(&order, Some(at), 0).enumerate() {
+            let batch = batch.unwrap();
+            for (row, (&image, input)) in batch
+                .indices
+                .iter()
+                .zip(batch.inputs.chunks(size))
+                .enumerate()
+            {
+                let position = (number * 8 + row) as u64;
+                let version = config.augment.version(at.0, at.1, position);
+                assert_eq!(input, versions[version][image as usize]);
+                shown[version] += 1;
+            }
+        }
+    }
+    assert!(shown.iter().all(|&times| times > 60), "{shown:?}");
+}
+
+#[test]
+fn versions_are_counted_where_that_is_possible() {
+    let mut augment = config().augment;
+    assert_eq!(augment.versions(), None);
+    augment.views = 5;
+    assert_eq!(augment.versions(), Some(5));
+    augment.mixup = Some(Default::default());
+    assert_eq!(augment.versions(), None);
+    let mut none = dbloss::data::augment::AugmentConfig::none();
+    assert_eq!(none.versions(), Some(1));
+    none.views = 5;
+    assert_eq!((none.versions(), none.version(1, 2, 3)), (Some(1), 0));
+}

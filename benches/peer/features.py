@@ -66,7 +66,8 @@ def make(folder, program):
             rows.writerow(["image", *(f"class-{c:02}" for c in range(CLASSES))])
             rows.writerows([n, *row.astype(int)] for n, row in zip(names, labels))
     listed = json.loads(subprocess.check_output([program, "loss", "list", "--format", "json"]))
-    names = [loss["name"] for loss in (listed if isinstance(listed, list) else listed["losses"])]
+    # `composed` is no loss but the grammar of the others.
+    names = [loss["name"] for loss in listed if loss["name"] != "composed"]
     with open(f"{folder}/features.toml", "w") as file:
         file.write(EXPERIMENT)
         for name in names:

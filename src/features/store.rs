@@ -1,8 +1,10 @@
 //! The folder that features are kept in, and those that this process has opened.
 
 use std::collections::HashMap;
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::extract::Work;
 use super::file;
@@ -11,6 +13,7 @@ use super::table::FeatureTable;
 use crate::data::image::OnBadImage;
 use crate::data::loader::Loader;
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::model::Model;
 
 /// The tables that this process has opened, by their files; clones share them.
@@ -108,5 +111,19 @@ fn lock(path: &Path) -> Result<Option<fs_err::File>> {
              features with `--no-features`",
         )
     })?;
-    Ok(file.file().lock().is_ok().then_some(file))
+    let mut told = false;
+    loop {
+        match file.file().try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    tracing::info!("{}: another process computes features", folder.display());
+                    told = true;
+                }
+                interrupt::check("no features are there yet")?;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(TryLockError::Error(_)) => return Ok(None),
+        }
+    }
 }
