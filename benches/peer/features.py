@@ -32,7 +32,7 @@ COUNTS = [775, 234, 151, 109, 78, 62, 51, 43, 36, 31, 27, 24, 20, 16, 13, 10, 8,
 EXPERIMENT = """name = "features"
 
 [split]
-source = { kind = "csv", train = "train.csv", test = "test.csv" }
+source = { kind = "csv", train = "train-labels.csv", test = "test-labels.csv" }
 distribution = { kind = "as-is" }
 
 [model]
@@ -41,8 +41,6 @@ features = { train = "train.npy", test = "test.npy" }
 [sampler]
 kind = "class-aware"
 
-[schedule]
-milestones = [5, 7]
 """
 
 
@@ -61,7 +59,7 @@ def make(folder, program):
         names = [f"{name}-{i:05}.jpg" for i in range(images)]
         with open(f"{folder}/{name}.txt", "w") as file:
             file.write("\n".join(names) + "\n")
-        with open(f"{folder}/{name}.csv", "w", newline="") as file:
+        with open(f"{folder}/{name}-labels.csv", "w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["image", *(f"class-{c:02}" for c in range(CLASSES))])
             rows.writerows([n, *row.astype(int)] for n, row in zip(names, labels))
@@ -103,7 +101,7 @@ def run(folder, loss_name, steps, queue, barrier):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     features = torch.from_numpy(np.load(f"{folder}/train.npy"))
-    with open(f"{folder}/train.csv") as file:
+    with open(f"{folder}/train-labels.csv") as file:
         rows = list(csv.reader(file))[1:]
     targets = torch.tensor([[float(v) for v in row[1:]] for row in rows])
     counts = targets.sum(0)

@@ -162,6 +162,8 @@ pub struct Model {
     takes: Takes,
     held: Held,
     kind: BackboneKind,
+    /// Whether a training leaves the backbone as it is.
+    is_fixed: bool,
     device: Device,
 }
 
@@ -176,8 +178,8 @@ pub struct Held {
 
 /// What a training step needs to turn a loss into gradients.
 pub struct Trace {
-    /// That of the backbone, if there is one.
-    tape: Option<Box<dyn Tape>>,
+    /// Those of backbone and neck, where they have any.
+    tapes: Vec<Box<dyn Tape>>,
     features: Features,
     /// What the head took, where it wants to see it again.
     seen: Option<Tensor>,
@@ -278,6 +280,7 @@ impl Model {
             takes: config.head.takes(),
             held: Held::default(),
             kind: config.backbone,
+            is_fixed: config.is_backbone_fixed(),
             device: builder.device().clone(),
         })
     }
@@ -338,12 +341,16 @@ impl Model {
     /// # Errors
     /// If the network takes something else.
     pub fn forward_train(&self, input: &Input, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
-        let (features, tape) = match input {
+        let mut tapes = Vec::new();
+        let features = match input {
+            // What does not learn is as in evaluation, and no gradient comes back to it.
+            Input::Pictures(pictures) if self.is_fixed => self.features(pictures)?.detached()?,
             Input::Pictures(pictures) => {
                 let (features, tape) = self.backbone()?.forward_train(pictures)?;
-                (features, Some(tape))
+                tapes.push(tape);
+                features
             }
-            Input::Features(features) => (features.clone(), None),
+            Input::Features(features) => features.clone(),
         };
         let input = match (self.takes, &self.neck) {
             (Takes::Maps, _) => features.maps()?,
@@ -351,12 +358,16 @@ impl Model {
             (Takes::Embedding, Some(neck)) if self.held.neck => {
                 neck.forward_held(&features.pooled()?, dropout)?
             }
-            (Takes::Embedding, Some(neck)) => neck.forward_train(&features.pooled()?, dropout)?,
+            (Takes::Embedding, Some(neck)) => {
+                let (embedding, tape) = neck.forward_train(&features.pooled()?, dropout)?;
+                tapes.extend(tape);
+                embedding
+            }
         };
         let logits = self.head.forward_train(&input, dropout)?;
         let watches = self.head.has_memory() && !self.held.head;
         let trace = Trace {
-            tape,
+            tapes,
             features,
             seen: watches.then(|| input.detach()),
         };
@@ -382,7 +393,7 @@ impl Model {
     pub fn gradients(&self, trace: Trace, found: &GradStore) -> Result<Gradients> {
         let mut gradients = Gradients::none(&self.parameters);
         gradients.take_from(found, self.parameters.trainable());
-        if let Some(tape) = trace.tape {
+        for tape in trace.tapes {
             tape.backward(found, &mut gradients)?;
         }
         Ok(gradients)

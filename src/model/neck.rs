@@ -1,14 +1,16 @@
 //! Between backbone and head: linear, batch norm, dropout (paper, section 4.1), or nothing.
 
-use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
 use candle_nn::Init;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Table;
 
+use super::backbone::Tape;
 use super::builder::Builder;
 use super::dropout::dropout;
-use super::parameters::Parameter;
+use super::parameters::{Gradients, Parameter};
 use crate::error::{KeyPath, Result};
 use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
 use crate::ops::graph::{self, Normalised};
@@ -159,9 +161,26 @@ impl Neck {
     }
 
     /// Training: [N, F] -> [N, width] with batch statistics, which also move the running ones;
-    /// `stream` draws the dropout mask.
-    pub fn forward_train(&self, features: &Tensor, stream: &mut Stream) -> Result<Tensor> {
-        let x = self.linear(features)?;
+    /// `stream` draws the dropout mask. Where nothing learns below, the linear layer stays out of
+    /// candle's graph, which would copy and add up the gradient of its large matrix: the tape has it.
+    pub fn forward_train(
+        &self,
+        features: &Tensor,
+        stream: &mut Stream,
+    ) -> Result<(Tensor, Option<Box<dyn Tape>>)> {
+        let (x, tape) = match features.track_op() {
+            true => (self.linear(features)?, None),
+            false => {
+                let output = Var::from_tensor(&self.linear(features)?.detach())?.into_inner();
+                let tape: Box<dyn Tape> = Box::new(LinearTape {
+                    weight: self.weight.clone(),
+                    bias: self.bias.clone(),
+                    features: features.clone(),
+                    output: output.clone(),
+                });
+                (output, Some(tape))
+            }
+        };
         let count = x.dim(0)?;
         let (gamma, beta) = (self.bn_weight.var.as_tensor(), self.bn_bias.var.as_tensor());
         let Normalised {
@@ -176,7 +195,7 @@ impl Neck {
             let kept = (running.var.as_tensor() * (1.0 - MOMENTUM))?;
             running.set(&(kept + (batch * MOMENTUM)?)?)?;
         }
-        dropout(&y, self.dropout, stream)
+        Ok((dropout(&y, self.dropout, stream)?, tape))
     }
 
     fn linear(&self, x: &Tensor) -> Result<Tensor> {
@@ -188,6 +207,29 @@ impl Neck {
         Ok(x.broadcast_sub(mean)?
             .broadcast_mul(&(scale * self.bn_weight.var.as_tensor())?)?
             .broadcast_add(&self.bn_bias.var)?)
+    }
+}
+
+/// The linear layer of a training pass, outside of candle's graph.
+#[derive(Debug)]
+struct LinearTape {
+    weight: Parameter,
+    bias: Parameter,
+    /// What went in, [N, F].
+    features: Tensor,
+    /// What came out, [N, width].
+    output: Tensor,
+}
+
+impl Tape for LinearTape {
+    fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()> {
+        let Some(gradient) = found.get(&self.output) else {
+            return Ok(());
+        };
+        let of_weight = gradient.t()?.matmul(&self.features)?;
+        gradients.set(&self.weight, of_weight);
+        gradients.set(&self.bias, gradient.sum(0)?);
+        Ok(())
     }
 }
 
@@ -218,7 +260,7 @@ mod tests {
         let (neck, parameters) = neck(0.0);
         let mut stream = Stream::new(0, "dropout", 0, 0);
         let x = neck.linear(&features()).unwrap();
-        let y = neck.forward_train(&features(), &mut stream).unwrap();
+        let (y, _) = neck.forward_train(&features(), &mut stream).unwrap();
         let mean = y.mean(0).unwrap().abs().unwrap().max(0).unwrap();
         assert!(mean.to_scalar::<f32>().unwrap() < 1e-5);
         let expected = x.mean(0).unwrap().to_vec1::<f32>().unwrap();

@@ -59,6 +59,18 @@ impl Features {
         }
     }
 
+    /// The same outside of the graph: no gradient comes back to them or to the pooling.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn detached(&self) -> Result<Self> {
+        let (source, pooled) = (self.source.clone(), OnceLock::new());
+        if let Source::Output { .. } = &source {
+            let _ = pooled.set(self.pooled()?.detach());
+        }
+        Ok(Features { source, pooled })
+    }
+
     /// The maps, where they came without pooled features.
     pub fn given_maps(&self) -> Option<&Tensor> {
         match &self.source {
