@@ -207,7 +207,7 @@ mod tests {
 
     fn table(images: &[&str]) -> LabelTable {
         let mut table = LabelTable::new(vec!["cat".into()]);
-        images.iter().for_each(|image| table.push(image, [0]));
+        images.iter().for_each(|image| table.push(*image, [0]));
         table
     }
 
