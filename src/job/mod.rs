@@ -3,6 +3,7 @@
 mod check;
 mod evaluate;
 mod features;
+mod kept;
 mod room;
 mod supply;
 mod train;
@@ -23,8 +24,9 @@ use crate::error::{Error, Result};
 pub use check::{check_images, tell, warnings};
 pub use evaluate::{Evaluate, Evaluated, Opened};
 pub use features::Features;
+pub use kept::KeptFeatures;
 pub use room::Room;
-pub use supply::KeptFeatures;
+
 pub use train::{Prepared, Train, Trained, add_events};
 
 /// Settings of the machine, which change no number.

@@ -1,84 +1,19 @@
 //! Where the inputs of a run's network come from: its pictures, or features that are known.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Machine;
+use super::kept::{Fixed, Held, KeptFeatures};
 use crate::config::Experiment;
 use crate::data::loader::{Form, Inputs};
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
-use crate::features::{self, FeatureInputs, FeatureTable, Key, Shown, Store};
+use crate::features::{self, FeatureInputs, FeatureTable, Key, Shown};
 use crate::io;
 use crate::model::{Model, Role, backbone};
 use crate::run_dir::{Checkpoint, RunDir};
 use crate::train::checkpoint::{self, Saved};
-
-/// Settings of kept features, and what this process has of them; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct KeptFeatures {
-    /// True: no features are kept or taken from where they are kept.
-    pub off: bool,
-    /// The folder; `None` for `features` in the folder of the split.
-    pub folder: Option<PathBuf>,
-    store: Store,
-    /// The backbones that were looked at, by what they were made from.
-    backbones: Arc<Mutex<Backbones>>,
-    /// Features that are given, by what names them.
-    given: Arc<Mutex<HashMap<String, Arc<FeatureTable>>>>,
-}
-
-/// Backbones by what they were made from.
-type Backbones = Vec<(String, Arc<Fixed>)>;
-
-impl KeptFeatures {
-    /// Name of the folder of features in that of a split.
-    pub const FOLDER: &str = "features";
-
-    /// Features kept in `folder`, where one is named, unless they are `off`.
-    pub fn new(off: bool, folder: Option<PathBuf>) -> Self {
-        KeptFeatures {
-            off,
-            folder,
-            ..Self::default()
-        }
-    }
-}
-
-/// A backbone that no training changes.
-#[derive(Debug)]
-struct Fixed {
-    /// The hash of its tensors.
-    hash: String,
-    /// Scalars of its parameters.
-    scalars: usize,
-    /// The hash of the file that its weights came from.
-    weights_hash: Option<String>,
-    /// The network, until the features of the test set are known.
-    model: Held,
-}
-
-/// A network that may be let go of.
-#[derive(Default)]
-struct Held(Mutex<Option<Arc<Model>>>);
-
-impl Held {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Model>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.lock().is_some() {
-            "held"
-        } else {
-            "let go"
-        })
-    }
-}
 
 /// The inputs of a run's network, and the network.
 #[derive(Debug, Clone)]
@@ -338,7 +273,7 @@ impl<'a> Supply<'a> {
     /// The features of a set by a fixed backbone.
     ///
     /// # Errors
-    /// There is no such backbone, or as [`Store::get`].
+    /// There is no such backbone, or as [`crate::features::Store::get`].
     pub(super) fn features(&self, set: Set, shown: Shown) -> Result<Arc<FeatureTable>> {
         match &self.fixed {
             Some(fixed) => self.kept(set, shown, fixed),

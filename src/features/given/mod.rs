@@ -2,6 +2,7 @@
 
 mod names;
 mod npy;
+mod rows;
 mod tensors;
 
 use std::path::Path;
@@ -12,33 +13,11 @@ pub use tensors::NAMES;
 use super::table::FeatureTable;
 use crate::data::content;
 use crate::data::labels::LabelTable;
-use crate::data::loader::Form;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::model::GivenFeatures;
 use names::Names;
-
-/// Rows of a file, each the features of a picture.
-struct Rows {
-    form: Form,
-    values: Vec<f32>,
-    /// The names of the pictures, if the file holds them.
-    names: Option<Vec<String>>,
-}
-
-/// The form of rows of this shape: the first number counts them.
-fn form(shape: &[usize]) -> Option<Form> {
-    match *shape {
-        [_, width] => Some(Form::Pooled { width }),
-        [_, rows, columns, width] => Some(Form::Maps {
-            rows,
-            columns,
-            width,
-        }),
-        _ => None,
-    }
-    .filter(|form| !form.is_empty())
-}
+use rows::Rows;
 
 /// The features of a set as `config` names their file, in the order of its images. What the file
 /// holds beyond them is told.

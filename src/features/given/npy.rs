@@ -8,7 +8,7 @@ use std::path::Path;
 
 use half::f16;
 
-use super::{Rows, form};
+use super::rows::{Rows, form};
 use crate::data::content;
 use crate::error::{Error, Result};
 use crate::io;

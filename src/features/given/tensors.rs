@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Rows, form};
+use super::rows::{Rows, form};
 use crate::data::split::Set;
 use crate::error::{Error, Result};
 use crate::model::weights;
