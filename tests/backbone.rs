@@ -127,17 +127,17 @@ fn compare(config: &BackboneConfig, batch: usize, size: usize, tolerance: f64) {
     // its gradient is rounding, to be seen beside the others.
     let norms = reference_gradients
         .iter()
-        .map(|(_, g)| norm(flat(g).iter().map(|&v| v.into())));
+        .map(|(_, g)| norm(flat(&g.tensor().unwrap()).iter().map(|&v| v.into())));
     let floor = 1e-3 * norms.fold(0.0, f64::max);
     let mut worst = 0.0f64;
     let learning: Vec<&Parameter> = parameters.trainable().collect();
     assert_eq!(gradients.len(), learning.len());
     for parameter in learning {
         let name = &parameter.name;
-        let found = gradients.get(parameter).unwrap();
-        let expected = reference_gradients.get(parameter).unwrap();
+        let found = gradients.tensor(parameter).unwrap().unwrap();
+        let expected = reference_gradients.tensor(parameter).unwrap().unwrap();
         assert_eq!(found.dims(), expected.dims(), "{name}");
-        let error = error(&flat(found), &flat(expected), floor);
+        let error = error(&flat(&found), &flat(&expected), floor);
         worst = worst.max(error);
         assert!(error < tolerance, "{config:?}: {name} {error}");
     }
@@ -289,9 +289,9 @@ fn every_trainable_parameter_moves() {
             }
             let (_, gradients) = step(&*backbone, &formula::images("pictures", 4, side, 1.0));
             for parameter in parameters.trainable() {
-                let gradient = gradients.get(parameter);
+                let gradient = gradients.tensor(parameter).unwrap();
                 let gradient = gradient.unwrap_or_else(|| panic!("{name}: {}", parameter.name));
-                let values = flat(gradient);
+                let values = flat(&gradient);
                 assert!(
                     values.iter().all(|v| v.is_finite()),
                     "{name}: {}",
@@ -337,7 +337,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let (other_features, other_gradients) = run(threads);
             assert_eq!(features, other_features, "{kind}");
             for ((index, gradient), (_, other)) in gradients.iter().zip(other_gradients.iter()) {
-                assert_eq!(flat(gradient), flat(other), "{kind} {index}");
+                let [gradient, other] = [gradient, other].map(|g| flat(&g.tensor().unwrap()));
+                assert_eq!(gradient, other, "{kind} {index}");
             }
         }
     }
@@ -353,7 +354,7 @@ fn changed_weights_are_seen() {
     assert_ne!(before, loaded);
     let (_, gradients) = step(&*backbone, &images);
     for entry in parameters.trainable() {
-        let step = (gradients.get(entry).unwrap() * 1e-3).unwrap();
+        let step = (gradients.tensor(entry).unwrap().unwrap() * 1e-3).unwrap();
         let moved = entry.var.as_detached_tensor() - step;
         entry.set(&moved.unwrap()).unwrap();
     }

@@ -172,7 +172,7 @@ fn compare_gradients(
     let mut worst = (0.0, 0.0);
     for (parameter, row) in expected {
         let entry = parameters.get(&format!("backbone.{parameter}")).unwrap();
-        let found = flat(found.get(entry).unwrap());
+        let found = flat(&found.tensor(entry).unwrap().unwrap());
         let row = numbers(row);
         let norm = row[0];
         // What a later norm takes away: rounding alone.

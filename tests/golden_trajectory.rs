@@ -201,7 +201,8 @@ fn train(golden: &Value, wiggle: f32) -> Run {
         (optimizer.step(&model.parameters, &gradients, rate, factor)).unwrap();
         if step == 0 {
             let trainable = model.parameters.trainable();
-            let by_name = trainable.map(|p| (p.name.clone(), gradients.get(p).unwrap().clone()));
+            let of = |p| gradients.tensor(p).unwrap().unwrap();
+            let by_name = trainable.map(|p| (p.name.clone(), of(p)));
             run.first_gradients = by_name.collect();
         }
     }

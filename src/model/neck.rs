@@ -13,7 +13,7 @@ use super::dropout::dropout;
 use super::parameters::{Gradients, Parameter};
 use crate::error::{KeyPath, Result};
 use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
-use crate::ops::graph::{self, Normalised};
+use crate::ops::graph::{self, Lazy, Normalised};
 use crate::range::Range;
 use crate::rng::Stream;
 
@@ -226,7 +226,7 @@ impl Tape for LinearTape {
         let Some(gradient) = found.get(&self.output) else {
             return Ok(());
         };
-        let of_weight = gradient.t()?.matmul(&self.features)?;
+        let of_weight = Lazy::product(gradient, &self.features)?;
         gradients.set(&self.weight, of_weight);
         gradients.set(&self.bias, gradient.sum(0)?);
         Ok(())

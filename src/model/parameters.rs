@@ -8,6 +8,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 
 use crate::error::{Error, Result};
+use crate::ops::graph::Lazy;
 
 /// How a named tensor takes part in training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +171,7 @@ impl Parameters {
 /// Gradients in the order of the [`Parameters`]; a parameter that had no part in the loss, or does
 /// not learn, has none.
 #[derive(Debug, Clone, Default)]
-pub struct Gradients(Vec<Option<Tensor>>);
+pub struct Gradients(Vec<Option<Lazy>>);
 
 impl Gradients {
     /// None for each of the parameters.
@@ -179,16 +180,25 @@ impl Gradients {
     }
 
     /// The gradient of a parameter.
-    pub fn get(&self, parameter: &Parameter) -> Option<&Tensor> {
+    pub fn get(&self, parameter: &Parameter) -> Option<&Lazy> {
         self.0.get(parameter.index)?.as_ref()
     }
 
+    /// The values of a parameter's gradient.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn tensor(&self, parameter: &Parameter) -> Result<Option<Tensor>> {
+        let gradient = self.get(parameter).map(Lazy::tensor);
+        Ok(gradient.transpose()?)
+    }
+
     /// Keeps the gradient of a parameter.
-    pub fn set(&mut self, parameter: &Parameter, gradient: Tensor) {
+    pub fn set(&mut self, parameter: &Parameter, gradient: impl Into<Lazy>) {
         if self.0.len() <= parameter.index {
             self.0.resize(parameter.index + 1, None);
         }
-        self.0[parameter.index] = Some(gradient);
+        self.0[parameter.index] = Some(gradient.into());
     }
 
     /// Keeps what candle found for these parameters.
@@ -205,7 +215,7 @@ impl Gradients {
     }
 
     /// Indices of parameters with their gradients, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &Tensor)> {
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Lazy)> {
         let entries = self.0.iter().enumerate();
         entries.filter_map(|(index, gradient)| Some((index, gradient.as_ref()?)))
     }

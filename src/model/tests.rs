@@ -98,7 +98,7 @@ fn every_parameter_that_learns_does() {
             match parameter.role {
                 Role::Trainable => {
                     // The batch norm takes the bias before it away, up to rounding.
-                    let gradient = gradients.get(parameter).expect(&what);
+                    let gradient = gradients.tensor(parameter).unwrap().expect(&what);
                     let largest = gradient.abs().unwrap().max_all().unwrap();
                     let largest = largest.to_scalar::<f32>().unwrap();
                     assert!(largest > 0.0 || parameter.name == "neck.fc.bias", "{what}");

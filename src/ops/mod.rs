@@ -23,6 +23,9 @@
 //! | `gate` | a factor for each channel of each picture, and its gradients |
 //! | `grouped` | convolution in groups and its gradients |
 //! | `layer_norm` | layer norm over the channels and its gradients |
+//! | `linear` | linear layers of few rows and the gradient of their matrix |
+//! | `dots` | products of rows with rows, nothing packed |
+//! | `matrix` | products of small matrices by the register tile |
 //! | `graph` | some of them as operations of candle's graph |
 //! | `attention` | attention among tokens and its gradient |
 //! | `tokens` | from patches to tokens with positions, and the gradients |
@@ -48,6 +51,7 @@ pub mod conv;
 mod correlate;
 pub mod depthwise;
 mod disjoint;
+mod dots;
 pub mod elementwise;
 pub mod gate;
 pub mod graph;
@@ -55,7 +59,9 @@ pub mod grouped;
 pub mod isa;
 mod lanes;
 pub mod layer_norm;
+pub mod linear;
 mod mapped;
+mod matrix;
 pub mod peak;
 pub mod pool;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Role};
-use crate::ops::graph;
+use crate::ops::graph::{self, Lazy};
 
 /// The exponential moving average of every value that the training changes: of the parameters that
 /// learn, and of the norms' running statistics.
@@ -54,7 +54,7 @@ impl Average {
                     *average += new * (value - *average);
                 }
             };
-            graph::change(&[*average], value, &pass, || {
+            graph::change(&[*average], &Lazy::from((*value).clone()), &pass, || {
                 let step = ((*value - average.as_tensor())? * new)?;
                 Ok(vec![(average.as_tensor() + step)?])
             })

@@ -7,7 +7,7 @@ use super::config::OptimizerConfig;
 use super::update::Step;
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Parameter, Parameters, Role};
-use crate::ops::graph;
+use crate::ops::graph::{self, Lazy};
 
 /// An optimiser over the parameters of one network.
 #[derive(Debug)]
@@ -79,10 +79,10 @@ impl Optimizer {
         factor: f64,
     ) -> Result<()> {
         self.count += 1;
-        let work: Vec<(&Parameter, &Member, &Tensor)> = (parameters.iter().zip(&self.members))
+        let work: Vec<(&Parameter, &Member, &Lazy)> = (parameters.iter().zip(&self.members))
             .filter_map(|(entry, member)| Some((entry, member.as_ref()?, gradients.get(entry)?)))
             .collect();
-        let update = |(entry, member, gradient): &(&Parameter, &Member, &Tensor)| {
+        let update = |(entry, member, gradient): &(&Parameter, &Member, &Lazy)| {
             let step = Step {
                 count: self.count,
                 rate: rate * member.rate,
@@ -102,7 +102,7 @@ impl Optimizer {
         step: &Step,
         entry: &Parameter,
         member: &Member,
-        gradient: &Tensor,
+        gradient: &Lazy,
     ) -> Result<()> {
         let parameter = &entry.var;
         let changed: Vec<&Var> = [parameter].into_iter().chain(&member.slots).collect();
@@ -113,7 +113,9 @@ impl Optimizer {
         };
         graph::change(&changed, gradient, &pass, || {
             let slots: Vec<&Tensor> = member.slots.iter().map(|slot| slot.as_tensor()).collect();
-            let (new, fall) = self.kind.tensors(step, parameter, &slots, gradient)?;
+            let (new, fall) = self
+                .kind
+                .tensors(step, parameter, &slots, &gradient.tensor()?)?;
             let parameter = (parameter.as_tensor() - fall)?;
             Ok([parameter].into_iter().chain(new).collect())
         })?;

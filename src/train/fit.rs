@@ -36,7 +36,8 @@ impl Training<'_> {
             }
             let moment = self.moment(position, steps);
             let (state, health) = session.working();
-            let record = stepper.take(state, taken, moment, health)?;
+            // On a thread of the pool, where an operation begins without waking another one up.
+            let record = rayon::scope(|_| stepper.take(state, taken, moment, health))?;
             session.step(&record, position, first, start)?;
         }
         session.end_epoch(position, &order, first, start.elapsed().as_secs_f64())

@@ -153,10 +153,10 @@ impl Stepper<'_> {
                 None => next,
                 Some(mut total) => {
                     for entry in self.model.parameters.trainable() {
-                        if let Some(gradient) = next.sum.get(entry) {
-                            let sum = match total.sum.get(entry) {
+                        if let Some(gradient) = next.sum.tensor(entry)? {
+                            let sum = match total.sum.tensor(entry)? {
                                 Some(before) => (before + gradient)?,
-                                None => gradient.clone(),
+                                None => gradient,
                             };
                             total.sum.set(entry, sum);
                         }

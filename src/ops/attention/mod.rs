@@ -6,7 +6,6 @@
 //! times tokens is ever written. The backward pass computes the probabilities anew, which is
 //! cheaper than fetching them from memory.
 
-mod matrix;
 mod softmax;
 
 use std::cell::RefCell;
@@ -16,8 +15,8 @@ use rayon::prelude::*;
 use super::buffer::AlignedVec;
 use super::disjoint::Disjoint;
 use super::isa::Isa;
+use super::matrix::{Rows, multiply, pack, pack_transposed, panels_len};
 use super::tile::{Outer, PANEL};
-use matrix::{Rows, multiply, pack, pack_transposed, panels_len};
 use softmax::{Scores, Softmax};
 
 /// Queries of a block: whole register tiles of the widest instruction set.

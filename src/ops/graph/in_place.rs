@@ -3,34 +3,31 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Shape, Storage, Tensor, Var};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Shape, Tensor, Var};
 use rayon::prelude::*;
 
+use super::lazy::{Lazy, Pieces};
 use crate::error::Result;
-
-/// Scalars one task works on: fixed, and each scalar for itself, so that nothing depends on the
-/// number of threads.
-const CHUNK: usize = 1 << 14;
 
 /// What is done to pieces of the tensors that change, in their order, by those of the one that is
 /// read.
 pub type Pass<'a> = dyn Fn(&mut [&mut [f32]], &[f32]) + Sync + 'a;
 
 /// Changes the tensors of `changed`, all of the type and shape of `read`: on the CPU `pass` does so
-/// to pieces of their values, given those of `read`; elsewhere `composed` tells their new values, in
-/// their order.
+/// to pieces of their values, given those of `read`, each scalar for itself; elsewhere `composed`
+/// tells their new values, in their order.
 ///
 /// # Errors
 /// If the tensors are not contiguous, or not `f32` on the CPU, or an operation fails.
 pub fn change(
     changed: &[&Var],
-    read: &Tensor,
+    read: &Lazy,
     pass: &Pass,
     composed: impl FnOnce() -> Result<Vec<Tensor>>,
 ) -> Result<()> {
-    if read.device().is_cpu() {
+    if read.is_served() {
         let changed: Vec<&Tensor> = changed.iter().map(|var| var.as_tensor()).collect();
-        return in_place(&changed, read, pass);
+        return Ok(read.read(|pieces| in_place(&changed, pieces, pass))?);
     }
     for (var, new) in changed.iter().zip(composed()?) {
         var.set(&new)?;
@@ -69,14 +66,7 @@ pub fn upload(values: &mut Vec<f32>, shape: impl Into<Shape>, device: &Device) -
 
 /// Calls `pass` on pieces of `changed` (contiguous f32 tensors of the CPU, each its own) and of
 /// `read`, all of one length: the pieces of `changed` in their order, then that of `read`.
-fn in_place(changed: &[&Tensor], read: &Tensor, pass: &Pass) -> Result<()> {
-    let read = read.contiguous()?;
-    let (storage, layout) = read.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return Err(candle_core::Error::msg("expected a tensor of the CPU").into());
-    };
-    let (start, end) = contiguous(layout)?;
-    let read = &storage.as_slice::<f32>()?[start..end];
+fn in_place(changed: &[&Tensor], read: &Pieces, pass: &Pass) -> candle_core::Result<()> {
     let body = |values: Vec<&mut [f32]>| each_piece(values, read, pass);
     let Some((first, rest)) = changed.split_first() else {
         return Ok(());
@@ -86,22 +76,24 @@ fn in_place(changed: &[&Tensor], read: &Tensor, pass: &Pass) -> Result<()> {
         above: RefCell::new(Vec::new()),
         body: &body,
     };
-    Ok(first.inplace_op1(&open)?)
+    first.inplace_op1(&open)
 }
 
-fn each_piece(values: Vec<&mut [f32]>, read: &[f32], pass: &Pass) {
+fn each_piece(values: Vec<&mut [f32]>, read: &Pieces, pass: &Pass) {
     let mut values = values;
-    if read.len() <= CHUNK {
-        return pass(&mut values, read);
+    let len = read.piece_len();
+    if read.len() <= len {
+        return read.piece(0, |read| pass(&mut values, read));
     }
     let mut pieces: Vec<Vec<&mut [f32]>> = Vec::new();
-    pieces.resize_with(read.len().div_ceil(CHUNK), Vec::new);
+    pieces.resize_with(read.len().div_ceil(len), Vec::new);
     for whole in values {
-        for (piece, part) in pieces.iter_mut().zip(whole.chunks_mut(CHUNK)) {
+        for (piece, part) in pieces.iter_mut().zip(whole.chunks_mut(len)) {
             piece.push(part);
         }
     }
-    (pieces.par_iter_mut().zip(read.par_chunks(CHUNK))).for_each(|(piece, read)| pass(piece, read));
+    (pieces.par_iter_mut().enumerate())
+        .for_each(|(index, piece)| read.piece(index, |read| pass(piece, read)));
 }
 
 /// Holds the values of one tensor open while it opens those of the next.

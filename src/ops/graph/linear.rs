@@ -2,8 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
-use super::{flat, kernels};
+use super::{Lazy, kernels, values};
 use crate::error::Result;
+use crate::ops::{Isa, linear as kernel};
 
 /// `x w^T + b` for `x` `[rows, inputs]`, `weight` `[outputs, inputs]` and `bias` `[outputs]`. Part
 /// of the graph for all three. Unlike a composition of primitive operations it computes no gradient
@@ -15,29 +16,12 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if !kernels(&[x, weight, bias]) {
         return Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?);
     }
-    let product = x.detach().matmul(&weight.detach().t()?)?;
-    let (rows, outputs) = product.dims2()?;
-    let mut values = flat(&product)?;
-    let addends = flat(bias)?;
-    if addends.len() != outputs {
-        let problem = format!("a bias of {} for {outputs} outputs", addends.len());
-        return Err(candle_core::Error::msg(problem).into());
-    }
-    for row in values.chunks_exact_mut(outputs.max(1)) {
-        row.iter_mut().zip(&addends).for_each(|(y, b)| *y += b);
-    }
-    let op = Linear {
-        output: CpuStorage::F32(values),
-        shape: Shape::from((rows, outputs)),
-    };
-    Ok(x.apply_op3(weight, bias, op)?)
+    let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
+    Ok(x.contiguous()?.apply_op3(&weight, &bias, Linear)?)
 }
 
-/// A layer whose output has been computed.
-struct Linear {
-    output: CpuStorage,
-    shape: Shape,
-}
+/// The layer by the kernels.
+struct Linear;
 
 impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
@@ -46,14 +30,24 @@ impl CustomOp3 for Linear {
 
     fn cpu_fwd(
         &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        Ok((self.output.clone(), self.shape.clone()))
+        let (rows, inputs) = x_layout.shape().dims2()?;
+        let (outputs, of_weight) = weight_layout.shape().dims2()?;
+        let addends = bias_layout.shape().elem_count();
+        if (of_weight, addends) != (inputs, outputs) {
+            candle_core::bail!(
+                "weights [{outputs}, {of_weight}] and a bias of {addends} for {inputs} inputs"
+            );
+        }
+        let (x, weight) = (values(x, x_layout)?, values(weight, weight_layout)?);
+        let y = kernel::forward(Isa::best(), x, weight, values(bias, bias_layout)?, rows);
+        Ok((CpuStorage::F32(y), Shape::from((rows, outputs))))
     }
 
     fn bwd(
@@ -64,13 +58,14 @@ impl CustomOp3 for Linear {
         _: &Tensor,
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (x, gradient) = (x, gradient.detach());
+        let gradient = gradient.detach();
         let of_x = match x.track_op() {
             true => Some(gradient.matmul(&weight.detach())?),
             false => None,
         };
-        let of_weight = gradient.t()?.matmul(&x.detach())?;
-        Ok((of_x, Some(of_weight), Some(gradient.sum(0)?)))
+        let of_bias = gradient.sum(0)?;
+        let of_weight = Lazy::product(&gradient, x)?.tensor()?;
+        Ok((of_x, Some(of_weight), Some(of_bias)))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Products of small matrices by the register tile.
 
-use super::super::activation::Activation;
-use super::super::buffer::AlignedVec;
-use super::super::isa::Isa;
-use super::super::tile::{MAX_ROWS, PANEL, Product};
+use super::activation::Activation;
+use super::buffer::AlignedVec;
+use super::isa::Isa;
+use super::tile::{MAX_ROWS, PANEL, Product};
 
 /// Some rows of a matrix.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn row(&self, index: usize) -> &'a [f32] {
+    pub(super) fn row(&self, index: usize) -> &'a [f32] {
         &self.values[index * self.pitch..][..self.run]
     }
 }

@@ -1,0 +1,243 @@
+//! Linear layers of few rows and large matrices, such as a neck on a batch of features.
+//!
+//! Much of the time of such a layer is that of fetching its matrix from memory. So the matrix is
+//! read once, where it lies, and its gradient, a product of two narrow matrices, is handed out in
+//! pieces that stay in cache, for whoever adds them to the matrix at once ([`Outer`]).
+
+use std::ops::Range;
+
+use super::buffer::AlignedVec;
+use super::dots::dots;
+use super::isa::Isa;
+use super::matrix::{Rows, multiply, pack};
+
+/// Values of a row that are transposed together, so that where they go stays in the L1 cache.
+const BLOCK: usize = 16;
+
+/// `x w^T + b`: `x` is `[rows, inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]`, the result
+/// `[rows, outputs]`.
+///
+/// # Panics
+/// If a slice has another length.
+pub fn forward(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], rows: usize) -> Vec<f32> {
+    let outputs = bias.len();
+    let inputs = weight.len() / outputs.max(1);
+    assert_eq!((x.len(), weight.len()), (rows * inputs, outputs * inputs));
+    if rows == 0 || inputs == 0 {
+        return bias.repeat(rows);
+    }
+    let rows_of = |values, count| Rows {
+        values,
+        pitch: inputs,
+        count,
+        run: inputs,
+    };
+    let mut y = vec![0.0; rows * outputs];
+    let (x, weight) = (rows_of(x, rows), rows_of(weight, outputs));
+    dots(isa, x, weight, &mut y, outputs);
+    for row in y.chunks_exact_mut(outputs) {
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+    }
+    y
+}
+
+/// Writes the transpose of a matrix with rows of `width` values; rows of the transpose lie `pitch`
+/// apart.
+fn transpose(matrix: &[f32], width: usize, transposed: &mut [f32], pitch: usize) {
+    for first in (0..width).step_by(BLOCK) {
+        let end = (first + BLOCK).min(width);
+        for (column, row) in matrix.chunks_exact(width).enumerate() {
+            let places = transposed[first * pitch + column..]
+                .iter_mut()
+                .step_by(pitch);
+            places
+                .zip(&row[first..end])
+                .for_each(|(place, &value)| *place = value);
+        }
+    }
+}
+
+/// The product `left^T right` of two matrices with as many rows, made row by row.
+#[derive(Debug)]
+pub struct Outer {
+    /// `left^T`.
+    transposed: Vec<f32>,
+    /// `right`, packed.
+    panels: AlignedVec,
+    depth: usize,
+    columns: usize,
+}
+
+impl Outer {
+    /// Of `left` `[depth, rows]` and `right` `[depth, columns]`.
+    ///
+    /// # Panics
+    /// If `depth` is 0 or does not divide both lengths.
+    pub fn new(left: &[f32], right: &[f32], depth: usize) -> Self {
+        assert!(left.len().is_multiple_of(depth) && right.len().is_multiple_of(depth));
+        let (rows, columns) = (left.len() / depth, right.len() / depth);
+        let mut transposed = vec![0.0; left.len()];
+        if rows > 0 {
+            transpose(left, rows, &mut transposed, depth);
+        }
+        let mut panels = AlignedVec::default();
+        let rows = Rows {
+            values: right,
+            pitch: columns,
+            count: depth,
+            run: columns,
+        };
+        pack(rows, &mut panels);
+        Outer {
+            transposed,
+            panels,
+            depth,
+            columns,
+        }
+    }
+
+    /// Values of a row of the product.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Rows of the product.
+    pub fn num_rows(&self) -> usize {
+        self.transposed.len() / self.depth
+    }
+
+    /// Writes these rows of the product. A row is the same whichever it is asked for with.
+    ///
+    /// # Panics
+    /// If there are fewer rows, or `product` does not hold just as many.
+    pub fn rows(&self, isa: Isa, rows: Range<usize>, product: &mut [f32]) {
+        let left = Rows {
+            values: &self.transposed[rows.start * self.depth..rows.end * self.depth],
+            pitch: self.depth,
+            count: rows.len(),
+            run: self.depth,
+        };
+        let columns = self.columns;
+        multiply(isa, left, &self.panels, columns, product, columns);
+    }
+}
+
+/// The sum of the squares of all values of `left^T right`, for `left` and `right` of `depth` rows
+/// each: the sum over pairs of rows i, j of (left_i left_j) (right_i right_j). The product itself is
+/// not computed, which has many more values.
+///
+/// # Panics
+/// If `depth` is 0.
+pub fn sum_of_squares(isa: Isa, left: &[f32], right: &[f32], depth: usize) -> f64 {
+    let pairs = products_of_rows(isa, left, depth).into_iter();
+    let sum: f64 = pairs
+        .zip(products_of_rows(isa, right, depth))
+        .map(|(left, right)| f64::from(left) * f64::from(right))
+        .sum();
+    // Rounding must not make it negative where it is all but 0.
+    sum.max(0.0)
+}
+
+/// The products of all rows of a matrix with all others, `[depth, depth]`.
+fn products_of_rows(isa: Isa, matrix: &[f32], depth: usize) -> Vec<f32> {
+    let width = matrix.len() / depth;
+    let rows = Rows {
+        values: matrix,
+        pitch: width,
+        count: depth,
+        run: width,
+    };
+    let mut products = vec![0.0; depth * depth];
+    dots(isa, rows, rows, &mut products, depth);
+    products
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(from: usize, len: usize) -> Vec<f32> {
+        (0..len)
+            .map(|v| ((v * v + from) as f32 * 0.37).sin())
+            .collect()
+    }
+
+    /// `left^T right` in double precision.
+    fn product(left: &[f32], right: &[f32], depth: usize) -> Vec<f32> {
+        let (rows, columns) = (left.len() / depth, right.len() / depth);
+        let mut product = vec![0.0; rows * columns];
+        for d in 0..depth {
+            for r in 0..rows {
+                for c in 0..columns {
+                    product[r * columns + c] +=
+                        f64::from(left[d * rows + r]) * f64::from(right[d * columns + c]);
+                }
+            }
+        }
+        product
+    }
+
+    fn assert_close(found: &[f32], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 2e-5,
+                "{found} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_layer_of_any_size_is_a_matrix_product() {
+        for isa in Isa::available() {
+            for (rows, inputs, outputs) in [(1, 1, 1), (3, 40, 5), (33, 17, 45), (32, 2048, 31)] {
+                let (x, weight) = (values(1, rows * inputs), values(2, outputs * inputs));
+                let bias = values(3, outputs);
+                // The transposes have the depth first.
+                let turn = |matrix: &[f32], width: usize| {
+                    let mut turned = vec![0.0; matrix.len()];
+                    transpose(matrix, width, &mut turned, matrix.len() / width);
+                    turned
+                };
+                let mut expected = product(&turn(&x, inputs), &turn(&weight, inputs), inputs);
+                for row in expected.chunks_exact_mut(outputs) {
+                    row.iter_mut()
+                        .zip(&bias)
+                        .for_each(|(y, &b)| *y += f64::from(b));
+                }
+                assert_close(&forward(isa, &x, &weight, &bias, rows), &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_an_outer_product_do_not_depend_on_how_many_are_asked_for() {
+        for isa in Isa::available() {
+            for (depth, rows, columns) in [(1, 1, 1), (5, 3, 40), (32, 37, 65)] {
+                let (left, right) = (values(4, depth * rows), values(5, depth * columns));
+                let outer = Outer::new(&left, &right, depth);
+                assert_eq!((outer.num_rows(), outer.columns()), (rows, columns));
+                let mut whole = vec![0.0; rows * columns];
+                outer.rows(isa, 0..rows, &mut whole);
+                assert_close(&whole, &product(&left, &right, depth));
+                let mut one = vec![0.0; columns];
+                for (index, row) in whole.chunks_exact(columns).enumerate() {
+                    outer.rows(isa, index..index + 1, &mut one);
+                    assert_eq!(one, row);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_sum_of_squares_needs_no_product() {
+        for isa in Isa::available() {
+            for (depth, rows, columns) in [(1, 1, 1), (5, 3, 40), (32, 37, 300)] {
+                let (left, right) = (values(6, depth * rows), values(7, depth * columns));
+                let expected: f64 = product(&left, &right, depth).iter().map(|v| v * v).sum();
+                let found = sum_of_squares(isa, &left, &right, depth);
+                assert!((found / expected - 1.0).abs() < 1e-6, "{found} {expected}");
+            }
+        }
+    }
+}
