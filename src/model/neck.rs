@@ -199,7 +199,8 @@ impl Neck {
     }
 
     fn linear(&self, x: &Tensor) -> Result<Tensor> {
-        graph::linear(x, self.weight.var.as_tensor(), self.bias.var.as_tensor())
+        let bias = self.bias.var.as_tensor();
+        graph::linear(x, self.weight.var.as_tensor(), Some(bias))
     }
 
     fn normalise(&self, x: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<Tensor> {

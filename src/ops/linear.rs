@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::buffer::AlignedVec;
 use super::dots::dots;
 use super::isa::Isa;
@@ -13,6 +15,9 @@ use super::matrix::{Rows, multiply, pack};
 
 /// Values of a row that are transposed together, so that where they go stays in the L1 cache.
 const BLOCK: usize = 16;
+
+/// Rows of a piece of a product: whole register tiles of most instruction sets.
+pub const ROWS: usize = 28;
 
 /// `x w^T + b`: `x` is `[rows, inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]`, the result
 /// `[rows, outputs]`.
@@ -39,6 +44,16 @@ pub fn forward(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], rows: usize) -
         row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
     }
     y
+}
+
+/// The gradient `[rows, inputs]` of the input of a layer with the matrix `weight` `[outputs, inputs]`,
+/// from that of its output `[rows, outputs]`.
+///
+/// # Panics
+/// If there are no outputs, or a slice has another length.
+pub fn input_gradient(isa: Isa, gradient: &[f32], weight: &[f32], outputs: usize) -> Vec<f32> {
+    assert!(gradient.len().is_multiple_of(outputs) && weight.len().is_multiple_of(outputs));
+    Outer::of_rows(gradient.to_vec(), weight, outputs).product(isa)
 }
 
 /// Writes the transpose of a matrix with rows of `width` values; rows of the transpose lie `pitch`
@@ -75,11 +90,17 @@ impl Outer {
     /// If `depth` is 0 or does not divide both lengths.
     pub fn new(left: &[f32], right: &[f32], depth: usize) -> Self {
         assert!(left.len().is_multiple_of(depth) && right.len().is_multiple_of(depth));
-        let (rows, columns) = (left.len() / depth, right.len() / depth);
+        let rows = left.len() / depth;
         let mut transposed = vec![0.0; left.len()];
         if rows > 0 {
             transpose(left, rows, &mut transposed, depth);
         }
+        Self::of_rows(transposed, right, depth)
+    }
+
+    /// Of the rows of `left^T` and `right`.
+    fn of_rows(transposed: Vec<f32>, right: &[f32], depth: usize) -> Self {
+        let columns = right.len() / depth;
         let mut panels = AlignedVec::default();
         let rows = Rows {
             values: right,
@@ -104,6 +125,17 @@ impl Outer {
     /// Rows of the product.
     pub fn num_rows(&self) -> usize {
         self.transposed.len() / self.depth
+    }
+
+    /// All rows of the product.
+    pub fn product(&self, isa: Isa) -> Vec<f32> {
+        let mut product = vec![0.0; self.num_rows() * self.columns];
+        let pieces = product.par_chunks_mut((ROWS * self.columns).max(1));
+        pieces.enumerate().for_each(|(index, piece)| {
+            let rows = index * ROWS..((index + 1) * ROWS).min(self.num_rows());
+            self.rows(isa, rows, piece);
+        });
+        product
     }
 
     /// Writes these rows of the product. A row is the same whichever it is asked for with.
@@ -163,7 +195,7 @@ mod tests {
     }
 
     /// `left^T right` in double precision.
-    fn product(left: &[f32], right: &[f32], depth: usize) -> Vec<f32> {
+    fn product(left: &[f32], right: &[f32], depth: usize) -> Vec<f64> {
         let (rows, columns) = (left.len() / depth, right.len() / depth);
         let mut product = vec![0.0; rows * columns];
         for d in 0..depth {
@@ -219,7 +251,11 @@ mod tests {
                 assert_eq!((outer.num_rows(), outer.columns()), (rows, columns));
                 let mut whole = vec![0.0; rows * columns];
                 outer.rows(isa, 0..rows, &mut whole);
+                assert_eq!(whole, outer.product(isa));
                 assert_close(&whole, &product(&left, &right, depth));
+                let mut turned = vec![0.0; left.len()];
+                transpose(&left, rows, &mut turned, depth);
+                assert_eq!(whole, input_gradient(isa, &turned, &right, depth));
                 let mut one = vec![0.0; columns];
                 for (index, row) in whole.chunks_exact(columns).enumerate() {
                     outer.rows(isa, index..index + 1, &mut one);

@@ -4,11 +4,11 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
-use super::parts::{linear, norm, places, uniform};
+use super::parts::{norm, places, uniform};
 use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
-use crate::ops::graph::softmax;
+use crate::ops::graph::{linear, softmax};
 use crate::range::Range;
 
 /// The largest temperature below that of the maximum.

@@ -5,12 +5,12 @@ use candle_nn::Init;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
-use super::parts::{linear, places, uniform};
+use super::parts::{places, uniform};
 use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
 use crate::model::dropout::dropout;
 use crate::model::parameters::Parameter;
-use crate::ops::graph::{layer_norm, softmax};
+use crate::ops::graph::{layer_norm, linear, softmax};
 use crate::range::Range;
 use crate::rng::Stream;
 

@@ -5,10 +5,11 @@ use candle_nn::Init;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
-use super::parts::{linear, norm, uniform};
+use super::parts::{norm, uniform};
 use crate::error::Result;
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
+use crate::ops::graph::linear;
 use crate::range::Range;
 
 pub(super) const DEFINITION: Definition = Definition {

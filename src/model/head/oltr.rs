@@ -4,11 +4,11 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
-use super::parts::{linear, norm, uniform, unit};
+use super::parts::{norm, uniform, unit};
 use crate::error::Result;
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
-use crate::ops::graph::softmax;
+use crate::ops::graph::{linear, softmax};
 use crate::range::Range;
 
 /// Farther than any feature from any centroid, and finite in single precision.

@@ -18,19 +18,6 @@ pub(super) fn uniform(fan_in: usize) -> Init {
     }
 }
 
-/// `[..., in]` -> `[..., out]` by a weight `[out, in]` and a bias `[out]`.
-pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let mut dims = x.dims().to_vec();
-    let last = dims.len() - 1;
-    let y = x.reshape(((), dims[last]))?.matmul(&weight.t()?)?;
-    dims[last] = weight.dim(0)?;
-    let y = match bias {
-        Some(bias) => y.broadcast_add(bias)?,
-        None => y,
-    };
-    Ok(y.reshape(dims)?)
-}
-
 /// The Euclidean norm over the last dimension, which is kept with size 1.
 pub(super) fn norm(x: &Tensor) -> Result<Tensor> {
     Ok((x.sqr()?.sum_keepdim(D::Minus1)? + TINY)?.sqrt()?)

@@ -77,8 +77,8 @@ struct Linear {
 impl Linear {
     /// `[rows, in]` -> `[rows, out]`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let product = x.matmul(&self.weight.var.t()?)?;
-        Ok(product.broadcast_add(&self.bias.var)?)
+        let bias = self.bias.var.as_tensor();
+        graph::linear(x, self.weight.var.as_tensor(), Some(bias))
     }
 }
 

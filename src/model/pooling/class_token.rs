@@ -9,6 +9,7 @@ use super::{Pooler, Pooling};
 use crate::error::Result;
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
+use crate::ops::graph;
 
 /// The class token, the first of all, projected if there is a projection. The maps are the tokens of
 /// the patches.
@@ -55,7 +56,7 @@ impl Pooler for Token {
         let (batch, _, _, channels) = output.dims4()?;
         let token = output.narrow(1, 0, 1)?.reshape((batch, channels))?;
         Ok(match &self.projection {
-            Some(projection) => token.matmul(&projection.var.t()?)?,
+            Some(projection) => graph::linear(&token, projection.var.as_tensor(), None)?,
             None => token,
         })
     }

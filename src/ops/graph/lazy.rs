@@ -6,15 +6,12 @@ use candle_core::{DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
 use super::{kernels, values};
-use crate::ops::linear::{self, Outer};
+use crate::ops::linear::{self, Outer, ROWS};
 use crate::ops::{AlignedVec, Isa};
 
 /// Scalars a partial sum covers, or a piece of a tensor: fixed, so that nothing depends on the number
 /// of threads.
 const CHUNK: usize = 1 << 14;
-
-/// Rows of a piece of a product: whole register tiles of most instruction sets.
-const ROWS: usize = 28;
 
 /// Sums side by side.
 const LANES: usize = 32;
@@ -67,9 +64,8 @@ impl Lazy {
             Form::Tensor(tensor) => Ok(tensor.clone()),
             Form::Product { left, right } => {
                 let outer = outer(left, right)?;
-                let mut values = vec![0.0; outer.num_rows() * outer.columns()];
-                outer.rows(Isa::best(), 0..outer.num_rows(), &mut values);
-                Tensor::from_vec(values, (outer.num_rows(), outer.columns()), left.device())
+                let shape = (outer.num_rows(), outer.columns());
+                Tensor::from_vec(outer.product(Isa::best()), shape, left.device())
             }
         }
     }

@@ -2,22 +2,31 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
-use super::{Lazy, kernels, values};
+use super::{Lazy, flat, kernels, values};
 use crate::error::Result;
 use crate::ops::{Isa, linear as kernel};
 
-/// `x w^T + b` for `x` `[rows, inputs]`, `weight` `[outputs, inputs]` and `bias` `[outputs]`. Part
-/// of the graph for all three. Unlike a composition of primitive operations it computes no gradient
-/// of an `x` that nothing learns below, and that of the weights lies in their order.
+/// `x w^T + b` for `x` `[..., inputs]`, `weight` `[outputs, inputs]` and `bias` `[outputs]`, if there
+/// is one. Part of the graph for all three. Unlike a composition of primitive operations it computes
+/// no gradient of an `x` that nothing learns below, and that of the weights lies in their order.
 ///
 /// # Errors
 /// If the shapes do not fit each other.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if !kernels(&[x, weight, bias]) {
-        return Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?);
-    }
-    let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
-    Ok(x.contiguous()?.apply_op3(&weight, &bias, Linear)?)
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    let inputs = shape.pop().unwrap_or(1);
+    let outputs = weight.dim(0)?;
+    shape.push(outputs);
+    let x = x.reshape(((), inputs))?;
+    let bias = match bias {
+        Some(bias) => bias.contiguous()?,
+        None => Tensor::zeros(outputs, x.dtype(), x.device())?,
+    };
+    let y = match kernels(&[&x, weight, &bias]) {
+        true => (x.contiguous()?).apply_op3(&weight.contiguous()?, &bias, Linear)?,
+        false => x.matmul(&weight.t()?)?.broadcast_add(&bias)?,
+    };
+    Ok(y.reshape(shape)?)
 }
 
 /// The layer by the kernels.
@@ -60,7 +69,12 @@ impl CustomOp3 for Linear {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.detach();
         let of_x = match x.track_op() {
-            true => Some(gradient.matmul(&weight.detach())?),
+            true => {
+                let outputs = weight.dim(0)?;
+                let (values, weight) = (flat(&gradient)?, flat(weight)?);
+                let of_x = kernel::input_gradient(Isa::best(), &values, &weight, outputs);
+                Some(Tensor::from_vec(of_x, x.shape(), x.device())?)
+            }
             false => None,
         };
         let of_bias = gradient.sum(0)?;
@@ -87,7 +101,7 @@ mod tests {
             true => x.as_tensor().clone(),
             false => x.as_detached_tensor(),
         };
-        let output = linear(&given, &weight, &bias).unwrap();
+        let output = linear(&given, &weight, Some(&bias)).unwrap();
         let probe = var(200, &[5, 3]);
         let loss = (&output * probe.as_tensor()).unwrap().sum_all().unwrap();
         let found = loss.backward().unwrap();
