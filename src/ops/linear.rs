@@ -212,10 +212,8 @@ mod tests {
     fn assert_close(found: &[f32], expected: &[f64]) {
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
-            assert!(
-                (f64::from(*found) - expected).abs() < 2e-5,
-                "{found} {expected}"
-            );
+            let far = (f64::from(*found) - expected).abs();
+            assert!(far < 2e-5 * expected.abs().max(1.0), "{found} {expected}");
         }
     }
 
