@@ -51,6 +51,11 @@ impl Scale {
     }
 }
 
+/// The probability that a logit stands for, 0 to 1.
+pub fn probability(logit: f64) -> f64 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
 /// Scores of N images for C classes. A higher score means more confidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {

@@ -6,7 +6,9 @@ mod features;
 mod kept;
 mod room;
 mod supply;
+mod thresholds;
 mod train;
+mod trained;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +28,9 @@ pub use evaluate::{Evaluate, Evaluated, Opened};
 pub use features::Features;
 pub use kept::KeptFeatures;
 pub use room::Room;
-
+pub use thresholds::ThresholdRow;
 pub use train::{Prepared, Train, Trained, add_events};
+pub use trained::{Opening, TrainedModel};
 
 /// Settings of the machine, which change no number.
 #[derive(Debug, Clone)]

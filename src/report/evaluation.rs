@@ -386,10 +386,18 @@ pub fn best_thresholds(
     table: &LabelTable,
     fallback: f64,
 ) -> Result<Vec<f64>> {
+    let fitted = fitted_thresholds(predictions, table)?;
+    Ok(fitted.into_iter().map(|t| t.unwrap_or(fallback)).collect())
+}
+
+/// The same, with `None` for a class without a positive.
+pub fn fitted_thresholds(
+    predictions: &Predictions,
+    table: &LabelTable,
+) -> Result<Vec<Option<f64>>> {
     let targets = targets(table);
     let scores = ScoreTable::new(&predictions.scores, &targets, table.num_classes())?;
-    let fitted = fit_thresholds(&scores);
-    Ok(fitted.into_iter().map(|t| t.unwrap_or(fallback)).collect())
+    Ok(fit_thresholds(&scores))
 }
 
 /// Labels as 0 and 1, images x classes.
