@@ -128,6 +128,16 @@ impl RunDir {
         folder.into()
     }
 
+    /// Results on a set called `name` that is none of the run's split: `eval/other-<name>/`, or
+    /// `eval/other-<name>-best/` for the best checkpoint.
+    pub fn eval_of_other(&self, name: &str, checkpoint: Checkpoint) -> PathBuf {
+        let folder = match checkpoint {
+            Checkpoint::Last => format!("other-{name}"),
+            other => format!("other-{name}-{}", other.name()),
+        };
+        self.evaluations().join(folder)
+    }
+
     fn evaluations(&self) -> PathBuf {
         self.root.join("eval")
     }

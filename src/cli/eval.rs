@@ -146,7 +146,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         predictions,
         table,
     } = &evaluated;
-    output::data(&evaluation.to_terminal(args.on));
+    output::data(&evaluation.to_terminal(Some(args.on)));
     if let Some(file) = baseline {
         let baseline = aligned(&file, table)?;
         let gain = difference(&baseline, predictions, table, &split)?;

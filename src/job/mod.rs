@@ -1,9 +1,11 @@
 //! One run from a resolved experiment: its split, the training, the evaluation.
 
 mod check;
+mod ensemble;
 mod evaluate;
 mod features;
 mod kept;
+mod predict;
 mod room;
 mod supply;
 mod thresholds;
@@ -24,9 +26,11 @@ use crate::data::split::Split;
 use crate::error::{Error, Result};
 
 pub use check::{check_images, tell, warnings};
+pub use ensemble::Ensemble;
 pub use evaluate::{Evaluate, Evaluated, Opened};
 pub use features::Features;
 pub use kept::KeptFeatures;
+pub use predict::{Take, Tally};
 pub use room::Room;
 pub use thresholds::ThresholdRow;
 pub use train::{Prepared, Train, Trained, add_events};

@@ -55,6 +55,11 @@ pub(super) fn read(run: &RunDir, which: Checkpoint) -> Result<Option<Vec<Option<
     Ok(Some(rows.into_iter().map(|row| row.logit).collect()))
 }
 
+/// The scores of the validation part that they were fitted to.
+pub(super) fn predictions(run: &RunDir, which: Checkpoint) -> PathBuf {
+    run.eval_of(Set::Validation, which).join("predictions.csv")
+}
+
 /// Whether the evaluation in `folder` is of the checkpoint as it is now: that of a run that went on
 /// is not.
 fn is_current(folder: &Path, checkpoint: &Path) -> bool {
