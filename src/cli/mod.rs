@@ -18,6 +18,7 @@ mod plan;
 mod predict;
 mod report;
 mod run;
+mod source;
 mod split;
 mod stats;
 mod sweep;

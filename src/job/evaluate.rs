@@ -207,22 +207,17 @@ impl Evaluate<'_> {
         }
         let (predictions, table) = predict_set(self.set)?;
         let evaluation = Evaluation::new(&predictions, &table, self.split, &options)?;
-        predictions.write(&folder.join("predictions.csv"))?;
-        evaluation.write(folder)?;
+        let settings = Settings {
+            checkpoint: self.checkpoint,
+            weights,
+            step: step_of(self.run, self.checkpoint),
+            other_set: None,
+            options: &options,
+        };
+        settings.write(folder, &evaluation, &predictions)?;
         if self.set == Set::Validation {
             thresholds::write(folder, &predictions, &table)?;
         }
-        let path = self.run.checkpoint(self.checkpoint);
-        let settings = toml::to_string(&Settings {
-            checkpoint: self.checkpoint,
-            weights,
-            step: checkpoint::position(&path)
-                .ok()
-                .map(|position| position.step),
-            options: &options,
-        });
-        let settings = settings.map_err(|e| Error::file(folder, e))?;
-        write_text(&folder.join("settings.toml"), &settings)?;
         Ok(Evaluated {
             evaluation,
             predictions,
@@ -246,22 +241,46 @@ impl Evaluate<'_> {
 /// Which weights of a run that kept an average of them.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Weights {
+pub(super) enum Weights {
     /// Their moving average: the run's result.
     Average,
     /// As they were trained.
     Plain,
 }
 
+/// The steps of training that a checkpoint had seen.
+pub(super) fn step_of(run: &RunDir, which: Checkpoint) -> Option<usize> {
+    let position = checkpoint::position(&run.checkpoint(which)).ok();
+    position.map(|position| position.step)
+}
+
 /// `settings.toml` beside the tables: what they were computed from and how.
 #[derive(Serialize)]
-struct Settings<'a> {
-    checkpoint: Checkpoint,
+pub(super) struct Settings<'a> {
+    pub checkpoint: Checkpoint,
     #[serde(skip_serializing_if = "Option::is_none")]
-    weights: Option<Weights>,
+    pub weights: Option<Weights>,
     /// The steps of training that it had seen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    step: Option<usize>,
+    pub step: Option<usize>,
+    /// The hash of the labels, where they are none of the run's split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_set: Option<&'a str>,
     #[serde(flatten)]
-    options: &'a EvaluationOptions,
+    pub options: &'a EvaluationOptions,
+}
+
+impl Settings<'_> {
+    /// Writes predictions and tables into `folder`, and these beside them.
+    pub(super) fn write(
+        &self,
+        folder: &Path,
+        evaluation: &Evaluation,
+        predictions: &Predictions,
+    ) -> Result<()> {
+        predictions.write(&folder.join("predictions.csv"))?;
+        evaluation.write(folder)?;
+        let settings = toml::to_string(self).map_err(|e| Error::file(folder, e))?;
+        write_text(&folder.join("settings.toml"), &settings)
+    }
 }
