@@ -237,6 +237,7 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         started_unix: 0,
         split_folder: folder.join("split"),
         split_hash: split.hash.clone(),
+        classes: Vec::new(),
         weights_hash: None,
         config_hash: String::new(),
         train_seconds: 400.0 + 10.0 * stream.uniform(),

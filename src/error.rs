@@ -28,7 +28,8 @@ pub enum Error {
     /// A training left the range of finite numbers. No single key is at fault.
     #[error(transparent)]
     Diverged(Box<Failure>),
-    /// Some of several runs failed, each for a reason that was told when it did.
+    /// Some of several runs failed, or some pictures cannot be read, each for a reason that was told
+    /// when it did.
     #[error(transparent)]
     Unfinished(Box<Failure>),
     /// The user asked the process to stop, and what was done so far is saved.
@@ -125,7 +126,7 @@ impl Error {
         Error::Diverged(Failure::new(message))
     }
 
-    /// Some of several runs failed.
+    /// Some of several runs failed, or some of many pictures.
     pub fn unfinished(message: impl fmt::Display) -> Self {
         Error::Unfinished(Failure::new(message))
     }
@@ -192,7 +193,10 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
         4,
         "reading or writing failed: a full disk, a lost network drive",
     ),
-    (5, "some runs of several are not finished; each said why"),
+    (
+        5,
+        "a part is not done, runs of several or pictures of many; each said why",
+    ),
     (130, "interrupted by a signal; what was done is saved"),
 ];
 

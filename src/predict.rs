@@ -1,22 +1,18 @@
 //! Scores of a model, or of anybody's, for a list of images: in and out of CSV files.
 
+mod forward;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
-
-use candle_core::{Device, Shape, Tensor};
 
 use crate::data::class_name;
 use crate::data::labels::LabelTable;
-use crate::data::loader::{Batch, Form, Inputs};
 use crate::error::{Error, Result, closest};
-use crate::interrupt;
-use crate::model::{Features, Input, Model};
-use crate::ops::graph;
-use crate::progress::Progress;
 use crate::rows;
 use crate::text;
 use crate::wording::counted;
+
+pub use forward::{ViewMean, input, predict, tensor};
 
 /// What scores are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +45,19 @@ impl Scale {
             Scale::Probabilities => 0.5,
         }
     }
+
+    /// The score that stands for a probability, 0 to 1.
+    pub fn of_probability(self, probability: f64) -> f64 {
+        match self {
+            Scale::Logits => (probability / (1.0 - probability)).ln(),
+            Scale::Probabilities => probability,
+        }
+    }
+}
+
+/// The probability that a logit stands for, 0 to 1.
+pub fn probability(logit: f64) -> f64 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 /// Scores of N images for C classes. A higher score means more confidence.
@@ -70,17 +79,11 @@ impl Predictions {
     /// from every other: of those that a `f32` can be, where it is one. The first cell says what
     /// the scores are, if that is known.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let first = match self.scale {
-            Some(scale) => format!("image ({})", scale.name()),
-            None => "image".to_owned(),
-        };
         rows::write_with(path, |csv| {
-            csv.write_field(first)?;
-            csv.write_record(&self.classes)?;
+            csv.write_record(header(self.scale, &self.classes))?;
             let rows = self.scores.chunks(self.classes.len());
-            for (image, row) in self.images.iter().zip(rows) {
-                csv.write_field(image)?;
-                csv.write_record(row.iter().map(|&score| digits(score)))?;
+            for (image, scores) in self.images.iter().zip(rows) {
+                csv.write_record(row(image, scores))?;
             }
             Ok(())
         })
@@ -314,6 +317,20 @@ impl Predictions {
     }
 }
 
+/// The header of a file of predictions, see [`Predictions::write`].
+pub fn header(scale: Option<Scale>, classes: &[String]) -> impl Iterator<Item = String> {
+    let first = match scale {
+        Some(scale) => format!("image ({})", scale.name()),
+        None => "image".to_owned(),
+    };
+    std::iter::once(first).chain(classes.iter().cloned())
+}
+
+/// The row of an image in a file of predictions.
+pub fn row(image: &str, scores: &[f64]) -> impl Iterator<Item = String> {
+    std::iter::once(image.to_owned()).chain(scores.iter().map(|&score| digits(score)))
+}
+
 /// As few digits as tell the score from every other, of `f32` where it is one.
 fn digits(score: f64) -> String {
     let narrow = score as f32;
@@ -400,92 +417,6 @@ fn match_base_names(
             path.display()
         );
     }
-}
-
-/// What a batch holds of its pictures as a tensor on `device`, `[N, ...]` as its form says.
-///
-/// It is taken out of the batch where the tensor can hold it as it is; elsewhere it is copied, and
-/// the batch's buffers serve another one.
-pub fn tensor(batch: &mut Batch, device: &Device) -> Result<Tensor> {
-    let n = batch.num_images;
-    let shape = match batch.form {
-        Form::Pixels { side } => Shape::from((n, side, side, 3)),
-        Form::Pooled { width } => Shape::from((n, width)),
-        Form::Maps {
-            rows,
-            columns,
-            width,
-        } => Shape::from((n, rows, columns, width)),
-    };
-    graph::upload(&mut batch.inputs, shape, device)
-}
-
-/// A batch as the network takes it, see [`tensor`].
-pub fn input(batch: &mut Batch, device: &Device) -> Result<Input> {
-    let form = batch.form;
-    let values = tensor(batch, device)?;
-    Ok(match form {
-        Form::Pixels { .. } => Input::Pictures(values),
-        Form::Pooled { .. } => Input::Features(Features::of_pooled(values)),
-        Form::Maps { .. } => Input::Features(Features::of_maps(values)),
-    })
-}
-
-/// Logits of every image that `inputs` give for `table`, in the table's order, and the table of
-/// those images: a loader leaves out pictures that it was told to skip. With several views a
-/// picture (test-time augmentation) their logits are averaged. `label` names the work on the
-/// progress bar.
-pub fn predict(
-    model: &Model,
-    inputs: &dyn Inputs,
-    table: &Arc<LabelTable>,
-    label: &str,
-) -> Result<(Predictions, Arc<LabelTable>)> {
-    let order: Vec<u32> = (0..table.len() as u32).collect();
-    let views = inputs.num_views();
-    let mut progress = Progress::new(label, (order.len() * views) as u64);
-    let mut predicted = Vec::with_capacity(table.len());
-    let mut sums: Vec<f32> = Vec::with_capacity(table.len() * table.num_classes());
-    for view in 0..views {
-        let mut at = 0;
-        for batch in inputs.testing(&order, view) {
-            interrupt::check("the predictions are not written")?;
-            let mut batch = batch?;
-            let given = input(&mut batch, model.device())?;
-            let logits = model.logits(&given)?.flatten_all()?.to_vec1::<f32>()?;
-            if view == 0 {
-                predicted.extend(batch.indices.iter().map(|&i| i as usize));
-                sums.extend(&logits);
-            } else {
-                let pairs = sums.iter_mut().skip(at).zip(&logits);
-                pairs.for_each(|(sum, logit)| *sum += logit);
-            }
-            at += logits.len();
-            progress.advance(batch.num_images as u64);
-        }
-    }
-    sums.iter_mut().for_each(|sum| *sum /= views as f32);
-    let table = match predicted.len() == table.len() {
-        true => Arc::clone(table),
-        false => Arc::new(table.subset(&predicted)),
-    };
-    if table.is_empty() {
-        return Err(Error::input(label, "not one picture could be read"));
-    }
-    if let Some(bad) = sums.iter().position(|score| score.is_nan()) {
-        let image = table.image(bad / table.num_classes());
-        return Err(
-            Error::diverged(format_args!("{image}: the model's score is not a number"))
-                .hint("the training diverged: see the loss in `steps.csv`"),
-        );
-    }
-    let predictions = Predictions {
-        classes: table.classes().to_vec(),
-        images: table.images().to_vec(),
-        scores: sums.into_iter().map(f64::from).collect(),
-        scale: Some(Scale::Logits),
-    };
-    Ok((predictions, table))
 }
 
 #[cfg(test)]

@@ -41,11 +41,12 @@ pub fn log_writer() -> impl Write {
     Lines(Vec::new())
 }
 
-/// Progress of work with a known number of steps.
+/// Progress of work.
 pub struct Progress {
     bar: Option<ProgressBar>,
     label: String,
-    total: u64,
+    /// `None` where nobody knows how many steps there will be.
+    total: Option<u64>,
     done: u64,
     start: Instant,
     last_line: Instant,
@@ -58,11 +59,25 @@ const LINE_INTERVAL: Duration = Duration::from_secs(15);
 impl Progress {
     /// Starts work of `total` steps. `label` says what is done, for example `train db-focal`.
     pub fn new(label: impl Into<String>, total: u64) -> Self {
-        let label = label.into();
+        Self::start(label.into(), Some(total))
+    }
+
+    /// Starts work of an unknown number of steps, of which the speed is shown.
+    pub fn open_ended(label: impl Into<String>) -> Self {
+        Self::start(label.into(), None)
+    }
+
+    fn start(label: String, total: Option<u64>) -> Self {
         let quiet = QUIET.load(Ordering::Relaxed);
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = bars().add(ProgressBar::new(total));
-            let style = "{prefix} [{bar:30}] {pos}/{len} {msg} eta {eta}";
+            let (bar, style) = match total {
+                Some(total) => (
+                    ProgressBar::new(total),
+                    "{prefix} [{bar:30}] {pos}/{len} {msg} eta {eta}",
+                ),
+                None => (ProgressBar::no_length(), "{prefix} {pos} {per_sec} {msg}"),
+            };
+            let bar = bars().add(bar);
             bar.set_style(
                 ProgressStyle::with_template(style)
                     .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -93,7 +108,7 @@ impl Progress {
 
     /// Counts `steps` as done before this process: a resumed run. They do not enter the ETA.
     pub fn skip(&mut self, steps: u64) {
-        self.total = self.total.saturating_sub(steps);
+        self.total = self.total.map(|total| total.saturating_sub(steps));
         if let Some(bar) = &self.bar {
             bar.set_position(steps);
             bar.reset_eta();
@@ -105,20 +120,27 @@ impl Progress {
         self.done += steps;
         if let Some(bar) = &self.bar {
             bar.inc(steps);
-        } else if self.last_line.elapsed() >= LINE_INTERVAL && self.done < self.total {
-            self.last_line = Instant::now();
-            let elapsed = self.start.elapsed().as_secs_f64();
-            let left = elapsed / self.done.max(1) as f64 * (self.total - self.done) as f64;
-            if !QUIET.load(Ordering::Relaxed) {
-                tracing::info!(
-                    "{}: {}/{} {} eta {}",
-                    self.label,
-                    self.done,
-                    self.total,
-                    self.message,
-                    human_seconds(left)
-                );
+            return;
+        }
+        let is_over = self.total.is_some_and(|total| self.done >= total);
+        if is_over || self.last_line.elapsed() < LINE_INTERVAL || QUIET.load(Ordering::Relaxed) {
+            return;
+        }
+        self.last_line = Instant::now();
+        let Progress {
+            label,
+            done,
+            message,
+            ..
+        } = self;
+        let elapsed = self.start.elapsed().as_secs_f64();
+        match self.total {
+            Some(total) => {
+                let left = elapsed / (*done).max(1) as f64 * (total - *done) as f64;
+                let left = human_seconds(left);
+                tracing::info!("{label}: {done}/{total} {message} eta {left}");
             }
+            None => tracing::info!("{label}: {done} {:.1}/s {message}", *done as f64 / elapsed),
         }
     }
 }

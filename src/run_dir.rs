@@ -128,6 +128,16 @@ impl RunDir {
         folder.into()
     }
 
+    /// Results on a set called `name` that is none of the run's split: `eval/other-<name>/`, or
+    /// `eval/other-<name>-best/` for the best checkpoint.
+    pub fn eval_of_other(&self, name: &str, checkpoint: Checkpoint) -> PathBuf {
+        let folder = match checkpoint {
+            Checkpoint::Last => format!("other-{name}"),
+            other => format!("other-{name}-{}", other.name()),
+        };
+        self.evaluations().join(folder)
+    }
+
     fn evaluations(&self) -> PathBuf {
         self.root.join("eval")
     }
@@ -289,6 +299,10 @@ pub struct Manifest {
     pub split_folder: PathBuf,
     /// Content hash of the split.
     pub split_hash: String,
+    /// Names of the classes, in the order of the logits; empty where an earlier version did not
+    /// write them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// Hash of the weight file the backbone started from, or of the checkpoint that the network did.
     pub weights_hash: Option<String>,
     /// Hash of the configuration, which tells a finished run from one with other settings.
@@ -356,6 +370,7 @@ impl Manifest {
             started_unix: 0,
             split_folder: std::path::absolute(split_folder)?,
             split_hash: split_hash.to_owned(),
+            classes: Vec::new(),
             weights_hash: None,
             config_hash: hash,
             train_seconds: 0.0,

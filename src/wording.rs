@@ -8,6 +8,19 @@ pub fn counted(number: usize, noun: &str) -> String {
     }
 }
 
+/// How many of several things are named.
+pub const FIRST_NAMED: usize = 5;
+
+/// The first few of `names`, quoted.
+pub fn first_named<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names = names.into_iter();
+    let first: Vec<String> = (names.by_ref().take(FIRST_NAMED))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = if names.next().is_some() { ", ..." } else { "" };
+    format!("{}{more}", first.join(", "))
+}
+
 /// Text that a terminal, an XML file and a page can hold: control characters other than tabs and
 /// line ends, which names of classes and files may bring along, become `\u{fffd}`.
 pub fn printable(text: &str) -> String {

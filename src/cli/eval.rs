@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dbloss::data::labels::LabelTable;
 use dbloss::data::split::{Set, Split};
-use dbloss::job::{Evaluate, Evaluated, Opened};
+use dbloss::job::{Evaluate, EvaluateOther, Evaluated, Opened, OtherSet};
 use dbloss::metrics::ApMethod;
 use dbloss::predict::{Predictions, Scale};
 use dbloss::report::evaluation::{Evaluation, Options, best_thresholds, difference};
@@ -14,6 +14,7 @@ use dbloss::{Error, Result};
 
 use super::common::{MachineArgs, checkpoint_parser, set_parser, tell_of_bootstrap};
 use super::output;
+use super::source::SourceOptions;
 
 /// Score a run, or anyone's predictions
 ///
@@ -21,11 +22,14 @@ use super::output;
 /// `eval/<set>/`, and prints mAP over all, head, medium and tail classes. Of a run that kept an
 /// average of its weights (`train.ema_decay`) that is scored; the weights themselves are scored
 /// into `eval/<set>-plain/`. With `--predictions` no model is needed: a CSV with an image and one score a class is compared with the labels of a
-/// split.
+/// split. With a source (`--table`, `--coco`, ...) or `--test-split` a run is scored on pictures of
+/// another data set, into `eval/other-<name>/`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("separator", |arg| arg.help(SEPARATOR)))]
 #[command(after_help = "Examples:
   dbloss eval runs/shapes/db-focal-s0
   dbloss eval runs/shapes/db-focal-s0 --against runs/shapes/erm-s0
+  dbloss eval runs/shapes/db-focal-s0 --table new.csv --images photos
   dbloss eval --predictions scores.csv --split runs/shapes/split --out scored
   dbloss eval --predictions scores.csv --split runs/shapes/split --method theirs --out runs/theirs
   dbloss eval --predictions all.csv --split runs/shapes/split --scores logits --fit-thresholds")]
@@ -42,10 +46,6 @@ pub(super) struct Args {
     #[arg(long, value_name = "SCALE", requires = "predictions",
         value_parser = ["logits", "probabilities"])]
     scores: Option<String>,
-    /// What stands between the cells of `--predictions`, `\t` for a tab
-    #[arg(long, value_name = "CHARACTER", requires = "predictions", default_value = ",",
-        value_parser = separator)]
-    separator: u8,
     /// Scores of the split's validation part for `--fit-thresholds`, if `--predictions` does not
     /// hold them too
     #[arg(long, value_name = "FILE", requires_all = ["predictions", "fit_thresholds"])]
@@ -54,9 +54,19 @@ pub(super) struct Args {
     /// been moved
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
-    /// Which images
-    #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
-    on: Set,
+    /// Which images of the split [default: test]
+    #[arg(long, value_name = "SET", value_parser = set_parser(), conflicts_with = "from")]
+    on: Option<Set>,
+    /// Score the run on another split's images, matched by the names of the classes
+    #[arg(long, value_name = "DIR", help_heading = "Another test set",
+        conflicts_with_all = ["predictions", "from"])]
+    test_split: Option<PathBuf>,
+    /// Name of the other test set: the results go to `eval/other-<NAME>/` of the run [default: that
+    /// of its file or folder]
+    #[arg(long, value_name = "NAME", help_heading = "Another test set")]
+    name: Option<String>,
+    #[command(flatten)]
+    source: SourceOptions,
     /// Which checkpoint of the run: `last`, or `best` on the validation part
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser(),
         conflicts_with = "predictions")]
@@ -112,17 +122,46 @@ impl From<ApName> for ApMethod {
     }
 }
 
+/// What `--separator` stands for here.
+const SEPARATOR: &str = "Between the cells of `--predictions`: a character, `\\t` for a tab [default: ,]; \
+    between the labels of an image in `--table`: a sign, comma, semicolon, tab, space, or list for \
+    `['a', 'b']` [default: |]";
+
 impl Args {
-    /// The predictions of the run that this one is compared with. What is missing is told before
-    /// the work, not after it.
-    fn baseline(&self) -> Result<Option<PathBuf>> {
+    /// Which images of a split.
+    fn set(&self) -> Set {
+        self.on.unwrap_or(Set::Test)
+    }
+
+    /// The other test set, if one is named.
+    fn other_set(&self) -> Result<Option<OtherSet>> {
+        let name = self.name.as_deref();
+        if let Some(folder) = &self.test_split {
+            return OtherSet::of_split(folder, self.set(), name).map(Some);
+        }
+        match (self.source.source("test-split")?, name) {
+            (Some(source), _) => OtherSet::of_source(source, name).map(Some),
+            (None, Some(_)) => Err(Error::argument("--name", "names no set")
+                .hint("give one, for example with `--table` or `--test-split`")),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The predictions of the run that this one is compared with, on the same set. What is missing
+    /// is told before the work, not after it.
+    fn baseline(&self, other_set: Option<&OtherSet>) -> Result<Option<PathBuf>> {
         let Some(other) = &self.against else {
             return Ok(None);
         };
-        let file = RunDir::new(other).eval(self.on).join("predictions.csv");
+        let run = RunDir::new(other);
+        let folder = match other_set {
+            Some(set) => run.eval_of_other(&set.name, Checkpoint::Last),
+            None => run.eval(self.set()),
+        };
+        let file = folder.join("predictions.csv");
         if !file.is_file() {
             return Err(Error::file(&file, "does not exist")
-                .hint("evaluate that run first: `dbloss eval RUN_DIR`"));
+                .hint("evaluate that run first, on the same set: `dbloss eval RUN_DIR`"));
         }
         Ok(Some(file))
     }
@@ -135,21 +174,56 @@ pub(super) fn run(args: Args) -> Result<()> {
         thresholds: vec![args.threshold.unwrap_or(Scale::Logits.threshold())],
         average_precision: args.average_precision.into(),
     };
-    let baseline = args.baseline()?;
-    let (split, evaluated) = match (&args.run, &args.predictions) {
-        (_, Some(file)) => score_file(&args, file, options)?,
-        (Some(folder), None) => score_run(&args, folder, options)?,
-        (None, None) => return Err(Error::input("eval", "expected a run's folder")),
+    if let Some(file) = &args.predictions {
+        if let Some(flag) = args.source.first_but("separator") {
+            let problem = "has no effect beside `--predictions`";
+            return Err(Error::argument(format_args!("--{flag}"), problem)
+                .hint("`--split` names the labels that they are compared with"));
+        }
+        let baseline = args.baseline(None)?;
+        let (split, evaluated) = score_file(&args, file, options)?;
+        return show(&split, &evaluated, Some(args.set()), baseline);
+    }
+    let Some(folder) = &args.run else {
+        return Err(Error::input("eval", "expected a run's folder"));
     };
+    let other_set = args.other_set()?;
+    let baseline = args.baseline(other_set.as_ref())?;
+    match &other_set {
+        Some(set) => {
+            let evaluate = EvaluateOther {
+                run: &RunDir::new(folder),
+                split_folder: args.split.as_deref(),
+                set,
+                checkpoint: args.checkpoint,
+                fit_thresholds: args.fit_thresholds,
+            };
+            let (split, evaluated) = evaluate.run(&args.machine.open()?, options)?;
+            show(&split, &evaluated, None, baseline)
+        }
+        None => {
+            let (split, evaluated) = score_run(&args, folder, options)?;
+            show(&split, &evaluated, Some(args.set()), baseline)
+        }
+    }
+}
+
+/// Prints what was found, and the gain over the predictions of `baseline`.
+fn show(
+    split: &Split,
+    evaluated: &Evaluated,
+    set: Option<Set>,
+    baseline: Option<PathBuf>,
+) -> Result<()> {
     let Evaluated {
         evaluation,
         predictions,
         table,
-    } = &evaluated;
-    output::data(&evaluation.to_terminal(args.on));
+    } = evaluated;
+    output::data(&evaluation.to_terminal(set));
     if let Some(file) = baseline {
         let baseline = aligned(&file, table)?;
-        let gain = difference(&baseline, predictions, table, &split)?;
+        let gain = difference(&baseline, predictions, table, split)?;
         output::data(&gain.to_string());
     }
     Ok(())
@@ -169,7 +243,7 @@ fn score_run(args: &Args, folder: &Path, options: Options) -> Result<(Split, Eva
         experiment: &experiment,
         split: &split,
         split_folder: &split_folder,
-        set: args.on,
+        set: args.set(),
         checkpoint: args.checkpoint,
         fit_thresholds: args.fit_thresholds,
     };
@@ -181,15 +255,19 @@ fn score_run(args: &Args, folder: &Path, options: Options) -> Result<(Split, Eva
 fn score_file(args: &Args, file: &Path, mut options: Options) -> Result<(Split, Evaluated)> {
     let folder = args.split.clone().unwrap_or_default();
     let split = Split::read(&folder)?;
-    let table = Arc::clone(split.set(args.on, &folder)?.0);
+    let table = Arc::clone(split.set(args.set(), &folder)?.0);
     let others: Vec<&LabelTable> = [Set::Train, Set::Validation, Set::Test]
         .into_iter()
-        .filter(|set| *set != args.on)
+        .filter(|set| *set != args.set())
         .filter_map(|set| Some(&**split.set(set, &folder).ok()?.0))
         .collect();
     let given = args.scores.as_deref().and_then(Scale::parse);
+    let separator = match args.source.text("separator") {
+        Some(text) => separator(text).map_err(|problem| Error::argument("--separator", problem))?,
+        None => b',',
+    };
     let read = |file: &Path| -> Result<(Predictions, Scale)> {
-        let mut read = Predictions::read_separated(file, args.separator)?;
+        let mut read = Predictions::read_separated(file, separator)?;
         let scale = read.settle_scale(given, file)?;
         Ok((read, scale))
     };
@@ -219,8 +297,8 @@ fn score_file(args: &Args, file: &Path, mut options: Options) -> Result<(Split, 
         (Some(out), Some(method)) => {
             dbloss::io::claim_folder(out, args.force)?;
             let run = RunDir::new(out);
-            evaluation.write(&run.eval(args.on))?;
-            predictions.write(&run.eval(args.on).join("predictions.csv"))?;
+            evaluation.write(&run.eval(args.set()))?;
+            predictions.write(&run.eval(args.set()).join("predictions.csv"))?;
             let hash = dbloss::io::hash_file(file)?;
             Manifest::of_predictions(method, args.seed, &folder, &split.hash, hash)?
                 .write(&run.manifest())?;

@@ -15,8 +15,10 @@ mod eval;
 mod features;
 mod loss;
 mod plan;
+mod predict;
 mod report;
 mod run;
+mod source;
 mod split;
 mod stats;
 mod sweep;
@@ -48,6 +50,7 @@ enum Command {
     Stats(stats::Args),
     Train(train::Args),
     Eval(eval::Args),
+    Predict(predict::Args),
     Run(Box<run::Args>),
     Sweep(Box<sweep::Args>),
     #[command(hide = true)]
@@ -75,6 +78,7 @@ impl Cli {
             Command::Stats(args) => stats::run(args),
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Predict(args) => predict::run(args),
             Command::Run(args) => run::run(*args),
             Command::Sweep(args) => sweep::run(*args),
             Command::SweepTask(args) => sweep_task::run(args),

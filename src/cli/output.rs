@@ -1,6 +1,7 @@
 //! The only place that prints. Data goes to stdout, everything else to stderr.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -45,17 +46,34 @@ pub(crate) fn start_logging(verbosity: &Verbosity) {
 
 /// Writes data to stdout. A closed pipe (`dbloss ... | head`) ends the output quietly.
 pub(crate) fn data(text: &str) {
-    let mut stdout = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    let written = stdout
-        .write_all(printable(text).as_bytes())
-        .and_then(|()| stdout.write_all(end.as_bytes()))
-        .and_then(|()| stdout.flush());
-    if let Err(error) = written
-        && error.kind() != ErrorKind::BrokenPipe
-    {
-        let _ = writeln!(std::io::stderr(), "error: stdout: {error}");
-        std::process::exit(1);
+    let _ = write(&format!("{}{end}", printable(text)));
+}
+
+/// Writes a part of the data that a program may read: on a terminal what it can show, elsewhere
+/// every byte. `Break` where nobody reads any more.
+pub(crate) fn part(text: &str) -> ControlFlow<()> {
+    match is_read_by_people() {
+        true => write(&printable(text)),
+        false => write(text),
+    }
+}
+
+/// Whether stdout is a terminal.
+pub(crate) fn is_read_by_people() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+fn write(text: &str) -> ControlFlow<()> {
+    let mut stdout = std::io::stdout().lock();
+    let written = (stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ControlFlow::Break(()),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: stdout: {error}");
+            std::process::exit(1);
+        }
     }
 }
 

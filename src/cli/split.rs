@@ -11,11 +11,9 @@ use dbloss::report::stats;
 use dbloss::{Error, Result};
 
 use super::output;
+use super::source::SourceOptions;
 
 mod distribution;
-mod source;
-
-use source::SourceArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +34,7 @@ Examples:
 /// test.csv, classes.csv, split.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_group("from", |group| group.required(true).arg("config")))]
 pub(super) struct Args {
     /// Folder to write
     #[arg(short, long, value_name = "DIR")]
@@ -48,7 +47,11 @@ pub(super) struct Args {
     report: bool,
 
     #[command(flatten)]
-    source: SourceArgs,
+    source: SourceOptions,
+    /// Settings from a TOML file: those that split.toml holds under `config`, or an experiment with
+    /// a [split] table
+    #[arg(long, value_name = "FILE", help_heading = "Source")]
+    config: Option<PathBuf>,
 
     /// The settings of a published benchmark
     #[arg(long, value_enum, help_heading = "Distribution", conflicts_with_all = ["distribution", "recipe", "ids"])]
@@ -185,7 +188,7 @@ impl Args {
     /// An error that names a key of `config`, with the line of the file that wrote it. Where the
     /// arguments changed what the file says, the key alone: the line could be the wrong one.
     fn locate(&self, error: Error, config: &SplitConfig) -> Error {
-        let Some(path) = &self.source.config else {
+        let Some(path) = &self.config else {
             return error;
         };
         match read_settings(path) {
@@ -196,8 +199,8 @@ impl Args {
 
     /// The settings that the arguments stand for.
     fn settings(&self) -> Result<SplitConfig> {
-        let source = self.source.source()?;
-        let mut config = match (&self.source.config, source) {
+        let source = self.source.source("config")?;
+        let mut config = match (&self.config, source) {
             (_, Some(source)) => SplitConfig::new(source),
             (Some(path), None) => read_settings(path)?.0,
             (None, None) => return Err(Error::argument("the source", "is missing")),

@@ -5,10 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::data::class_name::visible;
-use crate::wording::counted;
-
-/// How many of several things are named.
-pub(crate) const FIRST_NAMED: usize = 5;
+use crate::wording::{FIRST_NAMED, counted, first_named};
 
 /// One thing that a reader did not take as it stands; kept in `split.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,14 +126,4 @@ impl Account {
         };
         self.0.iter().map(fact).collect()
     }
-}
-
-/// The first few of `names`, quoted.
-pub(crate) fn first_named<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut names = names.into_iter();
-    let first: Vec<String> = (names.by_ref().take(FIRST_NAMED))
-        .map(|name| format!("`{name}`"))
-        .collect();
-    let more = if names.next().is_some() { ", ..." } else { "" };
-    format!("{}{more}", first.join(", "))
 }

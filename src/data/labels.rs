@@ -120,6 +120,31 @@ impl LabelTable {
         table
     }
 
+    /// The table of the same images without the classes whose flag is not set.
+    pub fn only_classes(&self, keep: &[bool]) -> LabelTable {
+        let mut names = Vec::new();
+        let place = (self.classes.iter().zip(keep)).map(|(name, &keep)| {
+            keep.then(|| {
+                names.push(name.clone());
+                names.len() as u32 - 1
+            })
+        });
+        let place: Vec<Option<u32>> = place.collect();
+        self.in_classes(names, &place)
+    }
+
+    /// The table of the same images over `classes`: `place` says where each class of this table
+    /// stands there, or that it is left out.
+    pub fn in_classes(&self, classes: Vec<String>, place: &[Option<u32>]) -> LabelTable {
+        let mut table = LabelTable::new(classes);
+        for i in 0..self.len() {
+            let labels = self.labels(i).iter();
+            let labels = labels.filter_map(|&class| *place.get(class as usize)?);
+            table.push(self.image(i), labels);
+        }
+        table
+    }
+
     /// Writes image `i`'s labels as 0 and 1 into `row`, of length C.
     pub fn fill_targets(&self, i: usize, row: &mut [f32]) {
         row.fill(0.0);

@@ -14,6 +14,7 @@ mod jpeg;
 pub mod labels;
 pub mod loader;
 pub mod longtail;
+pub mod paths;
 pub mod picture;
 pub(crate) mod picture_name;
 pub mod replay;
@@ -24,6 +25,7 @@ pub mod shapes;
 pub mod split;
 pub mod stratify;
 pub mod throughput;
+pub mod walk;
 
 /// A file of real labels, which the project does not hold: for tests that have `real_data` in their
 /// name and are marked `#[ignore = "needs DBLOSS_DATA"]`.

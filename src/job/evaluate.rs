@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Machine;
 use super::supply::Supply;
+use super::{Machine, thresholds};
 use crate::config::Experiment;
 use crate::data::labels::LabelTable;
 use crate::data::split::{Set, Split};
@@ -17,7 +17,7 @@ use crate::model::Model;
 use crate::predict::{Predictions, predict};
 use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, best_thresholds};
 use crate::run_dir::{Checkpoint, Manifest, RunDir, Status};
-use crate::train::checkpoint::Saved;
+use crate::train::checkpoint::{self, Saved};
 
 /// A trained run as it lies in its folder, with the split that it was trained on.
 #[derive(Debug)]
@@ -37,38 +37,73 @@ impl Opened {
     /// # Errors
     /// The folder holds no run, or the split is not there or another one.
     pub fn read(run: &RunDir, split_folder: Option<&Path>) -> Result<Self> {
-        if !run.manifest().is_file() {
-            return Err(Error::file(run.path(), "is not a run's folder")
-                .hint("expected the folder that `dbloss train` wrote, with `manifest.json`"));
-        }
-        let manifest = Manifest::read(&run.manifest())?;
-        let experiment = Experiment::read(&run.config())?;
-        if manifest.status != Status::Finished {
-            tracing::warn!(
-                "{}: the training is not finished ({:?}); what follows is the state of its checkpoint",
-                run.path().display(),
-                manifest.status
-            );
-        }
-        let split_folder = split_folder.unwrap_or(&manifest.split_folder).to_owned();
-        if !Split::is_in(&split_folder) {
-            return Err(
-                Error::file(&split_folder, "the split of this run is not there")
-                    .hint("if it has been moved, give its folder with `--split`"),
-            );
-        }
-        let split = Split::read(&split_folder)?;
-        if split.hash != manifest.split_hash {
-            let problem = "is not the split that the run was trained on, or has changed since";
-            return Err(
-                Error::file(&split_folder, problem).hint("restore the split, or train again")
-            );
-        }
+        let (manifest, experiment) = read_run(run)?;
+        let (split, split_folder) = split_of(&manifest, split_folder)?;
         Ok(Opened {
             experiment,
             split,
             split_folder,
         })
+    }
+}
+
+/// What the folder of `run` says of a run without its split.
+///
+/// # Errors
+/// The folder holds no run, or only scores that another program made.
+pub(super) fn read_run(run: &RunDir) -> Result<(Manifest, Experiment)> {
+    let refused = |problem: &str| {
+        Err(Error::file(run.path(), problem)
+            .hint("expected the folder that `dbloss train` wrote, with `manifest.json`"))
+    };
+    if !run.manifest().is_file() {
+        return refused("is not a run's folder");
+    }
+    let manifest = Manifest::read(&run.manifest())?;
+    if !run.config().is_file() {
+        return refused("holds the scores of a run without its model");
+    }
+    let experiment = Experiment::read(&run.config())?;
+    if manifest.status != Status::Finished {
+        tracing::warn!(
+            "{}: the training is not finished ({:?}); what follows is the state of its checkpoint",
+            run.path().display(),
+            manifest.status
+        );
+    }
+    Ok((manifest, experiment))
+}
+
+/// The split of a run, and where it lies: `folder` if it has been moved.
+///
+/// # Errors
+/// It is not there, or another one.
+pub(super) fn split_of(manifest: &Manifest, folder: Option<&Path>) -> Result<(Split, PathBuf)> {
+    let split_folder = folder.unwrap_or(&manifest.split_folder).to_owned();
+    if !Split::is_in(&split_folder) {
+        return Err(
+            Error::file(&split_folder, "the split of this run is not there")
+                .hint("if it has been moved, give its folder with `--split`"),
+        );
+    }
+    let split = Split::read(&split_folder)?;
+    if split.hash != manifest.split_hash {
+        let problem = "is not the split that the run was trained on, or has changed since";
+        return Err(Error::file(&split_folder, problem).hint("restore the split, or train again"));
+    }
+    Ok((split, split_folder))
+}
+
+/// A checkpoint of `run`, which is there.
+///
+/// # Errors
+/// It is not.
+pub(super) fn checkpoint_of(run: &RunDir, which: Checkpoint) -> Result<PathBuf> {
+    let path = run.checkpoint(which);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(Error::file(&path, "does not exist")
+            .hint("the run has not got that far; `best` needs a split with a validation part")),
     }
 }
 
@@ -116,7 +151,7 @@ impl Evaluate<'_> {
         let averaged = self.experiment.train.ema_decay > 0.0;
         let lies = model
             .is_none()
-            .then(|| self.checkpoint_path())
+            .then(|| checkpoint_of(self.run, self.checkpoint))
             .transpose()?;
         let supply = Supply::new(
             self.experiment,
@@ -172,15 +207,17 @@ impl Evaluate<'_> {
         }
         let (predictions, table) = predict_set(self.set)?;
         let evaluation = Evaluation::new(&predictions, &table, self.split, &options)?;
-        predictions.write(&folder.join("predictions.csv"))?;
-        evaluation.write(folder)?;
-        let settings = toml::to_string(&Settings {
+        let settings = Settings {
             checkpoint: self.checkpoint,
             weights,
+            step: step_of(self.run, self.checkpoint),
+            other_set: None,
             options: &options,
-        });
-        let settings = settings.map_err(|e| Error::file(folder, e))?;
-        write_text(&folder.join("settings.toml"), &settings)?;
+        };
+        settings.write(folder, &evaluation, &predictions)?;
+        if self.set == Set::Validation {
+            thresholds::write(folder, &predictions, &table)?;
+        }
         Ok(Evaluated {
             evaluation,
             predictions,
@@ -188,20 +225,10 @@ impl Evaluate<'_> {
         })
     }
 
-    /// The checkpoint, which is there.
-    fn checkpoint_path(&self) -> Result<PathBuf> {
-        let path = self.run.checkpoint(self.checkpoint);
-        match path.is_file() {
-            true => Ok(path),
-            false => Err(Error::file(&path, "does not exist")
-                .hint("the run has not got that far; `best` needs a split with a validation part")),
-        }
-    }
-
     /// The model of the checkpoint.
     fn model(&self, supply: &Supply, machine: &Machine, weights: Weights) -> Result<Model> {
         let model = supply.empty()?;
-        let path = self.checkpoint_path()?;
+        let path = checkpoint_of(self.run, self.checkpoint)?;
         let saved = Saved::read(&path, &machine.device)?;
         match weights {
             Weights::Average => saved.result(&model.parameters, "")?,
@@ -214,19 +241,46 @@ impl Evaluate<'_> {
 /// Which weights of a run that kept an average of them.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Weights {
+pub(super) enum Weights {
     /// Their moving average: the run's result.
     Average,
     /// As they were trained.
     Plain,
 }
 
+/// The steps of training that a checkpoint had seen.
+pub(super) fn step_of(run: &RunDir, which: Checkpoint) -> Option<usize> {
+    let position = checkpoint::position(&run.checkpoint(which)).ok();
+    position.map(|position| position.step)
+}
+
 /// `settings.toml` beside the tables: what they were computed from and how.
 #[derive(Serialize)]
-struct Settings<'a> {
-    checkpoint: Checkpoint,
+pub(super) struct Settings<'a> {
+    pub checkpoint: Checkpoint,
     #[serde(skip_serializing_if = "Option::is_none")]
-    weights: Option<Weights>,
+    pub weights: Option<Weights>,
+    /// The steps of training that it had seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// The hash of the labels, where they are none of the run's split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_set: Option<&'a str>,
     #[serde(flatten)]
-    options: &'a EvaluationOptions,
+    pub options: &'a EvaluationOptions,
+}
+
+impl Settings<'_> {
+    /// Writes predictions and tables into `folder`, and these beside them.
+    pub(super) fn write(
+        &self,
+        folder: &Path,
+        evaluation: &Evaluation,
+        predictions: &Predictions,
+    ) -> Result<()> {
+        predictions.write(&folder.join("predictions.csv"))?;
+        evaluation.write(folder)?;
+        let settings = toml::to_string(self).map_err(|e| Error::file(folder, e))?;
+        write_text(&folder.join("settings.toml"), &settings)
+    }
 }

@@ -1,12 +1,17 @@
 //! One run from a resolved experiment: its split, the training, the evaluation.
 
 mod check;
+mod ensemble;
 mod evaluate;
 mod features;
 mod kept;
+mod other_set;
+mod predict;
 mod room;
 mod supply;
+mod thresholds;
 mod train;
+mod trained;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,12 +27,16 @@ use crate::data::split::Split;
 use crate::error::{Error, Result};
 
 pub use check::{check_images, tell, warnings};
+pub use ensemble::Ensemble;
 pub use evaluate::{Evaluate, Evaluated, Opened};
 pub use features::Features;
 pub use kept::KeptFeatures;
+pub use other_set::{EvaluateOther, OtherSet};
+pub use predict::{Take, Tally};
 pub use room::Room;
-
+pub use thresholds::ThresholdRow;
 pub use train::{Prepared, Train, Trained, add_events};
+pub use trained::{Opening, TrainedModel};
 
 /// Settings of the machine, which change no number.
 #[derive(Debug, Clone)]

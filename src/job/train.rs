@@ -268,6 +268,7 @@ impl Prepared<'_> {
             started_unix: (SystemTime::now().duration_since(UNIX_EPOCH)).map_or(0, |d| d.as_secs()),
             split_folder: std::path::absolute(split_folder)?,
             split_hash: split.hash.clone(),
+            classes: split.classes().to_vec(),
             weights_hash: self.weights_hash.clone(),
             config_hash: self.config_hash.clone(),
             train_seconds: 0.0,

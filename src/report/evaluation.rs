@@ -1,5 +1,7 @@
 //! Scores of one set of predictions: by class, by group, overall; for people and as CSV.
 
+mod partial;
+
 use std::fmt;
 use std::path::Path;
 
@@ -250,11 +252,12 @@ impl Evaluation {
 }
 
 impl Evaluation {
-    /// Tables of the classes and of their groups; `set` heads the counts of the scored images.
-    pub fn to_terminal(&self, set: Set) -> String {
+    /// Tables of the classes and of their groups; `set` heads the counts of the scored images, where
+    /// they are one of a split's beside its training images.
+    pub fn to_terminal(&self, set: Option<Set>) -> String {
         let counts = match set {
-            Set::Train => "positives",
-            other => other.name(),
+            None | Some(Set::Train) => "positives",
+            Some(other) => other.name(),
         };
         let header = ["class", "group", "train", counts, "AP, %", "F1, %"].map(str::to_owned);
         let mut table = Table::new(header.to_vec());
@@ -386,10 +389,18 @@ pub fn best_thresholds(
     table: &LabelTable,
     fallback: f64,
 ) -> Result<Vec<f64>> {
+    let fitted = fitted_thresholds(predictions, table)?;
+    Ok(fitted.into_iter().map(|t| t.unwrap_or(fallback)).collect())
+}
+
+/// The same, with `None` for a class without a positive.
+pub fn fitted_thresholds(
+    predictions: &Predictions,
+    table: &LabelTable,
+) -> Result<Vec<Option<f64>>> {
     let targets = targets(table);
     let scores = ScoreTable::new(&predictions.scores, &targets, table.num_classes())?;
-    let fitted = fit_thresholds(&scores);
-    Ok(fitted.into_iter().map(|t| t.unwrap_or(fallback)).collect())
+    Ok(fit_thresholds(&scores))
 }
 
 /// Labels as 0 and 1, images x classes.

@@ -6,6 +6,7 @@ pub mod compare;
 mod comparison_plot;
 mod drawing;
 pub mod evaluation;
+pub mod labelling;
 pub mod loss_curves;
 mod page;
 pub mod sheet;

@@ -133,7 +133,7 @@ impl Saved {
     /// Reads a checkpoint.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         Ok(Saved {
-            position: read_position(path)?,
+            position: position(path)?,
             path: path.to_owned(),
             tensors: read_tensors(path, device)?,
         })
@@ -216,7 +216,11 @@ impl Saved {
     }
 }
 
-fn read_position(path: &Path) -> Result<Position> {
+/// Where the training stood at a checkpoint, of which no more is read.
+///
+/// # Errors
+/// The file is no checkpoint.
+pub fn position(path: &Path) -> Result<Position> {
     let stranger = || Error::file(path, "is not a checkpoint of dbloss");
     let text = told(path, POSITION, "a checkpoint of dbloss")?;
     serde_json::from_str(&text).map_err(|_| stranger())

@@ -1,13 +1,14 @@
 //! Pictures sorted into one folder a class.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::format::{
     ChangePath, Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
 };
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture::{endings, has_picture_ending};
+use crate::data::walk::{self, Entry, Walk};
 use crate::error::{Error, Result};
 
 annotation_files! {
@@ -61,7 +62,7 @@ const SETS: [&str; 8] = [
 
 /// Reads `<root>/<class>/**/<picture>`, sorted by name. Each picture has its folder's class.
 pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
-    let entries = entries(root)?;
+    let entries = walk::entries(root)?;
     refuse_sets(root, &entries)?;
     let mut rows = Rows::new();
     let (mut others, mut loose, mut deeper) = (Vec::new(), Vec::new(), Vec::new());
@@ -81,16 +82,17 @@ pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
             merged.push(format!("{first}` and `{name}"));
         }
         let before = rows.len();
-        walk(&path, &name, &mut |file| {
+        for file in Walk::new(&path, &name) {
+            let file = file?;
             if !has_picture_ending(&file) {
                 others.push(file);
-                return;
+                continue;
             }
             if file[name.len() + 1..].contains('/') {
                 deeper.push(file.clone());
             }
             rows.push((file, vec![class]));
-        })?;
+        }
         if rows.len() == before {
             reading.account.warn(
                 root,
@@ -155,7 +157,7 @@ fn refuse_sets(root: &Path, entries: &[Entry]) -> Result<()> {
     let is_set = |name: &str| SETS.iter().any(|set| set.eq_ignore_ascii_case(name));
     let sets = !folders.is_empty() && folders.iter().all(|(name, ..)| is_set(name));
     for (_, path, _) in folders.iter().filter(|_| sets) {
-        if self::entries(path)?
+        if walk::entries(path)?
             .iter()
             .any(|(_, _, is_folder)| *is_folder)
         {
@@ -169,65 +171,6 @@ fn refuse_sets(root: &Path, entries: &[Entry]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Folders in folders deeper than this are taken for a link that leads back.
-const DEEPEST: usize = 16;
-
-/// Gives `prefix/<file>` for every file below `folder`, sorted by folder.
-pub(super) fn walk(folder: &Path, prefix: &str, found: &mut dyn FnMut(String)) -> Result<()> {
-    walk_to(folder, prefix, 0, found)
-}
-
-fn walk_to(folder: &Path, prefix: &str, depth: usize, found: &mut dyn FnMut(String)) -> Result<()> {
-    if depth > DEEPEST {
-        return Err(Error::file(folder, "the folders are nested too deeply"));
-    }
-    for (name, path, is_folder) in entries(folder)? {
-        let relative = match prefix {
-            "" => name,
-            prefix => format!("{prefix}/{name}"),
-        };
-        match is_folder {
-            true => walk_to(&path, &relative, depth + 1, found)?,
-            false => found(relative),
-        }
-    }
-    Ok(())
-}
-
-/// Name, path, and whether it is a folder.
-type Entry = (String, PathBuf, bool);
-
-/// What systems and tools leave in folders, beside hidden files.
-const LEFT_BEHIND: [&str; 5] = [
-    "__MACOSX",
-    "Thumbs.db",
-    "desktop.ini",
-    "@eaDir",
-    "$RECYCLE.BIN",
-];
-
-/// What lies in `folder`, sorted; hidden files and what systems leave behind are passed over.
-pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
-            return Err(Error::file(&path, "the file's name is not UTF-8"));
-        };
-        if name.starts_with('.')
-            || LEFT_BEHIND
-                .iter()
-                .any(|left| left.eq_ignore_ascii_case(name))
-        {
-            continue;
-        }
-        let (name, is_folder) = (name.to_owned(), path.is_dir());
-        entries.push((name, path, is_folder));
-    }
-    entries.sort();
-    Ok(entries)
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::folder;
 use super::format::{
     ChangePath, Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
 };
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture_name::{self, Pictures};
+use crate::data::walk::Walk;
 use crate::error::{Error, Result};
 use crate::text::{self, json_error};
 
@@ -110,11 +110,12 @@ fn parse(text: &str, path: &Path) -> Result<File> {
 /// or else the one beside it of the same name.
 fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
     let mut names = Vec::new();
-    folder::walk(root, "", &mut |name| {
+    for name in Walk::new(root, "") {
+        let name = name?;
         if name.to_ascii_lowercase().ends_with(".json") {
             names.push(name);
         }
-    })?;
+    }
     if names.is_empty() {
         return Err(Error::file(root, "holds no LabelMe files (`.json`)"));
     }

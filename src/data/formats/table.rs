@@ -309,5 +309,12 @@ pub fn write_csv(table: &LabelTable, writer: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// blake3 of a table as CSV, in hexadecimal: the same labels of the same images give the same.
+pub fn hash(labels: &LabelTable) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    write_csv(labels, &mut hasher)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of the pictures of `table`, which lie at `root`.
+    /// A loader of the pictures of `table`, which lie at `root`. Where that is the empty path the
+    /// names are paths by themselves.
     ///
     /// # Errors
     /// `config` holds a value out of its range, the folder of the pictures is missing, or the
@@ -55,6 +56,7 @@ impl Loader {
     ) -> Result<Self> {
         config.check(&KeyPath::from("input"))?;
         if let ImageRoot::Folder { path } = &root
+            && !path.as_os_str().is_empty()
             && !path.is_dir()
         {
             return Err(Error::file(path, "is not a folder, expected the pictures")

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::data::account::first_named;
 use crate::data::formats::{Loaded, table};
 use crate::data::image::ToldPictures;
 use crate::data::labels::LabelTable;
 use crate::data::{longtail, replay, stratify};
 use crate::error::{Error, KeyPath, Result};
-use crate::wording::counted;
+use crate::wording::{counted, first_named};
 
 use super::{
     Distribution, EmptyClasses, ImageRoots, Manifest, PoolFacts, Preset, Split, SplitConfig,
@@ -37,7 +36,7 @@ impl Split {
         refuse_useless(config, &pool, test.as_ref())?;
         let facts = PoolFacts {
             images: pool.len(),
-            hash: table_hash(&pool)?,
+            hash: table::hash(&pool)?,
         };
         if test.is_none() && config.test > 0.0 {
             let (rest, held) = hold_out(&pool, config.test, config.seed, "test")?;
@@ -211,34 +210,11 @@ fn handle_empty_classes(
         EmptyClasses::Drop => {
             tracing::info!("{count} without an image in the pool dropped: {names}");
             let keep: Vec<bool> = counts.iter().map(|&n| n > 0).collect();
-            *pool = only_classes(pool, &keep);
+            *pool = pool.only_classes(&keep);
             if let Some(test) = test {
-                *test = only_classes(test, &keep);
+                *test = test.only_classes(&keep);
             }
             Ok(())
         }
     }
-}
-
-/// The table without the classes whose flag is not set.
-fn only_classes(table: &LabelTable, keep: &[bool]) -> LabelTable {
-    let mut place = vec![None; keep.len()];
-    let mut names = Vec::new();
-    for (class, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
-        place[class] = Some(names.len() as u32);
-        names.push(table.classes()[class].clone());
-    }
-    let mut kept = LabelTable::new(names);
-    for i in 0..table.len() {
-        let labels = table.labels(i).iter().filter_map(|&c| place[c as usize]);
-        kept.push(table.image(i), labels);
-    }
-    kept
-}
-
-/// blake3 of a table as CSV.
-fn table_hash(labels: &LabelTable) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    table::write_csv(labels, &mut hasher)?;
-    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::account::first_named;
 use crate::data::formats::Source;
 use crate::data::labels::GroupThresholds;
 use crate::data::longtail::{self, Pareto, exponential_counts};
@@ -13,6 +12,7 @@ use crate::error::{Error, KeyPath, Place, Result};
 use crate::io::absolute;
 use crate::layers::Layers;
 use crate::range::Range;
+use crate::wording::first_named;
 
 /// How a split is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::account::first_named;
 use crate::data::class_name;
 use crate::data::delimited::Delimited;
 use crate::data::formats::table;
@@ -16,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::io::{claim_folder, write_atomic, write_text};
 use crate::layers::Tree;
 use crate::text;
-use crate::wording::{counted, is_or_are};
+use crate::wording::{counted, first_named, is_or_are};
 
 use super::{ImageRoot, ImageRoots, Manifest, Set, Split};
 

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::data::account::first_named;
 use crate::data::labels::LabelTable;
 use crate::data::picture_name::{clean, without_ending};
 use crate::error::{Error, Result};
 use crate::text;
-use crate::wording::{counted, is_or_are};
+use crate::wording::{counted, first_named, is_or_are};
 
 /// The pool's images by what a list may call them; `None` where several have one name.
 struct Names<'a>(HashMap<&'a str, Option<usize>>);

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::data::account::FIRST_NAMED;
 use crate::data::class_name::nfc;
 use crate::data::glance::{Flaw, glance};
 use crate::error::{Error, Result};
-use crate::wording::{counted, is_or_are};
+use crate::wording::{FIRST_NAMED, counted, is_or_are};
 
 use super::{Set, Split};
 

@@ -39,6 +39,7 @@ fn manifest(method: &str, seed: u64) -> Manifest {
         started_unix: 0,
         split_folder: "nowhere".into(),
         split_hash: "a".repeat(64),
+        classes: Vec::new(),
         weights_hash: None,
         config_hash: String::new(),
         train_seconds: 60.0,

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::json::{Contents, Doubt, read};
 use super::lenient::Id;
-use crate::data::account::first_named;
 use crate::data::class_index::{Reading, Rows};
 use crate::data::class_name;
 use crate::error::{Error, Result};
+use crate::wording::first_named;
 
 /// Which objects give their image a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,26 +1,24 @@
-//! The source arguments of `dbloss split`: one option a format and the options beside it, all
-//! from the library's list of formats.
-
-use std::path::PathBuf;
+//! The options that name labelled pictures: one a format and the options beside it, all from the
+//! library's list of formats.
 
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
 use dbloss::data::formats::{FORMATS, FormatOption, Info, OptionValue, Source};
 use dbloss::{Error, Result};
 
-/// The source arguments as they were given.
+/// The options of a source as they were given.
 #[derive(Debug, Clone)]
-pub(super) struct SourceArgs {
-    /// A settings file instead of a source.
-    pub config: Option<PathBuf>,
-    /// Options by name, with their texts; none for those that take nothing.
+pub(super) struct SourceOptions {
+    /// By name, with their texts; none for those that take nothing.
     given: Vec<(&'static str, Option<String>)>,
 }
 
+/// The group of the options that choose a format, of which one can be given.
+pub(super) const GROUP: &str = "from";
+
 const HEADING: &str = "Source";
-const CONFIG: &str = "config";
 
 /// Every option that chooses a format.
 fn sources() -> impl Iterator<Item = (&'static Info, &'static FormatOption)> {
@@ -55,21 +53,13 @@ fn argument(option: &'static FormatOption) -> Arg {
     }
 }
 
-impl clap::Args for SourceArgs {
+impl clap::Args for SourceOptions {
     fn augment_args(command: Command) -> Command {
         let flags = sources().map(|(_, source)| source.flag);
-        let group = ArgGroup::new("from").required(true);
-        let config = Arg::new(CONFIG)
-            .long(CONFIG)
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Settings from a TOML file: those that split.toml holds under `config`, or an experiment with a [split] table")
-            .help_heading(HEADING);
         command
             .args(sources().map(|(_, source)| argument(source)))
-            .arg(config)
             .args(beside().into_iter().map(argument))
-            .group(group.args(flags.chain([CONFIG])))
+            .group(ArgGroup::new(GROUP).args(flags))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -77,7 +67,7 @@ impl clap::Args for SourceArgs {
     }
 }
 
-impl clap::FromArgMatches for SourceArgs {
+impl clap::FromArgMatches for SourceOptions {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let options = sources().map(|(_, source)| source).chain(beside());
         let given = options
@@ -86,8 +76,7 @@ impl clap::FromArgMatches for SourceArgs {
                 OptionValue::Nothing => (option.flag, None),
                 _ => (option.flag, matches.get_one::<String>(option.flag).cloned()),
             });
-        Ok(SourceArgs {
-            config: matches.get_one::<PathBuf>(CONFIG).cloned(),
+        Ok(SourceOptions {
             given: given.collect(),
         })
     }
@@ -98,17 +87,30 @@ impl clap::FromArgMatches for SourceArgs {
     }
 }
 
-impl SourceArgs {
-    /// The source that the arguments name; `None` where a settings file does.
+impl SourceOptions {
+    /// The text that an option was given.
+    pub(super) fn text(&self, flag: &str) -> Option<&str> {
+        let given = self.given.iter().find(|(given, _)| *given == flag);
+        given.and_then(|(_, text)| text.as_deref())
+    }
+
+    /// The first option that was given, beside `except`.
+    pub(super) fn first_but(&self, except: &str) -> Option<&'static str> {
+        let mut others = self.given.iter().filter(|(flag, _)| *flag != except);
+        others.next().map(|(flag, _)| *flag)
+    }
+
+    /// The source that the options name; `None` where there are none. `instead` is what may name
+    /// the pictures in place of them.
     ///
     /// # Errors
     /// An option of another format is given, or a value is not what the option takes.
-    pub(super) fn source(&self) -> Result<Option<Source>> {
+    pub(super) fn source(&self, instead: &str) -> Result<Option<Source>> {
         let is_given = |flag: &str| self.given.iter().any(|(given, _)| *given == flag);
         let Some((info, source)) = sources().find(|(_, source)| is_given(source.flag)) else {
             return match self.given.first() {
                 None => Ok(None),
-                Some((flag, _)) => Err(no_effect(flag, CONFIG)),
+                Some((flag, _)) => Err(no_effect(flag, instead)),
             };
         };
         let mut table = toml::Table::new();

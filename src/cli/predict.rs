@@ -1,0 +1,227 @@
+//! `dbloss predict`.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use dbloss::data::augment::TestTimeConfig;
+use dbloss::data::paths::PicturePaths;
+use dbloss::job::{Ensemble, Opening, Tally};
+use dbloss::progress::{self, human_seconds};
+use dbloss::report::labelling::{Choice, LabelFormat, Labelling};
+use dbloss::run_dir::Checkpoint;
+use dbloss::wording::{counted, first_named};
+use dbloss::{Error, Result};
+
+use super::common::{MachineArgs, checkpoint_parser};
+use super::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  dbloss predict runs/own/erm-s0 photos/
+  find /pictures -name '*.jpg' | dbloss predict runs/own/erm-s0 - > labels.csv
+  dbloss predict runs/own/erm-s0 a.jpg b.jpg --top 3
+  An ensemble of three seeds, half sure at least:
+    dbloss predict runs/own/erm-s0 --with runs/own/erm-s1 --with runs/own/erm-s2 photos --threshold 0.5
+  Scores that `dbloss eval --predictions` reads:
+    dbloss predict runs/own/erm-s0 photos --format predictions > scores.csv";
+
+/// Label pictures with a trained run
+///
+/// Writes the labels of each picture and the probability of every class, in the order of the
+/// pictures. A class is a label where its probability is above the threshold with the best F1 on
+/// the validation part of the run's split; that is fitted once, and kept in `eval/validation/` of the
+/// run. A picture that cannot be read is told of and left out; the exit code is 5 then. See
+/// docs/predict.md.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Folder of a trained run
+    #[arg(value_name = "RUN_DIR")]
+    run: PathBuf,
+    /// Pictures: files, folders with all folders in them, or `-` for paths on stdin, one a line
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// Another run with the same classes, in any order: the probabilities of all are averaged; may
+    /// be repeated
+    #[arg(long = "with", value_name = "RUN_DIR")]
+    others: Vec<PathBuf>,
+    /// Which checkpoint of the run: `last`, or `best` on the validation part
+    #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
+    checkpoint: Checkpoint,
+    /// The split of the run, if it has been moved: its validation part gives the thresholds
+    #[arg(long, value_name = "DIR")]
+    split: Option<PathBuf>,
+    /// Probability above which a class is a label, the same for all classes
+    #[arg(long, value_name = "P", value_parser = part)]
+    threshold: Option<f64>,
+    /// The most probable classes are the labels, no more than this many; of all classes unless
+    /// `--threshold` is given too
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
+    /// What is written: `csv` labels and probabilities, `jsonl` the same as JSON lines, `table` for
+    /// people, `predictions` the scores as `eval` writes and reads them [default: table on a
+    /// terminal, csv elsewhere]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    format: Option<LabelFormat>,
+    /// Test-time augmentation, views whose scores are averaged: none, each picture also mirrored,
+    /// five crops, or both [default: as the run says, `input.test_time`]
+    #[arg(long, value_name = "VIEWS", value_parser = PossibleValuesParser::new(VIEWS))]
+    tta: Option<String>,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+const VIEWS: [&str; 4] = ["none", "flip", "crops", "flip+crops"];
+
+fn format_parser() -> impl TypedValueParser<Value = LabelFormat> {
+    PossibleValuesParser::new(LabelFormat::ALL.map(|(_, name)| name)).map(|name| {
+        let named = LabelFormat::ALL
+            .into_iter()
+            .find(|(_, known)| *known == name);
+        named.map_or(LabelFormat::Csv, |(format, _)| format)
+    })
+}
+
+/// A probability.
+fn part(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
+    number.ok_or_else(|| "expected a probability, from 0 to 1".to_owned())
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: Args) -> Result<()> {
+    let format = args.format.unwrap_or(match output::is_read_by_people() {
+        true => LabelFormat::Table,
+        false => LabelFormat::Csv,
+    });
+    let writes_labels = format != LabelFormat::Predictions;
+    if let (false, Some(option)) = (writes_labels, args.choosing_option()) {
+        let problem = "has no effect beside `--format predictions`, which writes no labels";
+        return Err(Error::argument(option, problem).hint("leave one of the two out"));
+    }
+    if output::is_read_by_people() {
+        // A bar would stand between the lines.
+        progress::set_quiet(true);
+    }
+    let machine = args.machine.open()?;
+    let opening = Opening {
+        checkpoint: args.checkpoint,
+        split_folder: args.split.as_deref(),
+        thresholds: writes_labels && args.choosing_option().is_none(),
+        machine: &machine,
+    };
+    let runs: Vec<&Path> = [&args.run]
+        .into_iter()
+        .chain(&args.others)
+        .map(PathBuf::as_path)
+        .collect();
+    let mut ensemble = Ensemble::open(&runs, &opening)?;
+    if let Some(views) = &args.tta {
+        ensemble.change_views(|config| set_views(views, config));
+    }
+    let choice = args.choice(&ensemble, opening.thresholds)?;
+    let mut labelling = Labelling::new(format, ensemble.classes(), ensemble.scale(), choice);
+    let mut paths = PicturePaths::new(args.paths.clone(), std::io::stdin().lock());
+    let start = Instant::now();
+    if output::part(&labelling.header()?).is_break() {
+        return Ok(());
+    }
+    let tally = ensemble.predict(&mut paths, &machine, &mut |image, scores| {
+        Ok(output::part(&labelling.line(image, scores)?))
+    })?;
+    let passed_over = paths.passed_over();
+    if passed_over > 0 {
+        let files = counted(passed_over as usize, "file");
+        tracing::info!("{files} of the folders passed over, without the ending of a picture");
+    }
+    tell(tally, start.elapsed().as_secs_f64())
+}
+
+/// Says what became of the pictures.
+fn tell(tally: Tally, seconds: f64) -> Result<()> {
+    let Tally { predicted, unread } = tally;
+    let all = counted((predicted + unread) as usize, "picture");
+    if predicted + unread == 0 {
+        return Err(Error::argument("PATH", "names no picture")
+            .hint("name files, folders that hold some, or `-` and give paths on stdin"));
+    }
+    if predicted == 0 {
+        return Err(Error::input(
+            "predict",
+            format_args!("none of {all} could be read"),
+        ));
+    }
+    tracing::info!(
+        "{} in {}, {:.1} a second",
+        counted(predicted as usize, "picture"),
+        human_seconds(seconds),
+        predicted as f64 / seconds
+    );
+    match unread {
+        0 => Ok(()),
+        _ => Err(Error::unfinished(format_args!(
+            "{unread} of {all} could not be read; each is named above"
+        ))),
+    }
+}
+
+fn set_views(views: &str, config: &mut TestTimeConfig) {
+    config.flip = views.contains("flip");
+    config.crops = if views.contains("crops") { 5 } else { 1 };
+}
+
+impl Args {
+    /// The option that says which classes are labels, if there is one.
+    fn choosing_option(&self) -> Option<&'static str> {
+        match (self.threshold, self.top) {
+            (Some(_), _) => Some("--threshold"),
+            (None, Some(_)) => Some("--top"),
+            (None, None) => None,
+        }
+    }
+
+    /// Which classes are labels; `fitted` where the validation part says so.
+    fn choice(&self, ensemble: &Ensemble, fitted: bool) -> Result<Choice> {
+        let (scale, classes) = (ensemble.scale(), ensemble.classes());
+        let thresholds = match (self.threshold, fitted) {
+            (Some(probability), _) => vec![scale.of_probability(probability); classes.len()],
+            (None, false) => vec![f64::NEG_INFINITY; classes.len()],
+            (None, true) => self.fitted(ensemble)?,
+        };
+        Ok(Choice {
+            thresholds,
+            top: self.top.map(|top| top as usize),
+        })
+    }
+
+    /// The thresholds of the validation part, with one half where it gives none.
+    fn fitted(&self, ensemble: &Ensemble) -> Result<Vec<f64>> {
+        let (half, classes) = (ensemble.scale().threshold(), ensemble.classes());
+        let Some(fitted) = ensemble.thresholds(self.checkpoint)? else {
+            let why = match self.others.is_empty() {
+                true => "no validation part of the run gives thresholds",
+                false => "no validation part that the runs share gives thresholds",
+            };
+            tracing::warn!(
+                "{why}: a class is a label above a probability of 0.5 (`--threshold` says another)"
+            );
+            return Ok(vec![half; classes.len()]);
+        };
+        let pairs = classes.iter().zip(&fitted);
+        let without = pairs.filter(|(_, threshold)| threshold.is_none());
+        let without: Vec<&str> = without.map(|(class, _)| class.as_str()).collect();
+        if !without.is_empty() {
+            tracing::warn!(
+                "{} without a picture in the validation part, a label above a probability of 0.5: {}",
+                counted(without.len(), "class"),
+                first_named(without)
+            );
+        }
+        if self.tta.is_some() {
+            tracing::info!("the thresholds are of the run's own views, not those of `--tta`");
+        }
+        Ok(fitted.into_iter().map(|t| t.unwrap_or(half)).collect())
+    }
+}

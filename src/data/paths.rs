@@ -1,0 +1,155 @@
+//! Pictures that are named on a command line: files, folders, and a list that is read as it comes.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use super::picture::has_picture_ending;
+use super::walk::Walk;
+use crate::error::{Error, Result};
+
+/// The path that stands for the list.
+pub const LIST: &str = "-";
+
+/// The names of pictures one after the other: a file's path as it is given, the pictures of a
+/// folder and of those in it sorted, the lines of the list in its place. What is in memory does not
+/// grow with their number, but with that of the files in one folder.
+///
+/// A file that is named itself is taken whatever its name ends with; of a folder's files those with
+/// the ending of a picture are. What cannot be a name is an error, behind which the others follow.
+pub struct PicturePaths<'a> {
+    paths: std::vec::IntoIter<PathBuf>,
+    list: Box<dyn BufRead + 'a>,
+    /// Whether lines of the list come next, and the number of the last one.
+    listed: Option<u64>,
+    walk: Option<Walk>,
+    passed_over: u64,
+}
+
+impl<'a> PicturePaths<'a> {
+    /// The pictures of `paths`, of which [`LIST`] stands for the lines of `list`.
+    pub fn new(paths: Vec<PathBuf>, list: impl BufRead + 'a) -> Self {
+        PicturePaths {
+            paths: paths.into_iter(),
+            list: Box::new(list),
+            listed: None,
+            walk: None,
+            passed_over: 0,
+        }
+    }
+
+    /// Files of folders that were passed over, since their names do not end as those of pictures
+    /// do.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// The next picture of the folder that is walked through.
+    fn walked(&mut self) -> Option<Result<String>> {
+        for file in self.walk.as_mut()? {
+            match &file {
+                Ok(name) if !has_picture_ending(name) => self.passed_over += 1,
+                _ => return Some(file),
+            }
+        }
+        self.walk = None;
+        None
+    }
+
+    /// The next line of the list that holds anything.
+    fn line(&mut self) -> Option<Result<String>> {
+        let place = Path::new("standard input");
+        loop {
+            let number = self.listed? + 1;
+            let mut line = Vec::new();
+            match self.list.read_until(b'\n', &mut line) {
+                Ok(0) => {
+                    self.listed = None;
+                    return None;
+                }
+                Ok(_) => self.listed = Some(number),
+                Err(problem) => {
+                    self.listed = None;
+                    return Some(Err(Error::line(place, number, problem)));
+                }
+            }
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line = match number {
+                1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+                _ => line,
+            };
+            match std::str::from_utf8(line) {
+                Ok(text) if text.trim().is_empty() => {}
+                Ok(text) => return Some(Ok(text.to_owned())),
+                Err(_) => return Some(Err(Error::line(place, number, "the path is not UTF-8"))),
+            }
+        }
+    }
+}
+
+impl Iterator for PicturePaths<'_> {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(found) = self.walked() {
+                return Some(found);
+            }
+            let name = match self.line() {
+                Some(Ok(name)) => name,
+                Some(error) => return Some(error),
+                None => match self.paths.next()?.into_os_string().into_string() {
+                    Ok(name) if name == LIST => {
+                        self.listed = Some(0);
+                        continue;
+                    }
+                    Ok(name) => name,
+                    Err(name) => {
+                        let problem = "the path is not UTF-8";
+                        return Some(Err(Error::file(Path::new(&name), problem)));
+                    }
+                },
+            };
+            match Path::new(&name).is_dir() {
+                true => self.walk = Some(Walk::new(Path::new(&name), &name)),
+                false => return Some(Ok(name)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::write_text;
+
+    #[test]
+    fn files_folders_and_lists_come_in_the_order_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_str().unwrap();
+        for name in ["f/b.png", "f/a.JPG", "f/notes.txt", "f/g/c.jpg"] {
+            write_text(&folder.path().join(name), "x").unwrap();
+        }
+        let list = format!("\u{feff}one.jpg\r\n\n{root}/f/g\n two.xyz").into_bytes();
+        let list = [&list[..], b"\nbad\xff.jpg\nlast.jpg\n"].concat();
+        let paths = ["z.dat", "-", &format!("{root}/f"), "gone.jpg"];
+        let mut found = PicturePaths::new(paths.map(PathBuf::from).to_vec(), &list[..]);
+        let all: Vec<String> = (found.by_ref())
+            .map(|name| name.unwrap_or_else(|error| error.to_string()))
+            .collect();
+        let expected = [
+            "z.dat",
+            "one.jpg",
+            &format!("{root}/f/g/c.jpg"),
+            " two.xyz",
+            "standard input:5: the path is not UTF-8",
+            "last.jpg",
+            &format!("{root}/f/a.JPG"),
+            &format!("{root}/f/b.png"),
+            &format!("{root}/f/g/c.jpg"),
+            "gone.jpg",
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(found.passed_over(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! The scores from which on the classes of a run count as present, kept beside the evaluation of
+//! its validation part.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::labels::LabelTable;
+use crate::data::split::Set;
+use crate::error::Result;
+use crate::predict::{Predictions, probability};
+use crate::report::evaluation::fitted_thresholds;
+use crate::rows::{self, number};
+use crate::run_dir::{Checkpoint, RunDir};
+use crate::train::checkpoint;
+
+/// A threshold, a row of `thresholds.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdRow {
+    /// The class.
+    pub class: String,
+    /// The logit above which it counts as present; empty for a class without a positive in the
+    /// validation part.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub logit: Option<f64>,
+    /// The same as a probability.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub probability: Option<f64>,
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("thresholds.csv")
+}
+
+/// Writes the thresholds with the best F1 of each class on `table`, a validation part, into the
+/// folder of its evaluation.
+pub(super) fn write(folder: &Path, predictions: &Predictions, table: &LabelTable) -> Result<()> {
+    let fitted = fitted_thresholds(predictions, table)?;
+    let rows = table.classes().iter().zip(fitted);
+    let rows = rows.map(|(class, logit)| ThresholdRow {
+        class: class.clone(),
+        logit,
+        probability: logit.map(probability),
+    });
+    rows::write(&file(folder), rows)
+}
+
+/// The thresholds of a checkpoint, if its validation part has been evaluated as it is now.
+pub(super) fn read(run: &RunDir, which: Checkpoint) -> Result<Option<Vec<Option<f64>>>> {
+    let folder = run.eval_of(Set::Validation, which);
+    if !is_current(&folder, &run.checkpoint(which)) || !file(&folder).is_file() {
+        return Ok(None);
+    }
+    let rows: Vec<ThresholdRow> = rows::read(&file(&folder))?;
+    Ok(Some(rows.into_iter().map(|row| row.logit).collect()))
+}
+
+/// The scores of the validation part that they were fitted to.
+pub(super) fn predictions(run: &RunDir, which: Checkpoint) -> PathBuf {
+    run.eval_of(Set::Validation, which).join("predictions.csv")
+}
+
+/// Whether the evaluation in `folder` is of the checkpoint as it is now: that of a run that went on
+/// is not.
+fn is_current(folder: &Path, checkpoint: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Settings {
+        step: usize,
+    }
+    let settings = fs_err::read_to_string(folder.join("settings.toml")).ok();
+    let settings = settings.and_then(|text| toml::from_str::<Settings>(&text).ok());
+    let position = checkpoint::position(checkpoint).ok();
+    settings.is_some_and(|settings| position.is_some_and(|now| now.step == settings.step))
+}

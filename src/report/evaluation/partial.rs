@@ -1,0 +1,91 @@
+//! Scores on a set whose annotations know some of the classes only.
+
+use std::sync::Arc;
+
+use super::{Evaluation, Options};
+use crate::data::labels::{Group, LabelTable};
+use crate::data::split::Split;
+use crate::error::Result;
+use crate::metrics::GroupScores;
+use crate::predict::Predictions;
+use crate::report::class_scores::ClassScore;
+
+impl Evaluation {
+    /// As [`Evaluation::new`] where `annotated` says of each class whether the labels of the images
+    /// say anything about it. What is predicted of the others is neither right nor wrong: they have
+    /// no scores, and are in no mean.
+    ///
+    /// # Errors
+    /// As [`Evaluation::new`].
+    pub fn partial(
+        predictions: &Predictions,
+        table: &LabelTable,
+        split: &Split,
+        options: &Options,
+        annotated: &[bool],
+    ) -> Result<Self> {
+        let keep = |class: usize| annotated.get(class).copied().unwrap_or(false);
+        let known: Vec<usize> = (0..table.num_classes()).filter(|&c| keep(c)).collect();
+        if known.len() == table.num_classes() {
+            return Evaluation::new(predictions, table, split, options);
+        }
+        let rows = predictions.scores.chunks(table.num_classes());
+        let columns = rows.flat_map(|row| known.iter().map(|&class| row[class]));
+        let narrow = Predictions {
+            classes: known.iter().map(|&c| table.classes()[c].clone()).collect(),
+            images: predictions.images.clone(),
+            scores: columns.collect(),
+            scale: predictions.scale,
+        };
+        let thresholds = match &options.thresholds[..] {
+            [one] => vec![*one],
+            many => known.iter().map(|&class| many[class]).collect(),
+        };
+        let of_known = Split {
+            groups: known.iter().map(|&class| split.groups[class]).collect(),
+            train: Arc::new(split.train.only_classes(annotated)),
+            ..split.clone()
+        };
+        let options = Options {
+            thresholds,
+            ..options.clone()
+        };
+        let table_of_known = table.only_classes(annotated);
+        let mut scored = Evaluation::new(&narrow, &table_of_known, &of_known, &options)?;
+        let counts = split.train.class_counts();
+        let mut found = std::mem::take(&mut scored.classes).into_iter();
+        let classes = (0..table.num_classes()).map(|class| match keep(class) {
+            true => found.next(),
+            false => Some(unscored(
+                &table.classes()[class],
+                split.groups[class],
+                counts[class],
+            )),
+        });
+        scored.classes = classes.flatten().collect();
+        let precisions: Vec<Option<f64>> = (scored.classes.iter())
+            .map(|class| class.average_precision)
+            .collect();
+        scored.groups = GroupScores::new(&precisions, &split.groups);
+        Ok(scored)
+    }
+}
+
+/// A class that the annotations say nothing about.
+fn unscored(name: &str, group: Group, train_count: usize) -> ClassScore {
+    ClassScore {
+        name: name.to_owned(),
+        group,
+        train_count,
+        positives: 0,
+        average_precision: None,
+        area_under_roc: None,
+        precision: None,
+        recall: None,
+        f1: None,
+        accuracy: None,
+        low: None,
+        high: None,
+        doubtful: None,
+    }
+}
