@@ -26,6 +26,7 @@ pub mod wording;
 
 pub mod data;
 pub mod metrics;
+pub mod onnx;
 pub mod ops;
 
 pub mod loss;

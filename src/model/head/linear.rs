@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 
 use candle_core::Tensor;
-use candle_nn::{Init, Linear as Layer, Module};
+use candle_nn::Init;
 use serde::{Deserialize, Serialize};
 
 use super::class_vectors::{self, FROZEN, INIT};
 use super::interface::{Definition, Head, HeadContext, Settings, Takes};
+use super::parts::linear;
 use crate::error::{KeyPath, Result};
 use crate::model::builder::Builder;
+use crate::model::constants::constant;
+use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Value};
 
 /// Standard deviation of the initial weights, as published.
 const INIT_STD: f64 = 0.01;
@@ -55,9 +59,7 @@ impl Settings for Linear {
         let init = self.init.as_deref();
         let weight = class_vectors::weight(init, self.frozen, drawn, context, builder)?;
         let bias = builder.parameter("bias", &[context.num_classes()], Init::Const(0.0))?;
-        // The layer shares the variables' storage: it sees what the optimiser does.
-        let (weight, bias) = (weight.var.into_inner(), bias.var.into_inner());
-        Ok(Box::new(LinearHead(Layer::new(weight, Some(bias)))))
+        Ok(Box::new(LinearHead { weight, bias }))
     }
 
     fn paths(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
@@ -67,10 +69,18 @@ impl Settings for Linear {
 
 /// Parameters: `head.weight` [C, width], `head.bias` [C].
 #[derive(Debug)]
-struct LinearHead(Layer);
+struct LinearHead {
+    weight: Parameter,
+    bias: Parameter,
+}
 
 impl Head for LinearHead {
     fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
-        Ok(self.0.forward(embedding)?)
+        linear(embedding, &self.weight.var, Some(self.bias.var.as_tensor()))
+    }
+
+    fn forward_in(&self, graph: &mut Graph, embedding: &Value) -> Result<Value> {
+        let (weight, bias) = (constant(graph, &self.weight)?, constant(graph, &self.bias)?);
+        Ok(graph.linear(embedding, &weight, Some(&bias), 1.0))
     }
 }
