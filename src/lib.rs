@@ -42,6 +42,7 @@ pub mod train;
 pub mod report;
 
 pub mod config;
+pub mod export;
 pub mod job;
 pub mod plan;
 pub mod watch;

@@ -61,9 +61,13 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ),
         ("config", plus(&["data", "loss", "model", "optim", "train"])),
         (
+            "export",
+            plus(&["config", "data", "model", "onnx", "report", "run_dir"]),
+        ),
+        (
             "job",
             plus(&[
-                "config", "data", "features", "loss", "metrics", "model", "ops", "optim",
+                "config", "data", "export", "features", "loss", "metrics", "model", "ops", "optim",
                 "predict", "report", "run_dir", "train",
             ]),
         ),

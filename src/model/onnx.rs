@@ -51,7 +51,7 @@ impl Model {
                 "model.features",
                 "takes the place of a backbone: there is no network from pictures to scores",
             )
-            .hint("export it as safetensors: neck and head are written then")
+            .hint("train it on the pictures, with the backbone that made the features")
         })?;
         let name = self.kind.name();
         let parts = backbone.parts().ok_or_else(|| {

@@ -25,7 +25,7 @@ use layers::Layer;
 
 pub use super::names::BACKBONE as PREFIX;
 pub use config::{BackboneConfig, BackboneKind, Winograd};
-pub use families::{Definition, ExpectedInput, definitions, names};
+pub use families::{Definition, ExpectedInput, Published, definitions, names};
 pub use interface::{Backbone, InGraph, NodeTime, Parts, Tape};
 
 /// Makes the backbone and its parameters, named [`PREFIX`] and their published names, with the
