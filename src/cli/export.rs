@@ -77,6 +77,16 @@ enum CardFormat {
     Json,
 }
 
+impl CardFormat {
+    /// Where the card of the file at `place` lies.
+    fn place(self, place: &Path) -> PathBuf {
+        place.with_extension(match self {
+            CardFormat::Md => "md",
+            CardFormat::Json => "json",
+        })
+    }
+}
+
 impl Format {
     /// The ending of its files.
     fn ending(self) -> &'static str {
@@ -108,12 +118,19 @@ impl Args {
         let Some(out) = &self.out else {
             return self.usual_place();
         };
-        if out.is_dir() {
-            return Err(Error::file(out, "is a folder, expected a file's name"));
+        let cards = self.card.iter().map(|card| card.place(out));
+        if cards.clone().any(|card| card == *out) {
+            let problem = format!("would take the place of {} itself", out.display());
+            return Err(Error::argument("--card", problem));
         }
-        if out.exists() && !self.force {
-            return Err(Error::file(out, "is there already")
-                .hint("name another file, or pass `--force` to replace it"));
+        for file in std::iter::once(out.clone()).chain(cards) {
+            if file.is_dir() {
+                return Err(Error::file(&file, "is a folder, expected a file's name"));
+            }
+            if file.exists() && !self.force {
+                return Err(Error::file(&file, "is there already")
+                    .hint("name another file, or pass `--force` to replace it"));
+            }
         }
         Ok(out.clone())
     }
@@ -183,11 +200,11 @@ pub(super) fn run(args: Args) -> Result<()> {
 
 /// Writes the card beside the file at `place`.
 fn write_card(place: &Path, card: &Card, format: CardFormat) -> Result<PathBuf> {
-    let (ending, text) = match format {
-        CardFormat::Md => ("md", card.to_markdown()),
-        CardFormat::Json => ("json", card.to_json()? + "\n"),
+    let text = match format {
+        CardFormat::Md => card.to_markdown(),
+        CardFormat::Json => card.to_json()? + "\n",
     };
-    let path = place.with_extension(ending);
+    let path = format.place(place);
     io::write_text(&path, &text)?;
     Ok(path)
 }

@@ -55,9 +55,9 @@ pub struct ClassCard {
     pub threshold: Option<f64>,
     /// The same as a probability.
     pub threshold_probability: Option<f64>,
-    /// Its group by training images, where scores are known.
+    /// Its group by training images, where the split was there when the model was exported.
     pub group: Option<Group>,
-    /// Its training images, where scores are known.
+    /// Its training images, where the split was there.
     pub train_images: Option<usize>,
     /// Its AP on the test set, in [0, 1], where that is known and defined.
     pub average_precision: Option<f64>,
