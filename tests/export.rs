@@ -93,7 +93,11 @@ fn the_file_has_every_tensor_bit_for_bit_and_a_card_of_the_run() {
     let own = manifest["classes"].as_array().unwrap();
     assert_eq!(names, own.iter().collect::<Vec<_>>());
     assert_eq!(card["split"]["hash"], manifest["split_hash"]);
-    assert_eq!(card["split"]["images"]["validation"], 30);
+    let split = Path::new(manifest["split_folder"].as_str().unwrap());
+    for set in ["train", "validation", "test"] {
+        let rows = read(&split.join(format!("{set}.csv"))).lines().count() - 1;
+        assert_eq!(card["split"]["images"][set], rows, "{set}");
+    }
     assert_eq!(card["training"]["config_hash"], manifest["config_hash"]);
     let program = format!("dbloss {}", env!("CARGO_PKG_VERSION"));
     assert_eq!(card["exported_by"], program);
@@ -195,7 +199,10 @@ fn what_cannot_be_exported_is_refused_by_name() {
     );
     let error = refused(path, &["nowhere"]);
     assert!(error.contains("is not a run's folder"), "{error}");
-    let error = refused(path, &["run/checkpoints/last.safetensors"]);
+    let error = refused(
+        path,
+        &["run/checkpoints/last.safetensors", "--out", "b.safetensors"],
+    );
     assert!(
         error.contains("is not a model that `dbloss export` wrote"),
         "{error}"

@@ -74,12 +74,16 @@ fn config(backbone: &str, head: &str) -> ModelConfig {
 }
 
 /// A network whose buffers and shifts are not those of the beginning, where they would hide
-/// mistakes; a memory has one class that was never seen.
+/// mistakes, and whose weights keep pictures apart; a memory has classes that were never seen.
 fn network(config: &ModelConfig) -> Model {
     let network = Model::new(config, &labels(), &Device::Cpu, 5).unwrap();
     for parameter in network.parameters.iter() {
         let mut stream = Stream::new(7, &parameter.name, 0, 0);
-        let values = parameter.values().unwrap().into_iter();
+        let values = parameter.values().unwrap();
+        let inputs: usize = parameter.var.dims().iter().skip(1).product();
+        let square = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
+        let factor = (2.0 / inputs as f32 / square).sqrt();
+        let values = values.into_iter();
         let name = parameter.name.as_str();
         let moved = |value: f32, stream: &mut Stream| match name {
             "head.seen" => f32::from(u8::from(stream.uniform() < 0.6)),
@@ -88,6 +92,7 @@ fn network(config: &ModelConfig) -> Model {
             _ if parameter.role == Role::Buffer || parameter.var.rank() < 2 => {
                 value + 0.2 * stream.normal() as f32
             }
+            _ if name.ends_with("weight") => value * factor,
             _ => value,
         };
         let values = values.map(|value| moved(value, &mut stream)).collect();
@@ -208,8 +213,16 @@ fn constants_are_the_parameters_under_their_published_names() {
 #[test]
 fn bytes_are_normalised_in_the_graph_and_probabilities_are_given_beside() {
     let network = network(&config("regnet_x_400mf", "kind = 'linear'"));
-    let (mean, std) = ([120.0, 110.0, 100.0], [60.0, 50.0, 70.0]);
+    // Logits that are no certainties.
     let size = 33;
+    let (head, pictures) = (network.parameters.get("head.weight"), pictures(size));
+    let large = network.logits(&Input::Pictures(pictures)).unwrap();
+    let large = large.abs().unwrap().max_all().unwrap();
+    let large = large.to_scalar::<f32>().unwrap();
+    let smaller = head.unwrap().values().unwrap().into_iter();
+    let smaller = smaller.map(|value| value / large).collect();
+    head.unwrap().fill(smaller).unwrap();
+    let (mean, std) = ([120.0, 110.0, 100.0], [60.0, 50.0, 70.0]);
     let whole = GraphOptions {
         normalisation: Some(Normalisation { mean, std }),
         probabilities: true,
