@@ -169,9 +169,21 @@ fn an_exported_file_gives_the_same_files_again_without_its_run() {
         std::fs::read(path.join(out)).unwrap()
     };
     let of_run = graph("run", "run.onnx");
+    let picture = image::RgbImage::from_fn(50, 40, |x, y| image::Rgb([x as u8 * 5, y as u8, 90]));
+    picture.save(path.join("a.png")).unwrap();
+    let predicted = |model: &str| {
+        let predict = ["predict", model, "a.png", "--format", "predictions"];
+        let output = dbloss(path).args(predict).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let scores = predicted("run");
+    assert_eq!(scores.lines().count(), 2, "{scores}");
+    assert_eq!(predicted("first.safetensors"), scores);
     std::fs::remove_dir_all(path.join("run")).unwrap();
     std::fs::remove_dir_all(path.join("split")).ok();
     assert!(graph("first.safetensors", "file.onnx") == of_run);
+    assert_eq!(predicted("first.safetensors"), scores);
     export(path, &["first.safetensors", "--out", "second.safetensors"]);
     let bytes = |name: &str| std::fs::read(path.join(name)).unwrap();
     assert!(bytes("first.safetensors") == bytes("second.safetensors"));

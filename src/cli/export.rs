@@ -14,8 +14,8 @@ use super::output;
 /// Write a trained model as one file for other programs
 ///
 /// As safetensors: the tensors under the names of torchvision or timm, and in the file's metadata a
-/// card with classes, thresholds, preprocessing, scores and the experiment. `dbloss predict` and
-/// `dbloss eval` take the file in place of the run. As ONNX: a graph from pictures to a logit a
+/// card with classes, thresholds, preprocessing, scores and the experiment. `dbloss predict` takes the
+/// file in place of the run. As ONNX: a graph from pictures to a logit a
 /// class, with the same card. The thresholds are those of the best F1 on the validation part, which
 /// is scored for them if it has not been. docs/export.md has the snippets that load both.
 #[derive(Debug, clap::Args)]

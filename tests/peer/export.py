@@ -137,7 +137,12 @@ def trained(program, name, backbone, settings):
 
 def predictions(run):
     with open(run / "eval" / "test" / "predictions.csv", newline="") as file:
-        rows = list(csv.reader(file))
+        return scores(file)
+
+
+def scores(lines):
+    """Names of pictures and their scores."""
+    rows = list(csv.reader(lines))
     return [row[0] for row in rows[1:]], np.array([row[1:] for row in rows[1:]], dtype=np.float64)
 
 
@@ -195,6 +200,10 @@ def check(program, page, name, backbone, settings, has_linear_head):
     def compare(what, found, expected=expected):
         differences[what] = float(np.abs(found - expected).max())
 
+    lines = program.run("predict", path, "test", "--format", "predictions")
+    again, found = scores(lines)
+    order = [[Path(image).name for image in again].index(Path(image).name) for image in images]
+    compare("predict", found[order])
     if has_linear_head:
         compare("torch", with_torch(page, path, files))
     for place in (graph, whole):
