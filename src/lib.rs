@@ -26,6 +26,7 @@ pub mod wording;
 
 pub mod data;
 pub mod metrics;
+pub mod onnx;
 pub mod ops;
 
 pub mod loss;
@@ -41,6 +42,7 @@ pub mod train;
 pub mod report;
 
 pub mod config;
+pub mod export;
 pub mod job;
 pub mod plan;
 pub mod watch;

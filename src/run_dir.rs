@@ -59,6 +59,11 @@ impl RunDir {
         self.root.join("checkpoints")
     }
 
+    /// What `dbloss export` made of the run, unless it was told another place.
+    pub fn exported(&self) -> PathBuf {
+        self.root.join("export")
+    }
+
     /// TensorBoard event files.
     pub fn tensorboard(&self) -> PathBuf {
         self.root.join("tensorboard")
@@ -194,7 +199,12 @@ impl RunDir {
                 fs_err::remove_file(file)?;
             }
         }
-        for folder in [self.checkpoints(), self.evaluations(), self.tensorboard()] {
+        for folder in [
+            self.checkpoints(),
+            self.evaluations(),
+            self.exported(),
+            self.tensorboard(),
+        ] {
             if folder.is_dir() {
                 fs_err::remove_dir_all(folder)?;
             }

@@ -39,8 +39,9 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("metrics", vec!["error", "rng", "data"]),
         ("data", plus(&["ops"])),
         ("ops", plus(&[])),
+        ("onnx", vec!["error", "io"]),
         ("loss", plus(&["data", "ops"])),
-        ("model", plus(&["data", "ops"])),
+        ("model", plus(&["data", "onnx", "ops"])),
         ("optim", plus(&["data", "model", "ops"])),
         ("predict", plus(&["data", "model", "ops"])),
         ("features", plus(&["data", "model", "ops", "predict"])),
@@ -60,9 +61,13 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ),
         ("config", plus(&["data", "loss", "model", "optim", "train"])),
         (
+            "export",
+            plus(&["config", "data", "model", "onnx", "report", "run_dir"]),
+        ),
+        (
             "job",
             plus(&[
-                "config", "data", "features", "loss", "metrics", "model", "ops", "optim",
+                "config", "data", "export", "features", "loss", "metrics", "model", "ops", "optim",
                 "predict", "report", "run_dir", "train",
             ]),
         ),

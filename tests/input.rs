@@ -130,6 +130,24 @@ fn resizing_is_that_of_opencv_and_of_pillow() {
     }
 }
 
+/// `cv2.resize` of a picture of 2 x 2 pixels, to the last bit: rows beyond the edge count as OpenCV
+/// counts them.
+#[test]
+fn enlarging_is_opencvs_to_the_last_bit() {
+    let values = [5, 157, 159, 60, 54, 236, 109, 46, 199, 82, 32, 205];
+    let picture = Rgb8::new(2, 2, values.to_vec()).unwrap();
+    #[rustfmt::skip]
+    let expected: [u8; 75] = [
+        5, 157, 159, 10, 146, 166, 32, 105, 197, 54, 64, 228, 60, 54, 236,
+        15, 146, 163, 20, 136, 170, 39, 99, 198, 57, 61, 226, 62, 52, 233,
+        57, 102, 179, 58, 96, 183, 64, 72, 200, 69, 49, 216, 71, 43, 221,
+        99, 57, 195, 97, 55, 196, 89, 46, 202, 81, 36, 207, 80, 34, 208,
+        109, 46, 199, 106, 44, 200, 95, 39, 202, 85, 33, 204, 82, 32, 205,
+    ];
+    let found = resize(&picture, 5, 5, ResizeMethod::Opencv);
+    assert_eq!(found.pixels(), expected);
+}
+
 #[test]
 fn the_training_transform_is_the_published_one() {
     let (golden, picture) = golden();

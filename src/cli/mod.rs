@@ -12,6 +12,7 @@ mod common;
 mod bench;
 mod config;
 mod eval;
+mod export;
 mod features;
 mod loss;
 mod plan;
@@ -51,6 +52,7 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Predict(predict::Args),
+    Export(export::Args),
     Run(Box<run::Args>),
     Sweep(Box<sweep::Args>),
     #[command(hide = true)]
@@ -79,6 +81,7 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Predict(args) => predict::run(args),
+            Command::Export(args) => export::run(args),
             Command::Run(args) => run::run(*args),
             Command::Sweep(args) => sweep::run(*args),
             Command::SweepTask(args) => sweep_task::run(args),

@@ -37,7 +37,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Folder of a trained run
+    /// Folder of a trained run, or a file that `dbloss export` wrote
     #[arg(value_name = "RUN_DIR")]
     run: PathBuf,
     /// Pictures: files, folders with all folders in them, or `-` for paths on stdin, one a line

@@ -180,12 +180,33 @@ impl Experiment {
     /// Reads a resolved configuration, as a run's folder holds it. Relative paths in one that an
     /// earlier version wrote are relative to the working directory.
     pub fn read(path: &Path) -> Result<Self> {
-        let layers = Layers::read(path)?;
-        let mut experiment: Experiment = layers.typed()?;
+        let mut experiment = Self::of_layers(&Layers::read(path)?)?;
         experiment.resolve_paths(|_, path| absolute(Path::new(""), path));
+        Ok(experiment)
+    }
+
+    /// A resolved configuration from the text that stands in the file at `path`; paths in it stay as
+    /// they are.
+    ///
+    /// # Errors
+    /// As [`Experiment::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        Self::of_layers(&Layers::parse(path, text)?)
+    }
+
+    fn of_layers(layers: &Layers) -> Result<Self> {
+        let mut experiment: Experiment = layers.typed()?;
         experiment.written = Written(Arc::new(layers.tree().clone()));
         (experiment.check()).map_err(|error| experiment.locate(error))?;
         Ok(experiment)
+    }
+
+    /// The same with names of files and folders in place of paths: what others need not know of a
+    /// machine is left out.
+    pub fn without_folders(&self) -> Self {
+        let mut experiment = self.clone();
+        experiment.resolve_paths(|_, path| path.file_name().map_or_else(PathBuf::new, Into::into));
+        experiment
     }
 
     /// The resolved configuration as TOML.

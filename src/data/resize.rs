@@ -189,19 +189,35 @@ impl<T: Copy + Default> Window<T> {
     }
 }
 
+/// The two source rows of each result row and their weights. Unlike across, a row beyond the edge
+/// keeps its share of the weight: the two parts of it are rounded one by one.
+fn rows_opencv(source: usize, target: usize) -> Vec<([usize; 2], [f32; 2])> {
+    let scale = source as f64 / target as f64;
+    let row = |i: usize| {
+        let position = ((i as f64 + 0.5) * scale - 0.5) as f32;
+        let floor = position.floor();
+        let within = |row: f32| (row.max(0.0) as usize).min(source - 1);
+        let fraction = position - floor;
+        (
+            [within(floor), within(floor + 1.0)],
+            [1.0 - fraction, fraction],
+        )
+    };
+    (0..target).map(row).collect()
+}
+
 /// OpenCV's arithmetic for 8-bit pictures: weights of 11 bits, and the vertical sum shifted in
 /// two steps.
 #[inline(always)]
 fn fixed_point(picture: &Rgb8, horizontal: &Taps, vertical: &Taps, result: &mut Rgb8) {
-    let quantise = |taps: &Taps| -> Vec<[i32; 2]> {
-        (taps.weights.chunks_exact(taps.width))
-            .map(|w| match *w {
-                [first, second] => [first, second].map(|w| (w * 2048.0).round_ties_even() as i32),
-                _ => [2048, 0],
-            })
-            .collect()
-    };
-    let (across, down) = (quantise(horizontal), quantise(vertical));
+    let quantise = |weights: [f32; 2]| weights.map(|w| (w * 2048.0).round_ties_even() as i32);
+    let across: Vec<[i32; 2]> = (horizontal.weights.chunks_exact(horizontal.width))
+        .map(|weights| match *weights {
+            [first, second] => quantise([first, second]),
+            _ => [2048, 0],
+        })
+        .collect();
+    let down = rows_opencv(picture.height() as usize, result.height() as usize);
     let second = (horizontal.width - 1) * 3;
     let stride = result.width() as usize * 3;
     let mut window = Window::<i32>::new(stride, vertical.width);
@@ -217,9 +233,9 @@ fn fixed_point(picture: &Rgb8, horizontal: &Taps, vertical: &Taps, result: &mut 
                 }
             }
         });
-        let [w0, w1] = down[y];
-        let top = window.row(start);
-        let bottom = window.row(start + vertical.width - 1);
+        let ([top, bottom], weights) = down[y];
+        let [w0, w1] = quantise(weights);
+        let (top, bottom) = (window.row(top), window.row(bottom));
         for ((to, &a), &b) in line.iter_mut().zip(top).zip(bottom) {
             let sum = ((w0 * (a >> 4)) >> 16) + ((w1 * (b >> 4)) >> 16);
             *to = ((sum + 2) >> 2).clamp(0, 255) as u8;

@@ -88,8 +88,11 @@ impl Ensemble {
             return Ok(None);
         };
         let hash = &first.model.manifest.split_hash;
+        // An exported file has no scores of the validation part with it.
         let is_shared = |member: &Member| {
-            member.model.thresholds.is_some() && member.model.manifest.split_hash == *hash
+            let model = &member.model;
+            let is_run = model.path.is_dir() && model.thresholds.is_some();
+            is_run && model.manifest.split_hash == *hash
         };
         match others {
             [] => Ok(first.model.thresholds.clone()),

@@ -3,6 +3,7 @@
 mod check;
 mod ensemble;
 mod evaluate;
+mod export;
 mod features;
 mod kept;
 mod other_set;
@@ -29,6 +30,7 @@ use crate::error::{Error, Result};
 pub use check::{check_images, tell, warnings};
 pub use ensemble::Ensemble;
 pub use evaluate::{Evaluate, Evaluated, Opened};
+pub use export::card;
 pub use features::Features;
 pub use kept::KeptFeatures;
 pub use other_set::{EvaluateOther, OtherSet};

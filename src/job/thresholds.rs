@@ -63,12 +63,18 @@ pub(super) fn predictions(run: &RunDir, which: Checkpoint) -> PathBuf {
 /// Whether the evaluation in `folder` is of the checkpoint as it is now: that of a run that went on
 /// is not.
 fn is_current(folder: &Path, checkpoint: &Path) -> bool {
+    let position = checkpoint::position(checkpoint).ok();
+    let step = evaluated_step(folder);
+    step.is_some_and(|step| position.is_some_and(|now| now.step == step))
+}
+
+/// The steps of training that the evaluation in `folder` is of, where its version wrote them down.
+pub(super) fn evaluated_step(folder: &Path) -> Option<usize> {
     #[derive(Deserialize)]
     struct Settings {
         step: usize,
     }
-    let settings = fs_err::read_to_string(folder.join("settings.toml")).ok();
-    let settings = settings.and_then(|text| toml::from_str::<Settings>(&text).ok());
-    let position = checkpoint::position(checkpoint).ok();
-    settings.is_some_and(|settings| position.is_some_and(|now| now.step == settings.step))
+    let settings = fs_err::read_to_string(folder.join("settings.toml")).ok()?;
+    let settings: Settings = toml::from_str(&settings).ok()?;
+    Some(settings.step)
 }

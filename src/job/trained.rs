@@ -12,6 +12,7 @@ use crate::data::augment::InputConfig;
 use crate::data::labels::LabelTable;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
+use crate::export;
 use crate::model::{Model, ModelConfig};
 use crate::report::evaluation::Options;
 use crate::run_dir::{Checkpoint, Manifest, RunDir};
@@ -53,12 +54,15 @@ pub struct Opening<'a> {
 }
 
 impl TrainedModel {
-    /// Reads the model at `path`, a run's folder.
+    /// Reads the model at `path`: a run's folder, or the file of an exported model.
     ///
     /// # Errors
     /// There is no such model; it works on features that are given, not on pictures; its
     /// validation part is wanted for thresholds and cannot be evaluated.
     pub fn open(path: &Path, opening: &Opening) -> Result<Self> {
+        if path.is_file() {
+            return Self::open_exported(path, opening);
+        }
         let run = RunDir::new(path);
         let (manifest, experiment) = read_run(&run)?;
         if experiment.model.features.is_some() {
@@ -94,6 +98,31 @@ impl TrainedModel {
             classes,
             thresholds,
             manifest,
+        })
+    }
+
+    /// Reads an exported model, which is all that its file says.
+    fn open_exported(path: &Path, opening: &Opening) -> Result<Self> {
+        let card = export::card_of(path)?;
+        if opening.checkpoint == Checkpoint::Best && card.checkpoint != Checkpoint::Best {
+            let problem = "holds the last checkpoint of its run, not the best";
+            return Err(Error::file(path, problem).hint("export the run with `--checkpoint best`"));
+        }
+        let experiment = card.experiment(path)?;
+        let classes = card.class_names();
+        let device = &opening.machine.device;
+        let labels = LabelTable::new(classes.clone());
+        let network = Model::empty(&experiment.model, &labels, device)?;
+        export::restore(path, &network.parameters, device)?;
+        Ok(TrainedModel {
+            path: path.to_owned(),
+            network,
+            config: experiment.model,
+            input: experiment.input,
+            batch_size: experiment.train.batch_size,
+            classes,
+            thresholds: card.chosen_thresholds(),
+            manifest: card.training,
         })
     }
 }

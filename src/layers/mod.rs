@@ -84,6 +84,16 @@ pub struct Layers {
 }
 
 impl Layers {
+    /// One layer from the text that stands in the file at `path`.
+    ///
+    /// # Errors
+    /// It is no TOML.
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        let mut layers = Layers::default();
+        layers.tree.merge(Tree::parse(path, text)?);
+        Ok(layers)
+    }
+
     /// Reads `path` and every file it extends: `extends = "base.toml"`, relative to the file.
     pub fn read(path: &Path) -> Result<Self> {
         let mut chain: Vec<(PathBuf, Tree)> = Vec::new();

@@ -2,10 +2,13 @@
 
 pub mod backbone;
 pub mod builder;
+mod constants;
 mod dropout;
 mod given;
 pub mod head;
+pub mod names;
 pub mod neck;
+pub mod onnx;
 pub mod parameters;
 pub mod pooling;
 pub mod weights;

@@ -9,10 +9,12 @@ use toml::Table;
 
 use super::backbone::Tape;
 use super::builder::Builder;
+use super::constants::constant;
 use super::dropout::dropout;
 use super::parameters::{Gradients, Parameter};
 use crate::error::{KeyPath, Result};
 use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
+use crate::onnx::{Graph, Value};
 use crate::ops::graph::{self, Lazy, Normalised};
 use crate::range::Range;
 use crate::rng::Stream;
@@ -152,6 +154,22 @@ impl Neck {
             self.running_mean.var.as_tensor(),
             self.running_var.var.as_tensor(),
         )
+    }
+
+    /// [`Neck::forward`] written into `graph`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read.
+    pub fn forward_in(&self, graph: &mut Graph, features: &Value) -> Result<Value> {
+        let (weight, bias) = (constant(graph, &self.weight)?, constant(graph, &self.bias)?);
+        let x = graph.at("neck").linear(features, &weight, Some(&bias), 1.0);
+        let of_channel = [
+            constant(graph, &self.bn_weight)?,
+            constant(graph, &self.bn_bias)?,
+            constant(graph, &self.running_mean)?,
+            constant(graph, &self.running_var)?,
+        ];
+        Ok(graph.batch_norm(&x, of_channel.each_ref(), EPS))
     }
 
     /// Training of a neck that does not learn: as in evaluation, and with dropout, of which

@@ -59,6 +59,15 @@ impl Parameter {
         self.set(&values.to_dtype(self.var.dtype())?)
     }
 
+    /// Its values, row by row, in single precision.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn values(&self) -> Result<Vec<f32>> {
+        let values = self.var.flatten_all()?.to_dtype(DType::F32)?;
+        Ok(values.to_vec1()?)
+    }
+
     /// Says that the value has changed, so that whatever was derived from it is derived anew.
     pub fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
@@ -144,9 +153,8 @@ impl Parameters {
         for entry in self.iter().filter(|entry| entry.name.starts_with(prefix)) {
             let head = format!("{} {:?}\n", entry.name, entry.var.dims());
             hasher.update(head.as_bytes());
-            let values = entry.var.flatten_all()?.to_dtype(DType::F32)?;
             bytes.clear();
-            bytes.extend((values.to_vec1::<f32>()?.iter()).flat_map(|value| value.to_le_bytes()));
+            bytes.extend((entry.values()?.iter()).flat_map(|value| value.to_le_bytes()));
             hasher.update(&bytes);
         }
         Ok(hasher.finalize().to_hex().to_string())

@@ -5,17 +5,16 @@
 //! its checkpoints, since no step changes it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::io::write_atomic;
 use crate::model::Parameters;
 use crate::model::backbone::PREFIX;
-use crate::model::weights::{metadata, read_tensors, restore};
+use crate::model::weights::{self, read_tensors, restore, told};
 use crate::optim::{Average, Optimizer};
 
 /// Prefix of what the optimiser keeps: `optimizer.<slot>.<parameter>`.
@@ -86,15 +85,7 @@ pub fn save(path: &Path, contents: &Contents, position: &Position) -> Result<()>
     }
     let position = serde_json::to_string(position)
         .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
-    write(path, &tensors, (POSITION, position))
-}
-
-fn write(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, String)) -> Result<()> {
-    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1)]);
-    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
-    write_atomic(path, |writer| Ok(writer.write_all(&bytes)?))
+    weights::save(path, &tensors, (POSITION, position))
 }
 
 /// Writes the backbone of `parameters`, whose hash ([`Parameters::hash`]) is `hash`.
@@ -104,7 +95,7 @@ pub fn save_backbone(path: &Path, parameters: &Parameters, hash: &str) -> Result
         .filter(|entry| entry.name.starts_with(PREFIX))
         .map(|entry| (entry.name.clone(), entry.var.as_tensor().clone()))
         .collect();
-    write(path, &tensors, (BACKBONE, hash.to_owned()))
+    weights::save(path, &tensors, (BACKBONE, hash.to_owned()))
 }
 
 /// The hash of the backbone in a file of [`save_backbone`], as the file tells it.
@@ -224,13 +215,6 @@ pub fn position(path: &Path) -> Result<Position> {
     let stranger = || Error::file(path, "is not a checkpoint of dbloss");
     let text = told(path, POSITION, "a checkpoint of dbloss")?;
     serde_json::from_str(&text).map_err(|_| stranger())
-}
-
-/// What the metadata of a file say under `key`; `what` the file should be.
-fn told(path: &Path, key: &str, what: &str) -> Result<String> {
-    let stranger = || Error::file(path, format_args!("is not {what}"));
-    let metadata = metadata(path).map_err(|_| stranger())?;
-    metadata.get(key).cloned().ok_or_else(stranger)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 
 use super::architecture::{Architecture, ConvNode, MaxPoolNode, Source, TokensNode};
 use super::config::BackboneConfig;
-use super::interface::{Backbone, InGraph, Tape, check_images};
+use super::interface::{Backbone, InGraph, Parts, Tape, check_images};
 use super::layers::{
     AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters, TokensParameters,
 };
@@ -112,6 +112,14 @@ impl Backbone for Composed {
         let output = self.forward(images, true)?;
         let features = Features::new(output, size, self.pooler.clone());
         Ok((features, Box::new(tape)))
+    }
+
+    fn parts(&self) -> Option<Parts<'_>> {
+        Some(Parts {
+            architecture: &self.architecture,
+            layers: &self.layers,
+            pooler: &*self.pooler,
+        })
     }
 }
 

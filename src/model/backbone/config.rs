@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::architecture::Architecture;
-use super::families::{Definition, ExpectedInput, RESNET50, definitions, names};
+use super::families::{Definition, ExpectedInput, Published, RESNET50, definitions, names};
 
 /// A network of the list.
 #[derive(Clone, Copy)]
@@ -34,6 +34,11 @@ impl BackboneKind {
     /// What its published weights expect of a picture.
     pub fn input(self) -> ExpectedInput {
         self.0.input
+    }
+
+    /// Whose names its parameters have.
+    pub fn published(self) -> Published {
+        self.0.published
     }
 
     /// Its structure.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
 
+use super::architecture::Architecture;
+use super::layers::Layer;
 use crate::error::{Error, Result};
 use crate::model::parameters::{Gradients, Parameter};
-use crate::model::pooling::Features;
+use crate::model::pooling::{Features, Pooler};
 
 /// A network that turns normalised `f32` pictures `[batch, height, width, 3]` into features: one
 /// vector a picture, and maps. It reads its parameters anew whenever they have changed.
@@ -32,10 +34,26 @@ pub trait Backbone: fmt::Debug + Send + Sync {
     /// If the pictures have another shape or type.
     fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)>;
 
+    /// What it is made of, where it is a list of nodes.
+    fn parts(&self) -> Option<Parts<'_>> {
+        None
+    }
+
     /// Time of every node since the last call, where it is taken.
     fn take_times(&self) -> Vec<NodeTime> {
         Vec::new()
     }
+}
+
+/// What a backbone that is a list of nodes is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// The nodes.
+    pub architecture: &'a Architecture,
+    /// What they do, with their tensors: a layer for each node.
+    pub layers: &'a [Layer],
+    /// From the output of the last to features.
+    pub pooler: &'a dyn Pooler,
 }
 
 /// Time of one node.

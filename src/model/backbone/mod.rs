@@ -13,6 +13,7 @@ mod families;
 mod footprint;
 mod interface;
 mod layers;
+pub mod onnx;
 pub mod profile;
 
 use super::builder::Builder;
@@ -22,12 +23,10 @@ use composed::Composed;
 use engine::Engine;
 use layers::Layer;
 
+pub use super::names::BACKBONE as PREFIX;
 pub use config::{BackboneConfig, BackboneKind, Winograd};
-pub use families::{Definition, ExpectedInput, definitions, names};
-pub use interface::{Backbone, InGraph, NodeTime, Tape};
-
-/// What the parameters of the backbone are named with, before their published names.
-pub const PREFIX: &str = "backbone";
+pub use families::{Definition, ExpectedInput, Published, definitions, names};
+pub use interface::{Backbone, InGraph, NodeTime, Parts, Tape};
 
 /// Makes the backbone and its parameters, named [`PREFIX`] and their published names, with the
 /// initial values that are usual for it, each drawn from its own stream.

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::class_vectors::{self, FROZEN, INIT};
 use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
-use super::parts::{uniform, unit};
+use super::parts::{uniform, unit, unit_in};
 use crate::error::{KeyPath, Result};
 use crate::model::builder::Builder;
+use crate::model::constants::{constant, derived};
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Value};
 use crate::range::Range;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -140,5 +142,17 @@ impl Head for CosineHead {
             Some(bias) => scaled.broadcast_add(&bias.var)?,
             None => scaled,
         })
+    }
+
+    fn forward_in(&self, graph: &mut Graph, embedding: &Value) -> Result<Value> {
+        let directions = derived(graph, &self.weight, "unit", &unit(&self.weight.var)?)?;
+        let scale = match &self.scale {
+            Scale::Fixed(scale) => *scale,
+            Scale::Learnt(log) => log.values()?.iter().map(|&log| f64::from(log).exp()).sum(),
+        };
+        let bias = self.bias.as_ref().map(|bias| constant(graph, bias));
+        let bias = bias.transpose()?;
+        let x = unit_in(graph, embedding);
+        Ok(graph.linear(&x, &directions, bias.as_ref(), scale))
     }
 }

@@ -4,10 +4,12 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
-use super::parts::{norm, places, uniform};
+use super::parts::{places, uniform, unit};
 use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
+use crate::model::constants::derived;
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Value};
 use crate::ops::graph::{linear, softmax};
 use crate::range::Range;
 
@@ -106,14 +108,18 @@ struct CsraHead {
     lambda: f64,
 }
 
+/// The error of a head without an attention.
+fn none() -> Error {
+    Error::key("model.head.temperatures", "is empty")
+}
+
 impl Head for CsraHead {
     fn forward(&self, maps: &Tensor) -> Result<Tensor> {
         let places = places(maps)?;
         let mut logits: Option<Tensor> = None;
         for (weight, temperature) in &self.attentions {
-            let direction = weight.var.broadcast_div(&norm(&weight.var)?)?;
             // [N, places, C].
-            let scores = linear(&places, &direction, None)?;
+            let scores = linear(&places, &unit(&weight.var)?, None)?;
             let attended = match temperature.is_infinite() {
                 true => scores.max(1)?,
                 false => {
@@ -127,6 +133,32 @@ impl Head for CsraHead {
                 None => own,
             });
         }
-        logits.ok_or_else(|| Error::key("model.head.temperatures", "is empty"))
+        logits.ok_or_else(none)
+    }
+
+    fn forward_in(&self, graph: &mut Graph, places: &Value) -> Result<Value> {
+        let mut logits: Option<Value> = None;
+        for (weight, temperature) in &self.attentions {
+            let directions = unit(&weight.var)?.t()?;
+            let directions = derived(graph, weight, "unit", &directions)?;
+            let scores = graph.matrix_product(places, &directions);
+            let attended = match temperature.is_infinite() {
+                true => graph.largest(&scores, 1),
+                false => {
+                    let heated = graph.times(&scores, *temperature);
+                    let attention = graph.softmax(&heated, 1);
+                    let shares = graph.multiply(&attention, &scores);
+                    graph.sum(&shares, 1)
+                }
+            };
+            let mean = graph.mean(&scores, 1, false);
+            let attended = graph.times(&attended, self.lambda);
+            let own = graph.add(&mean, &attended);
+            logits = Some(match logits {
+                Some(before) => graph.add(&before, &own),
+                None => own,
+            });
+        }
+        logits.ok_or_else(none)
     }
 }

@@ -9,6 +9,7 @@ use candle_core::Tensor;
 use crate::data::labels::LabelTable;
 use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
+use crate::onnx::{Graph, Value};
 use crate::range::Range;
 use crate::rng::Stream;
 
@@ -28,6 +29,13 @@ pub trait Head: Debug + Send + Sync {
     /// # Errors
     /// If the input has another shape.
     fn forward(&self, input: &Tensor) -> Result<Tensor>;
+
+    /// [`Head::forward`] written into `graph`; maps come as a list of places `[N, places,
+    /// features]`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read.
+    fn forward_in(&self, graph: &mut Graph, input: &Value) -> Result<Value>;
 
     /// Training: logits `[N, C]`, in candle's graph; `stream` draws whatever is drawn.
     ///

@@ -10,8 +10,10 @@ use super::class_vectors::{self, FROZEN, INIT};
 use super::interface::{Definition, Head, HeadContext, Settings, Takes};
 use crate::error::{KeyPath, Result};
 use crate::model::builder::Builder;
+use crate::model::constants::constant;
 use crate::model::parameters::Parameter;
-use crate::ops::graph;
+use crate::onnx::{Graph, Value};
+use crate::ops::graph::linear;
 
 /// Standard deviation of the initial weights, as published.
 const INIT_STD: f64 = 0.01;
@@ -74,7 +76,11 @@ struct LinearHead {
 
 impl Head for LinearHead {
     fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.var.as_tensor();
-        graph::linear(embedding, self.weight.var.as_tensor(), Some(bias))
+        linear(embedding, &self.weight.var, Some(self.bias.var.as_tensor()))
+    }
+
+    fn forward_in(&self, graph: &mut Graph, embedding: &Value) -> Result<Value> {
+        let (weight, bias) = (constant(graph, &self.weight)?, constant(graph, &self.bias)?);
+        Ok(graph.linear(embedding, &weight, Some(&bias), 1.0))
     }
 }

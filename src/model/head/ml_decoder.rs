@@ -8,8 +8,10 @@ use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Ta
 use super::parts::{places, uniform};
 use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
+use crate::model::constants::{self, constant, derived};
 use crate::model::dropout::dropout;
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Value};
 use crate::ops::graph::{layer_norm, linear, softmax};
 use crate::range::Range;
 use crate::rng::Stream;
@@ -173,6 +175,17 @@ struct Pair {
 }
 
 impl Pair {
+    /// [`Pair::linear`] written into `graph`.
+    fn linear_in(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        constants::linear(graph, x, &self.weight, Some(&self.bias))
+    }
+
+    /// [`Pair::norm`] written into `graph`.
+    fn norm_in(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let (scale, shift) = (constant(graph, &self.weight)?, constant(graph, &self.bias)?);
+        Ok(graph.layer_norm(x, &scale, &shift, EPSILON))
+    }
+
     fn linear(&self, x: &Tensor) -> Result<Tensor> {
         linear(x, &self.weight.var, Some(self.bias.var.as_tensor()))
     }
@@ -203,6 +216,31 @@ struct Decoder {
 impl Head for Decoder {
     fn forward(&self, maps: &Tensor) -> Result<Tensor> {
         self.logits(maps, &mut |x| Ok(x.clone()))
+    }
+
+    fn forward_in(&self, graph: &mut Graph, places: &Value) -> Result<Value> {
+        let memory = self.embed.linear_in(graph, places)?;
+        let memory = graph.relu(&memory);
+        // The queries are the same for every picture, and so is what they ask.
+        let queries = &self.queries;
+        let h = self.norm1.norm(&(queries.var.as_tensor() * 2.0)?)?;
+        let h_value = derived(graph, queries, "normed", &h)?;
+        let attended = self.attend_in(graph, &h, &memory)?;
+        let h = graph.add(&h_value, &attended);
+        let h = self.norm2.norm_in(graph, &h)?;
+        let hidden = self.linear1.linear_in(graph, &h)?;
+        let hidden = graph.relu(&hidden);
+        let hidden = self.linear2.linear_in(graph, &hidden)?;
+        let h = graph.add(&h, &hidden);
+        let h = self.norm3.norm_in(graph, &h)?;
+        let by_group = graph.transpose(&h, &[1, 0, 2]);
+        let group_weight = constant(graph, &self.group_weight)?;
+        let grouped = graph.matrix_product(&by_group, &group_weight);
+        let grouped = graph.transpose(&grouped, &[1, 0, 2]);
+        let all = graph.flatten(&grouped);
+        let logits = graph.part(&all, 0, self.bias.var.dim(0)?, 1);
+        let bias = constant(graph, &self.bias)?;
+        Ok(graph.add(&logits, &bias))
     }
 
     fn forward_train(&self, maps: &Tensor, stream: &mut Stream) -> Result<Tensor> {
@@ -237,6 +275,29 @@ impl Decoder {
         Ok(logits.broadcast_add(&self.bias.var)?)
     }
 
+    /// What the products of queries and keys are multiplied with.
+    fn scale(&self, width: usize) -> f64 {
+        1.0 / ((width / self.attention_heads) as f64).sqrt()
+    }
+
+    /// Weight and bias of the queries (0), keys (1) or values (2).
+    fn projection(&self, number: usize) -> Result<(Tensor, Tensor)> {
+        let Pair { weight, bias } = &self.projection;
+        let width = weight.var.dim(1)?;
+        let weight = weight.var.narrow(0, number * width, width)?;
+        Ok((weight, bias.var.narrow(0, number * width, width)?))
+    }
+
+    /// `x` `[N, places, width]` as queries, keys or values `[N, heads, places, width / heads]`.
+    fn projected(&self, x: &Tensor, number: usize) -> Result<Tensor> {
+        let (weight, bias) = self.projection(number)?;
+        let (batch, places, width) = x.dims3()?;
+        let heads = self.attention_heads;
+        let y = linear(x, &weight, Some(&bias))?;
+        let y = y.reshape((batch, places, heads, width / heads))?;
+        Ok(y.transpose(1, 2)?.contiguous()?)
+    }
+
     /// What the queries `h` find in `memory`: attention by several heads.
     fn attend(
         &self,
@@ -244,25 +305,40 @@ impl Decoder {
         memory: &Tensor,
         drop: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let width = h.dim(2)?;
-        let part = |x: &Tensor, number: usize| -> Result<Tensor> {
-            let weight = self.projection.weight.var.narrow(0, number * width, width)?;
-            let bias = self.projection.bias.var.narrow(0, number * width, width)?;
-            let (batch, places, _) = x.dims3()?;
-            let heads = self.attention_heads;
-            let y = linear(x, &weight, Some(&bias))?;
-            let y = y.reshape((batch, places, heads, width / heads))?;
-            Ok(y.transpose(1, 2)?.contiguous()?)
-        };
-        let scale = 1.0 / ((width / self.attention_heads) as f64).sqrt();
         let (query, key, value) = (
-            (part(h, 0)? * scale)?,
-            part(memory, 1)?,
-            part(memory, 2)?,
+            (self.projected(h, 0)? * self.scale(h.dim(2)?))?,
+            self.projected(memory, 1)?,
+            self.projected(memory, 2)?,
         );
         let attention = softmax(&query.matmul(&key.t()?)?, 3)?;
         let found = drop(&attention)?.matmul(&value)?;
         self.output
             .linear(&found.transpose(1, 2)?.contiguous()?.flatten_from(2)?)
+    }
+
+    /// [`Decoder::attend`] written into `graph`, for queries `h` `[groups, width]` that are the same
+    /// for every picture.
+    fn attend_in(&self, graph: &mut Graph, h: &Tensor, memory: &Value) -> Result<Value> {
+        let (heads, width) = (self.attention_heads, h.dim(1)?);
+        let Pair { weight, bias } = &self.projection;
+        let queries = (self.projected(&h.unsqueeze(0)?, 0)? * self.scale(width))?;
+        let queries = derived(graph, weight, "queries", &queries)?;
+        let mut part = |number: usize, what: &str, order: &[i64]| -> Result<Value> {
+            let (own, shift) = self.projection(number)?;
+            let own = derived(graph, weight, what, &own.t()?)?;
+            let shift = derived(graph, bias, what, &shift)?;
+            let product = graph.matrix_product(memory, &own);
+            let y = graph.add(&product, &shift);
+            let y = graph.reshape(&y, &[0, 0, heads as i64, (width / heads) as i64]);
+            Ok(graph.transpose(&y, order))
+        };
+        let keys = part(1, "keys", &[0, 2, 3, 1])?;
+        let values = part(2, "values", &[0, 2, 1, 3])?;
+        let products = graph.matrix_product(&queries, &keys);
+        let attention = graph.softmax(&products, -1);
+        let found = graph.matrix_product(&attention, &values);
+        let found = graph.transpose(&found, &[0, 2, 1, 3]);
+        let found = graph.reshape(&found, &[0, 0, width as i64]);
+        self.output.linear_in(graph, &found)
     }
 }

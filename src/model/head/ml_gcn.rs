@@ -13,7 +13,9 @@ use super::parts::places;
 use super::word_vectors;
 use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
+use crate::model::constants::derived;
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Value};
 use crate::range::Range;
 
 /// Slope of the LeakyReLU below 0.
@@ -234,15 +236,30 @@ struct MlGcnHead {
 
 impl Head for MlGcnHead {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let graph = self.graph.var.as_tensor();
-        let hidden = graph.matmul(&self.vectors.var.matmul(&self.first.var)?)?;
-        let hidden = (hidden.relu()? - (hidden.neg()?.relu()? * SLOPE)?)?;
-        let classifiers = graph.matmul(&hidden.matmul(&self.second.var)?)?;
         let x = match self.pooling {
             Pooling::Max => places(input)?.max(1)?,
             Pooling::Embedding => input.clone(),
         };
-        Ok(x.matmul(&classifiers.t()?)?)
+        Ok(x.matmul(&self.classifiers()?.t()?)?)
+    }
+
+    fn forward_in(&self, graph: &mut Graph, input: &Value) -> Result<Value> {
+        let classifiers = derived(graph, &self.second, "classifiers", &self.classifiers()?)?;
+        let x = match self.pooling {
+            Pooling::Max => graph.largest(input, 1),
+            Pooling::Embedding => input.clone(),
+        };
+        Ok(graph.linear(&x, &classifiers, None, 1.0))
+    }
+}
+
+impl MlGcnHead {
+    /// What the graph network makes of the classes' vectors: a classifier a class, [C, width].
+    fn classifiers(&self) -> Result<Tensor> {
+        let graph = self.graph.var.as_tensor();
+        let hidden = graph.matmul(&self.vectors.var.matmul(&self.first.var)?)?;
+        let hidden = (hidden.relu()? - (hidden.neg()?.relu()? * SLOPE)?)?;
+        Ok(graph.matmul(&hidden.matmul(&self.second.var)?)?)
     }
 }
 

@@ -8,7 +8,9 @@ use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Ta
 use super::parts::{norm, uniform};
 use crate::error::Result;
 use crate::model::builder::Builder;
+use crate::model::constants::{constant, derived};
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Value};
 use crate::ops::graph::linear;
 use crate::range::Range;
 
@@ -84,9 +86,22 @@ struct NormWeightHead {
 
 impl Head for NormWeightHead {
     fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
-        let length = norm(&self.weight.var)?.powf(self.tau)?;
-        let weight = self.weight.var.broadcast_div(&length)?;
         let bias = self.bias.as_ref().map(|bias| bias.var.as_tensor());
-        linear(embedding, &weight, bias)
+        linear(embedding, &self.divided()?, bias)
+    }
+
+    fn forward_in(&self, graph: &mut Graph, embedding: &Value) -> Result<Value> {
+        let weight = derived(graph, &self.weight, "divided", &self.divided()?)?;
+        let bias = self.bias.as_ref().map(|bias| constant(graph, bias));
+        let bias = bias.transpose()?;
+        Ok(graph.linear(embedding, &weight, bias.as_ref(), 1.0))
+    }
+}
+
+impl NormWeightHead {
+    /// The weights, divided by a power of their length.
+    fn divided(&self) -> Result<Tensor> {
+        let length = norm(&self.weight.var)?.powf(self.tau)?;
+        Ok(self.weight.var.broadcast_div(&length)?)
     }
 }

@@ -4,10 +4,12 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
-use super::parts::{norm, uniform, unit};
+use super::parts::{norm, norm_in, uniform, unit};
 use crate::error::Result;
 use crate::model::builder::Builder;
+use crate::model::constants::{constant, derived};
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Value};
 use crate::ops::graph::{linear, softmax};
 use crate::range::Range;
 
@@ -143,6 +145,44 @@ impl Head for OltrHead {
         let squashed = infused.broadcast_div(&(norm(&infused)? + 1.0)?)?;
         let logits = squashed.matmul(&unit(&self.weight.var)?.t()?)?;
         Ok((logits * self.settings.scale)?)
+    }
+
+    fn forward_in(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let seen = self.seen.var.as_tensor();
+        let any = self.seen.values()?.iter().any(|&seen| seen > 0.0);
+        let unseen = (seen.affine(-1.0, 1.0)? * FAR)?;
+        let unseen = derived(graph, &self.seen, "far", &unseen)?;
+        let apply = |graph: &mut Graph, [weight, bias]: &[Parameter; 2]| -> Result<Value> {
+            let (weight, bias) = (constant(graph, weight)?, constant(graph, bias)?);
+            Ok(graph.linear(x, &weight, Some(&bias), 1.0))
+        };
+        let attention = apply(graph, &self.hallucinator)?;
+        let attention = graph.subtract(&attention, &unseen);
+        let shares = graph.softmax(&attention, 1);
+        let keys = self.centroids.var.broadcast_mul(&seen.unsqueeze(1)?)?;
+        let keys = derived(graph, &self.centroids, "seen", &keys)?;
+        let memory = graph.matrix_product(&shares, &keys);
+        let selector = apply(graph, &self.selector)?;
+        let selector = graph.tanh(&selector);
+        let selected = graph.multiply(&selector, &memory);
+        let mut infused = graph.add(x, &selected);
+        if any {
+            let centroids = constant(graph, &self.centroids)?;
+            let each = graph.unsqueeze(x, 1);
+            let apart = graph.subtract(&each, &centroids);
+            let distance = norm_in(graph, &apart);
+            let distance = graph.flatten(&distance);
+            let distance = graph.add(&distance, &unseen);
+            let nearest = graph.smallest(&distance, 1);
+            let reach = graph.number(self.settings.reach as f32);
+            let reach = graph.divide(&reach, &nearest);
+            infused = graph.multiply(&infused, &reach);
+        }
+        let length = norm_in(graph, &infused);
+        let length = graph.plus(&length, 1.0);
+        let squashed = graph.divide(&infused, &length);
+        let directions = derived(graph, &self.weight, "unit", &unit(&self.weight.var)?)?;
+        Ok(graph.linear(&squashed, &directions, None, self.settings.scale))
     }
 
     fn observe(&self, x: &Tensor, targets: &Tensor) -> Result<()> {

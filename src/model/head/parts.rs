@@ -4,6 +4,7 @@ use candle_core::{D, Tensor};
 use candle_nn::Init;
 
 use crate::error::Result;
+use crate::onnx::{Graph, Value};
 
 /// Added to a sum of squares before its root is taken, so that a zero vector has a direction's
 /// gradient of 0 and not of infinity. Far below the rounding of any other vector's norm.
@@ -26,6 +27,20 @@ pub(super) fn norm(x: &Tensor) -> Result<Tensor> {
 /// Vectors of length 1 along the last dimension.
 pub(super) fn unit(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_div(&norm(x)?)?)
+}
+
+/// [`norm`] written into `graph`.
+pub(super) fn norm_in(graph: &mut Graph, x: &Value) -> Value {
+    let squares = graph.multiply(x, x);
+    let sum = graph.sum_last(&squares);
+    let sum = graph.plus(&sum, TINY);
+    graph.root(&sum)
+}
+
+/// [`unit`] written into `graph`.
+pub(super) fn unit_in(graph: &mut Graph, x: &Value) -> Value {
+    let norm = norm_in(graph, x);
+    graph.divide(x, &norm)
 }
 
 /// Feature maps `[N, rows, columns, F]` as a list of places `[N, rows * columns, F]`.

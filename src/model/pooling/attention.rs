@@ -8,7 +8,9 @@ use candle_nn::Init;
 use super::{Pooler, Pooling};
 use crate::error::Result;
 use crate::model::builder::Builder;
+use crate::model::constants::{derived, linear};
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Maps, Value};
 use crate::ops::graph;
 
 /// The mean of all places looks at itself and at each of them by attention of several heads, and
@@ -80,17 +82,30 @@ impl Linear {
         let bias = self.bias.var.as_tensor();
         graph::linear(x, self.weight.var.as_tensor(), Some(bias))
     }
+
+    /// `[..., in]` -> `[..., out]`.
+    fn forward_in(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        linear(graph, x, &self.weight, Some(&self.bias))
+    }
+}
+
+impl Attending {
+    /// The positions `[1 + places, channels]` for a grid of (rows, columns).
+    fn positions(&self, size: (usize, usize)) -> Result<Tensor> {
+        let side = self.design.side;
+        let positions = self.positions.var.as_tensor();
+        let places = positions.narrow(0, 1, side * side)?;
+        let places = graph::resampled(&places, side, size)?;
+        Ok(Tensor::cat(&[&positions.narrow(0, 0, 1)?, &places], 0)?)
+    }
 }
 
 impl Pooler for Attending {
     fn pooled(&self, output: &Tensor) -> Result<Tensor> {
         let (batch, rows, columns, channels) = output.dims4()?;
-        let AttentionPooling { heads, side, .. } = self.design;
+        let heads = self.design.heads;
         let (tokens, width) = (1 + rows * columns, channels / heads);
-        let positions = self.positions.var.as_tensor();
-        let places = positions.narrow(0, 1, side * side)?;
-        let places = graph::resampled(&places, side, (rows, columns))?;
-        let positions = Tensor::cat(&[&positions.narrow(0, 0, 1)?, &places], 0)?;
+        let positions = self.positions((rows, columns))?;
         let mean = graph::global_average(output)?.unsqueeze(1)?;
         let output = output
             .contiguous()?
@@ -111,6 +126,34 @@ impl Pooler for Attending {
         let shares = graph::softmax(&products, 3)?;
         let found = shares.matmul(&values)?.reshape((batch, channels))?;
         self.output.forward(&found)
+    }
+
+    fn pooled_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value> {
+        let heads = self.design.heads as i64;
+        let (channels, width) = (output.channels as i64, output.channels as i64 / heads);
+        let places = output.places(graph.at(self.design.name));
+        let mean = graph.mean(&places, 1, true);
+        let all = graph.join(&[&mean, &places], 1);
+        let positions = self.positions(output.size)?;
+        let positions = derived(graph, &self.positions, "grid", &positions)?;
+        let all = graph.add(&all, &positions);
+        let first = graph.part(&all, 0, 1, 1);
+        let split = |graph: &mut Graph, x: &Value, order: &[i64]| {
+            let x = graph.reshape(x, &[0, 0, heads, width]);
+            graph.transpose(&x, order)
+        };
+        let queries = self.queries.forward_in(graph, &first)?;
+        let queries = split(graph, &queries, &[0, 2, 1, 3]);
+        let keys = self.keys.forward_in(graph, &all)?;
+        let keys = split(graph, &keys, &[0, 2, 3, 1]);
+        let values = self.values.forward_in(graph, &all)?;
+        let values = split(graph, &values, &[0, 2, 1, 3]);
+        let products = graph.matrix_product(&queries, &keys);
+        let products = graph.times(&products, (width as f64).powf(-0.5));
+        let shares = graph.softmax(&products, -1);
+        let found = graph.matrix_product(&shares, &values);
+        let found = graph.reshape(&found, &[0, channels]);
+        self.output.forward_in(graph, &found)
     }
 
     fn parameters(&self) -> Vec<&Parameter> {

@@ -8,7 +8,9 @@ use candle_nn::Init;
 use super::{Pooler, Pooling};
 use crate::error::Result;
 use crate::model::builder::Builder;
+use crate::model::constants::constant;
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Maps, Value};
 use crate::ops::graph;
 
 /// The mean over the pixels of each channel.
@@ -24,6 +26,25 @@ impl Pooling for Average {
 impl Pooler for Average {
     fn pooled(&self, output: &Tensor) -> Result<Tensor> {
         graph::global_average(output)
+    }
+
+    fn pooled_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value> {
+        Ok(mean_in(graph, output))
+    }
+}
+
+/// `[batch, channels]`.
+fn mean_in(graph: &mut Graph, output: &Maps) -> Value {
+    match output.are_places() {
+        true => {
+            let places = output.places(graph.at("pool"));
+            graph.mean(&places, 1, false)
+        }
+        false => {
+            let pictures = output.pictures(graph.at("pool"));
+            let mean = graph.global_average(&pictures);
+            graph.flatten(&mean)
+        }
     }
 }
 
@@ -61,6 +82,12 @@ impl Pooler for NormedMean {
         let mean = graph::global_average(output)?;
         let (gamma, beta) = (self.gamma.var.as_tensor(), self.beta.var.as_tensor());
         graph::layer_norm(&mean, gamma, beta, self.epsilon)
+    }
+
+    fn pooled_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value> {
+        let mean = mean_in(graph, output);
+        let (scale, shift) = (constant(graph, &self.gamma)?, constant(graph, &self.beta)?);
+        Ok(graph.layer_norm(&mean, &scale, &shift, self.epsilon))
     }
 
     fn parameters(&self) -> Vec<&Parameter> {

@@ -8,7 +8,9 @@ use candle_nn::Init;
 use super::{Pooler, Pooling};
 use crate::error::Result;
 use crate::model::builder::Builder;
+use crate::model::constants::linear;
 use crate::model::parameters::Parameter;
+use crate::onnx::{Graph, Maps, Value};
 use crate::ops::graph;
 
 /// The class token, the first of all, projected if there is a projection. The maps are the tokens of
@@ -70,6 +72,21 @@ impl Pooler for Token {
         } = self.design;
         let places = output.narrow(1, first_tokens, tokens - first_tokens)?;
         Ok(places.reshape((batch, height / patch, width / patch, channels))?)
+    }
+
+    fn pooled_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value> {
+        let tokens = output.places(graph.at("pool"));
+        let token = graph.pick(&tokens, 0, 1);
+        match &self.projection {
+            Some(projection) => linear(graph, &token, projection, None),
+            None => Ok(token),
+        }
+    }
+
+    fn places_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value> {
+        let tokens = output.places(graph.at("places"));
+        let count = output.size.0 * output.size.1;
+        Ok(graph.part(&tokens, self.design.first_tokens, count, 1))
     }
 
     fn parameters(&self) -> Vec<&Parameter> {

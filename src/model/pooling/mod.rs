@@ -14,6 +14,7 @@ use candle_core::Tensor;
 use super::builder::Builder;
 use super::parameters::Parameter;
 use crate::error::Result;
+use crate::onnx::{Graph, Maps, Value};
 
 pub use attention::AttentionPooling;
 pub use average::{Average, NormedAverage};
@@ -50,6 +51,20 @@ pub trait Pooler: fmt::Debug + Send + Sync {
     fn maps(&self, output: &Tensor, size: (usize, usize)) -> Result<Tensor> {
         let _ = size;
         Ok(output.clone())
+    }
+
+    /// [`Pooler::pooled`] written into `graph`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read.
+    fn pooled_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value>;
+
+    /// [`Pooler::maps`] written into `graph`, as a list of places `[batch, places, channels]`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read.
+    fn places_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value> {
+        Ok(output.places(graph))
     }
 
     /// Its parameters.

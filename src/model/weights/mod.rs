@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::io::hash_file;
 
 pub use fit::load_backbone;
-pub use safetensors::metadata;
+pub use safetensors::{metadata, save, told};
 
 /// What became of the tensors of a weight file.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

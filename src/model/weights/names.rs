@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::weight::Weight;
+use crate::model::names::OWN;
 
 /// The tensors under one prefix, by the rest of their names.
 pub(super) struct Chosen {
@@ -84,7 +85,8 @@ pub(super) fn pattern(name: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// Names of classifiers: every file has its own, and none is wanted here.
+/// Names of classifiers, neck and head of an exported model among them: every file has its own, and
+/// none is wanted here.
 pub(super) fn is_classifier(name: &str) -> bool {
     let first = name.split('.').next().unwrap_or_default();
     [
@@ -95,6 +97,7 @@ pub(super) fn is_classifier(name: &str) -> bool {
         "last_linear",
         "output",
         "linear",
+        OWN,
     ]
     .contains(&first)
 }

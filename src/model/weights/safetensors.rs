@@ -5,11 +5,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::stored::{Element, Span, Stored};
 use crate::error::{Error, Result};
+use crate::io::write_atomic;
 
 /// Longest header that is read, in bytes: that of the format's own library.
 const MAX_HEADER: u64 = 100_000_000;
@@ -59,6 +61,28 @@ fn broken(path: &Path, problem: String) -> Error {
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
     let (header, ..) = header(path)?;
     Ok(header.metadata().clone().unwrap_or_default())
+}
+
+/// Writes tensors with one text of metadata, `(key, text)`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, String)) -> Result<()> {
+    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1)]);
+    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
+    let bytes = safetensors::serialize(tensors, Some(metadata))
+        .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
+    write_atomic(path, |writer| Ok(writer.write_all(&bytes)?))
+}
+
+/// What the metadata of a file say under `key`; `what` the file should be.
+///
+/// # Errors
+/// The file is no such file, or says nothing under this key.
+pub fn told(path: &Path, key: &str, what: &str) -> Result<String> {
+    let stranger = || Error::file(path, format_args!("is not {what}"));
+    let metadata = metadata(path).map_err(|_| stranger())?;
+    metadata.get(key).cloned().ok_or_else(stranger)
 }
 
 /// The tensors of a file, in the file's order.

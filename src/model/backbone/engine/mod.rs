@@ -23,7 +23,7 @@ use candle_core::{Tensor, Var};
 
 use super::architecture::Architecture;
 use super::config::BackboneConfig;
-use super::interface::{Backbone, InGraph, NodeTime, Tape, check_images};
+use super::interface::{Backbone, InGraph, NodeTime, Parts, Tape, check_images};
 use super::layers::Layer;
 use crate::error::Result;
 use crate::model::parameters::Role;
@@ -84,6 +84,14 @@ impl Backbone for Engine {
         let network = self.network.clone();
         let tape = EngineTape::new(network, images.clone(), records, maps, pooling);
         Ok((features, Box::new(tape)))
+    }
+
+    fn parts(&self) -> Option<Parts<'_>> {
+        Some(Parts {
+            architecture: &self.network.architecture,
+            layers: &self.network.layers,
+            pooler: &*self.pooler,
+        })
     }
 
     fn take_times(&self) -> Vec<NodeTime> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::architecture::{
     Architecture, AveragePoolNode, ConvNode, Operation, Source,
 };
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::style::Style;
 use super::transformer::Transformer;
 use crate::model::pooling::AttentionPooling;
@@ -18,6 +18,7 @@ const fn definition(name: &'static str, architecture: fn() -> Architecture) -> D
         name,
         source: "Radford, Kim, Hallacy et al.: Learning Transferable Visual Models From Natural \
                  Language Supervision, ICML 2021",
+        published: Published::timm(name),
         input: ExpectedInput::CLIP,
         architecture,
     }
@@ -33,7 +34,10 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     definition("vit_base_patch16_clip_quickgelu_224", || {
         quick(PATCH16).network()
     }),
-    definition("resnet50_clip", || resnet([3, 4, 6, 3])),
+    Definition {
+        published: Published::clip("RN50"),
+        ..definition("resnet50_clip", || resnet([3, 4, 6, 3]))
+    },
 ];
 
 const PATCH16: Transformer = Transformer {

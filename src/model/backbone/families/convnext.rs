@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::architecture::{
     Affine, Architecture, ConvNode, LayerNormNode, Operation, Source,
 };
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use crate::model::pooling::NormedAverage;
 use crate::ops::{Activation, Padding};
 
@@ -17,6 +17,7 @@ const fn definition(
     Definition {
         name,
         source: "Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: A ConvNet for the 2020s, CVPR 2022",
+        published: Published::torchvision(name),
         input: ExpectedInput::IMAGENET,
         architecture,
     }

@@ -9,10 +9,41 @@ pub struct Definition {
     pub name: &'static str,
     /// Authors' title and venue.
     pub source: &'static str,
+    /// Whose names its parameters have.
+    pub published: Published,
     /// What its published weights expect of a picture.
     pub input: ExpectedInput,
     /// Its structure.
     pub architecture: fn() -> Architecture,
+}
+
+/// The network of another library whose names a backbone's parameters have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The library: `torchvision`, `timm` or `clip`.
+    pub library: &'static str,
+    /// What the network is called there.
+    pub name: &'static str,
+}
+
+impl Published {
+    /// A network of `torchvision.models`.
+    pub const fn torchvision(name: &'static str) -> Self {
+        let library = "torchvision";
+        Published { library, name }
+    }
+
+    /// A network of timm.
+    pub const fn timm(name: &'static str) -> Self {
+        let library = "timm";
+        Published { library, name }
+    }
+
+    /// An image tower of OpenAI's `clip`.
+    pub const fn clip(name: &'static str) -> Self {
+        let library = "clip";
+        Published { library, name }
+    }
 }
 
 /// What published weights expect of a picture.

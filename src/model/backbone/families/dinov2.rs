@@ -2,7 +2,7 @@
 //! and without registers.
 
 use super::super::architecture::Architecture;
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::transformer::Transformer;
 
 const fn definition(
@@ -13,6 +13,7 @@ const fn definition(
     Definition {
         name,
         source,
+        published: Published::timm(name),
         input: ExpectedInput {
             size: 518,
             ..ExpectedInput::IMAGENET

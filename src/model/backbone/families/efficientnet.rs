@@ -2,7 +2,7 @@
 //! squeeze-excitation nor swish, with timm's names.
 
 use super::super::architecture::{Architecture, Operation, Source};
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::inverted::Block;
 use super::style::{Style, pair};
 use crate::ops::Activation;
@@ -16,6 +16,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "efficientnet_b0",
         source: PAPER,
+        published: Published::torchvision("efficientnet_b0"),
         input: ExpectedInput::IMAGENET,
         architecture: efficientnet_b0,
     },
@@ -23,6 +24,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "efficientnet_lite0",
         source: LITE,
+        published: Published::timm("tf_efficientnet_lite0"),
         input: ExpectedInput::CENTRED,
         architecture: || {
             lite0(Style {
@@ -36,6 +38,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "efficientnet_lite0_symmetric",
         source: LITE,
+        published: Published::timm("efficientnet_lite0"),
         input: ExpectedInput::IMAGENET,
         architecture: || lite0(TIMM),
     },

@@ -1,7 +1,7 @@
 //! MobileNetV2 of width 1.0 as torchvision builds it.
 
 use super::super::architecture::{Architecture, Operation, Source};
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::inverted::Block;
 use super::style::{Style, pair};
 use crate::ops::Activation;
@@ -11,6 +11,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "mobilenet_v2",
     source: "Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear \
              Bottlenecks, CVPR 2018",
+    published: Published::torchvision("mobilenet_v2"),
     input: ExpectedInput::IMAGENET,
     architecture: mobilenet_v2,
 }];

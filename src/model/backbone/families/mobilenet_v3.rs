@@ -1,7 +1,7 @@
 //! MobileNetV3-Large as torchvision builds it, up to the last convolution before pooling.
 
 use super::super::architecture::{Architecture, Operation, Source};
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::inverted::Block;
 use super::style::{Style, pair};
 use crate::ops::Activation;
@@ -10,6 +10,7 @@ use crate::ops::Activation;
 pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "mobilenet_v3_large",
     source: "Howard et al.: Searching for MobileNetV3, ICCV 2019",
+    published: Published::torchvision("mobilenet_v3_large"),
     input: ExpectedInput::IMAGENET,
     architecture: mobilenet_v3_large,
 }];

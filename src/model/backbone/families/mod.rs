@@ -7,7 +7,7 @@ mod transformer;
 
 use std::sync::LazyLock;
 
-pub use definition::{Definition, ExpectedInput};
+pub use definition::{Definition, ExpectedInput, Published};
 
 /// Declares the families, each a file that names its members in `DEFINITIONS`.
 macro_rules! backbones {

@@ -1,6 +1,6 @@
 //! RegNetX-400MF as torchvision builds it: grouped bottlenecks of one width, designed by a rule.
 
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::style::{Style, pair};
 use super::super::architecture::{Architecture, ConvNode, Operation, Source};
 use crate::ops::Activation;
@@ -9,6 +9,7 @@ use crate::ops::Activation;
 pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     name: "regnet_x_400mf",
     source: "Radosavovic, Kosaraju, Girshick, He, Dollár: Designing Network Design Spaces, CVPR 2020",
+    published: Published::torchvision("regnet_x_400mf"),
     input: ExpectedInput::IMAGENET,
     architecture: regnet_x_400mf,
 }];

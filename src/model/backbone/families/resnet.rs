@@ -3,7 +3,7 @@
 //! `resnet50_v1`, which has it in the first one of 1x1, as published.
 
 use super::super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation, Source};
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::style::Style;
 use crate::ops::{Activation, pool::MaxPoolShape};
 
@@ -18,6 +18,7 @@ const fn definition(
     Definition {
         name,
         source,
+        published: Published::torchvision(name),
         input: ExpectedInput::IMAGENET,
         architecture,
     }
@@ -39,13 +40,17 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     definition("resnet152", RESNET, || {
         Bottleneck::USUAL.network([3, 8, 36, 3])
     }),
-    definition("resnet50_v1", RESNET, || {
-        let early = Bottleneck {
-            stride_first: true,
-            ..Bottleneck::USUAL
-        };
-        early.network([3, 4, 6, 3])
-    }),
+    // torchvision's names; its network has the strides elsewhere.
+    Definition {
+        published: Published::torchvision("resnet50"),
+        ..definition("resnet50_v1", RESNET, || {
+            let early = Bottleneck {
+                stride_first: true,
+                ..Bottleneck::USUAL
+            };
+            early.network([3, 4, 6, 3])
+        })
+    },
     definition(
         "resnext50_32x4d",
         "Xie, Girshick, Dollár, Tu, He: Aggregated Residual Transformations for Deep Neural \

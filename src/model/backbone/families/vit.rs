@@ -1,7 +1,7 @@
 //! The vision transformer as timm builds it.
 
 use super::super::architecture::Architecture;
-use super::definition::{Definition, ExpectedInput};
+use super::definition::{Definition, ExpectedInput, Published};
 use super::transformer::Transformer;
 
 const fn definition(
@@ -12,6 +12,7 @@ const fn definition(
         name,
         source: "Dosovitskiy, Beyer, Kolesnikov et al.: An Image is Worth 16x16 Words, ICLR 2021; \
                  weights of Steiner et al.: How to train your ViT?, TMLR 2022",
+        published: Published::timm(name),
         input: ExpectedInput::CENTRED,
         architecture,
     }

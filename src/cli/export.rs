@@ -1,0 +1,210 @@
+//! `dbloss export`.
+
+use std::path::{Path, PathBuf};
+
+use dbloss::export::{self, Card};
+use dbloss::job::{self, Opening, TrainedModel};
+use dbloss::model::onnx::{GraphOptions, Normalisation};
+use dbloss::run_dir::{Checkpoint, RunDir};
+use dbloss::{Error, Result, io};
+
+use super::common::{MachineArgs, checkpoint_parser};
+use super::output;
+
+/// Write a trained model as one file for other programs
+///
+/// As safetensors: the tensors under the names of torchvision or timm, and in the file's metadata a
+/// card with classes, thresholds, preprocessing, scores and the experiment. `dbloss predict` takes the
+/// file in place of the run. As ONNX: a graph from pictures to a logit a
+/// class, with the same card. The thresholds are those of the best F1 on the validation part, which
+/// is scored for them if it has not been. docs/export.md has the snippets that load both.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dbloss export runs/shapes/db-focal-s0
+  dbloss export runs/shapes/db-focal-s0 --out cats.safetensors --card md
+  dbloss export runs/shapes/db-focal-s0 --format onnx --with-preprocessing --probabilities
+  dbloss export cats.safetensors --format onnx --out cats.onnx")]
+pub(super) struct Args {
+    /// Folder of a trained run, or a file that was exported
+    #[arg(value_name = "RUN")]
+    model: PathBuf,
+    /// What to write
+    #[arg(long, default_value = "safetensors", value_name = "FORMAT")]
+    format: Format,
+    /// File to write; one that is there is only replaced with --force [default: in `export` in the
+    /// run's folder, or beside the file]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file of `--out`
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Write the card beside the file too, to be read
+    #[arg(long, value_name = "FORMAT")]
+    card: Vec<CardFormat>,
+    /// Normalise in the graph: its input is bytes [pictures, rows, columns, RGB] of the network's
+    /// size. With `--format onnx`
+    #[arg(long)]
+    with_preprocessing: bool,
+    /// A second output with probabilities. With `--format onnx`
+    #[arg(long)]
+    probabilities: bool,
+    /// Leave thresholds out: nothing is scored for them
+    #[arg(long)]
+    no_thresholds: bool,
+    /// Which checkpoint of the run: `last`, or `best` on the validation part
+    #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
+    checkpoint: Checkpoint,
+    /// The run's split, if it has been moved
+    #[arg(long, value_name = "DIR")]
+    split: Option<PathBuf>,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Tensors under published names
+    Safetensors,
+    /// A graph
+    Onnx,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum CardFormat {
+    /// Markdown
+    Md,
+    /// JSON
+    Json,
+}
+
+impl CardFormat {
+    /// Where the card of the file at `place` lies.
+    fn place(self, place: &Path) -> PathBuf {
+        place.with_extension(match self {
+            CardFormat::Md => "md",
+            CardFormat::Json => "json",
+        })
+    }
+}
+
+impl Format {
+    /// The ending of its files.
+    fn ending(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::Onnx => "onnx",
+        }
+    }
+}
+
+impl Args {
+    /// Refuses options that would say nothing.
+    fn check(&self) -> Result<()> {
+        let idle = [
+            ("--with-preprocessing", self.with_preprocessing),
+            ("--probabilities", self.probabilities),
+        ];
+        match idle.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) if self.format != Format::Onnx => {
+                let problem = "is about a graph, and safetensors hold none";
+                Err(Error::argument(option, problem).hint("add `--format onnx`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where to write, of which nothing is there that must stay.
+    fn place(&self) -> Result<PathBuf> {
+        let Some(out) = &self.out else {
+            return self.usual_place();
+        };
+        let cards = self.card.iter().map(|card| card.place(out));
+        if cards.clone().any(|card| card == *out) {
+            let problem = format!("would take the place of {} itself", out.display());
+            return Err(Error::argument("--card", problem));
+        }
+        for file in std::iter::once(out.clone()).chain(cards) {
+            if file.is_dir() {
+                return Err(Error::file(&file, "is a folder, expected a file's name"));
+            }
+            if file.exists() && !self.force {
+                return Err(Error::file(&file, "is there already")
+                    .hint("name another file, or pass `--force` to replace it"));
+            }
+        }
+        Ok(out.clone())
+    }
+
+    fn usual_place(&self) -> Result<PathBuf> {
+        let ending = self.format.ending();
+        if self.model.is_file() {
+            let place = self.model.with_extension(ending);
+            return match place.exists() {
+                true => {
+                    Err(Error::file(&place, "is there already")
+                        .hint("name another file with `--out`"))
+                }
+                false => Ok(place),
+            };
+        }
+        let folder = std::path::absolute(&self.model)?;
+        let name = folder.file_name().unwrap_or("model".as_ref());
+        let mut name = name.to_owned();
+        if self.checkpoint != Checkpoint::Last {
+            name.push(format!("-{}", self.checkpoint.name()));
+        }
+        name.push(format!(".{ending}"));
+        Ok(RunDir::new(&self.model).exported().join(name))
+    }
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: Args) -> Result<()> {
+    args.check()?;
+    let place = args.place()?;
+    let machine = args.machine.open()?;
+    let opening = Opening {
+        checkpoint: args.checkpoint,
+        split_folder: args.split.as_deref(),
+        thresholds: !args.no_thresholds,
+        machine: &machine,
+    };
+    let trained = TrainedModel::open(&args.model, &opening)?;
+    let card = job::card(&trained, &opening)?;
+    if card.thresholds.chosen_on.is_none() {
+        tracing::info!("no thresholds: {}", card.thresholds.rule);
+    }
+    match args.format {
+        Format::Safetensors => {
+            export::write_safetensors(&place, &trained.network.parameters, &card)?;
+        }
+        Format::Onnx => {
+            let input = &trained.input;
+            let options = GraphOptions {
+                size: (input.size as usize, input.size as usize),
+                normalisation: args.with_preprocessing.then_some(Normalisation {
+                    mean: input.mean,
+                    std: input.std,
+                }),
+                probabilities: args.probabilities,
+            };
+            export::write_onnx(&place, &trained.network, &card, &options)?;
+        }
+    }
+    output::data(&place.display().to_string());
+    for format in &args.card {
+        output::data(&write_card(&place, &card, *format)?.display().to_string());
+    }
+    Ok(())
+}
+
+/// Writes the card beside the file at `place`.
+fn write_card(place: &Path, card: &Card, format: CardFormat) -> Result<PathBuf> {
+    let text = match format {
+        CardFormat::Md => card.to_markdown(),
+        CardFormat::Json => card.to_json()? + "\n",
+    };
+    let path = format.place(place);
+    io::write_text(&path, &text)?;
+    Ok(path)
+}

@@ -1,0 +1,9 @@
+//! A trained model as one file for others: weights under published names with a card that says
+//! everything else, or a graph of ONNX with the same card.
+
+mod card;
+mod file;
+mod page;
+
+pub use card::{Bounds, Card, ClassCard, NetworkCard, Preprocessing, Scores, SplitCard};
+pub use file::{KEY, card_of, is_exported, restore, write_onnx, write_safetensors};
