@@ -255,6 +255,7 @@ fn network(case: &Value, norm_eval: bool) -> (Parameters, Box<dyn Backbone>) {
         frozen_stages: -1,
         norm_eval,
         winograd: Winograd::On,
+        adapter: None,
     };
     let builder = Builder::new(&Device::Cpu, DType::F32, 0);
     let backbone = build(&config, &builder).unwrap();

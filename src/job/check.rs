@@ -165,7 +165,12 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
     let mut warnings = Vec::new();
     let given = experiment.start.is_some() || experiment.model.features.is_some();
     let random = experiment.model.weights.is_empty() && !given;
-    if random && experiment.model.frozen_stages >= 0 {
+    if random && experiment.model.adapter.is_some() {
+        warnings.push(
+            "only the adapter of the backbone learns but no weights are loaded: all else stays              random; set `model.weights`, or leave `model.adapter` out"
+                .to_owned(),
+        );
+    } else if random && experiment.model.frozen_stages >= 0 {
         warnings.push(format!(
             "stages 0 to {} are frozen but no weights are loaded: they stay random; set \
              `model.weights`, or `model.frozen_stages = -1`",

@@ -13,6 +13,7 @@ use super::super::super::architecture::{
 use super::super::super::layers::{ConvParameters, Layer, NormParameters, TokensParameters};
 use super::super::clock::Phase;
 use super::super::folded::{Folded, keep};
+use super::super::low_rank::Narrow;
 use super::super::network::{Network, Record};
 use super::super::positioned::Positioned;
 use super::super::transposed::Transposed;
@@ -36,11 +37,17 @@ impl Network {
     pub(in super::super) fn groups_backward(&self) -> bool {
         let learning = self.architecture.nodes.iter().enumerate();
         let mut weights = 0;
-        for (_, node) in learning.filter(|(index, _)| self.learns(*index)) {
+        for (index, node) in learning.filter(|(index, _)| self.learns(*index)) {
             match &node.operation {
-                Operation::Conv(conv) => weights += conv.weight_shape().iter().product::<usize>(),
+                Operation::Conv(conv) if self.has_learning(index) => {
+                    weights += match conv.low_rank {
+                        Some(low_rank) => low_rank.rank * (conv.in_channels + conv.out_channels),
+                        None => conv.weight_shape().iter().product::<usize>(),
+                    };
+                }
                 Operation::MaxPool(_) => return false,
-                Operation::LayerNorm(_)
+                Operation::Conv(_)
+                | Operation::LayerNorm(_)
                 | Operation::AveragePool(_)
                 | Operation::Average(_)
                 | Operation::Gate(_)
@@ -110,11 +117,23 @@ struct Step<'a> {
     kind: Kind<'a>,
 }
 
+/// The parameters of a convolution that learn.
+enum Learning<'a> {
+    /// Weights and what is folded into them.
+    All(&'a ConvParameters, Folded<'a>),
+    /// What is added to the weights.
+    Narrow(Narrow<'a>),
+    Nothing,
+}
+
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each node, and most are convolutions"
+)]
 enum Kind<'a> {
     Conv {
         node: &'a ConvNode,
-        parameters: &'a ConvParameters,
-        folded: Folded<'a>,
+        parameters: Learning<'a>,
         /// For the gradient of its input, if that is wanted.
         weights: Option<Transposed>,
     },
@@ -143,20 +162,27 @@ impl<'a> Step<'a> {
         let (len, kind) = match &network.layers[index] {
             Layer::Conv(node, parameters) => {
                 let folded = Folded::new(parameters)?;
+                let scale = folded.scale.as_deref();
                 let weights = match node.input {
                     Source::Node(input) if network.learns(input) => {
-                        let scale = folded.scale.as_deref();
                         Some(Transposed::pack(network, node, size, parameters, scale)?)
                     }
                     _ => None,
                 };
+                let (len, parameters) = match (&node.low_rank, &parameters.low_rank) {
+                    _ if !network.has_learning(index) => (0, Learning::Nothing),
+                    (Some(low_rank), Some(own)) => {
+                        let narrow = Narrow::pack(network, node, low_rank, own, scale)?;
+                        (narrow.len(), Learning::Narrow(narrow))
+                    }
+                    _ => (weight_sums::len(node), Learning::All(parameters, folded)),
+                };
                 let kind = Kind::Conv {
                     node,
                     parameters,
-                    folded,
                     weights,
                 };
-                (weight_sums::len(node), kind)
+                (len, kind)
             }
             Layer::LayerNorm(node, parameters) => {
                 let gamma = values(&parameters.gamma.var)?;
@@ -165,7 +191,8 @@ impl<'a> Step<'a> {
                     parameters,
                     gamma,
                 };
-                (2 * node.channels, kind)
+                let learning = usize::from(network.has_learning(index));
+                (learning * 2 * node.channels, kind)
             }
             Layer::AveragePool(node) => (0, Kind::AveragePool(node)),
             Layer::Average(node) => (0, Kind::Average { input: node.input }),
@@ -196,16 +223,19 @@ impl<'a> Step<'a> {
     fn keep(&self, network: &Network, sums: &[f32], result: &mut Gradients) -> Result<()> {
         match &self.kind {
             Kind::Conv {
-                node,
-                parameters,
-                folded,
-                ..
-            } => {
-                let parts = with_values(&parameters.weight.var, |weight| {
-                    weight_sums::unpack(network.isa, node, sums, weight, folded.scale.as_deref())
-                })?;
-                folded.keep(&parameters.weight, parts, result)
-            }
+                node, parameters, ..
+            } => match parameters {
+                Learning::All(parameters, folded) => {
+                    let scale = folded.scale.as_deref();
+                    let parts = with_values(&parameters.weight.var, |weight| {
+                        weight_sums::unpack(network.isa, node, sums, weight, scale)
+                    })?;
+                    folded.keep(&parameters.weight, parts, result)
+                }
+                Learning::Narrow(narrow) => narrow.keep(network.isa, sums, result),
+                Learning::Nothing => Ok(()),
+            },
+            Kind::LayerNorm { .. } if sums.is_empty() => Ok(()),
             Kind::LayerNorm { parameters, .. } => {
                 let (gamma, beta) = sums.split_at(sums.len() / 2);
                 keep(&parameters.gamma, gamma.to_vec(), result)?;
@@ -267,17 +297,12 @@ impl<'a> Group<'a> {
         let (isa, clock) = (network.isa, &network.clock);
         let channels = network.architecture.nodes[index].channels();
         match &step.kind {
-            Kind::Conv { node, weights, .. } => {
-                let (input, (height, width)) = self.input(node.input);
-                let dims = (self.pictures.len(), height, width);
-                clock.time(index, Phase::WeightGradient, || {
-                    weight_sums::write((isa, &network.arena), node, dims, input, &gradient, sums);
-                });
-                if let (Source::Node(input), Some(weights)) = (node.input, weights) {
-                    self.contribute(index, input, |add, mask, out| {
-                        weights.apply(isa, dims, &gradient, add, mask, out);
-                    });
-                }
+            Kind::Conv {
+                node,
+                parameters,
+                weights,
+            } => {
+                self.convolution(index, node, parameters, weights.as_ref(), &gradient, sums);
                 if let Some(residual) = node.residual {
                     self.hand_on(residual, gradient);
                 }
@@ -285,9 +310,11 @@ impl<'a> Group<'a> {
             Kind::LayerNorm { node, gamma, .. } => {
                 let (input, _) = self.input(Source::Node(node.input));
                 let epsilon = node.epsilon as f32;
-                clock.time(index, Phase::WeightGradient, || {
-                    layer_norm::partial_sums(isa, channels, epsilon, input, &gradient, sums);
-                });
+                if network.has_learning(index) {
+                    clock.time(index, Phase::WeightGradient, || {
+                        layer_norm::partial_sums(isa, channels, epsilon, input, &gradient, sums);
+                    });
+                }
                 self.contribute(index, node.input, |add, mask, out| {
                     layer_norm::input_gradient(
                         isa, channels, epsilon, input, gamma, &gradient, add, mask, out,
@@ -340,6 +367,32 @@ impl<'a> Group<'a> {
                 });
             }
             Kind::End => {}
+        }
+    }
+
+    /// Gradients of a convolution's parameters and of its input.
+    fn convolution(
+        &mut self,
+        index: usize,
+        node: &ConvNode,
+        parameters: &Learning,
+        weights: Option<&Transposed>,
+        gradient: &[f32],
+        sums: &mut [f32],
+    ) {
+        let (isa, clock) = (self.network.isa, &self.network.clock);
+        let place = (isa, &self.network.arena);
+        let (input, (height, width)) = self.input(node.input);
+        let dims = (self.pictures.len(), height, width);
+        clock.time(index, Phase::WeightGradient, || match parameters {
+            Learning::All(..) => weight_sums::write(place, node, dims, input, gradient, sums),
+            Learning::Narrow(narrow) => narrow.write(place, dims, input, gradient, 1, sums),
+            Learning::Nothing => {}
+        });
+        if let (Source::Node(input), Some(weights)) = (node.input, weights) {
+            self.contribute(index, input, |add, mask, out| {
+                weights.apply(isa, dims, gradient, add, mask, out);
+            });
         }
     }
 
