@@ -132,6 +132,14 @@ const KINDS: &[(&str, &str)] = &[
         "features = { train = 'a.npy', validation = 'b.npy', test = 'c.npy', train_names = 'd', \
          validation_names = 'e', test_names = 'f' }",
     ),
+    (
+        "model",
+        "backbone = 'vit_tiny_patch16_224'\nadapter = { kind = 'lora', blocks = 2, layers = ['fc1'] }",
+    ),
+    (
+        "model",
+        "backbone = 'vit_tiny_patch16_224'\nadapter = { kind = 'adaptformer', frozen = true }",
+    ),
     ("input.augment", "views = 4"),
     ("input.augment.crop", "kind = 'none'"),
     ("input.augment.crop", "kind = 'random-resized'"),

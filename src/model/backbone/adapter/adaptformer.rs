@@ -13,7 +13,7 @@ use crate::ops::Activation;
 use crate::range::Range;
 
 /// AdaptFormer: beside the two linear layers of a block, and from the same norm,
-/// `scale up(relu(down(x)))` (equations 2 and 3), two linear layers with biases.
+/// `scale up(relu(down(x)))`, two linear layers with biases.
 ///
 /// `down` begins uniform within 1 / sqrt(channels), all else with zeros, as in the authors' code. No
 /// dropout.

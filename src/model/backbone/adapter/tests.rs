@@ -106,6 +106,25 @@ fn the_branch_lies_beside_the_linear_layers() {
 }
 
 #[test]
+fn the_page_names_every_kind_and_key() {
+    let page = fs_err::read_to_string("docs/adapters.md").unwrap();
+    for kind in Kind::defaults() {
+        let (_, section) = page
+            .split_once(&format!("\n## `{}`\n", kind.name()))
+            .unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        for (key, value) in kind.keys().unwrap() {
+            let row = format!("\n| `{key}` | `{value}` | ");
+            assert!(section.contains(&row), "docs/adapters.md lacks {row}");
+        }
+    }
+    for name in Kind::NAMES {
+        assert!(page.contains(&format!("| `kind` | `{}` | ", Kind::NAMES[0])));
+        assert!(page.contains(&format!("`{name}`")));
+    }
+}
+
+#[test]
 fn names_of_adapters_are_none_of_published_networks() {
     for kind in BackboneKind::all() {
         for (_, conv) in kind.architecture().convolutions() {
