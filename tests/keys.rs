@@ -391,7 +391,12 @@ impl Walk<'_> {
                 "{key}"
             );
         }
-        if !bounded && !matches!(value, Value::String(_) | Value::Boolean(_)) {
+        let words = match value {
+            Value::String(_) | Value::Boolean(_) => true,
+            Value::Array(items) => items.iter().all(Value::is_str),
+            _ => false,
+        };
+        if !bounded && !words {
             self.seen.unbounded.insert(key.to_string());
         }
 
@@ -545,10 +550,10 @@ fn the_line_is_right_in_every_way_of_writing() {
          [split]\nsource = { kind = 'shapes' }\n",
     );
     for (text, place, key) in [
-        ("[train]\n\nepochs = 0\n", "a.toml:4", "train.epochs"),
+        ("[train]\n\nepochs = 1.5\n", "a.toml:4", "train.epochs"),
         ("train.'epochs' = 0\n", "a.toml:2", "train.epochs"),
         (
-            "train = { batch_size = 4,\n  epochs = 0 }\n",
+            "train = { batch_size = 4,\n  epochs = 1.5 }\n",
             "a.toml:3",
             "train.epochs",
         ),
