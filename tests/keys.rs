@@ -551,7 +551,7 @@ fn the_line_is_right_in_every_way_of_writing() {
     );
     for (text, place, key) in [
         ("[train]\n\nepochs = 1.5\n", "a.toml:4", "train.epochs"),
-        ("train.'epochs' = 0\n", "a.toml:2", "train.epochs"),
+        ("train.'epochs' = 1.5\n", "a.toml:2", "train.epochs"),
         (
             "train = { batch_size = 4,\n  epochs = 1.5 }\n",
             "a.toml:3",
