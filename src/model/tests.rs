@@ -271,6 +271,35 @@ fn an_adapter_learns_in_place_of_the_backbone() {
     }
 }
 
+/// Published files have no adapter, and lack nothing for that; a run's checkpoint has its own.
+#[test]
+fn weights_are_read_into_a_network_with_an_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapted = with_adapter(Kind::defaults().remove(0).into());
+    let bare = ModelConfig {
+        adapter: None,
+        frozen_stages: 12,
+        ..adapted.clone()
+    };
+    for (config, adapters) in [(&bare, 0), (&adapted, 4)] {
+        let source = Model::new(config, &labels(), &Device::Cpu, 1).unwrap();
+        let own = |name: &str| name.starts_with("backbone.");
+        let tensors: std::collections::HashMap<String, Tensor> = (source.parameters.iter())
+            .filter(|parameter| own(&parameter.name))
+            .map(|parameter| (parameter.name.clone(), parameter.var.as_detached_tensor()))
+            .collect();
+        let path = folder.path().join("weights.safetensors");
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let model = Model::new(&adapted, &labels(), &Device::Cpu, 2).unwrap();
+        let name = adapted.backbone.name();
+        let report = weights::load_backbone(&model.parameters, &path, name, &Device::Cpu).unwrap();
+        assert_eq!(report.loaded.len(), tensors.len());
+        assert!(report.missing.is_empty(), "{:?}", report.missing);
+        let loaded = report.loaded.iter().filter(|name| name.contains(".lora_"));
+        assert_eq!(loaded.count(), adapters);
+    }
+}
+
 #[test]
 fn settings_that_say_nothing_beside_an_adapter_are_refused() {
     let at = KeyPath::from("model");
