@@ -97,6 +97,7 @@ fn main() -> Result<()> {
                 Some("off") => Winograd::Off,
                 _ => Winograd::On,
             },
+            adapter: None,
         };
         let mut bench = Bench::new(&config, batch, size)?;
         if serve {

@@ -5,6 +5,7 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::formula;
+use dbloss::model::backbone::adapter::{AdaptFormer, AdapterConfig, Kind, LinearLayer, Lora};
 use dbloss::model::backbone::{self, Backbone, BackboneConfig, BackboneKind, Winograd};
 use dbloss::model::builder::Builder;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
@@ -47,6 +48,7 @@ fn config(name: &str, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {
         frozen_stages,
         norm_eval,
         winograd: Winograd::On,
+        adapter: None,
     }
 }
 
@@ -258,6 +260,81 @@ fn vision_transformers_match_the_composition() {
         42,
         1e-4,
     );
+}
+
+/// The adapters, with narrow matrices of any width, in all blocks and in the last ones.
+fn adapters() -> Vec<AdapterConfig> {
+    let lora = |rank, layers: &[LinearLayer]| Lora {
+        rank,
+        alpha: 3.0,
+        layers: layers.to_vec(),
+    };
+    let all = [
+        LinearLayer::Qkv,
+        LinearLayer::Proj,
+        LinearLayer::Fc1,
+        LinearLayer::Fc2,
+    ];
+    let narrow = AdaptFormer {
+        width: 10,
+        scale: 0.5,
+    };
+    let in_last = |kind: Kind, blocks| AdapterConfig {
+        blocks: Some(blocks),
+        ..AdapterConfig::from(kind)
+    };
+    let found = vec![
+        Kind::Lora(lora(8, &all[..1])).into(),
+        in_last(Kind::Lora(lora(5, &all)), 3),
+        // Many enough to be summed for all pictures at once.
+        in_last(Kind::Lora(lora(600, &all)), 4),
+        Kind::AdaptFormer(narrow.clone()).into(),
+        in_last(Kind::AdaptFormer(narrow), 2),
+    ];
+    for kind in Kind::NAMES {
+        let there = found.iter().any(|adapter| adapter.kind.name() == *kind);
+        assert!(there, "`{kind}` is not tried");
+    }
+    found
+}
+
+#[test]
+fn adapters_match_the_composition() {
+    for adapter in adapters() {
+        let config = |name| BackboneConfig {
+            adapter: Some(adapter.clone()),
+            ..config(name, 1, true)
+        };
+        compare(&config("vit_tiny_patch16_224"), 3, 48, 1e-4);
+        if adapter.blocks == Some(3) {
+            // Factors of layer scale behind the adapted layers.
+            compare(&config("vit_small_patch14_reg4_dinov2"), 2, 42, 1e-4);
+        }
+    }
+}
+
+/// A network begins as it is without the adapter, to the bit.
+#[test]
+fn adapters_begin_without_effect() {
+    let images = formula::images("pictures", 2, 64, 1.0);
+    let (bare, parameters) = build(&config("vit_tiny_patch16_224", 1, true), false);
+    formula::fill(&parameters);
+    let expected = pooled(&*bare, &images);
+    for adapter in adapters() {
+        let config = BackboneConfig {
+            adapter: Some(adapter.clone()),
+            ..config("vit_tiny_patch16_224", 1, true)
+        };
+        let (adapted, own) = build(&config, false);
+        for parameter in parameters.iter() {
+            let same = own.get(&parameter.name).unwrap();
+            assert_eq!(same.role, Role::Frozen, "{}", same.name);
+            same.set(parameter.var.as_tensor()).unwrap();
+        }
+        assert_eq!(pooled(&*adapted, &images), expected, "{adapter:?}");
+        let (features, _) = adapted.forward_train(&images).unwrap();
+        assert_eq!(flat(&features.pooled().unwrap()), expected, "{adapter:?}");
+    }
 }
 
 #[test]

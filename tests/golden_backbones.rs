@@ -1,20 +1,25 @@
-//! Every backbone against torchvision and timm: names and shapes, features, gradients, three
-//! training steps.
+//! Every backbone against torchvision and timm, and every adapter against PyTorch: names and shapes,
+//! features, gradients, three training steps.
 
 mod common;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use common::{formula, golden};
+use dbloss::model::backbone::adapter::{AdapterConfig, Kind};
 use dbloss::model::backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd, build};
 use dbloss::model::builder::Builder;
 use dbloss::model::{Gradients, Parameters};
-use dbloss::optim::{Kind, Optimizer, Sgd, gradient_norm};
+use dbloss::optim::{self, Optimizer, Sgd, gradient_norm};
 use serde_json::Value;
 
 #[test]
 fn every_backbone_is_in_the_vectors() {
     let golden = golden("backbones.json");
-    let names: Vec<&str> = cases(&golden).map(name).collect();
+    let cases = golden["models"].as_array().unwrap();
+    let names: Vec<&str> = cases
+        .iter()
+        .filter_map(|case| case["name"].as_str())
+        .collect();
     for kind in BackboneKind::all() {
         assert!(
             names.contains(&kind.name()),
@@ -24,9 +29,16 @@ fn every_backbone_is_in_the_vectors() {
 }
 
 #[test]
+fn every_adapter_is_in_the_vectors() {
+    let tried: Vec<&str> = (known().iter())
+        .filter_map(|case| adapter(case).map(|adapter| adapter.kind.name()))
+        .collect();
+    assert!(Kind::NAMES.iter().all(|kind| tried.contains(kind)));
+}
+
+#[test]
 fn tensors_have_the_published_names_and_shapes() {
-    let golden = golden("backbones.json");
-    for case in known(&golden) {
+    for case in &known() {
         let (parameters, _) = network(case, true);
         let published = rows(case);
         assert_eq!(parameters.len(), published.len(), "{}", name(case));
@@ -35,18 +47,19 @@ fn tensors_have_the_published_names_and_shapes() {
             let shape: Vec<usize> = serde_json::from_value(row[1].clone()).unwrap();
             assert_eq!(entry.var.dims(), shape, "{} {}", name(case), entry.name);
         }
-        let learning = case["parameters"]["features"].as_u64().unwrap();
+        let counts = &case["parameters"];
+        let learning = counts.get("learning").unwrap_or(&counts["features"]);
+        let learning = learning.as_u64().unwrap();
         assert_eq!(parameters.num_trainable() as u64, learning);
     }
 }
 
 #[test]
 fn features_in_evaluation_mode() {
-    let golden = golden("backbones.json");
-    for case in known(&golden) {
+    for case in &known() {
         let (_, backbone) = network(case, true);
         for (input, key) in [("images", "pooled"), ("odd_images", "odd_pooled")] {
-            let features = pooled(&*backbone, &images(shape(&golden, case, input)));
+            let features = pooled(&*backbone, &images(&case[input]));
             let expected = case[key].as_array().unwrap();
             for (picture, expected) in expected.iter().enumerate() {
                 let found = flat(&features.i(picture).unwrap());
@@ -60,11 +73,10 @@ fn features_in_evaluation_mode() {
 
 #[test]
 fn gradients_of_every_parameter() {
-    let golden = golden("backbones.json");
-    for case in known(&golden) {
+    for case in &known() {
         for (norms, expected) in case["gradients"].as_object().unwrap() {
             let (parameters, backbone) = network(case, norms == "running");
-            let images = images(shape(&golden, case, "images"));
+            let images = images(&case["images"]);
             let (features, tape) = backbone.forward_train(&images).unwrap();
             let features = features.pooled().unwrap();
             let loss = (&features * like("probe", &features)).unwrap();
@@ -85,14 +97,13 @@ fn gradients_of_every_parameter() {
 
 #[test]
 fn three_training_steps() {
-    let golden = golden("backbones.json");
     // More of the same blocks as in a shorter one: their gradients are held above.
     let long = ["resnet101", "resnet152", "convnext_small"];
     let short = |name: &str| !long.contains(&name) && !name.starts_with("vit_base");
-    for case in known(&golden).filter(|case| short(name(case))) {
+    for case in known().iter().filter(|case| short(&name(case))) {
         for (norms, expected) in case["training"].as_object().unwrap() {
             let rows = expected["loss_and_gradient_norm"].as_array().unwrap();
-            let (steps, after) = train(&golden, case, norms, rows.len());
+            let (steps, after) = train(case, norms, rows.len());
             let what = format!("{}, {norms} statistics", name(case));
             for (step, (found, row)) in steps.iter().zip(rows).enumerate() {
                 let allowed = allowed(case, "later_steps", norms);
@@ -116,16 +127,16 @@ fn three_training_steps() {
 }
 
 /// Loss and gradient norm of each step; the norms of the pooled features after the last.
-fn train(golden: &Value, case: &Value, norms: &str, steps: usize) -> (Vec<[f64; 2]>, Vec<f64>) {
-    let setting = |key: &str| golden["sgd"][key].as_f64().unwrap();
+fn train(case: &Value, norms: &str, steps: usize) -> (Vec<[f64; 2]>, Vec<f64>) {
+    let setting = |key: &str| case["sgd"][key].as_f64().unwrap();
     let (parameters, backbone) = network(case, norms == "running");
-    let images = images(shape(golden, case, "images"));
+    let images = images(&case["images"]);
     let sgd = Sgd {
         momentum: setting("momentum"),
         weight_decay: setting("weight_decay"),
         ..Sgd::default()
     };
-    let mut optimizer = Optimizer::new(&Kind::Sgd(sgd).into(), &parameters).unwrap();
+    let mut optimizer = Optimizer::new(&optim::Kind::Sgd(sgd).into(), &parameters).unwrap();
     let mut found = Vec::new();
     for _ in 0..steps {
         let (features, tape) = backbone.forward_train(&images).unwrap();
@@ -205,26 +216,38 @@ fn compare_gradients(
     );
 }
 
-fn cases(golden: &Value) -> impl Iterator<Item = &Value> {
-    golden["models"].as_array().unwrap().iter()
+/// The cases of networks that there are here, with what is common to all of their file;
+/// `every_backbone_is_in_the_vectors` sees to the rest.
+fn known() -> Vec<Value> {
+    let mut found = Vec::new();
+    for file in ["backbones.json", "adapters.json"] {
+        let golden = golden(file);
+        for case in golden["models"].as_array().unwrap() {
+            let mut whole = golden.as_object().unwrap().clone();
+            whole.remove("models");
+            whole.extend(case.as_object().unwrap().clone());
+            found.push(Value::Object(whole));
+        }
+    }
+    found.retain(|case| kind(case).is_some());
+    found
 }
 
-/// The cases of networks that there are here; `every_backbone_is_in_the_vectors` sees to the rest.
-fn known(golden: &Value) -> impl Iterator<Item = &Value> {
-    cases(golden).filter(|case| kind(case).is_some())
-}
-
-/// The shape of the pictures: the case's own, or that of all.
-fn shape<'a>(golden: &'a Value, case: &'a Value, key: &str) -> &'a Value {
-    case.get(key).unwrap_or(&golden[key])
+fn adapter(case: &Value) -> Option<AdapterConfig> {
+    let keys = case.get("adapter")?;
+    Some(serde_json::from_value(keys.clone()).unwrap())
 }
 
 fn kind(case: &Value) -> Option<BackboneKind> {
     serde_json::from_value(case["name"].clone()).ok()
 }
 
-fn name(case: &Value) -> &str {
-    case["name"].as_str().unwrap()
+fn name(case: &Value) -> String {
+    let name = case["name"].as_str().unwrap();
+    match adapter(case) {
+        Some(adapter) => format!("{name} {adapter:?}"),
+        None => name.to_owned(),
+    }
 }
 
 fn rows(case: &Value) -> &Vec<Value> {
@@ -248,13 +271,14 @@ fn allowed(case: &Value, of: &str, norms: &str) -> f64 {
     f64::max(least, 10.0 * own.as_f64().unwrap())
 }
 
-/// A network with the case's weights, nothing frozen.
+/// A network with the case's weights, nothing frozen but beside an adapter.
 fn network(case: &Value, norm_eval: bool) -> (Parameters, Box<dyn Backbone>) {
     let config = BackboneConfig {
         name: kind(case).unwrap(),
         frozen_stages: -1,
         norm_eval,
         winograd: Winograd::On,
+        adapter: adapter(case),
     };
     let builder = Builder::new(&Device::Cpu, DType::F32, 0);
     let backbone = build(&config, &builder).unwrap();

@@ -19,6 +19,7 @@ fn features_in_evaluation_mode_match_pytorch() {
             frozen_stages: model["frozen_stages"].as_i64().unwrap() as i32,
             norm_eval: model["norm_eval"].as_bool().unwrap(),
             winograd: Winograd::On,
+            adapter: None,
         };
         let builder = Builder::new(&Device::Cpu, DType::F32, 0);
         let backbone = build(&config, &builder).unwrap();

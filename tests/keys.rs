@@ -132,6 +132,14 @@ const KINDS: &[(&str, &str)] = &[
         "features = { train = 'a.npy', validation = 'b.npy', test = 'c.npy', train_names = 'd', \
          validation_names = 'e', test_names = 'f' }",
     ),
+    (
+        "model",
+        "backbone = 'vit_tiny_patch16_224'\nadapter = { kind = 'lora', blocks = 2, layers = ['fc1'] }",
+    ),
+    (
+        "model",
+        "backbone = 'vit_tiny_patch16_224'\nadapter = { kind = 'adaptformer', frozen = true }",
+    ),
     ("input.augment", "views = 4"),
     ("input.augment.crop", "kind = 'none'"),
     ("input.augment.crop", "kind = 'random-resized'"),
@@ -383,7 +391,12 @@ impl Walk<'_> {
                 "{key}"
             );
         }
-        if !bounded && !matches!(value, Value::String(_) | Value::Boolean(_)) {
+        let words = match value {
+            Value::String(_) | Value::Boolean(_) => true,
+            Value::Array(items) => items.iter().all(Value::is_str),
+            _ => false,
+        };
+        if !bounded && !words {
             self.seen.unbounded.insert(key.to_string());
         }
 
@@ -537,10 +550,10 @@ fn the_line_is_right_in_every_way_of_writing() {
          [split]\nsource = { kind = 'shapes' }\n",
     );
     for (text, place, key) in [
-        ("[train]\n\nepochs = 0\n", "a.toml:4", "train.epochs"),
-        ("train.'epochs' = 0\n", "a.toml:2", "train.epochs"),
+        ("[train]\n\nepochs = 1.5\n", "a.toml:4", "train.epochs"),
+        ("train.'epochs' = 1.5\n", "a.toml:2", "train.epochs"),
         (
-            "train = { batch_size = 4,\n  epochs = 0 }\n",
+            "train = { batch_size = 4,\n  epochs = 1.5 }\n",
             "a.toml:3",
             "train.epochs",
         ),

@@ -1,7 +1,6 @@
 //! Recipes beside the published one, end to end: other optimisers and schedules, averaged weights,
 //! accumulated gradients, early stopping, late class weights, a second stage, heads with a memory or
-//! with dropout. Each ends the same
-//! when it is killed and resumed.
+//! with dropout, an adapter. Each ends the same when it is killed and resumed.
 
 mod common;
 
@@ -70,6 +69,17 @@ loss = { name = "bce" }
 model = { neck = { kind = "none" }, head = { kind = "ml-decoder", width = 16, feed_forward = 24, attention_heads = 2 } }
 train = { ema_decay = 0.5 }
 
+# Little of a network that learns.
+[methods.lora]
+loss = { name = "bce" }
+train = { ema_decay = 0.5 }
+
+[methods.lora.model]
+backbone = "vit_tiny_patch16_224"
+frozen_stages = 12
+norm_eval = true
+adapter = { kind = "lora", layers = ["proj"] }
+
 [methods.plain]
 loss = { name = "bce" }
 schedule = { kind = "constant", warmup_iterations = "5 steps" }
@@ -114,7 +124,7 @@ fn killed_and_resumed_ends_as_uninterrupted_with_everything_that_is_new() {
         let files = ["last", "best"].map(|which| tensors(folder, out, which));
         (steps(folder, out), scores, files)
     };
-    for method in ["adamw", "nesterov", "oltr", "ml-decoder"] {
+    for method in ["adamw", "nesterov", "oltr", "ml-decoder", "lora"] {
         dbloss(folder)
             .args(train(method, method))
             .assert()
@@ -274,6 +284,66 @@ fn a_training_ends_when_the_validation_part_sees_no_gain() {
         .assert()
         .success()
         .stderr(predicate::str::contains("finished already"));
+}
+
+/// The bytes of what `dbloss eval` writes of each picture.
+fn predictions(folder: &Path, run: &str) -> Vec<u8> {
+    dbloss(folder).args(["eval", run]).assert().success();
+    std::fs::read(folder.join(run).join("eval/test/predictions.csv")).unwrap()
+}
+
+/// A run of no epochs is the network that it begins with, as it stands: a zero-shot classifier, or
+/// another run's network under other settings of the evaluation.
+#[test]
+fn a_training_of_no_epochs_is_the_network_that_it_begins_with() {
+    let folder = folder_with(EXPERIMENT);
+    let folder = folder.path();
+    let settings = ["--set", "train.epochs=1"];
+    let first = [&train("plain", "first")[..], &settings].concat();
+    dbloss(folder).args(first).assert().success();
+    let settings = ["--set", "train.epochs=0", "--set", "start.run=first"];
+    let second = [&train("plain", "second")[..], &settings].concat();
+    dbloss(folder)
+        .args(second)
+        .assert()
+        .success()
+        .stderr(predicate::str::contains("warm").not());
+    assert!(steps(folder, "second").is_empty() && epochs(folder, "second").is_empty());
+    assert_eq!(predictions(folder, "second"), predictions(folder, "first"));
+    let manifest = read(&folder.join("second/manifest.json"));
+    assert!(manifest.contains("\"status\": \"finished\""), "{manifest}");
+}
+
+/// Classifier re-training behind an adapter that another run has learnt.
+#[test]
+fn a_second_stage_holds_the_adapter_of_the_first() {
+    let folder = folder_with(EXPERIMENT);
+    let folder = folder.path();
+    let settings = ["--set", "train.epochs=1", "--set", "train.ema_decay=0"];
+    // Without an average of the weights, with which a second stage would begin.
+    let first = [&train("lora", "first")[..], &settings].concat();
+    dbloss(folder).args(first).assert().success();
+    let more = [
+        "start.run=first",
+        "start.reset_head=true",
+        "model.adapter.frozen=true",
+        "input.augment.views=2",
+    ];
+    let more = more.iter().flat_map(|assignment| ["--set", assignment]);
+    let second: Vec<&str> = train("lora", "second")
+        .into_iter()
+        .chain(settings)
+        .chain(more)
+        .collect();
+    dbloss(folder).args(second).assert().success();
+    let up = "backbone.blocks.11.attn.proj.lora_B.weight";
+    let learnt = tensor(folder, "first", up);
+    assert!(learnt.iter().any(|byte| *byte != 0));
+    // The backbone lies beside the checkpoint, adapter included.
+    let bytes = std::fs::read(folder.join("second/checkpoints/backbone.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert!(file.tensor(up).unwrap().data() == learnt);
+    dbloss(folder).args(["eval", "second"]).assert().success();
 }
 
 #[test]

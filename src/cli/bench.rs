@@ -4,12 +4,14 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::builder::PossibleValuesParser;
 use dbloss::data::augment::InputConfig;
 use dbloss::data::loader::{Loader, LoaderOptions};
 use dbloss::data::split::{Set, Split};
 use dbloss::data::throughput::{self, LoaderEpoch, Stage};
 use dbloss::feeding::{Amount, feeding};
 use dbloss::job::Machine;
+use dbloss::model::backbone::adapter::{AdapterConfig, Kind};
 use dbloss::model::backbone::profile::profile;
 use dbloss::model::backbone::{self, BackboneConfig, BackboneKind, Winograd};
 use dbloss::report::table::Table;
@@ -70,6 +72,9 @@ struct StepArgs {
         allow_negative_numbers = true
     )]
     frozen_stages: i32,
+    /// Only an adapter of this kind learns, with its defaults: `model.adapter.kind`
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::NAMES))]
+    adapter: Option<String>,
     /// Batch norms take the batch's statistics
     #[arg(long)]
     batch_statistics: bool,
@@ -154,6 +159,9 @@ fn run_step(args: StepArgs) -> Result<()> {
         } else {
             Winograd::On
         },
+        adapter: (Kind::defaults().into_iter())
+            .find(|adapter| args.adapter.as_deref() == Some(adapter.name()))
+            .map(AdapterConfig::from),
     };
     let amount = Amount {
         batch: args.batch,

@@ -133,7 +133,8 @@ fn interpolated(experiment: &Experiment) -> Option<String> {
 /// where it learns, or does so already.
 fn uncounted(experiment: &Experiment) -> Option<String> {
     let augment = &experiment.input.augment;
-    if !experiment.model.is_backbone_fixed() || augment.versions().is_some() {
+    let is_fixed = experiment.model.is_backbone_fixed() && experiment.train.epochs > 0;
+    if !is_fixed || augment.versions().is_some() {
         return None;
     }
     let remedy = match augment.mixup {
@@ -165,7 +166,12 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
     let mut warnings = Vec::new();
     let given = experiment.start.is_some() || experiment.model.features.is_some();
     let random = experiment.model.weights.is_empty() && !given;
-    if random && experiment.model.frozen_stages >= 0 {
+    if random && experiment.model.adapter.is_some() {
+        warnings.push(
+            "only the adapter of the backbone learns but no weights are loaded: all else stays              random; set `model.weights`, or leave `model.adapter` out"
+                .to_owned(),
+        );
+    } else if random && experiment.model.frozen_stages >= 0 {
         warnings.push(format!(
             "stages 0 to {} are frozen but no weights are loaded: they stay random; set \
              `model.weights`, or `model.frozen_stages = -1`",
@@ -180,7 +186,7 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
         // Long enough for any warm-up: what is left is milestones beyond the last epoch.
         None => Some(1 << 24),
     };
-    if let Some(steps) = steps {
+    if let Some(steps) = steps.filter(|_| train.epochs > 0) {
         let rate = experiment.optimizer.learning_rate;
         warnings.extend(experiment.schedule.misfits(rate, steps, train.epochs));
         if train.reweight_after.steps(Unit::Epoch, steps, train.epochs) >= steps * train.epochs {
@@ -207,6 +213,7 @@ fn dropped(experiment: &Experiment, split: &Split) -> Option<String> {
         _ => "step",
     };
     match images % experiment.train.step_images() {
+        _ if experiment.train.epochs == 0 => None,
         0 => None,
         left => Some(format!(
             "an epoch draws {images} images and a step takes {takes}: the last {left} of each \

@@ -107,14 +107,20 @@ impl Features<'_> {
                         "is given: there is no backbone",
                     ));
                 }
+                None if model.adapter.is_some() => "model.adapter",
                 None if !model.norm_eval => "model.norm_eval",
                 None => "model.frozen_stages",
             };
             let last = model.backbone.architecture().last_stage();
+            let remedy = match model.adapter {
+                Some(_) => {
+                    "`model.adapter.frozen = true`, with `start.run` to have it of a run".to_owned()
+                }
+                None => format!("`model.frozen_stages = {last}` and `model.norm_eval = true`"),
+            };
             return Err(
                 Error::key(key, "lets the backbone change in training").hint(format_args!(
-                    "features are of a backbone that does not: `model.frozen_stages = {last}` and \
-                     `model.norm_eval = true`"
+                    "features are of a backbone that does not: {remedy}"
                 )),
             );
         }

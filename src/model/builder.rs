@@ -126,6 +126,23 @@ impl Builder {
     }
 }
 
+/// PyTorch's initial values of a linear layer and its bias: uniform within 1 / sqrt(fan-in).
+pub fn uniform(fan_in: usize) -> Init {
+    let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
+    Init::Uniform {
+        lo: -bound,
+        up: bound,
+    }
+}
+
+/// Normal with mean 0.
+pub fn normal(deviation: f64) -> Init {
+    Init::Randn {
+        mean: 0.0,
+        stdev: deviation,
+    }
+}
+
 /// Initial values, element by element from `stream`.
 fn initial(shape: &[usize], init: Init, mut stream: Stream) -> Vec<f32> {
     let mut draw: Box<dyn FnMut() -> f64> = match init {

@@ -22,6 +22,7 @@ use crate::error::{Error, KeyPath, Result};
 use crate::range::Range;
 use crate::rng::Stream;
 
+use backbone::adapter::AdapterConfig;
 use backbone::{Backbone, BackboneConfig, BackboneKind, Tape, Winograd};
 use builder::Builder;
 pub use given::GivenFeatures;
@@ -48,6 +49,9 @@ pub struct ModelConfig {
     /// Files of features in place of the backbone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<GivenFeatures>,
+    /// New parameters of a vision transformer that learn in place of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
     /// The neck.
     pub neck: NeckConfig,
     /// The head. The default is not written, so that hashes of experiments stay what they were.
@@ -68,6 +72,7 @@ impl Default for ModelConfig {
             norm_eval: true,
             winograd: Winograd::default(),
             features: None,
+            adapter: None,
             neck: NeckConfig::default(),
             head: HeadConfig::default(),
         }
@@ -81,6 +86,7 @@ impl ModelConfig {
             .check_whole(&at.join("frozen_stages"), self.frozen_stages)
             .map_err(|e| e.hint("-1 freezes nothing, 0 the stem, k the stem and stages 1 to k"))?;
         self.check_given(at)?;
+        self.check_adapter(at)?;
         self.neck.check(&at.join("neck"))?;
         self.head.check(&at.join("head"))?;
         match (self.head.takes(), &self.neck) {
@@ -92,6 +98,30 @@ impl ModelConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses an adapter that does not fit, and beside one a number of frozen stages that would
+    /// be without effect.
+    fn check_adapter(&self, at: &KeyPath) -> Result<()> {
+        let Some(adapter) = &self.adapter else {
+            return Ok(());
+        };
+        let architecture = self.backbone.architecture();
+        adapter.check(&at.join("adapter"), &architecture)?;
+        let last = architecture.last_stage();
+        let usual = ModelConfig::default().frozen_stages;
+        if [i64::from(usual), last as i64].contains(&i64::from(self.frozen_stages)) {
+            return Ok(());
+        }
+        let problem = format!(
+            "is {}, but beside `model.adapter` no stage's own parameters learn",
+            self.frozen_stages
+        );
+        Err(
+            Error::key(at.join("frozen_stages"), problem).hint(format_args!(
+                "expected {last}, or nothing; `model.adapter.blocks` says which blocks are adapted"
+            )),
+        )
     }
 
     /// Refuses settings of a backbone where there is none.
@@ -112,6 +142,7 @@ impl ModelConfig {
             ("frozen_stages", self.frozen_stages != usual.frozen_stages),
             ("norm_eval", self.norm_eval != usual.norm_eval),
             ("winograd", self.winograd != usual.winograd),
+            ("adapter", self.adapter != usual.adapter),
         ];
         match set.into_iter().find(|(_, set)| *set) {
             None => Ok(()),
@@ -130,8 +161,14 @@ impl ModelConfig {
 
     /// Whether a training leaves everything below neck and head as it is.
     pub fn is_backbone_fixed(&self) -> bool {
-        let last = self.backbone.architecture().last_stage() as i64;
-        self.features.is_none() && self.norm_eval && i64::from(self.frozen_stages) == last
+        let is_frozen = match &self.adapter {
+            Some(adapter) => adapter.frozen,
+            None => {
+                let last = self.backbone.architecture().last_stage() as i64;
+                i64::from(self.frozen_stages) == last
+            }
+        };
+        self.features.is_none() && self.norm_eval && is_frozen
     }
 
     /// The part of the settings that the backbone is made from.
@@ -141,6 +178,7 @@ impl ModelConfig {
             frozen_stages: self.frozen_stages,
             norm_eval: self.norm_eval,
             winograd: self.winograd,
+            adapter: self.adapter.clone(),
         }
     }
 }

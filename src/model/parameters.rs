@@ -40,6 +40,14 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// The value, in candle's graph if it learns and outside of it if not.
+    pub fn tensor(&self) -> Tensor {
+        match self.role {
+            Role::Trainable => self.var.as_tensor().clone(),
+            Role::Frozen | Role::Buffer => self.var.as_detached_tensor(),
+        }
+    }
+
     /// Gives it another value of the same shape.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The whole network: what learns, what is held, what a checkpoint replaces.
 
+use super::backbone::adapter::Kind;
 use super::*;
 use crate::optim::{Optimizer, OptimizerConfig};
 
@@ -42,12 +43,29 @@ fn configs() -> Vec<ModelConfig> {
         ),
         ("kind = 'oltr'", published),
     ];
-    let all: Vec<ModelConfig> = written.map(|(head, neck)| config(head, neck)).into();
+    let mut all: Vec<ModelConfig> = written.map(|(head, neck)| config(head, neck)).into();
+    all.extend(
+        Kind::defaults()
+            .into_iter()
+            .map(|kind| with_adapter(kind.into())),
+    );
     for head in head::Kind::DEFINITIONS {
         let there = all.iter().any(|config| config.head.name() == head.name);
         assert!(there, "`{}` is not tried", head.name);
     }
     all
+}
+
+/// A vision transformer with its adapter in the last two blocks.
+fn with_adapter(adapter: AdapterConfig) -> ModelConfig {
+    ModelConfig {
+        backbone: BackboneKind::named("vit_tiny_patch16_224").unwrap(),
+        adapter: Some(AdapterConfig {
+            blocks: Some(2),
+            ..adapter
+        }),
+        ..config("", "out_channels = 8")
+    }
 }
 
 fn images() -> Tensor {
@@ -213,6 +231,100 @@ fn the_published_network_is_written_as_it_always_was() {
     };
     let small = config("", "");
     assert_eq!(names(&small), ["head.weight", "head.bias"]);
+}
+
+/// Features of a backbone whose adapter learns must not be kept.
+#[test]
+fn an_adapter_learns_in_place_of_the_backbone() {
+    for kind in Kind::defaults() {
+        let learning = with_adapter(kind.into());
+        let mut frozen = learning.clone();
+        if let Some(adapter) = &mut frozen.adapter {
+            adapter.frozen = true;
+        }
+        let bare = ModelConfig {
+            adapter: None,
+            frozen_stages: 12,
+            ..learning.clone()
+        };
+        let counts = [&bare, &learning, &frozen].map(|config| {
+            let model = Model::new(config, &labels(), &Device::Cpu, 0).unwrap();
+            let all = model.parameters.iter().map(|p| p.var.elem_count());
+            let own = all.sum::<usize>();
+            (
+                config.is_backbone_fixed(),
+                own,
+                model.parameters.num_trainable(),
+            )
+        });
+        let added = match learning.adapter.as_ref().map(|adapter| adapter.kind.name()) {
+            Some("lora") => 2 * 8 * (192 + 3 * 192),
+            _ => 2 * (2 * 64 * 192 + 64 + 192),
+        };
+        let (_, all, learns) = counts[0];
+        let expected = [
+            (true, all, learns),
+            (false, all + added, learns + added),
+            (true, all + added, learns),
+        ];
+        assert_eq!(counts, expected);
+    }
+}
+
+/// Published files have no adapter, and lack nothing for that; a run's checkpoint has its own.
+#[test]
+fn weights_are_read_into_a_network_with_an_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapted = with_adapter(Kind::defaults().remove(0).into());
+    let bare = ModelConfig {
+        adapter: None,
+        frozen_stages: 12,
+        ..adapted.clone()
+    };
+    for (config, adapters) in [(&bare, 0), (&adapted, 4)] {
+        let source = Model::new(config, &labels(), &Device::Cpu, 1).unwrap();
+        let own = |name: &str| name.starts_with("backbone.");
+        let tensors: std::collections::HashMap<String, Tensor> = (source.parameters.iter())
+            .filter(|parameter| own(&parameter.name))
+            .map(|parameter| (parameter.name.clone(), parameter.var.as_detached_tensor()))
+            .collect();
+        let path = folder.path().join("weights.safetensors");
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let model = Model::new(&adapted, &labels(), &Device::Cpu, 2).unwrap();
+        let name = adapted.backbone.name();
+        let report = weights::load_backbone(&model.parameters, &path, name, &Device::Cpu).unwrap();
+        assert_eq!(report.loaded.len(), tensors.len());
+        assert!(report.missing.is_empty(), "{:?}", report.missing);
+        let loaded = report.loaded.iter().filter(|name| name.contains(".lora_"));
+        assert_eq!(loaded.count(), adapters);
+    }
+}
+
+#[test]
+fn settings_that_say_nothing_beside_an_adapter_are_refused() {
+    let at = KeyPath::from("model");
+    let adapted = with_adapter(Kind::defaults().remove(0).into());
+    for (frozen_stages, allowed) in [(1, true), (12, true), (-1, false), (0, false), (4, false)] {
+        let config = ModelConfig {
+            frozen_stages,
+            ..adapted.clone()
+        };
+        match (config.check(&at), allowed) {
+            (Ok(()), true) => {}
+            (Err(error), false) => {
+                assert!(error.to_string().contains("model.frozen_stages"), "{error}");
+                assert!(error.remedy().unwrap().contains("12"));
+            }
+            (found, _) => panic!("{frozen_stages}: {found:?}"),
+        }
+    }
+    let given = ModelConfig {
+        features: Some(toml::from_str("train = 'a.npy'").unwrap()),
+        adapter: adapted.adapter,
+        ..ModelConfig::default()
+    };
+    let error = given.check(&at).unwrap_err().to_string();
+    assert!(error.contains("model.adapter"), "{error}");
 }
 
 #[test]

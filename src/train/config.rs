@@ -18,7 +18,8 @@ pub struct TrainConfig {
     /// Images that the network sees at a time, 32. The last incomplete batch of an epoch is
     /// dropped.
     pub batch_size: usize,
-    /// Passes over the sampler's epoch, 8.
+    /// Passes over the sampler's epoch, 8; with 0 the run's result is the network that it begins
+    /// with.
     pub epochs: usize,
     /// Steps between two checkpoints, beside the one after each epoch.
     pub checkpoint_steps: usize,
@@ -77,7 +78,7 @@ impl TrainConfig {
     /// Checks the ranges; `at` is the table's own key.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         Range::AtLeast(2).check_whole(&at.join("batch_size"), self.batch_size)?;
-        Range::AtLeast(1).check_whole(&at.join("epochs"), self.epochs)?;
+        Range::Whole.check_whole(&at.join("epochs"), self.epochs)?;
         Range::AtLeast(1).check_whole(&at.join("checkpoint_steps"), self.checkpoint_steps)?;
         let most = 1 << 20;
         Range::WholeWithin(1, most)

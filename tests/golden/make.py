@@ -22,6 +22,7 @@ import scipy.stats
 import sklearn.metrics
 import torch
 
+import adapters
 import backbones
 import heads
 import losses
@@ -119,6 +120,10 @@ def make_model():
 
 def make_backbones():
     return backbones.make(backbones.stored_scales(stored("backbones")))
+
+
+def make_adapters():
+    return adapters.make(stored("backbones"))
 
 
 class Agreement:
@@ -226,6 +231,7 @@ FILES = {
     "pareto": (make_pareto, check_pareto),
     "model": (make_model, check_model),
     "backbones": (make_backbones, lambda *found: backbones.check(stored("backbones"), *found)),
+    "adapters": (make_adapters, lambda *found: backbones.check(stored("adapters"), *found)),
     "heads": (heads.make, lambda *found: heads.check(stored("heads"), *found)),
     "optimisers": (optimisers.make, lambda *found: optimisers.check(stored("optimisers"), *found)),
 }

@@ -13,7 +13,7 @@ use crate::ops::{Activation, Padding};
 
 pub use nodes::{
     Affine, AttentionNode, AverageNode, AveragePoolNode, ConvNode, GateNode, Geometry,
-    LayerNormNode, MaxPoolNode, Source, TokensNode,
+    LayerNormNode, LowRankNode, MaxPoolNode, Source, TokensNode,
 };
 
 /// What a node does.
@@ -98,10 +98,33 @@ impl Node {
         input.into_iter().chain(self.second())
     }
 
-    /// Whether its backward pass needs the values of what it reads: of the input, of the second.
-    pub fn reads_again(&self) -> (bool, bool) {
+    /// Gives the nodes that it reads other numbers.
+    pub(super) fn renumber(&mut self, place: impl Fn(usize) -> usize) {
+        match &mut self.operation {
+            Operation::Conv(conv) => {
+                if let Source::Node(input) = &mut conv.input {
+                    *input = place(*input);
+                }
+                conv.residual = conv.residual.map(place);
+            }
+            Operation::Gate(GateNode { input, gate, .. }) => {
+                (*input, *gate) = (place(*input), place(*gate));
+            }
+            Operation::MaxPool(MaxPoolNode { input, .. })
+            | Operation::AveragePool(AveragePoolNode { input, .. })
+            | Operation::LayerNorm(LayerNormNode { input, .. })
+            | Operation::Average(AverageNode { input, .. })
+            | Operation::Tokens(TokensNode { input, .. })
+            | Operation::Attention(AttentionNode { input, .. }) => *input = place(*input),
+        }
+    }
+
+    /// Whether its backward pass needs the values of what it reads: of the input, of the second;
+    /// `learns` says whether it has parameters that learn.
+    pub fn reads_again(&self, learns: bool) -> (bool, bool) {
         match &self.operation {
-            Operation::Conv(_) | Operation::LayerNorm(_) => (true, false),
+            Operation::Conv(_) => (learns, false),
+            Operation::LayerNorm(_) => (true, false),
             Operation::MaxPool(_)
             | Operation::AveragePool(_)
             | Operation::Average(_)

@@ -60,7 +60,6 @@ impl Composed {
                 Source::Image => &images,
                 Source::Node(index) => &outputs[index],
             };
-            let frozen = self.config.is_frozen(node.stage);
             let output = match layer {
                 Layer::MaxPool(pool) => max_pool(input, pool)?,
                 Layer::Conv(conv, parameters) => {
@@ -80,7 +79,7 @@ impl Composed {
                 Layer::Tokens(node, parameters) => tokens(input, node, parameters)?,
                 Layer::Attention(node) => attention(input, &node.shape)?,
             };
-            outputs.push(if frozen { output.detach() } else { output });
+            outputs.push(output);
         }
         let last = outputs.last().unwrap_or(&images);
         Ok(last.permute((0, 2, 3, 1))?)
@@ -124,10 +123,10 @@ impl Backbone for Composed {
 }
 
 fn convolve(input: &Tensor, node: &ConvNode, parameters: &ConvParameters) -> Result<Tensor> {
-    let weight = parameters.weight.var.as_tensor();
+    let weight = parameters.whole_weight()?;
     let weight = match node.linear {
         true => weight.unsqueeze(2)?.unsqueeze(3)?,
-        false => weight.clone(),
+        false => weight,
     };
     let (padding, padded) = match node.padding {
         Padding::Symmetric(padding) => (padding, input.clone()),
@@ -152,13 +151,14 @@ fn channel(values: &Tensor) -> Result<Tensor> {
 
 /// What comes right after a convolution.
 fn scale(x: &Tensor, affine: &AffineParameters, batch_statistics: bool) -> Result<Tensor> {
-    let add = |bias: &Parameter| Ok(x.broadcast_add(&channel(&bias.var)?)?);
+    let add = |bias: &Parameter| Ok(x.broadcast_add(&channel(&bias.tensor())?)?);
     match affine {
         AffineParameters::BatchNorm(norm) => batch_norm(x, norm, batch_statistics),
         AffineParameters::Bias(bias) => add(bias),
+        AffineParameters::Scaled { bias, factor } => Ok((add(bias)? * *factor)?),
         AffineParameters::None => Ok(x.clone()),
         AffineParameters::LayerScale { bias, scale } => {
-            Ok(add(bias)?.broadcast_mul(&channel(&scale.var)?)?)
+            Ok(add(bias)?.broadcast_mul(&channel(&scale.tensor())?)?)
         }
     }
 }
@@ -178,11 +178,14 @@ fn batch_norm(x: &Tensor, norm: &BatchNorm, batch_statistics: bool) -> Result<Te
         let running = |kept: &Parameter| kept.var.as_detached_tensor();
         (running(&norm.mean), running(&norm.variance))
     };
-    let scale = norm.gamma.var.div(&(variance + norm.epsilon)?.sqrt()?)?;
+    let scale = norm
+        .gamma
+        .tensor()
+        .div(&(variance + norm.epsilon)?.sqrt()?)?;
     let centred = x.broadcast_sub(&channel(&mean)?)?;
     Ok(centred
         .broadcast_mul(&channel(&scale)?)?
-        .broadcast_add(&channel(&norm.beta.var)?)?)
+        .broadcast_add(&channel(&norm.beta.tensor())?)?)
 }
 
 /// Layer norm over the channels from primitive operations.
@@ -191,8 +194,8 @@ fn layer_norm(x: &Tensor, epsilon: f64, norm: &NormParameters) -> Result<Tensor>
     let variance = centred.sqr()?.mean_keepdim(1)?;
     let normed = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
     Ok(normed
-        .broadcast_mul(&channel(&norm.gamma.var)?)?
-        .broadcast_add(&channel(&norm.beta.var)?)?)
+        .broadcast_mul(&channel(&norm.gamma.tensor())?)?
+        .broadcast_add(&channel(&norm.beta.tensor())?)?)
 }
 
 /// The mean over windows side by side.
@@ -210,15 +213,15 @@ fn average_pool(x: &Tensor, side: usize) -> Result<Tensor> {
 /// Patches `[batch, channels, rows, columns]` -> tokens `[batch, channels, tokens, 1]`.
 fn tokens(x: &Tensor, node: &TokensNode, parameters: &TokensParameters) -> Result<Tensor> {
     let (batch, channels, rows, columns) = x.dims4()?;
-    let positions = parameters.positions.var.squeeze(0)?;
-    let mut class = parameters.class.var.squeeze(0)?;
+    let positions = parameters.positions.tensor().squeeze(0)?;
+    let mut class = parameters.class.tensor().squeeze(0)?;
     let before = usize::from(node.class_has_position);
     if node.class_has_position {
         class = (class + positions.narrow(0, 0, 1)?)?;
     }
     let mut first = vec![class];
     if let Some(registers) = &parameters.registers {
-        first.push(registers.var.squeeze(0)?);
+        first.push(registers.tensor().squeeze(0)?);
     }
     let (side, count) = (node.side, rows * columns);
     let grid = positions.narrow(0, before, side * side)?;

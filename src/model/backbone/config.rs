@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::adapter::AdapterConfig;
 use super::architecture::Architecture;
 use super::families::{Definition, ExpectedInput, Published, RESNET50, definitions, names};
 
@@ -94,7 +95,7 @@ impl<'de> Deserialize<'de> for BackboneKind {
 }
 
 /// Settings of a backbone.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneConfig {
     /// Which network.
@@ -111,6 +112,9 @@ pub struct BackboneConfig {
     /// Whether the CPU engine may trade a little rounding for speed in 3x3 convolutions.
     #[serde(default)]
     pub winograd: Winograd,
+    /// New parameters that learn in place of all others of the backbone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
 }
 
 /// Winograd's minimal filtering for 3x3 convolutions of stride 1, on the CPU: about three times
@@ -141,17 +145,26 @@ impl BackboneConfig {
             frozen_stages: default_frozen_stages(),
             norm_eval: default_norm_eval(),
             winograd: Winograd::default(),
+            adapter: None,
         }
     }
 
-    /// Whether a node of `stage` keeps its parameters as they are.
-    pub fn is_frozen(&self, stage: usize) -> bool {
-        stage as i64 <= i64::from(self.frozen_stages)
+    /// The network, with its adapter.
+    pub fn architecture(&self) -> Architecture {
+        let architecture = self.name.architecture();
+        match &self.adapter {
+            Some(adapter) => adapter.adapt(architecture),
+            None => architecture,
+        }
     }
 
-    /// Whether a training step changes anything at `stage`: what learns, and the running
-    /// statistics of all stages where batch norms use the batch's.
-    pub(super) fn changes(&self, stage: usize) -> bool {
-        !self.is_frozen(stage) || !self.norm_eval
+    /// Whether the published parameters of `stage` do not learn: beside an adapter none does.
+    pub fn is_frozen(&self, stage: usize) -> bool {
+        self.adapter.is_some() || stage as i64 <= i64::from(self.frozen_stages)
+    }
+
+    /// Whether the parameters of an adapter do not learn.
+    pub(super) fn is_adapter_frozen(&self) -> bool {
+        (self.adapter.as_ref()).is_some_and(|adapter| adapter.frozen)
     }
 }

@@ -1,7 +1,8 @@
 //! How much memory a training step will ask for, before anything is asked for.
 
-use super::architecture::Source;
+use super::architecture::{Operation, Source};
 use super::config::BackboneConfig;
+use super::plan::Plan;
 
 /// Bytes of an f32.
 const SCALAR: u64 = 4;
@@ -11,14 +12,16 @@ const PROCESS: u64 = 120 << 20;
 
 impl BackboneConfig {
     /// Bytes that a training step of `batch` pictures of `side` x `side` holds at its peak on the
-    /// CPU, to about a fifth: the outputs of all nodes that the backward pass reads, the largest
-    /// output once more (its gradient), and every parameter with gradient
-    /// and momentum. Frozen stages at the start keep nothing but what their next node reads.
+    /// CPU, to about a fifth: the outputs of all nodes whose gradient is wanted, the largest
+    /// output once more (its gradient), and every parameter, those that learn with gradient and
+    /// momentum. Frozen stages at the start keep nothing but what their next node reads, and what
+    /// only weights that do not learn have read is not kept either.
     pub fn training_bytes(&self, batch: usize, side: usize) -> u64 {
-        let architecture = self.name.architecture();
+        let architecture = self.architecture();
+        let plan = Plan::new(self, &architecture);
         let mut sizes = Vec::with_capacity(architecture.nodes.len());
         let (mut kept, mut largest) = (0u64, 0u64);
-        for node in &architecture.nodes {
+        for (index, node) in architecture.nodes.iter().enumerate() {
             let input = match node.input() {
                 Source::Image => (side, side),
                 Source::Node(index) => sizes[index],
@@ -27,16 +30,28 @@ impl BackboneConfig {
             sizes.push(output);
             let elements = (node.channels() * output.0 * output.1) as u64;
             largest = largest.max(elements);
-            if self.changes(node.stage) {
-                // Some derivatives are told from what went into the activation: both are kept.
-                kept += elements * (1 + u64::from(node.activation().keeps_slope()));
+            let held = self.adapter.is_some() && !plan.kept[index];
+            if (plan.learns[index] || !self.norm_eval) && !held {
+                kept += elements;
+            }
+            // Some derivatives are told from what went into the activation.
+            kept += elements * u64::from(plan.kept_slope[index]);
+        }
+        let mut weights = 0;
+        for (index, node) in architecture.nodes.iter().enumerate() {
+            if let Operation::Conv(conv) = &node.operation {
+                let own: usize = conv.weight_shape().iter().product();
+                let low_rank = (conv.low_rank.as_ref())
+                    .map(|added| added.rank * (conv.in_channels + conv.out_channels));
+                let learning = match plan.has_learning[index] {
+                    true => low_rank.unwrap_or(own),
+                    false => 0,
+                };
+                weights += (own + low_rank.unwrap_or(0) + 2 * learning) as u64;
             }
         }
-        let weights: u64 = (architecture.convolutions())
-            .map(|(_, conv)| conv.weight_shape().iter().product::<usize>() as u64)
-            .sum();
         let pictures = (3 * side * side) as u64;
-        PROCESS + SCALAR * (batch as u64 * (kept + largest + pictures) + 3 * weights)
+        PROCESS + SCALAR * (batch as u64 * (kept + largest + pictures) + weights)
     }
 }
 

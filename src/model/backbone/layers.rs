@@ -5,11 +5,11 @@ use candle_nn::Init;
 
 use super::architecture::{
     Affine, Architecture, AttentionNode, AverageNode, AveragePoolNode, ConvNode, GateNode,
-    LayerNormNode, MaxPoolNode, Operation, TokensNode,
+    LayerNormNode, LowRankNode, MaxPoolNode, Operation, TokensNode,
 };
 use super::config::BackboneConfig;
 use crate::error::Result;
-use crate::model::builder::Builder;
+use crate::model::builder::{Builder, normal, uniform};
 use crate::model::parameters::Parameter;
 
 /// Standard deviation of the initial positions and tokens (timm's vision transformers; class tokens
@@ -54,9 +54,12 @@ impl Layer {
         nodes
             .map(|node| {
                 let builder = builder.at(node.stage, config.is_frozen(node.stage));
+                let adapter = builder.at(node.stage, config.is_adapter_frozen());
                 Ok(match &node.operation {
                     Operation::Conv(conv) => {
-                        Layer::Conv(conv.clone(), ConvParameters::create(conv, &builder)?)
+                        let builder = if conv.added { &adapter } else { &builder };
+                        let parameters = ConvParameters::create(conv, builder, &adapter)?;
+                        Layer::Conv(conv.clone(), parameters)
                     }
                     Operation::LayerNorm(norm) => {
                         Layer::LayerNorm(norm.clone(), NormParameters::create(norm, &builder)?)
@@ -81,6 +84,7 @@ impl Layer {
             Layer::Conv(_, ConvParameters { affine, .. }) => match affine {
                 AffineParameters::BatchNorm(norm) => Some(norm),
                 AffineParameters::None
+                | AffineParameters::Scaled { .. }
                 | AffineParameters::Bias(_)
                 | AffineParameters::LayerScale { .. } => None,
             },
@@ -108,8 +112,21 @@ impl Layer {
 pub struct ConvParameters {
     /// `[out, in / groups, kernel, kernel]`.
     pub weight: Parameter,
+    /// What is added to the weight of a linear layer.
+    pub low_rank: Option<LowRank>,
     /// What its result is scaled by.
     pub affine: AffineParameters,
+}
+
+/// The factors of what is added to the weight of a linear layer: `factor * up * down`.
+#[derive(Debug, Clone)]
+pub struct LowRank {
+    /// `[rank, in]`.
+    pub down: Parameter,
+    /// `[out, rank]`, zeros in the beginning.
+    pub up: Parameter,
+    /// The factor of their product.
+    pub factor: f64,
 }
 
 /// The tensors of an [`Affine`].
@@ -125,6 +142,13 @@ pub enum AffineParameters {
         bias: Parameter,
         /// Multiplied then.
         scale: Parameter,
+    },
+    /// The convolution's bias, and a factor that does not learn.
+    Scaled {
+        /// Added first.
+        bias: Parameter,
+        /// Multiplied then.
+        factor: f64,
     },
     /// There are none.
     None,
@@ -170,17 +194,12 @@ pub struct NormParameters {
 impl ConvParameters {
     /// Makes the tensors with the initial values of the published code: Kaiming normal by the fan
     /// out for convolutions, 1 and 0 for scale and shift of a batch norm, mean 0, variance 1;
-    /// normal with deviation 0.02 for those of a network with layer norms.
-    fn create(node: &ConvNode, builder: &Builder) -> Result<Self> {
-        let deviation = match node.deviation {
-            Some(deviation) => deviation,
-            // PyTorch counts the fan out without regard to groups.
-            None => (2.0 / (node.out_channels * node.kernel * node.kernel) as f64).sqrt(),
-        };
-        let drawn = Init::Randn {
-            mean: 0.0,
-            stdev: deviation,
-        };
+    /// normal with deviation 0.02 for those of a network with layer norms. `adapter` makes what is
+    /// added to the weight.
+    fn create(node: &ConvNode, builder: &Builder, adapter: &Builder) -> Result<Self> {
+        // PyTorch counts the fan out without regard to groups.
+        let fan_out = (node.out_channels * node.kernel * node.kernel) as f64;
+        let drawn = node.initial.unwrap_or(normal((2.0 / fan_out).sqrt()));
         let (conv, len) = (builder.pp(&node.conv), node.out_channels);
         let weight = conv.parameter("weight", &node.weight_shape(), drawn)?;
         let bias = || conv.parameter("bias", &[len], Init::Const(0.0));
@@ -213,9 +232,21 @@ impl ConvParameters {
                     scale: builder.parameter(name, &shape, Init::Const(*initial))?,
                 }
             }
+            Affine::Scaled(factor) => AffineParameters::Scaled {
+                bias: bias()?,
+                factor: *factor,
+            },
             Affine::None => AffineParameters::None,
         };
-        Ok(ConvParameters { weight, affine })
+        let low_rank = match &node.low_rank {
+            Some(low_rank) => Some(LowRank::create(node, low_rank, &adapter.pp(&node.conv))?),
+            None => None,
+        };
+        Ok(ConvParameters {
+            weight,
+            low_rank,
+            affine,
+        })
     }
 
     fn all(&self) -> Vec<&Parameter> {
@@ -225,16 +256,45 @@ impl ConvParameters {
                 all.extend([&norm.gamma, &norm.beta, &norm.mean, &norm.variance]);
             }
             AffineParameters::Bias(bias) => all.push(bias),
+            AffineParameters::Scaled { bias, .. } => all.push(bias),
             AffineParameters::None => {}
             AffineParameters::LayerScale { bias, scale } => all.extend([bias, scale]),
         }
+        if let Some(LowRank { down, up, .. }) = &self.low_rank {
+            all.extend([down, up]);
+        }
         all
+    }
+
+    /// The weight with what is added to it, in candle's graph as far as it learns.
+    pub(super) fn whole_weight(&self) -> Result<Tensor> {
+        let weight = self.weight.tensor();
+        Ok(match &self.low_rank {
+            Some(LowRank { down, up, factor }) => {
+                let product = up.tensor().matmul(&down.tensor())?;
+                (weight + (product * *factor)?)?
+            }
+            None => weight,
+        })
     }
 
     /// Grows with every change of any of them.
     pub(super) fn generation(&self) -> u64 {
         let all = self.all();
         all.iter().map(|parameter| parameter.generation()).sum()
+    }
+}
+
+impl LowRank {
+    /// Makes the tensors as the authors' code does.
+    fn create(conv: &ConvNode, node: &LowRankNode, builder: &Builder) -> Result<Self> {
+        let (down, up) = (builder.pp("lora_A"), builder.pp("lora_B"));
+        let drawn = uniform(conv.in_channels);
+        Ok(LowRank {
+            down: down.parameter("weight", &[node.rank, conv.in_channels], drawn)?,
+            up: up.parameter("weight", &[conv.out_channels, node.rank], Init::Const(0.0))?,
+            factor: node.factor,
+        })
     }
 }
 

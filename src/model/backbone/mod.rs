@@ -5,6 +5,7 @@
 //! reference of the tests, it is composed of candle's operations ([`composed`]). A network of
 //! another kind implements [`Backbone`] itself.
 
+pub mod adapter;
 pub mod architecture;
 pub mod composed;
 mod config;
@@ -14,10 +15,11 @@ mod footprint;
 mod interface;
 mod layers;
 pub mod onnx;
+mod plan;
 pub mod profile;
 
 use super::builder::Builder;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyPath, Result};
 use crate::ops::graph;
 use composed::Composed;
 use engine::Engine;
@@ -32,7 +34,7 @@ pub use interface::{Backbone, InGraph, NodeTime, Parts, Tape};
 /// initial values that are usual for it, each drawn from its own stream.
 ///
 /// # Errors
-/// If `frozen_stages` is more than the network has.
+/// If `frozen_stages` is more than the network has, or its adapter does not fit it.
 pub fn build(config: &BackboneConfig, builder: &Builder) -> Result<Box<dyn Backbone>> {
     // The engine is made of the kernels.
     let engine = graph::kernels_serve(builder.device(), builder.dtype());
@@ -53,7 +55,7 @@ fn with_executor(
     builder: &Builder,
     engine: bool,
 ) -> Result<Box<dyn Backbone>> {
-    let architecture = config.name.architecture();
+    let architecture = config.architecture();
     let last = architecture.last_stage() as i32;
     if !(-1..=last).contains(&config.frozen_stages) {
         return Err(Error::key(
@@ -61,6 +63,9 @@ fn with_executor(
             format_args!("expected -1 to {last}, found {}", config.frozen_stages),
         )
         .hint("-1 freezes nothing, 0 the stem, 1 the stem and the first layer"));
+    }
+    if let Some(adapter) = &config.adapter {
+        adapter.check(&KeyPath::from("model.adapter"), &architecture)?;
     }
     let builder = builder.pp(PREFIX);
     let layers = Layer::create(config, &architecture, &builder)?;

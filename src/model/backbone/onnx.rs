@@ -8,7 +8,7 @@ use super::layers::{
     AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters, TokensParameters,
 };
 use crate::error::Result;
-use crate::model::constants::{constant, derived, linear};
+use crate::model::constants::{constant, derived};
 use crate::model::parameters::Parameter;
 use crate::onnx::{Graph, Maps, Value, Window};
 use crate::ops::{Activation, Padding, graph as tensors};
@@ -70,17 +70,19 @@ fn convolve(
         AffineParameters::BatchNorm(norm) => (None, Scaling::Norm(norm)),
         AffineParameters::Bias(bias) => (Some(bias), Scaling::None),
         AffineParameters::LayerScale { bias, scale } => (Some(bias), Scaling::Factor(scale)),
+        AffineParameters::Scaled { bias, factor } => (Some(bias), Scaling::Number(*factor)),
         AffineParameters::None => (None, Scaling::None),
     };
     let x = match as_places {
         true => {
             let places = input.places(graph);
-            pointwise(graph, &places, node, &parameters.weight, bias)?
+            pointwise(graph, &places, node, parameters, bias)?
         }
-        false => windowed(graph, input, node, &parameters.weight, bias)?,
+        false => windowed(graph, input, node, parameters, bias)?,
     };
     let x = match scaling {
         Scaling::None => x,
+        Scaling::Number(factor) => graph.times(&x, factor),
         Scaling::Norm(norm) => batch_norm(graph, &x, norm)?,
         Scaling::Factor(scale) => {
             // One number a channel, the last side of places, the second of pictures.
@@ -115,6 +117,7 @@ enum Scaling<'a> {
     None,
     Norm(&'a BatchNorm),
     Factor(&'a Parameter),
+    Number(f64),
 }
 
 /// A convolution of 1x1 over places `[batch, places, channels]`.
@@ -122,14 +125,12 @@ fn pointwise(
     graph: &mut Graph,
     places: &Value,
     node: &ConvNode,
-    weight: &Parameter,
+    parameters: &ConvParameters,
     bias: Option<&Parameter>,
 ) -> Result<Value> {
-    if node.linear {
-        return linear(graph, places, weight, bias);
-    }
-    let matrix = weight.var.reshape((node.out_channels, node.in_channels))?;
-    let matrix = derived(graph, weight, "transposed", &matrix.t()?)?;
+    let matrix = parameters.whole_weight()?.detach();
+    let matrix = matrix.reshape((node.out_channels, node.in_channels))?;
+    let matrix = derived(graph, &parameters.weight, "transposed", &matrix.t()?)?;
     let product = graph.matrix_product(places, &matrix);
     match bias {
         Some(bias) => {
@@ -144,17 +145,16 @@ fn windowed(
     graph: &mut Graph,
     input: &Maps,
     node: &ConvNode,
-    weight: &Parameter,
+    parameters: &ConvParameters,
     bias: Option<&Parameter>,
 ) -> Result<Value> {
     let weight = match node.linear {
-        true => derived(
-            graph,
-            weight,
-            "window",
-            &weight.var.unsqueeze(2)?.unsqueeze(3)?,
-        )?,
-        false => constant(graph, weight)?,
+        true => {
+            let matrix = parameters.whole_weight()?.detach();
+            let window = matrix.unsqueeze(2)?.unsqueeze(3)?;
+            derived(graph, &parameters.weight, "window", &window)?
+        }
+        false => constant(graph, &parameters.weight)?,
     };
     let bias = bias.map(|bias| constant(graph, bias)).transpose()?;
     let pictures = input.pictures(graph);

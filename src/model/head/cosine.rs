@@ -49,9 +49,10 @@ pub(super) const DEFINITION: Definition = Definition {
         `exp(log_scale)`, as in CLIP, without its upper bound. A feature vector of zeros has the \
         cosine 0.\n\n\
         The zero-shot classifier of CLIP: its image tower as the backbone, all stages frozen, no neck, \
-        and `scale = 100.0`, `frozen = true` with its features of a text for each class. Nothing \
-        learns then, and an epoch changes nothing. Logits go into a sigmoid a class; who takes a \
-        softmax over the classes of an image ranks images otherwise.",
+        and `scale = 100.0`, `frozen = true` with its features of a text for each class, which \
+        `scripts/clip_text_features.py` writes. Nothing learns then: with `train.epochs = 0` the \
+        run is that classifier as it stands (`experiments/voc07-clip.toml`). Logits go into a \
+        sigmoid a class; who takes a softmax over the classes of an image ranks images otherwise.",
 };
 
 /// Settings of the cosine head.

@@ -1,23 +1,14 @@
 //! What several heads are made of, in operations that candle can differentiate.
 
 use candle_core::{D, Tensor};
-use candle_nn::Init;
 
 use crate::error::Result;
+pub(super) use crate::model::builder::uniform;
 use crate::onnx::{Graph, Value};
 
 /// Added to a sum of squares before its root is taken, so that a zero vector has a direction's
 /// gradient of 0 and not of infinity. Far below the rounding of any other vector's norm.
 const TINY: f64 = 1e-12;
-
-/// PyTorch's initial values of a linear layer and its bias: uniform within 1 / sqrt(fan-in).
-pub(super) fn uniform(fan_in: usize) -> Init {
-    let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
-    Init::Uniform {
-        lo: -bound,
-        up: bound,
-    }
-}
 
 /// The Euclidean norm over the last dimension, which is kept with size 1.
 pub(super) fn norm(x: &Tensor) -> Result<Tensor> {

@@ -11,7 +11,7 @@ use super::recognise::{Kind, recognise};
 use super::weight::Weight;
 use super::{LoadReport, files, first_names, set};
 use crate::error::{Error, Result};
-use crate::model::backbone::{BackboneKind, PREFIX};
+use crate::model::backbone::{BackboneKind, PREFIX, adapter};
 use crate::model::{Parameter, Parameters};
 
 /// Loads the weights of the backbone `configured` from a file. The names may have any prefix; the
@@ -55,6 +55,8 @@ pub fn load_backbone(
                 fitting.push((bare, entry, stored));
             }
             Some(stored) => other_shapes.push((bare, &stored.shape, entry.var.dims())),
+            // No published file has an adapter.
+            None if adapter::owns(bare) => {}
             None => report.missing.push(entry.name.clone()),
         }
     }

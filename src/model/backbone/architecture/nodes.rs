@@ -1,5 +1,7 @@
 //! The kinds of nodes that a network is made of.
 
+use candle_nn::Init;
+
 use crate::ops::attention::AttentionShape;
 use crate::ops::average_pool::AveragePoolShape;
 use crate::ops::depthwise::DepthwiseShape;
@@ -39,8 +41,19 @@ pub enum Affine {
         /// Its initial value.
         initial: f64,
     },
+    /// The convolution's own bias, and then this factor, which does not learn.
+    Scaled(f64),
     /// Nothing.
     None,
+}
+
+/// What is added to the weights of a linear layer: the product of two narrow matrices.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowRankNode {
+    /// Columns of the first matrix, rows of the second.
+    pub rank: usize,
+    /// Factor of the product.
+    pub factor: f64,
 }
 
 /// The kernels that compute a convolution.
@@ -77,8 +90,12 @@ pub struct ConvNode {
     pub groups: usize,
     /// The weight as a fully connected layer has it, `[out, in]`, in PyTorch.
     pub linear: bool,
-    /// Standard deviation of the initial weights, where it is not Kaiming's by the fan out.
-    pub deviation: Option<f64>,
+    /// Initial weights, where they are not Kaiming's normal ones by the fan out.
+    pub initial: Option<Init>,
+    /// What is added to the weights of a linear layer, by an adapter.
+    pub low_rank: Option<LowRankNode>,
+    /// Whether it is no part of the published network, but an adapter's.
+    pub added: bool,
     /// Applied last.
     pub activation: Activation,
     /// A node whose output is added before the activation.
@@ -107,7 +124,9 @@ impl ConvNode {
             padding: Padding::Symmetric(kernel / 2),
             groups: 1,
             linear: false,
-            deviation: None,
+            initial: None,
+            low_rank: None,
+            added: false,
             activation,
             residual: None,
         }

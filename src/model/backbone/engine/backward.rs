@@ -19,6 +19,7 @@ use super::super::layers::{
 };
 use super::clock::Phase;
 use super::folded::{self, Folded};
+use super::low_rank::Narrow;
 use super::network::{Network, Record};
 use super::positioned::Positioned;
 use super::transposed::Transposed;
@@ -32,6 +33,9 @@ use crate::ops::{
     Activation, Buffer, attention, average_pool, depthwise, elementwise, gate, grouped, layer_norm,
     pool, tokens,
 };
+
+/// Pieces that the work on a pair of narrow matrices is cut into.
+const TASKS: usize = 8;
 
 /// What a training pass keeps for its backward pass.
 #[derive(Debug)]
@@ -111,10 +115,6 @@ impl Tape for EngineTape {
         };
         pass.start(last, gradient)?;
         for index in (0..nodes.len()).rev() {
-            // What is frozen comes first, and nothing before it learns.
-            if !network.learns(index) {
-                break;
-            }
             if let Some(gradient) = pass.gradients[index].take() {
                 // Every reader of this output has been visited.
                 let record = std::mem::take(&mut pass.records[index]);
@@ -218,10 +218,11 @@ impl Backward<'_> {
             _ => {
                 let folded = Folded::new(parameters)?;
                 let scale = folded.scale.as_deref();
-                let parts = network.clock.time(index, Phase::WeightGradient, || {
-                    self.weight_gradient(node, parameters, &gradient, scale)
-                })?;
-                folded.keep(&parameters.weight, parts, self.result)?;
+                if network.has_learning(index) {
+                    network.clock.time(index, Phase::WeightGradient, || {
+                        self.parameter_gradients(node, parameters, &gradient, &folded)
+                    })?;
+                }
                 network.clock.time(index, Phase::InputGradient, || {
                     self.input_gradient(node, parameters, &gradient, scale)
                 })?;
@@ -233,6 +234,31 @@ impl Backward<'_> {
             self.residual_gradient(residual, gradient);
         }
         Ok(())
+    }
+
+    /// Puts the gradients of a convolution's parameters that learn into the result.
+    fn parameter_gradients(
+        &mut self,
+        node: &ConvNode,
+        parameters: &ConvParameters,
+        gradient: &[f32],
+        folded: &Folded,
+    ) -> Result<()> {
+        let (network, scale) = (self.network, folded.scale.as_deref());
+        match (&node.low_rank, &parameters.low_rank, node.input) {
+            (Some(low_rank), Some(own), Source::Node(input)) => {
+                let narrow = Narrow::pack(network, node, low_rank, own, scale)?;
+                let (place, (height, width)) = ((network.isa, &network.arena), self.sizes[input]);
+                let (dims, output) = ((self.batch, height, width), self.output(input));
+                let mut sums = network.arena.take(narrow.len());
+                narrow.write(place, dims, output, gradient, TASKS, &mut sums);
+                narrow.keep(network.isa, &sums, self.result)
+            }
+            _ => {
+                let parts = self.weight_gradient(node, parameters, gradient, scale)?;
+                folded.keep(&parameters.weight, parts, self.result)
+            }
+        }
     }
 
     /// Gradients of the weights (times `scale`), of the scale (before it), and of the bias.
@@ -338,13 +364,15 @@ impl Backward<'_> {
     ) -> Result<()> {
         let network = self.network;
         let (isa, channels, epsilon) = (network.isa, node.channels, node.epsilon as f32);
-        let mut gamma = network.clock.time(index, Phase::WeightGradient, || {
-            let values = self.output(node.input);
-            layer_norm::parameter_gradients(isa, channels, epsilon, values, gradient)
-        });
-        let beta = gamma.split_off(channels);
-        folded::keep(&parameters.gamma, gamma, self.result)?;
-        folded::keep(&parameters.beta, beta, self.result)?;
+        if network.has_learning(index) {
+            let mut gamma = network.clock.time(index, Phase::WeightGradient, || {
+                let values = self.output(node.input);
+                layer_norm::parameter_gradients(isa, channels, epsilon, values, gradient)
+            });
+            let beta = gamma.split_off(channels);
+            folded::keep(&parameters.gamma, gamma, self.result)?;
+            folded::keep(&parameters.beta, beta, self.result)?;
+        }
         if network.learns(node.input) {
             let gamma = values(&parameters.gamma.var)?;
             network.clock.time(index, Phase::InputGradient, || {

@@ -33,6 +33,8 @@ enum Origin<'a> {
         bias: (&'a Parameter, Vec<f32>),
         scale: &'a Parameter,
     },
+    /// The bias, times a constant.
+    Scaled(&'a Parameter, f32),
     Nothing,
 }
 
@@ -46,6 +48,14 @@ impl<'a> Folded<'a> {
                 bias: values(&bias.var)?,
                 origin: Origin::Bias(bias),
             }),
+            AffineParameters::Scaled { bias, factor } => {
+                let (before, factor) = (values(&bias.var)?, *factor as f32);
+                Ok(Folded {
+                    scale: Some(vec![factor; before.len()]),
+                    bias: before.iter().map(|bias| bias * factor).collect(),
+                    origin: Origin::Scaled(bias, factor),
+                })
+            }
             AffineParameters::None => Ok(Folded {
                 scale: None,
                 bias: vec![0.0; parameters.weight.var.dim(0)?],
@@ -112,6 +122,10 @@ impl<'a> Folded<'a> {
                 keep(&norm.beta, bias.clone(), result)?;
             }
             Origin::Bias(parameter) => keep(parameter, bias.clone(), result)?,
+            Origin::Scaled(parameter, factor) => {
+                let of_bias = bias.iter().map(|gradient| gradient * factor).collect();
+                keep(parameter, of_bias, result)?;
+            }
             Origin::Nothing => {}
             Origin::LayerScale {
                 bias: (parameter, before),

@@ -10,6 +10,7 @@ mod batch_statistics;
 mod clock;
 mod folded;
 mod grouped;
+mod low_rank;
 mod network;
 mod positioned;
 mod transposed;

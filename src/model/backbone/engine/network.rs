@@ -8,6 +8,7 @@ use candle_core::Tensor;
 use super::super::architecture::{Architecture, ConvNode, Geometry, Operation, Source};
 use super::super::config::{BackboneConfig, Winograd};
 use super::super::layers::{ConvParameters, Layer};
+use super::super::plan::Plan;
 use super::batch_statistics::Normalised;
 use super::clock::Clock;
 use super::folded::Folded;
@@ -26,12 +27,7 @@ pub(super) struct Network {
     pub architecture: Architecture,
     /// By node.
     pub layers: Vec<Layer>,
-    /// By node: the last node that reads its output.
-    pub last_use: Vec<usize>,
-    /// By node: whether the backward pass needs its output.
-    pub kept: Vec<bool>,
-    /// By node: whether the backward pass needs the slope of its activation.
-    pub kept_slope: Vec<bool>,
+    pub plan: Plan,
     /// Whether training uses the statistics of the batch.
     pub batch_statistics: bool,
     pub isa: Isa,
@@ -104,35 +100,11 @@ impl Network {
         layers: Vec<Layer>,
     ) -> Self {
         let nodes = &architecture.nodes;
-        let learns = |index: usize| !config.is_frozen(nodes[index].stage);
-        let mut last_use: Vec<usize> = (0..nodes.len()).collect();
-        let kept_slope: Vec<bool> = (0..nodes.len())
-            .map(|i| learns(i) && nodes[i].activation().keeps_slope())
-            .collect();
-        let mut kept: Vec<bool> = (0..nodes.len())
-            .map(|i| learns(i) && !kept_slope[i] && nodes[i].activation() != Activation::None)
-            .collect();
-        for (index, node) in nodes.iter().enumerate() {
-            let (input_again, second_again) = node.reads_again();
-            if let Source::Node(input) = node.input() {
-                last_use[input] = index;
-                kept[input] |= learns(index) && input_again;
-            }
-            if let Some(second) = node.second() {
-                last_use[second] = index;
-                kept[second] |= learns(index) && second_again;
-            }
-        }
         let normed = architecture.convolutions().any(|(_, conv)| conv.has_norm());
-        if let Some(last) = last_use.last_mut() {
-            *last = nodes.len();
-        }
         Network {
             config: config.clone(),
             layers,
-            last_use,
-            kept,
-            kept_slope,
+            plan: Plan::new(config, &architecture),
             batch_statistics: normed && !config.norm_eval,
             isa: Isa::best(),
             arena: Arena::new(),
@@ -142,18 +114,24 @@ impl Network {
         }
     }
 
-    /// Drops the packed weights of all stages that a training step changes.
+    /// Drops the packed weights of all nodes that a training step changes.
     pub(super) fn release_changing(&self) {
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        for (entry, node) in packed.iter_mut().zip(&self.architecture.nodes) {
-            if self.config.changes(node.stage) {
+        for (entry, changes) in packed.iter_mut().zip(&self.plan.changes) {
+            if *changes {
                 *entry = None;
             }
         }
     }
 
+    /// Whether the gradient of a node is wanted.
     pub(super) fn learns(&self, index: usize) -> bool {
-        !self.config.is_frozen(self.architecture.nodes[index].stage)
+        self.plan.learns[index]
+    }
+
+    /// Whether a node has parameters that learn.
+    pub(super) fn has_learning(&self, index: usize) -> bool {
+        self.plan.has_learning[index]
     }
 
     /// By node: how many learning nodes read its output.
@@ -309,21 +287,24 @@ impl Network {
             None => (None, None),
         };
         let scale = scale.as_deref();
-        with_values(&parameters.weight.var, |weight| match conv.geometry() {
-            Geometry::Depthwise(shape) => {
-                let packed = DepthwiseWeights::pack(&shape, weight, scale, bias);
-                Packed::Depthwise(shape, packed)
-            }
-            Geometry::Grouped(shape) => {
-                let place = (self.isa, &self.arena);
-                let packed = grouped::ForwardWeights::pack(place, &shape, weight, scale, bias);
-                Packed::Grouped(shape, packed)
-            }
-            Geometry::Dense(shape) => {
-                let algorithm = self.algorithm(&shape, size);
-                let place = (self.isa, &self.arena);
-                let packed = ForwardWeights::pack(place, &shape, algorithm, weight, scale, bias);
-                Packed::Dense(shape, packed)
+        with_values(&parameters.whole_weight()?, |weight| {
+            match conv.geometry() {
+                Geometry::Depthwise(shape) => {
+                    let packed = DepthwiseWeights::pack(&shape, weight, scale, bias);
+                    Packed::Depthwise(shape, packed)
+                }
+                Geometry::Grouped(shape) => {
+                    let place = (self.isa, &self.arena);
+                    let packed = grouped::ForwardWeights::pack(place, &shape, weight, scale, bias);
+                    Packed::Grouped(shape, packed)
+                }
+                Geometry::Dense(shape) => {
+                    let algorithm = self.algorithm(&shape, size);
+                    let place = (self.isa, &self.arena);
+                    let packed =
+                        ForwardWeights::pack(place, &shape, algorithm, weight, scale, bias);
+                    Packed::Dense(shape, packed)
+                }
             }
         })
     }

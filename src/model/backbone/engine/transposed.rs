@@ -27,21 +27,23 @@ impl Transposed {
         parameters: &ConvParameters,
         scale: Option<&[f32]>,
     ) -> Result<Self> {
-        with_values(&parameters.weight.var, |weight| match node.geometry() {
-            Geometry::Depthwise(shape) => {
-                let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
-                Transposed::Depthwise(shape, weights)
-            }
-            Geometry::Grouped(shape) => {
-                let arena = (network.isa, &network.arena);
-                let weights = grouped::BackwardWeights::pack(arena, &shape, weight, scale);
-                Transposed::Grouped(shape, weights)
-            }
-            Geometry::Dense(shape) => {
-                let algorithm = network.algorithm(&shape, size);
-                let arena = (network.isa, &network.arena);
-                let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
-                Transposed::Dense(shape, weights)
+        with_values(&parameters.whole_weight()?, |weight| {
+            match node.geometry() {
+                Geometry::Depthwise(shape) => {
+                    let weights = DepthwiseWeights::pack(&shape, weight, scale, None);
+                    Transposed::Depthwise(shape, weights)
+                }
+                Geometry::Grouped(shape) => {
+                    let arena = (network.isa, &network.arena);
+                    let weights = grouped::BackwardWeights::pack(arena, &shape, weight, scale);
+                    Transposed::Grouped(shape, weights)
+                }
+                Geometry::Dense(shape) => {
+                    let algorithm = network.algorithm(&shape, size);
+                    let arena = (network.isa, &network.arena);
+                    let weights = BackwardWeights::pack(arena, &shape, algorithm, weight, scale);
+                    Transposed::Dense(shape, weights)
+                }
             }
         })
     }

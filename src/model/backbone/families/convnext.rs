@@ -7,6 +7,7 @@ use super::super::architecture::{
     Affine, Architecture, ConvNode, LayerNormNode, Operation, Source,
 };
 use super::definition::{Definition, ExpectedInput, Published};
+use crate::model::builder::normal;
 use crate::model::pooling::NormedAverage;
 use crate::ops::{Activation, Padding};
 
@@ -107,7 +108,7 @@ fn conv(
 ) -> ConvNode {
     ConvNode {
         padding: Padding::Symmetric(0),
-        deviation: Some(DEVIATION),
+        initial: Some(normal(DEVIATION)),
         ..ConvNode::new(name, Affine::Bias, input, channels, window, Activation::None)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::super::architecture::{Architecture, Operation, Source};
 use super::style::Style;
+use crate::model::builder::normal;
 use crate::ops::Activation;
 
 /// One block.
@@ -50,7 +51,7 @@ impl Block {
             let mut node = style.conv(names, Source::Node(last), same, window, activation);
             node.groups = hidden;
             if style.fan_out_by_group {
-                node.deviation = Some((2.0 / (kernel * kernel) as f64).sqrt());
+                node.initial = Some(normal((2.0 / (kernel * kernel) as f64).sqrt()));
             }
             last = net.push(stage, Operation::Conv(node));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::architecture::{
     Affine, Architecture, AttentionNode, ConvNode, LayerNormNode, Operation, Source, TokensNode,
 };
+use crate::model::builder::normal;
 use crate::model::pooling::ClassToken;
 use crate::ops::attention::AttentionShape;
 use crate::ops::{Activation, Padding};
@@ -70,7 +71,7 @@ impl Transformer {
         };
         let patches = ConvNode {
             padding: Padding::Symmetric(0),
-            deviation: Some(DEVIATION),
+            initial: Some(normal(DEVIATION)),
             ..ConvNode::new(
                 "patch_embed.proj",
                 affine,
@@ -170,7 +171,7 @@ impl Transformer {
 fn linear(name: String, input: usize, channels: (usize, usize)) -> ConvNode {
     ConvNode {
         linear: true,
-        deviation: Some(DEVIATION),
+        initial: Some(normal(DEVIATION)),
         ..ConvNode::new(
             name,
             Affine::Bias,

@@ -51,8 +51,8 @@ impl Network {
                 .filter_map(|node| nodes[node].residual())
                 .collect();
             for (earlier, record) in records.iter_mut().enumerate() {
-                let read = self.last_use[earlier] > index || residuals.contains(&earlier);
-                if !read && !self.kept[earlier] {
+                let read = self.plan.last_use[earlier] > index || residuals.contains(&earlier);
+                if !read && !self.plan.kept[earlier] {
                     record.output = None;
                 }
             }
@@ -111,9 +111,9 @@ impl Network {
         let take = |node: usize| self.arena.take(batch * pass.picture(node));
         let mut normalised: Vec<Buffer> = pass.due.iter().map(|&node| take(node)).collect();
         let mut normalised_slopes: Vec<Option<Buffer>> = (pass.due.iter())
-            .map(|&node| self.kept_slope[node].then(|| take(node)))
+            .map(|&node| self.plan.kept_slope[node].then(|| take(node)))
             .collect();
-        let own = node.is_some_and(|node| !node.has_norm() && self.kept_slope[index]);
+        let own = node.is_some_and(|node| !node.has_norm() && self.plan.kept_slope[index]);
         let mut slope = own.then(|| take(index));
         let moments = pass.run(
             (&mut normalised, &mut normalised_slopes),

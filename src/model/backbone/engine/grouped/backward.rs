@@ -6,18 +6,13 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::super::super::architecture::{
-    AttentionNode, AveragePoolNode, ConvNode, GateNode, LayerNormNode, Operation, Source,
-    TokensNode,
-};
-use super::super::super::layers::{ConvParameters, Layer, NormParameters, TokensParameters};
+use super::super::super::architecture::{ConvNode, Operation, Source};
 use super::super::clock::Phase;
-use super::super::folded::{Folded, keep};
 use super::super::network::{Network, Record};
-use super::super::positioned::Positioned;
 use super::super::transposed::Transposed;
-use super::super::values::{values, with_values};
+use super::super::values::with_values;
 use super::super::weight_sums;
+use super::step::{Kind, Learning, Step};
 use crate::error::Result;
 use crate::model::parameters::Gradients;
 use crate::ops::{
@@ -36,11 +31,17 @@ impl Network {
     pub(in super::super) fn groups_backward(&self) -> bool {
         let learning = self.architecture.nodes.iter().enumerate();
         let mut weights = 0;
-        for (_, node) in learning.filter(|(index, _)| self.learns(*index)) {
+        for (index, node) in learning.filter(|(index, _)| self.learns(*index)) {
             match &node.operation {
-                Operation::Conv(conv) => weights += conv.weight_shape().iter().product::<usize>(),
+                Operation::Conv(conv) if self.has_learning(index) => {
+                    weights += match conv.low_rank {
+                        Some(low_rank) => low_rank.rank * (conv.in_channels + conv.out_channels),
+                        None => conv.weight_shape().iter().product::<usize>(),
+                    };
+                }
                 Operation::MaxPool(_) => return false,
-                Operation::LayerNorm(_)
+                Operation::Conv(_)
+                | Operation::LayerNorm(_)
                 | Operation::AveragePool(_)
                 | Operation::Average(_)
                 | Operation::Gate(_)
@@ -101,130 +102,6 @@ impl Network {
     }
 }
 
-/// A node that learns, or hands a gradient on to one that does.
-struct Step<'a> {
-    index: usize,
-    /// Where its gradient lies in the sums.
-    start: usize,
-    len: usize,
-    kind: Kind<'a>,
-}
-
-enum Kind<'a> {
-    Conv {
-        node: &'a ConvNode,
-        parameters: &'a ConvParameters,
-        folded: Folded<'a>,
-        /// For the gradient of its input, if that is wanted.
-        weights: Option<Transposed>,
-    },
-    LayerNorm {
-        node: &'a LayerNormNode,
-        parameters: &'a NormParameters,
-        gamma: Vec<f32>,
-    },
-    AveragePool(&'a AveragePoolNode),
-    Average {
-        input: usize,
-    },
-    Gate(&'a GateNode),
-    Tokens {
-        node: &'a TokensNode,
-        parameters: &'a TokensParameters,
-        positioned: Positioned,
-    },
-    Attention(&'a AttentionNode),
-    /// Its gradient goes nowhere.
-    End,
-}
-
-impl<'a> Step<'a> {
-    fn new(network: &'a Network, index: usize, size: (usize, usize), start: usize) -> Result<Self> {
-        let (len, kind) = match &network.layers[index] {
-            Layer::Conv(node, parameters) => {
-                let folded = Folded::new(parameters)?;
-                let weights = match node.input {
-                    Source::Node(input) if network.learns(input) => {
-                        let scale = folded.scale.as_deref();
-                        Some(Transposed::pack(network, node, size, parameters, scale)?)
-                    }
-                    _ => None,
-                };
-                let kind = Kind::Conv {
-                    node,
-                    parameters,
-                    folded,
-                    weights,
-                };
-                (weight_sums::len(node), kind)
-            }
-            Layer::LayerNorm(node, parameters) => {
-                let gamma = values(&parameters.gamma.var)?;
-                let kind = Kind::LayerNorm {
-                    node,
-                    parameters,
-                    gamma,
-                };
-                (2 * node.channels, kind)
-            }
-            Layer::AveragePool(node) => (0, Kind::AveragePool(node)),
-            Layer::Average(node) => (0, Kind::Average { input: node.input }),
-            Layer::Gate(node) => (0, Kind::Gate(node)),
-            Layer::Tokens(node, parameters) => {
-                let positioned = Positioned::new(node, parameters, size)?;
-                let kind = Kind::Tokens {
-                    node,
-                    parameters,
-                    positioned,
-                };
-                let (rows, columns) = size;
-                let tokens = node.first_tokens() + rows * columns;
-                (tokens * node.channels, kind)
-            }
-            Layer::Attention(node) => (0, Kind::Attention(node)),
-            Layer::MaxPool(_) => (0, Kind::End),
-        };
-        Ok(Step {
-            index,
-            start,
-            len,
-            kind,
-        })
-    }
-
-    /// Puts the gradients that the sums hold into `result`.
-    fn keep(&self, network: &Network, sums: &[f32], result: &mut Gradients) -> Result<()> {
-        match &self.kind {
-            Kind::Conv {
-                node,
-                parameters,
-                folded,
-                ..
-            } => {
-                let parts = with_values(&parameters.weight.var, |weight| {
-                    weight_sums::unpack(network.isa, node, sums, weight, folded.scale.as_deref())
-                })?;
-                folded.keep(&parameters.weight, parts, result)
-            }
-            Kind::LayerNorm { parameters, .. } => {
-                let (gamma, beta) = sums.split_at(sums.len() / 2);
-                keep(&parameters.gamma, gamma.to_vec(), result)?;
-                keep(&parameters.beta, beta.to_vec(), result)
-            }
-            Kind::Tokens {
-                node,
-                parameters,
-                positioned,
-            } => positioned.keep(node, parameters, sums, result),
-            Kind::AveragePool(_)
-            | Kind::Average { .. }
-            | Kind::Gate(_)
-            | Kind::Attention(_)
-            | Kind::End => Ok(()),
-        }
-    }
-}
-
 /// The backward pass of a few pictures.
 struct Group<'a> {
     network: &'a Network,
@@ -267,17 +144,12 @@ impl<'a> Group<'a> {
         let (isa, clock) = (network.isa, &network.clock);
         let channels = network.architecture.nodes[index].channels();
         match &step.kind {
-            Kind::Conv { node, weights, .. } => {
-                let (input, (height, width)) = self.input(node.input);
-                let dims = (self.pictures.len(), height, width);
-                clock.time(index, Phase::WeightGradient, || {
-                    weight_sums::write((isa, &network.arena), node, dims, input, &gradient, sums);
-                });
-                if let (Source::Node(input), Some(weights)) = (node.input, weights) {
-                    self.contribute(index, input, |add, mask, out| {
-                        weights.apply(isa, dims, &gradient, add, mask, out);
-                    });
-                }
+            Kind::Conv {
+                node,
+                parameters,
+                weights,
+            } => {
+                self.convolution(index, node, parameters, weights.as_ref(), &gradient, sums);
                 if let Some(residual) = node.residual {
                     self.hand_on(residual, gradient);
                 }
@@ -285,9 +157,11 @@ impl<'a> Group<'a> {
             Kind::LayerNorm { node, gamma, .. } => {
                 let (input, _) = self.input(Source::Node(node.input));
                 let epsilon = node.epsilon as f32;
-                clock.time(index, Phase::WeightGradient, || {
-                    layer_norm::partial_sums(isa, channels, epsilon, input, &gradient, sums);
-                });
+                if network.has_learning(index) {
+                    clock.time(index, Phase::WeightGradient, || {
+                        layer_norm::partial_sums(isa, channels, epsilon, input, &gradient, sums);
+                    });
+                }
                 self.contribute(index, node.input, |add, mask, out| {
                     layer_norm::input_gradient(
                         isa, channels, epsilon, input, gamma, &gradient, add, mask, out,
@@ -340,6 +214,32 @@ impl<'a> Group<'a> {
                 });
             }
             Kind::End => {}
+        }
+    }
+
+    /// Gradients of a convolution's parameters and of its input.
+    fn convolution(
+        &mut self,
+        index: usize,
+        node: &ConvNode,
+        parameters: &Learning,
+        weights: Option<&Transposed>,
+        gradient: &[f32],
+        sums: &mut [f32],
+    ) {
+        let (isa, clock) = (self.network.isa, &self.network.clock);
+        let place = (isa, &self.network.arena);
+        let (input, (height, width)) = self.input(node.input);
+        let dims = (self.pictures.len(), height, width);
+        clock.time(index, Phase::WeightGradient, || match parameters {
+            Learning::All(..) => weight_sums::write(place, node, dims, input, gradient, sums),
+            Learning::Narrow(narrow) => narrow.write(place, dims, input, gradient, 1, sums),
+            Learning::Nothing => {}
+        });
+        if let (Source::Node(input), Some(weights)) = (node.input, weights) {
+            self.contribute(index, input, |add, mask, out| {
+                weights.apply(isa, dims, gradient, add, mask, out);
+            });
         }
     }
 

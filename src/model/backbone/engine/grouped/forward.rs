@@ -106,7 +106,7 @@ impl Network {
         drop(places);
         records.extend(made);
         for (index, record) in records.iter_mut().enumerate() {
-            if self.last_use[index] < end && !(train && self.kept[index]) {
+            if self.plan.last_use[index] < end && !(train && self.plan.kept[index]) {
                 record.output = None;
             }
         }
@@ -134,11 +134,11 @@ impl<'a> Forward<'a> {
     fn records(&self, train: bool) -> Vec<Record> {
         let network = self.network;
         let record = |(index, work): (usize, &Work)| {
-            let kept = train && network.kept[index];
+            let kept = train && network.plan.kept[index];
             let learns = train && network.learns(index);
             let len = self.pictures.batch * self.picture(index);
-            let whole = kept || network.last_use[index] >= self.range.end;
-            let slope = train && network.kept_slope[index];
+            let whole = kept || network.plan.last_use[index] >= self.range.end;
+            let slope = train && network.plan.kept_slope[index];
             Record {
                 output: whole.then(|| network.arena.take(len)),
                 slope: slope.then(|| network.arena.take(len)),
@@ -186,7 +186,7 @@ impl<'a> Forward<'a> {
                 self.apply(index, group, earlier, made);
             });
             for (earlier, made) in self.range.clone().zip(places.iter_mut()) {
-                let last = self.network.last_use[earlier] == index;
+                let last = self.network.plan.last_use[earlier] == index;
                 if last && matches!(made.output, Place::Local(_)) {
                     made.output = Place::Nowhere;
                 }

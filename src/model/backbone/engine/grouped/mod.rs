@@ -6,6 +6,7 @@
 
 mod backward;
 mod forward;
+mod step;
 
 use super::network::Network;
 

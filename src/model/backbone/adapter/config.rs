@@ -1,0 +1,127 @@
+//! The `[model.adapter]` table of an experiment.
+
+use serde::ser::{Error as _, SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Table;
+
+use super::super::architecture::{Architecture, Operation};
+use super::Kind;
+use crate::error::{Error, KeyPath, Result};
+use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
+use crate::range::Range;
+
+/// An adapter with what is common to all of them. The published parameters of the backbone do not
+/// learn beside it, whatever stage they lie in.
+///
+/// In TOML one flat table: `kind` (`lora` where it is left out), `blocks`, `frozen`, and the keys of
+/// the kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterConfig {
+    /// So many blocks have it, the last ones; all where it is left out.
+    pub blocks: Option<usize>,
+    /// Whether the adapter itself stays as it is too, as for a second training that starts from
+    /// the first one's network; false.
+    pub frozen: bool,
+    /// The adapter, with the keys of its own.
+    pub kind: Kind,
+}
+
+/// The keys that every kind has, `kind` first.
+const SHARED: [&str; 3] = ["kind", "blocks", "frozen"];
+
+impl From<Kind> for AdapterConfig {
+    /// An adapter of this kind that learns in all blocks.
+    fn from(kind: Kind) -> Self {
+        AdapterConfig {
+            blocks: None,
+            frozen: false,
+            kind,
+        }
+    }
+}
+
+/// What every kind has, as it is written.
+#[derive(Deserialize)]
+struct Shared {
+    blocks: Option<usize>,
+    frozen: Option<bool>,
+}
+
+impl AdapterConfig {
+    /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
+    /// match.
+    ///
+    /// # Errors
+    /// A key or its value is none of those accepted.
+    pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
+        let (shared, own): (Table, Table) =
+            (table.clone().into_iter()).partition(|(key, _)| SHARED.contains(&key.as_str()));
+        let name = kind(table, at, Kind::NAMES[0])?;
+        let Some(kind) = Kind::read(name, &own, &SHARED, at) else {
+            return Err(unknown_kind(name, at, Kind::NAMES));
+        };
+        let kind = kind?;
+        let Shared { blocks, frozen } = read_table(&shared, at, &[])?;
+        Ok(AdapterConfig {
+            blocks,
+            frozen: frozen.unwrap_or_default(),
+            kind,
+        })
+    }
+
+    /// Checks the ranges, and that the network has blocks to adapt; `at` is the table's own key.
+    ///
+    /// # Errors
+    /// Names the key that is out of its range, or the table where the network has no blocks.
+    pub fn check(&self, at: &KeyPath, architecture: &Architecture) -> Result<()> {
+        let blocks = stages(architecture).count();
+        if blocks == 0 {
+            let problem = "adapts the blocks of a vision transformer, and `model.backbone` is none";
+            return Err(Error::key(at, problem)
+                .hint("choose a vision transformer (docs/backbones.md), or leave the table out"));
+        }
+        if let Some(count) = self.blocks {
+            let range = Range::WholeWithin(1, blocks as i64);
+            range.check_whole(&at.join("blocks"), count)?;
+        }
+        self.kind.check(at)
+    }
+
+    /// The network with the adapter in its last blocks.
+    pub(in super::super) fn adapt(&self, architecture: Architecture) -> Architecture {
+        let stages: Vec<usize> = stages(&architecture).collect();
+        let count = self.blocks.unwrap_or(stages.len()).min(stages.len());
+        match stages[stages.len() - count..].first() {
+            Some(&first) => self.kind.adapt(architecture, first),
+            None => architecture,
+        }
+    }
+}
+
+/// The stage of each block.
+fn stages(architecture: &Architecture) -> impl Iterator<Item = usize> {
+    (architecture.nodes.iter())
+        .filter(|node| matches!(node.operation, Operation::Attention(_)))
+        .map(|node| node.stage)
+}
+
+impl Serialize for AdapterConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", self.kind.name())?;
+        if let Some(blocks) = self.blocks {
+            map.serialize_entry("blocks", &blocks)?;
+        }
+        map.serialize_entry("frozen", &self.frozen)?;
+        for (key, value) in self.kind.keys().map_err(S::Error::custom)? {
+            map.serialize_entry(&key, &value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for AdapterConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_table(deserializer, "model.adapter", Self::from_table)
+    }
+}

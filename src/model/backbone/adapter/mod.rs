@@ -1,0 +1,90 @@
+//! Adapters: few new parameters that learn in the blocks of a vision transformer, while its
+//! published ones keep their values.
+//!
+//! An adapter is its keys and how it changes a network ([`Adapter`]). All are listed in one table
+//! below: it drives `[model.adapter] kind` in TOML and the tests.
+
+mod config;
+mod interface;
+
+pub use config::AdapterConfig;
+pub use interface::Adapter;
+
+/// Declares the files of the adapters and the type of one of any kind.
+macro_rules! adapters {
+    ($($file:ident::$Rule:ident),+ $(,)?) => {
+        $(pub mod $file; pub use $file::$Rule;)+
+
+        /// An adapter of any kind, with the keys that are its own.
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Kind { $($Rule($Rule)),+ }
+
+        impl Kind {
+            /// The kinds, the default first.
+            pub const NAMES: &'static [&'static str] = &[$(<$Rule as Adapter>::NAME),+];
+
+            /// The adapter `name` with the `keys` of its own, those of the table at the key `at`
+            /// that are not in `shared`; `None` if there is no such kind.
+            pub fn read(
+                name: &str,
+                keys: &toml::Table,
+                shared: &[&str],
+                at: &crate::error::KeyPath,
+            ) -> Option<crate::error::Result<Self>> {
+                $(if name == <$Rule as Adapter>::NAME {
+                    let read = crate::layers::read_table::<$Rule>(keys, at, shared);
+                    return Some(read.map(Kind::$Rule));
+                })+
+                None
+            }
+
+            /// The keys that are its own.
+            pub fn keys(&self) -> Result<toml::Table, toml::ser::Error> {
+                match self { $(Kind::$Rule(rule) => toml::Table::try_from(rule)),+ }
+            }
+
+            /// Its name in TOML.
+            pub fn name(&self) -> &'static str {
+                match self { $(Kind::$Rule(_) => <$Rule as Adapter>::NAME),+ }
+            }
+
+            /// See [`Adapter::check`].
+            pub fn check(&self, at: &crate::error::KeyPath) -> crate::error::Result<()> {
+                match self { $(Kind::$Rule(rule) => rule.check(at)),+ }
+            }
+
+            /// See [`Adapter::adapt`].
+            pub(super) fn adapt(
+                &self,
+                architecture: super::architecture::Architecture,
+                first: usize,
+            ) -> super::architecture::Architecture {
+                match self { $(Kind::$Rule(rule) => rule.adapt(architecture, first)),+ }
+            }
+
+            /// One of each kind with its defaults.
+            pub fn defaults() -> Vec<Self> {
+                vec![$(Kind::$Rule($Rule::default())),+]
+            }
+        }
+
+        /// Whether a parameter of this name belongs to an adapter.
+        pub(in super::super) fn owns(name: &str) -> bool {
+            let parts = [$(<$Rule as Adapter>::PARTS),+];
+            let mut parts = parts.into_iter().flatten();
+            parts.any(|part| name.split('.').any(|other| other == *part))
+        }
+    };
+}
+
+// Adding an adapter: write its file and name it here. The first is the default.
+adapters! {
+    lora::Lora,
+    adaptformer::AdaptFormer,
+}
+
+pub use lora::LinearLayer;
+
+#[cfg(test)]
+mod tests;
