@@ -110,7 +110,15 @@ fn predictions_are_those_of_the_evaluation() {
             .collect()
     };
     let thresholds: Vec<f64> = logits(&kept, 1).into_iter().map(|row| row[0]).collect();
-    let scores = logits(&folder.join("r/eval/test/predictions.csv"), 1);
+    // Logits are written with the digits of `f32`.
+    let scores: Vec<Vec<f64>> = (logits(&folder.join("r/eval/test/predictions.csv"), 1)
+        .into_iter())
+    .map(|row| {
+        row.into_iter()
+            .map(|logit| f64::from(logit as f32))
+            .collect()
+    })
+    .collect();
     let mut csv = csv::Reader::from_reader(labelled.as_bytes());
     assert_eq!(
         csv.headers().unwrap(),
