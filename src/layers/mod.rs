@@ -12,7 +12,8 @@ use toml::{Table, Value};
 
 use crate::error::{Error, KeyPath, Place, Result, closest};
 
-pub use kind::{deserialize_table, kind, unknown_kind};
+pub(crate) use kind::kinds;
+pub use kind::{deserialize_table, kind, read_kind, unknown_kind};
 pub use reader::carry;
 use reader::{Fault, Wrong};
 pub use tree::{Origin, Tree};

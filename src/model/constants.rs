@@ -32,7 +32,17 @@ pub(super) fn linear(
     weight: &Parameter,
     bias: Option<&Parameter>,
 ) -> Result<Value> {
-    let turned = derived(graph, weight, "transposed", &weight.var.t()?)?;
+    product(graph, x, (weight, &weight.var), bias)
+}
+
+/// [`linear`] by a `matrix` `[out, in]` that was made of the parameter `weight`.
+pub(super) fn product(
+    graph: &mut Graph,
+    x: &Value,
+    (weight, matrix): (&Parameter, &Tensor),
+    bias: Option<&Parameter>,
+) -> Result<Value> {
+    let turned = derived(graph, weight, "transposed", &matrix.t()?)?;
     let product = graph.matrix_product(x, &turned);
     Ok(match bias {
         Some(bias) => {

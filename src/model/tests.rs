@@ -1,7 +1,9 @@
 //! The whole network: what learns, what is held, what a checkpoint replaces.
 
+use super::backbone::adapter::AdapterConfig;
 use super::backbone::adapter::Kind;
 use super::*;
+use crate::error::KeyPath;
 use crate::optim::{Optimizer, OptimizerConfig};
 
 fn labels() -> LabelTable {

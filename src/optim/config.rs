@@ -6,7 +6,7 @@ use toml::Table;
 
 use super::Kind;
 use crate::error::{Error, KeyPath, Result};
-use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
+use crate::layers::{deserialize_table, read_kind, read_table};
 use crate::range::Range;
 
 /// An optimiser with what is common to all of them.
@@ -118,14 +118,10 @@ impl OptimizerConfig {
     /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
     /// match.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
-        let (shared, own): (Table, Table) =
-            (table.clone().into_iter()).partition(|(key, _)| SHARED.contains(&key.as_str()));
-        let name = kind(table, at, Kind::NAMES[0])?;
-        let Some(kind) = Kind::read(name, &own, &SHARED, at) else {
-            return Err(unknown_kind(name, at, Kind::NAMES));
-        };
+        let read = |name: &str, own: &Table| Kind::read(name, own, &SHARED, at);
+        let (kind, shared) = read_kind(table, at, &SHARED, Kind::NAMES, read)?;
         let given: Shared = read_table(&shared, at, &[])?;
-        let usual = OptimizerConfig::from(kind?);
+        let usual = OptimizerConfig::from(kind);
         Ok(OptimizerConfig {
             learning_rate: given.learning_rate.unwrap_or(usual.learning_rate),
             max_gradient_norm: given.max_gradient_norm.unwrap_or(usual.max_gradient_norm),

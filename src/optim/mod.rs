@@ -24,40 +24,12 @@ macro_rules! optimizers {
     ($($file:ident::$Rule:ident),+ $(,)?) => {
         $(pub mod $file; pub use $file::$Rule;)+
 
-        /// An optimiser of any kind, with the keys that are its own.
-        #[derive(Debug, Clone, PartialEq)]
-        #[allow(missing_docs)]
-        pub enum Kind { $($Rule($Rule)),+ }
+        crate::layers::kinds! {
+            /// An optimiser of any kind, with the keys that are its own.
+            $($Rule: <$Rule as Update>::NAME),+
+        }
 
         impl Kind {
-            /// The kinds, the default first.
-            pub const NAMES: &'static [&'static str] = &[$(<$Rule as Update>::NAME),+];
-
-            /// The optimiser `name` with the `keys` of its own, those of the table at the key `at`
-            /// that are not in `shared`; `None` if there is no such kind.
-            pub fn read(
-                name: &str,
-                keys: &toml::Table,
-                shared: &[&str],
-                at: &crate::error::KeyPath,
-            ) -> Option<crate::error::Result<Self>> {
-                $(if name == <$Rule as Update>::NAME {
-                    let read = crate::layers::read_table::<$Rule>(keys, at, shared);
-                    return Some(read.map(Kind::$Rule));
-                })+
-                None
-            }
-
-            /// The keys that are its own.
-            pub fn keys(&self) -> Result<toml::Table, toml::ser::Error> {
-                match self { $(Kind::$Rule(rule) => toml::Table::try_from(rule)),+ }
-            }
-
-            /// Its name in TOML.
-            pub fn name(&self) -> &'static str {
-                match self { $(Kind::$Rule(_) => <$Rule as Update>::NAME),+ }
-            }
-
             /// Its full learning rate where none is given.
             pub fn learning_rate(&self) -> f64 {
                 match self { $(Kind::$Rule(_) => <$Rule as Update>::LEARNING_RATE),+ }
@@ -93,11 +65,6 @@ macro_rules! optimizers {
                 gradient: &candle_core::Tensor,
             ) -> crate::error::Result<(Vec<candle_core::Tensor>, candle_core::Tensor)> {
                 match self { $(Kind::$Rule(rule) => rule.tensors(step, parameter, slots, gradient)),+ }
-            }
-
-            /// One of each kind with its defaults.
-            pub fn defaults() -> Vec<Self> {
-                vec![$(Kind::$Rule($Rule::default())),+]
             }
         }
     };

@@ -8,7 +8,7 @@ use super::layers::{
     AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters, TokensParameters,
 };
 use crate::error::Result;
-use crate::model::constants::{constant, derived};
+use crate::model::constants::{constant, derived, product};
 use crate::model::parameters::Parameter;
 use crate::onnx::{Graph, Maps, Value, Window};
 use crate::ops::{Activation, Padding, graph as tensors};
@@ -130,15 +130,7 @@ fn pointwise(
 ) -> Result<Value> {
     let matrix = parameters.whole_weight()?.detach();
     let matrix = matrix.reshape((node.out_channels, node.in_channels))?;
-    let matrix = derived(graph, &parameters.weight, "transposed", &matrix.t()?)?;
-    let product = graph.matrix_product(places, &matrix);
-    match bias {
-        Some(bias) => {
-            let bias = constant(graph, bias)?;
-            Ok(graph.add(&product, &bias))
-        }
-        None => Ok(product),
-    }
+    product(graph, places, (&parameters.weight, &matrix), bias)
 }
 
 fn windowed(

@@ -7,7 +7,7 @@ use toml::Table;
 use super::Kind;
 use super::interface::{Head, HeadContext, Takes};
 use crate::error::{Error, KeyPath, Result};
-use crate::layers::{deserialize_table, kind, unknown_kind};
+use crate::layers::{deserialize_table, read_kind};
 use crate::model::builder::Builder;
 
 /// A head with its settings: in TOML one flat table, `kind` (`linear` where it is left out) and the
@@ -29,19 +29,15 @@ impl HeadConfig {
     /// # Errors
     /// A key or its value is none of those accepted.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
-        let mut own = table.clone();
-        own.remove("kind");
-        let names: Vec<&str> = Kind::DEFINITIONS.iter().map(|head| head.name).collect();
-        let name = kind(table, at, names[0])?;
-        match Kind::read(name, &own, at, &["kind"]) {
-            Some(kind) => Ok(HeadConfig(kind?)),
-            None => Err(unknown_kind(name, at, &names)),
-        }
+        let shared = ["kind"];
+        let read = |name: &str, own: &Table| Kind::read(name, own, &shared, at);
+        let (kind, _) = read_kind(table, at, &shared, Kind::NAMES, read)?;
+        Ok(HeadConfig(kind))
     }
 
     /// Its name in TOML.
     pub fn name(&self) -> &'static str {
-        self.0.definition().name
+        self.0.name()
     }
 
     /// Checks the ranges; `at` is the table's own key.

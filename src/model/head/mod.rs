@@ -19,34 +19,14 @@ macro_rules! heads {
     ($($file:ident::$Settings:ident),+ $(,)?) => {
         $(pub mod $file; pub use $file::$Settings;)+
 
-        /// The settings of any head.
-        #[derive(Debug, Clone, PartialEq)]
-        #[allow(missing_docs)]
-        pub enum Kind { $($Settings($Settings)),+ }
+        crate::layers::kinds! {
+            /// The settings of any head.
+            $($Settings: $file::DEFINITION.name),+
+        }
 
         impl Kind {
             /// What is known about each head, in the order of every list; the first is the default.
             pub const DEFINITIONS: &'static [&'static Definition] = &[$(&$file::DEFINITION),+];
-
-            /// The settings of the head `name` from the `keys` of its own; `None` if there is no
-            /// such head. The table lies at the key `at` and has the keys `beside` too.
-            pub(in crate::model) fn read(
-                name: &str,
-                keys: &toml::Table,
-                at: &crate::error::KeyPath,
-                beside: &[&str],
-            ) -> Option<crate::error::Result<Self>> {
-                $(if name == $file::DEFINITION.name {
-                    let read = crate::layers::read_table::<$Settings>(keys, at, beside);
-                    return Some(read.map(Kind::$Settings));
-                })+
-                None
-            }
-
-            /// The keys that are its own, with their values.
-            pub fn keys(&self) -> Result<toml::Table, toml::ser::Error> {
-                match self { $(Kind::$Settings(own) => toml::Table::try_from(own)),+ }
-            }
 
             /// What is known about it.
             pub fn definition(&self) -> &'static Definition {
@@ -61,11 +41,6 @@ macro_rules! heads {
             /// As what all heads have in common, to be changed.
             pub fn settings_mut(&mut self) -> &mut dyn Settings {
                 match self { $(Kind::$Settings(own) => own),+ }
-            }
-
-            /// Each head with its defaults.
-            pub fn defaults() -> Vec<Self> {
-                vec![$(Kind::$Settings($Settings::default())),+]
             }
         }
     };

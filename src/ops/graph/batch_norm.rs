@@ -156,18 +156,15 @@ impl CustomOp3 for BatchNorm {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{var, wide};
     use super::*;
-    use candle_core::{DType, Device, Var};
+    use candle_core::DType;
 
     /// Output, statistics and the three gradients in a precision: single by the operation, double
     /// by candle's own.
     fn run(dtype: DType) -> Vec<Vec<f64>> {
-        let var = |from: usize, shape: &[usize]| {
-            let count: usize = shape.iter().product();
-            let values: Vec<f64> = (0..count).map(|v| ((v * v + from) as f64).sin()).collect();
-            let values = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-            Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap()
-        };
+        let var =
+            |from: usize, shape: &[usize]| var(dtype, shape, |v| ((v * v + from) as f64).sin());
         let (x, gamma, beta) = (var(0, &[9, 5]), var(50, &[5]), var(90, &[5]));
         let made = batch_norm(&x, &gamma, &beta, 1e-5).unwrap();
         let probe = var(200, &[9, 5]);
@@ -184,11 +181,7 @@ mod tests {
             found.get(&gamma),
             found.get(&beta),
         ];
-        let wide = |tensor: Option<&Tensor>| {
-            let tensor = tensor.unwrap().to_dtype(DType::F64).unwrap();
-            tensor.flatten_all().unwrap().to_vec1().unwrap()
-        };
-        all.map(wide).to_vec()
+        all.map(|tensor| wide(tensor.unwrap())).to_vec()
     }
 
     #[test]

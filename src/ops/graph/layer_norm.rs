@@ -93,17 +93,13 @@ impl CustomOp3 for LayerNorm {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{var, wide};
     use super::*;
-    use candle_core::{DType, Device, Var};
+    use candle_core::DType;
 
     /// Output and the three gradients in a precision: single by the kernels, double by candle.
     fn run(dtype: DType) -> Vec<Vec<f64>> {
-        let var = |from: usize, shape: &[usize]| {
-            let count: usize = shape.iter().product();
-            let values: Vec<f64> = (0..count).map(|v| ((v + from) as f64).sin()).collect();
-            let values = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-            Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap()
-        };
+        let var = |from: usize, shape: &[usize]| var(dtype, shape, |v| ((v + from) as f64).sin());
         let (x, gamma, beta) = (var(0, &[3, 5, 7]), var(50, &[7]), var(90, &[7]));
         let output = layer_norm(&x, &gamma, &beta, 1e-6).unwrap();
         let probe = var(200, &[3, 5, 7]);
@@ -115,11 +111,7 @@ mod tests {
             found.get(&gamma),
             found.get(&beta),
         ];
-        let wide = |tensor: Option<&Tensor>| {
-            let tensor = tensor.unwrap().to_dtype(DType::F64).unwrap();
-            tensor.flatten_all().unwrap().to_vec1().unwrap()
-        };
-        all.map(wide).to_vec()
+        all.map(|tensor| wide(tensor.unwrap())).to_vec()
     }
 
     #[test]

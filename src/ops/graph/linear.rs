@@ -85,17 +85,14 @@ impl CustomOp3 for Linear {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{var, wide};
     use super::*;
-    use candle_core::{DType, Device, Var};
+    use candle_core::{DType, Var};
 
     /// Output and gradients in a precision: single by the operation, double by candle's own.
     fn run(dtype: DType, learns: bool) -> Vec<Option<Vec<f64>>> {
-        let var = |from: usize, shape: &[usize]| {
-            let count: usize = shape.iter().product();
-            let values: Vec<f64> = (0..count).map(|v| ((v * 3 + from) as f64).sin()).collect();
-            let values = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-            Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap()
-        };
+        let var =
+            |from: usize, shape: &[usize]| var(dtype, shape, |v| ((v * 3 + from) as f64).sin());
         let (x, weight, bias) = (var(0, &[5, 7]), var(50, &[3, 7]), var(90, &[3]));
         let given = match learns {
             true => x.as_tensor().clone(),
@@ -105,10 +102,6 @@ mod tests {
         let probe = var(200, &[5, 3]);
         let loss = (&output * probe.as_tensor()).unwrap().sum_all().unwrap();
         let found = loss.backward().unwrap();
-        let wide = |tensor: &Tensor| {
-            let tensor = tensor.to_dtype(DType::F64).unwrap();
-            tensor.flatten_all().unwrap().to_vec1().unwrap()
-        };
         let of = |var: &Var| found.get(var).map(wide);
         vec![Some(wide(&output)), of(&x), of(&weight), of(&bias)]
     }

@@ -9,6 +9,8 @@ mod lazy;
 mod linear;
 mod positions;
 mod softmax;
+#[cfg(test)]
+mod testing;
 
 pub use average::global_average;
 pub use batch_norm::{Normalised, batch_norm};

@@ -7,7 +7,7 @@ use toml::Table;
 use super::super::architecture::{Architecture, Operation};
 use super::Kind;
 use crate::error::{Error, KeyPath, Result};
-use crate::layers::{deserialize_table, kind, read_table, unknown_kind};
+use crate::layers::{deserialize_table, read_kind, read_table};
 use crate::range::Range;
 
 /// An adapter with what is common to all of them. The published parameters of the backbone do not
@@ -54,13 +54,8 @@ impl AdapterConfig {
     /// # Errors
     /// A key or its value is none of those accepted.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
-        let (shared, own): (Table, Table) =
-            (table.clone().into_iter()).partition(|(key, _)| SHARED.contains(&key.as_str()));
-        let name = kind(table, at, Kind::NAMES[0])?;
-        let Some(kind) = Kind::read(name, &own, &SHARED, at) else {
-            return Err(unknown_kind(name, at, Kind::NAMES));
-        };
-        let kind = kind?;
+        let read = |name: &str, own: &Table| Kind::read(name, own, &SHARED, at);
+        let (kind, shared) = read_kind(table, at, &SHARED, Kind::NAMES, read)?;
         let Shared { blocks, frozen } = read_table(&shared, at, &[])?;
         Ok(AdapterConfig {
             blocks,

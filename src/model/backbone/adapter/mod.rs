@@ -15,40 +15,12 @@ macro_rules! adapters {
     ($($file:ident::$Rule:ident),+ $(,)?) => {
         $(pub mod $file; pub use $file::$Rule;)+
 
-        /// An adapter of any kind, with the keys that are its own.
-        #[derive(Debug, Clone, PartialEq)]
-        #[allow(missing_docs)]
-        pub enum Kind { $($Rule($Rule)),+ }
+        crate::layers::kinds! {
+            /// An adapter of any kind, with the keys that are its own.
+            $($Rule: <$Rule as Adapter>::NAME),+
+        }
 
         impl Kind {
-            /// The kinds, the default first.
-            pub const NAMES: &'static [&'static str] = &[$(<$Rule as Adapter>::NAME),+];
-
-            /// The adapter `name` with the `keys` of its own, those of the table at the key `at`
-            /// that are not in `shared`; `None` if there is no such kind.
-            pub fn read(
-                name: &str,
-                keys: &toml::Table,
-                shared: &[&str],
-                at: &crate::error::KeyPath,
-            ) -> Option<crate::error::Result<Self>> {
-                $(if name == <$Rule as Adapter>::NAME {
-                    let read = crate::layers::read_table::<$Rule>(keys, at, shared);
-                    return Some(read.map(Kind::$Rule));
-                })+
-                None
-            }
-
-            /// The keys that are its own.
-            pub fn keys(&self) -> Result<toml::Table, toml::ser::Error> {
-                match self { $(Kind::$Rule(rule) => toml::Table::try_from(rule)),+ }
-            }
-
-            /// Its name in TOML.
-            pub fn name(&self) -> &'static str {
-                match self { $(Kind::$Rule(_) => <$Rule as Adapter>::NAME),+ }
-            }
-
             /// See [`Adapter::check`].
             pub fn check(&self, at: &crate::error::KeyPath) -> crate::error::Result<()> {
                 match self { $(Kind::$Rule(rule) => rule.check(at)),+ }
@@ -61,11 +33,6 @@ macro_rules! adapters {
                 first: usize,
             ) -> super::architecture::Architecture {
                 match self { $(Kind::$Rule(rule) => rule.adapt(architecture, first)),+ }
-            }
-
-            /// One of each kind with its defaults.
-            pub fn defaults() -> Vec<Self> {
-                vec![$(Kind::$Rule($Rule::default())),+]
             }
         }
 
