@@ -55,6 +55,10 @@ CLASSES = ["red", "green", "blue", "dark", "striped"]
 TRAIN, TEST = 24, 100
 # Of logits, whose magnitude is near 1.
 ALLOWED = 1e-4
+# The weights of this network amplify the rounding of single precision for a few of the pictures:
+# PyTorch's own logits are up to 2e-2 off those in double precision. Such a picture is allowed a few
+# times that; half of the pictures are held to the same as of any other network.
+AMPLIFIES, TIMES = "efficientnet_b0", 4
 
 
 def snippets():
@@ -146,6 +150,17 @@ def scores(lines):
     return [row[0] for row in rows[1:]], np.array([row[1:] for row in rows[1:]], dtype=np.float64)
 
 
+def rounding(page, path, files):
+    """By how much the page's logits are off those in double precision, at most."""
+    card = page["load_card"](path)
+    pictures = np.stack([page["pixels"](file, card) for file in files])
+    pictures = torch.from_numpy(page["normalised"](pictures, card))
+    model = torch.nn.Sequential(page["load_backbone"](path), page["load_classifier"](path))
+    with torch.no_grad():
+        single = model(pictures).numpy()
+        return np.abs(model.double()(pictures.double()).numpy() - single).max()
+
+
 def with_torch(page, path, files):
     """Logits of torchvision or timm, as the page says."""
     card = page["load_card"](path)
@@ -195,10 +210,14 @@ def check(program, page, name, backbone, settings, has_linear_head):
     images, expected = predictions(run)
     files = [program.folder / image for image in images]
     assert len(files) == TEST
-    differences = {}
+    differences, good = {}, True
+    allowed = TIMES * rounding(page, path, files) if backbone == AMPLIFIES else ALLOWED
 
     def compare(what, found, expected=expected):
-        differences[what] = float(np.abs(found - expected).max())
+        nonlocal good
+        off = np.abs(found - expected)
+        differences[what] = float(off.max())
+        good &= bool(off.max() <= allowed and np.median(off) <= ALLOWED)
 
     lines = program.run("predict", path, "test", "--format", "predictions")
     again, found = scores(lines)
@@ -222,8 +241,7 @@ def check(program, page, name, backbone, settings, has_linear_head):
     found = page["probabilities"](str(whole), files)
     compare("probabilities", found, 1 / (1 + np.exp(-expected)))
     spread = expected.std(0).min()
-    worst = max(differences.values())
-    good = worst <= ALLOWED * max(1.0, np.abs(expected).max()) and spread > 1e-3
+    good &= bool(spread > 1e-3)
     text = ", ".join(f"{what} {value:.1e}" for what, value in differences.items())
     size = np.abs(expected).max()
     print(f"{'ok ' if good else 'BAD'} {name}: {text}; logits to {size:.2f}, spread {spread:.3f}", flush=True)
