@@ -160,6 +160,36 @@ pub fn threshold_scores<S: Score>(
     })
 }
 
+/// The outcomes of one class at each of `thresholds` (ascending), in the unit of the scores: what
+/// precision, recall and F1 become where the threshold moves.
+pub fn threshold_curve<S: Score>(
+    table: &ScoreTable<S>,
+    class: usize,
+    thresholds: &[f64],
+) -> Vec<Counts> {
+    let mut scores = [Vec::new(), Vec::new()];
+    for (score, target) in table.class(class) {
+        scores[usize::from(target)].push(score.to_f64());
+    }
+    scores.iter_mut().for_each(|of| of.sort_by(f64::total_cmp));
+    // How many of them are not above a threshold, and how many are.
+    let parted = |of: &[f64], threshold: f64| {
+        let below = of.partition_point(|score| *score <= threshold);
+        (below as u64, (of.len() - below) as u64)
+    };
+    let counts = |&threshold: &f64| {
+        let (true_negatives, false_positives) = parted(&scores[0], threshold);
+        let (false_negatives, true_positives) = parted(&scores[1], threshold);
+        Counts {
+            true_positives,
+            false_positives,
+            false_negatives,
+            true_negatives,
+        }
+    };
+    thresholds.iter().map(counts).collect()
+}
+
 /// For each class the threshold with the best F1 on `table`, halfway between two scores; the
 /// highest of equally good ones. `None` where a class has no positive. Fit on validation data:
 /// on the test set the result is too good.
@@ -210,5 +240,25 @@ fn between(low: f64, high: f64) -> f64 {
         low
     } else {
         high.next_down()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_is_the_counts_at_each_threshold() {
+        let scores = [0.1, 0.4, 0.4, 0.8, -0.0, 0.9, 0.3, 0.2];
+        let targets = [0, 1, 0, 1, 1, 0, 1, 0];
+        let table = ScoreTable::new(&scores, &targets, 2).unwrap();
+        let at = [-1.0, 0.0, 0.1, 0.35, 0.4, 2.0];
+        for class in 0..2 {
+            let curve = threshold_curve(&table, class, &at);
+            for (threshold, counts) in at.iter().zip(curve) {
+                let expected = threshold_scores(&table, &[*threshold]).unwrap();
+                assert_eq!(counts, expected.per_class[class], "{class} {threshold}");
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn render(file: &str, template: &str, context: Value) -> Result<Strin
         ("base.html", include_str!("page/base.html")),
         ("style.css", include_str!("page/style.css")),
         ("script.js", include_str!("page/script.js")),
+        ("tile.html", include_str!("page/tile.html")),
         ("page.html", template),
     ] {
         environment.add_template(name, source).map_err(failed)?;

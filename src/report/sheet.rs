@@ -1,17 +1,16 @@
 //! A contact sheet: pictures as the network sees them, as a page with names and labels, or as one
 //! picture without words.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use minijinja::context;
 use serde::Serialize;
 
 use super::page;
+use super::thumbnail::data_uri;
 use crate::data::augment::{InputConfig, Plan, Transformer};
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
 use crate::data::picture::Rgb8;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rng::Stream;
 use crate::wording::counted;
 
@@ -127,7 +126,9 @@ pub fn page(
             labels: shown.labels,
             problem: shown.problem,
             width,
-            images: shown.tiles.iter().map(data_uri).collect::<Result<_>>()?,
+            images: (shown.tiles.iter())
+                .map(|tile| data_uri(tile, QUALITY))
+                .collect::<Result<_>>()?,
         })
     };
     let figures: Vec<Figure> = (shown(table, root, config, options)?)
@@ -151,20 +152,8 @@ pub fn page(
     page::render("sheet", include_str!("sheet.html"), context)
 }
 
-/// A picture inside a page, as JPEG of a quality at which nothing is seen of it.
-fn data_uri(picture: &Rgb8) -> Result<String> {
-    let mut bytes = Vec::new();
-    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 92);
-    image::ImageEncoder::write_image(
-        encoder,
-        picture.pixels(),
-        picture.width(),
-        picture.height(),
-        image::ExtendedColorType::Rgb8,
-    )
-    .map_err(|e| Error::input("sheet", e))?;
-    Ok(format!("data:image/jpeg;base64,{}", BASE64.encode(bytes)))
-}
+/// Quality of the JPEG files, at which nothing is seen of it.
+const QUALITY: u8 = 92;
 
 /// Pixels between tiles of a picture without words.
 const GAP: u32 = 6;

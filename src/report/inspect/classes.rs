@@ -1,0 +1,235 @@
+//! A class in the page: its figures, its curve, and its errors in pictures.
+
+use serde::Serialize;
+
+use super::pictures::Wanted;
+use super::plots::{self, share, share_of};
+use super::{BINS, Look};
+use crate::data::labels::Group;
+use crate::error::Result;
+use crate::metrics::{PairKind, Reliability, threshold_curve};
+use crate::report::table::percent;
+use crate::wording::counted;
+
+/// Pairs of errors that are named with a class.
+const PAIRS: usize = 5;
+
+/// A picture with what is said of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure {
+    /// Its number among the pictures.
+    pub picture: usize,
+    pub name: String,
+    /// Its score, its rank, what the model says.
+    pub note: String,
+    /// Its labels.
+    pub labels: String,
+}
+
+/// Pictures under a heading.
+#[derive(Debug, Serialize)]
+pub(super) struct List {
+    /// A word for programs.
+    pub kind: &'static str,
+    pub title: String,
+    pub figures: Vec<Figure>,
+}
+
+/// A number and what is shown of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Cell {
+    pub value: Option<f64>,
+    pub text: String,
+}
+
+/// A class of the page.
+#[derive(Debug, Serialize)]
+pub(super) struct Class {
+    pub name: String,
+    /// Its index, from which its address in the page is made.
+    pub number: usize,
+    pub group: Group,
+    /// What the table of classes says of it.
+    pub cells: Vec<Cell>,
+    /// The same in a sentence.
+    pub summary: String,
+    /// The threshold in words, and where it is from.
+    pub threshold: String,
+    /// Precision, recall and F1 against the threshold.
+    pub curve: String,
+    /// What its errors come together with, a sentence each.
+    pub together: Vec<String>,
+    pub lists: Vec<List>,
+}
+
+/// The labels of an image in words.
+pub(super) fn labels(look: &Look, (part, image): (usize, usize)) -> String {
+    let table = &look.parts[part].table;
+    let labels = table.labels(image).iter();
+    let names: Vec<&str> = (labels.map(|&c| table.classes()[c as usize].as_str())).collect();
+    names.join(", ")
+}
+
+/// The images of a class by falling score, equal ones by their place.
+struct Ordered {
+    /// Image, logit, whether it has the label.
+    images: Vec<(usize, f64, bool)>,
+}
+
+impl Ordered {
+    fn new(look: &Look, class: usize) -> Self {
+        let entries = look.scores.class(class).enumerate();
+        let mut images: Vec<_> = entries.map(|(i, (score, t))| (i, score, t == 1)).collect();
+        images.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        Ordered { images }
+    }
+
+    /// The rank of a score: one more than the images above it.
+    fn rank(&self, score: f64) -> usize {
+        1 + self.images.partition_point(|(_, other, _)| *other > score)
+    }
+}
+
+/// What the page says of `class`, and the pictures that it wants.
+pub(super) fn class(look: &Look, class: usize, wanted: &mut Wanted) -> Result<Class> {
+    let score = &look.evaluation.classes()[class];
+    let threshold = look.thresholds.of(class);
+    let counts = threshold_curve(&look.scores, class, &plots::thresholds());
+    let error = Reliability::new(&look.calibrated, &[class], BINS)?.error();
+    let count = |count: usize| Cell {
+        value: Some(count as f64),
+        text: count.to_string(),
+    };
+    let rate = |value: Option<f64>| Cell {
+        value,
+        text: percent(value),
+    };
+    let cells = vec![
+        count(score.train_count),
+        count(score.positives),
+        rate(score.average_precision),
+        Cell {
+            value: Some(threshold),
+            text: share_of(threshold),
+        },
+        rate(score.precision),
+        rate(score.recall),
+        rate(score.f1),
+        rate(error),
+    ];
+    let fitted = look.thresholds.fitted[class].is_some();
+    let whole = score.group == Group::Tail;
+    Ok(Class {
+        name: score.name.clone(),
+        number: class,
+        group: score.group,
+        summary: format!(
+            "{}, {} here, AP {}",
+            counted(score.train_count, "training image"),
+            score.positives,
+            score.average_precision.map_or("undefined".into(), share),
+        ),
+        threshold: match fitted {
+            true => format!(
+                "{}, with the best F1 on the validation part",
+                share_of(threshold)
+            ),
+            false => format!("{}, for none could be chosen", share_of(threshold)),
+        },
+        curve: plots::threshold(&counts, threshold)?,
+        together: together(look, class),
+        lists: lists(look, class, whole, wanted),
+        cells,
+    })
+}
+
+/// The lists of pictures of a class; all its positives where `whole`.
+fn lists(look: &Look, class: usize, whole: bool, wanted: &mut Wanted) -> Vec<List> {
+    let (threshold, most) = (look.thresholds.of(class), look.options.per_class);
+    let ordered = Ordered::new(look, class);
+    let of = ordered.images.len();
+    let mut figures = |images: Vec<(usize, f64, bool)>, say_found: bool| -> Vec<Figure> {
+        let figure = |(place, (image, score, _)): (usize, (usize, f64, bool))| {
+            let found = match (say_found, score > threshold) {
+                (false, _) => "",
+                (true, true) => ", found",
+                (true, false) => ", missed",
+            };
+            Figure {
+                picture: wanted.want((0, image), place),
+                name: look.part().table.image(image).to_owned(),
+                note: format!("{}, rank {}{found}", share_of(score), ordered.rank(score)),
+                labels: labels(look, (0, image)),
+            }
+        };
+        images.into_iter().enumerate().map(figure).collect()
+    };
+    let part = |wanted: &dyn Fn(f64, bool) -> bool| -> Vec<(usize, f64, bool)> {
+        let images = ordered.images.iter().copied();
+        images
+            .filter(|(_, score, label)| wanted(*score, *label))
+            .collect()
+    };
+    let cut = |mut images: Vec<(usize, f64, bool)>| {
+        images.truncate(most);
+        images
+    };
+    let titled = |what: &str, all: usize| match all > most {
+        true => format!("{what}: the worst {most} of {all}"),
+        false => format!("{what}: {all}"),
+    };
+    let mut lists = Vec::new();
+    let invented = part(&|score, label| !label && score > threshold);
+    match invented.is_empty() {
+        false => lists.push(List {
+            kind: "false-positive",
+            title: titled("False positives", invented.len()),
+            figures: figures(cut(invented), false),
+        }),
+        true => lists.push(List {
+            kind: "near",
+            title: "No false positive; without the label these score highest".to_owned(),
+            figures: figures(cut(part(&|_, label| !label)), false),
+        }),
+    }
+    if whole {
+        let all = part(&|_, label| label);
+        lists.push(List {
+            kind: "positive",
+            title: format!("All {} with the label, of {of}, by score", all.len()),
+            figures: figures(all, true),
+        });
+    } else {
+        let mut missed = part(&|score, label| label && score <= threshold);
+        missed.reverse();
+        // Equal scores stay in the order of the images.
+        missed.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        lists.push(List {
+            kind: "false-negative",
+            title: titled("False negatives", missed.len()),
+            figures: figures(cut(missed), false),
+        });
+    }
+    lists
+}
+
+/// With which classes the errors of a class come together.
+fn together(look: &Look, class: usize) -> Vec<String> {
+    let own = look
+        .pairs
+        .iter()
+        .filter(|pair| pair.classes.contains(&class));
+    let sentence = |pair: &crate::metrics::ErrorPair| {
+        let [a, b] = pair.classes;
+        let other = look.class(if a == class { b } else { a });
+        let what = match pair.kind {
+            PairKind::Confused if a == class => format!("predicted where {other} is missed"),
+            PairKind::Confused => format!("missed where {other} is predicted wrongly"),
+            PairKind::BothInvented => format!("predicted wrongly together with {other}"),
+            PairKind::BothMissed => format!("missed together with {other}"),
+        };
+        let times = counted(pair.together as usize, "picture");
+        format!("{what}: {times}, {:.1} by chance", pair.expected)
+    };
+    own.take(PAIRS).map(sentence).collect()
+}

@@ -1,0 +1,74 @@
+//! Labels that are likely wrong, in the page.
+
+use serde::Serialize;
+
+use super::Look;
+use super::classes::{Figure, List, labels};
+use super::pictures::Wanted;
+use super::plots::share;
+use crate::data::split::Set;
+use crate::error::Result;
+use crate::metrics::{Doubt, ScoreTable, Suspect, label_errors};
+use crate::report::evaluation::targets;
+
+/// Suspects of each kind that are shown of a set.
+const MOST: usize = 24;
+
+/// The suspects of a set of pictures.
+#[derive(Debug, Serialize)]
+pub(super) struct Searched {
+    /// The set in words.
+    pub set: &'static str,
+    /// Its pictures.
+    pub images: usize,
+    /// Whether the run was trained on them.
+    pub trained_on: bool,
+    pub lists: Vec<List>,
+}
+
+/// The suspects of every part, those of the classes that are shown.
+pub(super) fn searched(look: &Look, wanted: &mut Wanted) -> Result<Vec<Searched>> {
+    let mut all = Vec::new();
+    for (number, part) in look.parts.iter().enumerate() {
+        let (scores, targets) = (part.probabilities(), targets(&part.table));
+        let table = ScoreTable::new(&scores, &targets, part.table.num_classes())?;
+        let mut suspects = label_errors(&table)?;
+        suspects.retain(|suspect| look.classes.contains(&suspect.class));
+        let lists = [
+            (Doubt::Missing, "missing-label", "Likely missing"),
+            (Doubt::Wrong, "wrong-label", "Likely wrong"),
+        ];
+        let lists = lists.map(|(doubt, kind, title)| {
+            let own: Vec<&Suspect> = suspects.iter().filter(|s| s.doubt == doubt).collect();
+            let figure = |(place, suspect): (usize, &&Suspect)| {
+                let at = (number, suspect.image);
+                let class = look.class(suspect.class);
+                let scored = share(suspect.probability);
+                Figure {
+                    picture: wanted.want(at, place),
+                    name: part.table.image(suspect.image).to_owned(),
+                    note: match doubt {
+                        Doubt::Missing => format!("+ {class}? {scored}"),
+                        Doubt::Wrong => format!("− {class}? {scored}"),
+                    },
+                    labels: labels(look, at),
+                }
+            };
+            List {
+                kind,
+                title: match own.len() > MOST {
+                    true => format!("{title}: the first {MOST} of {}", own.len()),
+                    false => format!("{title}: {}", own.len()),
+                },
+                figures: own.iter().take(MOST).enumerate().map(figure).collect(),
+            }
+        });
+        all.push(Searched {
+            set: part.name(),
+            images: part.table.len(),
+            trained_on: part.set == Set::Train,
+            lists: lists.into(),
+        });
+    }
+    Ok(all)
+}
