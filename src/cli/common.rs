@@ -13,6 +13,7 @@ use dbloss::data::labels::LabelTable;
 use dbloss::data::loader::LoaderOptions;
 use dbloss::data::split::{Set, Split};
 use dbloss::device;
+use dbloss::error::closest;
 use dbloss::job::{KeptFeatures, Machine};
 use dbloss::run_dir::{Checkpoint, Existing};
 use dbloss::{Error, Result};
@@ -29,6 +30,32 @@ pub(super) fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
         let named = Checkpoint::ALL.into_iter().find(|c| c.name() == name);
         named.unwrap_or(Checkpoint::Last)
     })
+}
+
+/// The index of the class called `name`, which `argument` asks for.
+///
+/// # Errors
+/// There is none; one that is spelled nearly so is named.
+pub(super) fn class_named(classes: &[String], name: &str, argument: &str) -> Result<usize> {
+    (classes.iter().position(|class| class == name)).ok_or_else(|| {
+        let error = Error::argument(argument, format_args!("`{name}` is no class of the split"));
+        match closest(name, classes.iter().map(String::as_str)) {
+            Some(near) => error.hint(format_args!("did you mean `{near}`?")),
+            None => error.hint(format_args!("the classes are {}", classes.join(", "))),
+        }
+    })
+}
+
+/// Refuses a file that is there, unless it may be replaced.
+///
+/// # Errors
+/// It is there and `force` is false.
+pub(super) fn free_file(file: &Path, force: bool) -> Result<()> {
+    match file.exists() && !force {
+        true => Err(Error::file(file, "exists already")
+            .hint("name another file with `--out`, or pass `--force` to replace it")),
+        false => Ok(()),
+    }
 }
 
 /// How pictures are loaded; none of it changes a number.

@@ -14,6 +14,7 @@ mod config;
 mod eval;
 mod export;
 mod features;
+mod inspect;
 mod loss;
 mod plan;
 mod predict;
@@ -58,6 +59,7 @@ enum Command {
     #[command(hide = true)]
     SweepTask(sweep_task::Args),
     Report(report::Args),
+    Inspect(Box<inspect::Args>),
     Config(config::Args),
     Features(features::Args),
     Loss(loss::Args),
@@ -86,6 +88,7 @@ impl Cli {
             Command::Sweep(args) => sweep::run(*args),
             Command::SweepTask(args) => sweep_task::run(args),
             Command::Report(args) => report::run(args),
+            Command::Inspect(args) => inspect::run(*args),
             Command::Config(args) => config::run(args),
             Command::Features(args) => features::run(args),
             Command::Loss(args) => loss::run(args),

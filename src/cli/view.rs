@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use dbloss::error::closest;
 use dbloss::report::sheet::{self, SheetOptions};
 use dbloss::rng::Stream;
 use dbloss::wording::counted;
 use dbloss::{Error, Result, io};
 
-use super::common::{InputArgs, SplitArg};
+use super::common::{InputArgs, SplitArg, class_named, free_file};
 use super::output;
 
 const EXAMPLES: &str = "\
@@ -58,10 +57,7 @@ pub(super) struct Args {
 
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> Result<()> {
-    if args.out.exists() && !args.force {
-        return Err(Error::file(&args.out, "exists already")
-            .hint("name another file with `--out`, or pass `--force` to replace it"));
-    }
+    free_file(&args.out, args.force)?;
     let ending = args.out.extension().unwrap_or_default();
     let ending = ending.to_string_lossy().to_lowercase();
     if !["html", "htm", "png"].contains(&ending.as_str()) {
@@ -80,15 +76,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let mut images: Vec<u32> = match &args.class {
         None => (0..table.len() as u32).collect(),
         Some(name) => {
-            let classes = table.classes();
-            let class = classes.iter().position(|c| c == name).ok_or_else(|| {
-                let error =
-                    Error::argument("--class", format_args!("`{name}` is no class of the split"));
-                match closest(name, classes.iter().map(String::as_str)) {
-                    Some(near) => error.hint(format_args!("did you mean `{near}`?")),
-                    None => error.hint(format_args!("the classes are {}", classes.join(", "))),
-                }
-            })?;
+            let class = class_named(table.classes(), name, "--class")?;
             table.images_by_class().swap_remove(class)
         }
     };

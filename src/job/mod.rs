@@ -5,6 +5,7 @@ mod ensemble;
 mod evaluate;
 mod export;
 mod features;
+mod inspect;
 mod kept;
 mod other_set;
 mod predict;

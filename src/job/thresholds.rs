@@ -62,7 +62,7 @@ pub(super) fn predictions(run: &RunDir, which: Checkpoint) -> PathBuf {
 
 /// Whether the evaluation in `folder` is of the checkpoint as it is now: that of a run that went on
 /// is not.
-fn is_current(folder: &Path, checkpoint: &Path) -> bool {
+pub(super) fn is_current(folder: &Path, checkpoint: &Path) -> bool {
     let position = checkpoint::position(checkpoint).ok();
     let step = evaluated_step(folder);
     step.is_some_and(|step| position.is_some_and(|now| now.step == step))

@@ -1,0 +1,114 @@
+//! `dbloss inspect`.
+
+use std::path::PathBuf;
+
+use dbloss::data::split::Set;
+use dbloss::job::{Evaluate, Opened};
+use dbloss::report::inspect::{Options, page};
+use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
+use dbloss::wording::counted;
+use dbloss::{Error, Result, io};
+
+use super::common::{MachineArgs, checkpoint_parser, class_named, free_file, set_parser};
+use super::output;
+
+/// Look at a trained run: its worst errors in pictures, on one page
+///
+/// For each class the worst false positives and false negatives, of a tail class all pictures with
+/// the label; calibration; precision, recall and F1 against the threshold; errors that come
+/// together; labels that are likely wrong. Scores that `dbloss eval` has written are taken, others
+/// computed and kept as it keeps them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dbloss inspect runs/shapes/db-focal-s0
+  dbloss inspect runs/own/erm-s0 --on validation --per-class 20 --out errors.html
+  dbloss inspect runs/own/erm-s0 --classes cow 'traffic light'")]
+pub(super) struct Args {
+    /// Folder of a trained run
+    #[arg(value_name = "RUN_DIR")]
+    run: PathBuf,
+    /// Page to write; one that is there is only replaced with --force
+    #[arg(short, long, default_value = "inspect.html", value_name = "FILE")]
+    out: PathBuf,
+    /// Replace the file
+    #[arg(long)]
+    force: bool,
+    /// Which images of the run's split
+    #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
+    on: Set,
+    /// The run's split, if it has been moved
+    #[arg(long, value_name = "DIR")]
+    split: Option<PathBuf>,
+    /// Which checkpoint of the run: `last`, or `best` on the validation part
+    #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
+    checkpoint: Checkpoint,
+    /// False positives and false negatives that are shown of a class, each
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    per_class: u32,
+    /// Only these classes
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    classes: Vec<String>,
+    /// The longest side of a picture in the page, in pixels
+    #[arg(long, default_value_t = 160, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=2048))]
+    side: u32,
+    /// Mebibytes of the page that pictures may take; what is beyond is left out, which is said
+    #[arg(long, default_value_t = 24, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    room: u32,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: Args) -> Result<()> {
+    free_file(&args.out, args.force)?;
+    let ending = args.out.extension().unwrap_or_default();
+    if !["html", "htm"].contains(&&*ending.to_string_lossy().to_lowercase()) {
+        let problem = format!("`{}` is no page", args.out.display());
+        return Err(Error::argument("--out", problem).hint("end it in `.html`"));
+    }
+    let run = RunDir::new(&args.run);
+    let Opened {
+        experiment,
+        split,
+        split_folder,
+    } = Opened::read(&run, args.split.as_deref())?;
+    let manifest = Manifest::read(&run.manifest())?;
+    let classes = (args.classes.iter())
+        .map(|name| class_named(split.classes(), name, "--classes"))
+        .collect::<Result<_>>()?;
+    let machine = args.machine.open()?;
+    let evaluate = Evaluate {
+        run: &run,
+        experiment: &experiment,
+        split: &split,
+        split_folder: &split_folder,
+        set: args.on,
+        checkpoint: args.checkpoint,
+        fit_thresholds: false,
+    };
+    let looked_at = evaluate.part(&machine)?;
+    let validation = evaluate.validation_part(&machine)?;
+    let options = Options {
+        title: format!("A look at {} of {}", manifest.method, manifest.experiment),
+        facts: vec![
+            ("run", args.run.display().to_string()),
+            ("seed", manifest.seed.to_string()),
+            ("checkpoint", args.checkpoint.name().to_owned()),
+            ("trained by dbloss", manifest.version),
+        ],
+        per_class: args.per_class as usize,
+        classes,
+        side: args.side,
+        most_bytes: (args.room as usize) << 20,
+    };
+    let page = page(&looked_at, validation.as_ref(), &split, &options)?;
+    io::write_text(&args.out, &page)?;
+    output::data(&format!(
+        "{}: {} of the {} set, {:.1} MiB",
+        args.out.display(),
+        counted(looked_at.table.len(), "picture"),
+        args.on,
+        page.len() as f64 / f64::from(1 << 20)
+    ));
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The scores of a run that is looked at: those that an evaluation has written, or new ones.
+
+use super::Machine;
+use super::evaluate::Evaluate;
+use super::thresholds::is_current;
+use crate::data::split::Set;
+use crate::error::Result;
+use crate::predict::Predictions;
+use crate::report::evaluation::Options;
+use crate::report::inspect::Part;
+
+impl Evaluate<'_> {
+    /// The scores of the set: as `predictions.csv` of [`RunDir::eval_of`] holds them, if that is of
+    /// the checkpoint as it is now; else the set is evaluated as [`run`](Self::run) does it.
+    ///
+    /// # Errors
+    /// As of `run`, or the file is broken.
+    ///
+    /// [`RunDir::eval_of`]: crate::run_dir::RunDir::eval_of
+    pub fn part(&self, machine: &Machine) -> Result<Part> {
+        let (table, root) = self.split.set(self.set, self.split_folder)?;
+        let folder = self.run.eval_of(self.set, self.checkpoint);
+        let file = folder.join("predictions.csv");
+        let is_there = file.is_file() && is_current(&folder, &self.run.checkpoint(self.checkpoint));
+        let (predictions, table) = match is_there {
+            true => {
+                tracing::info!(
+                    "{}: scores are there and are not computed anew",
+                    file.display()
+                );
+                let read = Predictions::read(&file)?;
+                let table = read.scored(table);
+                let predictions = Predictions {
+                    scores: read.align(&table, &file)?,
+                    classes: table.classes().to_vec(),
+                    images: table.images().to_vec(),
+                    scale: read.scale,
+                };
+                (predictions, table.into())
+            }
+            false => {
+                let evaluated = self.run(None, machine, Options::default())?;
+                (evaluated.predictions, evaluated.table)
+            }
+        };
+        Ok(Part {
+            set: self.set,
+            predictions,
+            table,
+            root: root.clone(),
+        })
+    }
+
+    /// The validation part with its scores, where the split has one and it is not the set itself.
+    ///
+    /// # Errors
+    /// As of [`part`](Self::part).
+    pub fn validation_part(&self, machine: &Machine) -> Result<Option<Part>> {
+        let is_there = (self.split.validation.as_ref()).is_some_and(|table| !table.is_empty());
+        if !is_there || self.set == Set::Validation {
+            return Ok(None);
+        }
+        let of_validation = Evaluate {
+            set: Set::Validation,
+            ..*self
+        };
+        of_validation.part(machine).map(Some)
+    }
+}
