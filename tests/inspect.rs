@@ -1,0 +1,257 @@
+//! `dbloss inspect`: the page about a trained run, held against its predictions.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::small::{dbloss, read};
+use dbloss::data::shapes;
+use predicates::str::contains;
+
+const EXPERIMENT: &str = r#"
+name = "own"
+split_folder = "s"
+[model]
+backbone = "mobilenet_v2"
+frozen_stages = -1
+norm_eval = false
+neck = { out_channels = 16 }
+[input]
+size = 32
+[train]
+batch_size = 4
+epochs = 1
+[methods.erm]
+loss = { name = "bce" }
+sampler = { kind = "uniform", epoch_length = 12 }
+"#;
+
+/// The classes; the first has more than 20 training images, the last fewer.
+const CLASSES: [&str; 3] = ["a", "<b>&猫", "c"];
+
+/// A folder with pictures, a split of them with a validation part, and the trained run `r`.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    std::fs::create_dir_all(root.join("p/test")).unwrap();
+    let mut number = 0;
+    for (table, prefix, count) in [("train", "p/t", 46), ("test", "p/test/u", 21)] {
+        let mut rows = "image,labels\n".to_owned();
+        for i in 0..count {
+            let picture = shapes::draw(0, &format!("pool/{number:06}"), 40).unwrap();
+            let name = format!("{prefix}{i:02}.png");
+            std::fs::write(root.join(&name), picture.to_png().unwrap()).unwrap();
+            let [a, b, c] = CLASSES;
+            let labels = match number % 6 {
+                0 | 1 => a.to_owned(),
+                2 => b.to_owned(),
+                3 => format!("{a}|{b}"),
+                4 => format!("{a}|{c}"),
+                _ => format!("{a}|{b}"),
+            };
+            rows += &format!("{name},{labels}\n");
+            number += 1;
+        }
+        std::fs::write(root.join(format!("{table}.csv")), rows).unwrap();
+    }
+    std::fs::write(root.join("own.toml"), EXPERIMENT).unwrap();
+    ok(
+        root,
+        "split --table train.csv --test test.csv --validation 10 --out s",
+    );
+    ok(root, "train own.toml --out r");
+    folder
+}
+
+/// What a command says on stderr.
+fn ok(folder: &Path, arguments: &str) -> String {
+    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments}: {said}");
+    said
+}
+
+/// Rows of numbers of a CSV file, by the name in the first column.
+fn numbers(path: &Path) -> Vec<(String, Vec<f64>)> {
+    let mut csv = csv::Reader::from_path(path).unwrap();
+    let row = |row: csv::StringRecord| {
+        let cells = row.iter().skip(1);
+        let cells = cells.map(|cell| cell.parse().unwrap_or(0.0)).collect();
+        (row[0].to_owned(), cells)
+    };
+    csv.records().map(|record| row(record.unwrap())).collect()
+}
+
+/// The names of the pictures in the lists of a class, by the kind of the list.
+fn listed(page: &str, class: usize) -> BTreeMap<String, Vec<String>> {
+    let section = page
+        .split(&format!("<div id=\"c{class}\">"))
+        .nth(1)
+        .unwrap();
+    let section = section.split("</details>").next().unwrap();
+    let lists = section.split("data-list=\"").skip(1);
+    let name = |figure: &str| {
+        let name = figure.split("<span class=\"name\">").nth(1).unwrap();
+        name.split('<').next().unwrap().replace("&#x2f;", "/")
+    };
+    lists
+        .map(|list| {
+            let (kind, rest) = list.split_once('"').unwrap();
+            let names = rest.split("<figure>").skip(1).map(name).collect();
+            (kind.to_owned(), names)
+        })
+        .collect()
+}
+
+/// The pictures of `scored` that `wanted` takes by score and label: those with the highest scores.
+fn highest(
+    scored: &[(String, f64, bool)],
+    most: usize,
+    wanted: impl Fn(f64, bool) -> bool,
+) -> Vec<String> {
+    let mut found: Vec<_> = (scored.iter())
+        .filter(|(_, score, label)| wanted(*score, *label))
+        .collect();
+    found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    found.truncate(most);
+    found.into_iter().map(|(name, _, _)| name.clone()).collect()
+}
+
+#[test]
+fn the_page_shows_the_worst_errors_of_each_class() {
+    let folder = folder();
+    let root = folder.path();
+    ok(root, "inspect r --per-class 3 --out a.html");
+    let page = read(&root.join("a.html"));
+
+    // The truth from the files of the evaluation.
+    let thresholds = numbers(&root.join("r/eval/validation/thresholds.csv"));
+    let scores = numbers(&root.join("r/eval/test/predictions.csv"));
+    let mut labels = BTreeMap::new();
+    for line in read(&root.join("test.csv")).lines().skip(1) {
+        let (name, own) = line.split_once(',').unwrap();
+        labels.insert(name.to_owned(), own.to_owned());
+    }
+    let (mut errors, mut whole) = (0, 0);
+    for (class, (name, threshold)) in thresholds.iter().enumerate() {
+        let scored: Vec<(String, f64, bool)> = (scores.iter())
+            .map(|(image, row)| {
+                let has = labels[image].split('|').any(|label| label == name);
+                (image.clone(), f64::from(row[class] as f32), has)
+            })
+            .collect();
+        let threshold = threshold[0];
+        let lists = listed(&page, class);
+        let invented = highest(&scored, 3, |score, label| !label && score > threshold);
+        match invented.is_empty() {
+            true => assert_eq!(lists["near"], highest(&scored, 3, |_, label| !label)),
+            false => assert_eq!(lists["false-positive"], invented, "{name}"),
+        }
+        errors += invented.len();
+        match lists.get("positive") {
+            Some(all) => {
+                assert_eq!(
+                    *all,
+                    highest(&scored, usize::MAX, |_, label| label),
+                    "{name}"
+                );
+                whole += 1;
+            }
+            None => {
+                let turned: Vec<_> = (scored.iter())
+                    .map(|(image, score, label)| (image.clone(), -score, *label))
+                    .collect();
+                let missed = highest(&turned, 3, |score, label| label && -score <= threshold);
+                assert_eq!(lists["false-negative"], missed, "{name}");
+                errors += missed.len();
+            }
+        }
+    }
+    assert!(
+        errors > 0 && whole > 0,
+        "{errors} errors, {whole} tail classes"
+    );
+
+    // Names are text, in any alphabet, and nothing is fetched.
+    assert!(page.contains("&lt;b&gt;&amp;猫") && !page.contains("<b>&猫"));
+    assert!(!page.contains("http"), "something from elsewhere");
+    assert!(page.contains("data:image/jpeg;base64,"));
+
+    // The same bytes from scores that are there, whatever the threads; nothing is replaced unasked.
+    let said = ok(root, "inspect r --per-class 3 --out b.html --threads 1");
+    assert!(said.contains("not computed anew"), "{said}");
+    assert!(page == read(&root.join("b.html")), "the pages differ");
+    let refused = |arguments: &str| {
+        let mut command = dbloss(root);
+        command.args(arguments.split(' ')).assert().code(2)
+    };
+    refused("inspect r --out a.html").stderr(contains("--force"));
+    refused("inspect r --out a.pdf").stderr(contains("`.html`"));
+    refused("inspect r --classes cc --out c.html").stderr(contains("did you mean `c`"));
+    refused("inspect s --out c.html").stderr(contains("is not a run's folder"));
+
+    // A picture that is gone is told of, and the rest is shown.
+    std::fs::remove_file(root.join("p/test/u04.png")).unwrap();
+    let said = ok(root, "inspect r --classes c --out c.html");
+    assert!(
+        said.contains("1 picture cannot be shown: `p/test/u04.png`"),
+        "{said}"
+    );
+    let page = read(&root.join("c.html"));
+    assert!(page.contains("cannot be shown: ") && page.contains("data:image/jpeg"));
+    assert!(
+        !page.contains("id=\"c0\""),
+        "a class that was not asked for"
+    );
+}
+
+#[test]
+fn what_there_is_no_room_for_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mut table = dbloss::data::labels::LabelTable::new(vec!["x".into(), "y".into()]);
+    let mut scores = Vec::new();
+    for i in 0..60 {
+        table.push(format!("test/{i:06}"), [u32::from(i % 2 == 0)]);
+        scores.extend([f64::from(i) - 30.0, 30.0 - f64::from(i)]);
+    }
+    let predictions = dbloss::predict::Predictions {
+        classes: table.classes().to_vec(),
+        images: table.images().to_vec(),
+        scores,
+        scale: Some(dbloss::predict::Scale::Logits),
+    };
+    let small = "split --shapes --pool-size 300 --max 60 --test-size 30 --out s";
+    ok(root, small);
+    let mut split = dbloss::data::split::Split::read(&root.join("s")).unwrap();
+    split.train = table.clone().into();
+    split.groups = vec![dbloss::data::labels::Group::Tail; 2];
+    let part = dbloss::report::inspect::Part {
+        set: dbloss::data::split::Set::Test,
+        predictions,
+        table: table.into(),
+        root: split.test_root.clone(),
+    };
+    let mut options = dbloss::report::inspect::Options {
+        title: "t".into(),
+        facts: Vec::new(),
+        per_class: 5,
+        classes: Vec::new(),
+        side: 48,
+        most_bytes: 20_000,
+    };
+    let page = dbloss::report::inspect::page(&part, None, &split, &options).unwrap();
+    let bytes: usize = (page.split("url(").skip(1))
+        .map(|rest| rest.find(')').unwrap())
+        .sum();
+    assert!(bytes > 10_000 && bytes <= 20_000, "{bytes}");
+    assert!(
+        page.contains("left out, those that stand lowest") && page.contains("no validation part")
+    );
+    // All positives of a tail class are listed all the same.
+    assert_eq!(listed(&page, 0)["positive"].len(), 30);
+    options.most_bytes = 10 << 20;
+    let page = dbloss::report::inspect::page(&part, None, &split, &options).unwrap();
+    assert!(!page.contains("left out"));
+}
