@@ -109,12 +109,13 @@ fn paths(counts: &[Counts], rate: Rate, frame: &Frame, x: &dyn Fn(f64) -> i32) -
     paths
 }
 
-/// A probability in words: `12.3 %`, and what rounds to nothing or all is said to be near it.
+/// A probability in words: `12.3 %`, and what rounds to nothing or all is said to be near it. The
+/// unit stays on its line.
 pub(super) fn share(probability: f64) -> String {
     match probability {
-        p if p > 0.0 && p < 0.000_5 => "< 0.1 %".to_owned(),
-        p if p < 1.0 && p > 0.999_5 => "> 99.9 %".to_owned(),
-        p => format!("{:.1} %", p * 100.0),
+        p if p > 0.0 && p < 0.000_5 => "<\u{a0}0.1\u{a0}%".to_owned(),
+        p if p < 1.0 && p > 0.999_5 => ">\u{a0}99.9\u{a0}%".to_owned(),
+        p => format!("{:.1}\u{a0}%", p * 100.0),
     }
 }
 

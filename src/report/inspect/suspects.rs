@@ -57,7 +57,7 @@ pub(super) fn searched(look: &Look, wanted: &mut Wanted) -> Result<Vec<Searched>
             List {
                 kind,
                 title: match own.len() > MOST {
-                    true => format!("{title}: the first {MOST} of {}", own.len()),
+                    true => format!("{title}: the {MOST} most doubtful of {}", own.len()),
                     false => format!("{title}: {}", own.len()),
                 },
                 figures: own.iter().take(MOST).enumerate().map(figure).collect(),
