@@ -10,11 +10,13 @@ pub(crate) mod output;
 mod common;
 
 mod bench;
+mod completions;
 mod config;
 mod eval;
 mod export;
 mod features;
 mod loss;
+mod man;
 mod plan;
 mod predict;
 mod report;
@@ -64,6 +66,8 @@ enum Command {
     View(view::Args),
     Watch(watch::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The exit codes as the help shows them.
@@ -92,6 +96,8 @@ impl Cli {
             Command::View(args) => view::run(args),
             Command::Watch(args) => watch::run(args),
             Command::Bench(args) => bench::run(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
         }
     }
 }
