@@ -15,6 +15,7 @@ mod config;
 mod eval;
 mod export;
 mod features;
+mod init;
 mod loss;
 mod man;
 mod plan;
@@ -49,6 +50,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(Box<init::Args>),
     Split(Box<split::Args>),
     Stats(stats::Args),
     Train(train::Args),
@@ -80,6 +82,7 @@ impl Cli {
     /// Runs the subcommand.
     pub(crate) fn run(self) -> Result<()> {
         match self.command {
+            Command::Init(args) => init::run(*args),
             Command::Split(args) => split::run(*args),
             Command::Stats(args) => stats::run(args),
             Command::Train(args) => train::run(args),
