@@ -229,6 +229,7 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         method: name.into(),
         seed,
         command: vec!["dbloss".into(), "run".into()],
+        experiment_file: Default::default(),
         version: env!("CARGO_PKG_VERSION").into(),
         device: "cpu".into(),
         threads: 2,

@@ -43,6 +43,7 @@ pub mod report;
 
 pub mod config;
 pub mod export;
+pub mod init;
 pub mod job;
 pub mod plan;
 pub mod watch;

@@ -4,6 +4,8 @@
 //! undefined value is an empty cell. How many digits a number has is said at the field, by one of
 //! the functions of [`number`].
 
+mod json;
+
 use std::io::Write;
 use std::path::Path;
 
@@ -12,6 +14,8 @@ use serde::{Serialize, forward_to_deserialize_any};
 
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
+
+pub use json::to_json;
 
 /// A CSV writer over a file that is being written.
 pub type Writer<'a> = csv::Writer<&'a mut dyn Write>;

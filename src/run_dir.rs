@@ -289,6 +289,10 @@ pub struct Manifest {
     pub seed: u64,
     /// The command line that started it.
     pub command: Vec<String>,
+    /// The experiment file; `dbloss:/voc-mlt/erm.toml` for an embedded one. Empty where an earlier
+    /// version did not write it.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub experiment_file: PathBuf,
     /// The version of dbloss.
     pub version: String,
     /// The device, for example `cpu`.
@@ -334,6 +338,10 @@ pub struct Manifest {
     pub network: Option<Network>,
 }
 
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
 /// What a network is, beyond its configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Network {
@@ -372,6 +380,7 @@ impl Manifest {
             method: method.to_owned(),
             seed,
             command: std::env::args().collect(),
+            experiment_file: PathBuf::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: String::new(),
             threads: 0,

@@ -71,6 +71,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "predict", "report", "run_dir", "train",
             ]),
         ),
+        ("init", plus(&["data", "model"])),
         ("watch", plus(&["config", "run_dir", "train"])),
         (
             "plan",

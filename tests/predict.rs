@@ -262,3 +262,62 @@ fn another_set_is_matched_by_the_names_of_classes() {
             .stderr(predicate::str::contains(said));
     }
 }
+
+/// The files of scores, byte for byte.
+fn scores(folder: &Path) -> Vec<String> {
+    let names = [
+        "predictions.csv",
+        "per_class.csv",
+        "groups.csv",
+        "scores.csv",
+    ];
+    names.map(|name| read(&folder.join(name))).into()
+}
+
+#[test]
+fn an_exported_file_is_scored_as_its_run_is() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut shown = Vec::new();
+    ok(folder, "export r --out x/birds.safetensors");
+    for model in ["r", "x/birds.safetensors --split s"] {
+        shown.push([
+            ok(folder, &format!("eval {model}")),
+            ok(
+                folder,
+                &format!("eval {model} --fit-thresholds --on validation"),
+            ),
+            ok(folder, &format!("eval {model} --table test.csv --name new")),
+            ok(folder, &format!("eval {model} --against r")),
+        ]);
+    }
+    assert_eq!(shown[0], shown[1]);
+    for set in ["test", "validation", "other-new"] {
+        let [run, file] =
+            ["r", "x/birds"].map(|of| scores(&folder.join(of).join("eval").join(set)));
+        assert_eq!(run, file, "{set}");
+    }
+    // The card alone says what the groups are; which pictures are meant has to be said.
+    let alone = ok(
+        folder,
+        "eval x/birds.safetensors --table test.csv --name new",
+    );
+    assert_eq!(alone, shown[0][2]);
+    let file = ["eval", "x/birds.safetensors"];
+    let hint = predicate::str::contains("names no pictures");
+    dbloss(folder)
+        .args(file)
+        .assert()
+        .failure()
+        .code(2)
+        .stderr(hint);
+    ok(folder, "split --table test.csv --test-part 3 --out other");
+    let other = [&file[..], &["--split", "other"]].concat();
+    let hint = predicate::str::contains("is not the split that the run was trained on");
+    dbloss(folder)
+        .args(other)
+        .assert()
+        .failure()
+        .code(2)
+        .stderr(hint);
+}

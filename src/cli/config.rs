@@ -1,25 +1,28 @@
 //! `dbloss config`.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use dbloss::config::{Experiment, ExperimentFile, Layers};
+use dbloss::config::{Experiment, ExperimentFile, Layers, embedded};
 use dbloss::data::sampler::SamplerConfig;
 use dbloss::data::split::Split;
+use dbloss::io::write_text;
 use dbloss::job::Room;
 use dbloss::model::backbone;
 use dbloss::plan::SweepFile;
 use dbloss::wording::counted;
-use dbloss::{Result, job, loss};
+use dbloss::{Error, Result, job, loss};
 
 use super::common::OverrideArgs;
-use super::output;
+use super::output::{self, FormatArg};
 
 /// Show, check and list configurations
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss config show experiments/shapes.toml --method db-focal --set loss.mu=0.4
   dbloss config check experiments/shapes.toml
-  dbloss config list")]
+  dbloss config list
+  dbloss config write voc-mlt/db-focal --to my-experiments")]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -29,7 +32,7 @@ pub(super) struct Args {
 enum Action {
     /// Print the resolved configuration of a method as TOML
     Show {
-        /// The experiment file
+        /// The experiment file, or the name of an embedded one (`dbloss config list`)
         file: PathBuf,
         /// Which of its methods
         #[arg(long, value_name = "NAME")]
@@ -45,11 +48,30 @@ enum Action {
         #[command(flatten)]
         overrides: OverrideArgs,
     },
-    /// List experiment files and the names of losses, samplers and backbones
+    /// List the embedded experiments, and the names of losses, samplers and backbones
+    ///
+    /// Every command that takes an experiment file takes one of these names in its place.
     List {
-        /// Folder of the experiment files
-        #[arg(long, default_value = "experiments", value_name = "DIR")]
-        folder: PathBuf,
+        /// The files of this folder instead of the embedded ones
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+        #[command(flatten)]
+        format: FormatArg,
+    },
+    /// Write embedded experiments as files, to be changed
+    ///
+    /// What they extend and the tables that they name are written too, in the same folders below
+    /// DIR, so that the copies work as they are.
+    Write {
+        /// Names of embedded experiments [default: all]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Folder to write into
+        #[arg(long, value_name = "DIR", default_value = "experiments")]
+        to: PathBuf,
+        /// Replace files that are there already
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -84,7 +106,8 @@ pub(super) fn run(args: Args) -> Result<()> {
                 output::data(&format!("{}: good, {kind}{runs}", path.display()));
             }
         }
-        Action::List { folder } => list(&folder)?,
+        Action::List { folder, format } => list(folder.as_deref(), format)?,
+        Action::Write { names, to, force } => write(&names, &to, force)?,
     }
     Ok(())
 }
@@ -109,28 +132,161 @@ fn tell(experiments: &[Experiment], jobs: usize) -> Result<()> {
     }
 }
 
-fn list(folder: &std::path::Path) -> Result<()> {
-    let mut text = String::from("experiments:\n");
-    for path in dbloss::config::experiment_files(folder)? {
-        let layers = Layers::read(&path);
+/// An experiment in the list.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ListRow {
+    /// The name or the file.
+    name: String,
+    /// `experiment`, `sweep`, or `base` for what others extend.
+    kind: String,
+    /// What the header of the file says it is.
+    title: String,
+    /// Names of its methods, blanks between them.
+    methods: String,
+}
+
+impl ListRow {
+    /// The row of the file at `path`, called `name`.
+    fn read(name: String, path: &Path, text: &str) -> Self {
+        let title = title(text);
+        let layers = Layers::read(path);
         if layers.as_ref().is_ok_and(SweepFile::is_one) {
-            text.push_str(&format!("  {}: (a sweep)\n", path.display()));
-            continue;
+            let (kind, methods) = ("sweep".to_owned(), String::new());
+            return ListRow {
+                name,
+                kind,
+                title,
+                methods,
+            };
         }
-        let line = match layers.and_then(|layers| ExperimentFile::of(&path, layers, &[])) {
-            Ok(file) if file.methods().is_empty() => String::from("(a base, or one method)"),
-            Ok(file) => file.methods().join(" "),
-            Err(error) => format!("({error})"),
+        let file = layers.and_then(|layers| ExperimentFile::of(path, layers, &[]));
+        let (title, methods) = match &file {
+            Ok(file) => (title, file.methods().join(" ")),
+            Err(error) => (format!("({error})"), String::new()),
         };
-        text.push_str(&format!("  {}: {line}\n", path.display()));
+        let first = file
+            .as_ref()
+            .ok()
+            .and_then(|file| file.methods().first().copied());
+        let resolved = (file.as_ref().ok()).map(|file| file.resolve(first, None));
+        let kind = match resolved {
+            Some(Ok(_)) => "experiment",
+            _ => "base",
+        };
+        ListRow {
+            name,
+            kind: kind.to_owned(),
+            title,
+            methods,
+        }
     }
-    for (what, names) in [
-        ("losses", loss::names().join(" ")),
-        ("samplers", SamplerConfig::KINDS.join(" ")),
-        ("backbones", backbone::names().join(" ")),
-    ] {
-        text.push_str(&format!("{what}: {names}\n"));
+}
+
+/// The first sentence of the comment that a file begins with.
+fn title(text: &str) -> String {
+    let lines = text.lines().map_while(|line| line.strip_prefix('#'));
+    let words = (lines.map(str::trim)).take_while(|line| !line.is_empty());
+    let whole = words.collect::<Vec<&str>>().join(" ");
+    let end = whole.find(". ").map_or(whole.len(), |end| end + 1);
+    whole[..end].trim_end_matches('.').to_owned()
+}
+
+fn list(folder: Option<&Path>, format: FormatArg) -> Result<()> {
+    let mut rows = Vec::new();
+    match folder {
+        Some(folder) => {
+            for path in dbloss::config::experiment_files(folder)? {
+                let text = fs_err::read_to_string(&path)?;
+                rows.push(ListRow::read(path.display().to_string(), &path, &text));
+            }
+        }
+        None => {
+            for (file, text) in embedded::files() {
+                if let Some(name) = file.strip_suffix(".toml") {
+                    rows.push(ListRow::read(
+                        name.to_owned(),
+                        &embedded::path_of(file),
+                        text,
+                    ));
+                }
+            }
+        }
     }
-    output::data(&text);
+    let text = |rows: &[ListRow]| {
+        let widest = rows.iter().map(|row| row.name.chars().count()).max();
+        let widest = widest.unwrap_or(0);
+        let mut text = String::new();
+        for ListRow {
+            name, kind, title, ..
+        } in rows
+        {
+            let mark = match kind.as_str() {
+                "experiment" => String::new(),
+                other => format!("({other}) "),
+            };
+            text.push_str(&format!("{name:widest$}  {mark}{title}\n"));
+        }
+        text.push('\n');
+        for (what, names) in [
+            ("losses", loss::names().join(" ")),
+            ("samplers", SamplerConfig::KINDS.join(" ")),
+            ("backbones", backbone::names().join(" ")),
+        ] {
+            text.push_str(&format!("{what}: {names}\n"));
+        }
+        text
+    };
+    output::table(format, rows, text)
+}
+
+/// Writes the embedded experiments `names`, or all, with what they need, into the folder `to`.
+fn write(names: &[String], to: &Path, force: bool) -> Result<()> {
+    let mut files = BTreeMap::new();
+    for (file, text) in embedded::files() {
+        if names.is_empty() {
+            files.insert((*file).to_owned(), *text);
+        }
+    }
+    let mut wanted: Vec<PathBuf> = Vec::new();
+    for name in names {
+        wanted.push(embedded::named(name)?);
+    }
+    while let Some(path) = wanted.pop() {
+        if let Some((file, text)) = embedded::file(&path)
+            && files.insert(file.to_owned(), text).is_none()
+        {
+            wanted.extend(embedded::mentioned(&path, text));
+        }
+    }
+    let paths: Vec<PathBuf> = files.keys().map(|file| to.join(file)).collect();
+    if let Some(there) = paths.iter().find(|path| path.exists() && !force) {
+        return Err(Error::file(there, "is there already")
+            .hint("name another folder with `--to`, or replace it with `--force`"));
+    }
+    for (path, text) in paths.iter().zip(files.values()) {
+        write_text(path, text)?;
+        output::data(&path.display().to_string());
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_experiment_says_what_it_is() {
+        for (file, text) in embedded::files() {
+            if let Some(name) = file.strip_suffix(".toml") {
+                let row = ListRow::read(name.to_owned(), &embedded::path_of(file), text);
+                assert!(row.title.len() > 10, "{name}: {}", row.title);
+                let expected = match name.split('/').next() {
+                    Some("base") => "base",
+                    Some("sweeps") => "sweep",
+                    _ => "experiment",
+                };
+                assert_eq!(row.kind, expected, "{name}");
+            }
+        }
+    }
 }

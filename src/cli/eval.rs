@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use dbloss::data::labels::LabelTable;
 use dbloss::data::split::{Set, Split};
-use dbloss::job::{Evaluate, EvaluateOther, Evaluated, Opened, OtherSet};
+use dbloss::job::{Evaluate, EvaluateOther, Evaluated, Opened, OtherSet, results_of};
 use dbloss::metrics::ApMethod;
 use dbloss::predict::{Predictions, Scale};
-use dbloss::report::evaluation::{Evaluation, Options, best_thresholds, difference};
+use dbloss::report::evaluation::{Evaluation, Options, TrainedOn, best_thresholds, difference};
 use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
 use dbloss::{Error, Result};
 
@@ -23,19 +23,22 @@ use super::source::SourceOptions;
 /// average of its weights (`train.ema_decay`) that is scored; the weights themselves are scored
 /// into `eval/<set>-plain/`. With `--predictions` no model is needed: a CSV with an image and one score a class is compared with the labels of a
 /// split. With a source (`--table`, `--coco`, ...) or `--test-split` a run is scored on pictures of
-/// another data set, into `eval/other-<name>/`.
+/// another data set, into `eval/other-<name>/`. The file of `dbloss export` takes the run's place: it
+/// is scored on another data set, or with `--split` on its own, into a folder beside it that has its
+/// name.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("separator", |arg| arg.help(SEPARATOR)))]
 #[command(after_help = "Examples:
   dbloss eval runs/shapes/db-focal-s0
   dbloss eval runs/shapes/db-focal-s0 --against runs/shapes/erm-s0
   dbloss eval runs/shapes/db-focal-s0 --table new.csv --images photos
+  dbloss eval birds.safetensors --table new.csv --images photos
   dbloss eval --predictions scores.csv --split runs/shapes/split --out scored
   dbloss eval --predictions scores.csv --split runs/shapes/split --method theirs --out runs/theirs
   dbloss eval --predictions all.csv --split runs/shapes/split --scores logits --fit-thresholds")]
 pub(super) struct Args {
-    /// Folder of a trained run
-    #[arg(required_unless_present = "predictions", value_name = "RUN_DIR")]
+    /// Folder of a trained run, or a file that was exported
+    #[arg(required_unless_present = "predictions", value_name = "RUN")]
     run: Option<PathBuf>,
     /// Scores to evaluate instead of a run's: `image,<class>,<class>,...`
     #[arg(long, value_name = "FILE", requires = "split", conflicts_with = "run")]
@@ -134,7 +137,7 @@ impl Args {
     }
 
     /// The other test set, if one is named.
-    fn other_set(&self) -> Result<Option<OtherSet>> {
+    fn other_set(&self, model: &Path) -> Result<Option<OtherSet>> {
         let name = self.name.as_deref();
         if let Some(folder) = &self.test_split {
             return OtherSet::of_split(folder, self.set(), name).map(Some);
@@ -143,6 +146,14 @@ impl Args {
             (Some(source), _) => OtherSet::of_source(source, name).map(Some),
             (None, Some(_)) => Err(Error::argument("--name", "names no set")
                 .hint("give one, for example with `--table` or `--test-split`")),
+            (None, None) if model.is_file() => match &self.split {
+                Some(folder) => OtherSet::of_own_split(folder, self.set()).map(Some),
+                None => Err(
+                    Error::file(model, "is an exported model, which names no pictures").hint(
+                        "name some, for example with `--table`, or its own split with `--split`",
+                    ),
+                ),
+            },
             (None, None) => Ok(None),
         }
     }
@@ -153,9 +164,9 @@ impl Args {
         let Some(other) = &self.against else {
             return Ok(None);
         };
-        let run = RunDir::new(other);
+        let run = results_of(other);
         let folder = match other_set {
-            Some(set) => run.eval_of_other(&set.name, Checkpoint::Last),
+            Some(set) => set.results(&run, Checkpoint::Last),
             None => run.eval(self.set()),
         };
         let file = folder.join("predictions.csv");
@@ -182,35 +193,35 @@ pub(super) fn run(args: Args) -> Result<()> {
         }
         let baseline = args.baseline(None)?;
         let (split, evaluated) = score_file(&args, file, options)?;
-        return show(&split, &evaluated, Some(args.set()), baseline);
+        return show((&split).into(), &evaluated, Some(args.set()), baseline);
     }
     let Some(folder) = &args.run else {
         return Err(Error::input("eval", "expected a run's folder"));
     };
-    let other_set = args.other_set()?;
+    let other_set = args.other_set(folder)?;
     let baseline = args.baseline(other_set.as_ref())?;
     match &other_set {
         Some(set) => {
             let evaluate = EvaluateOther {
-                run: &RunDir::new(folder),
+                model: folder,
                 split_folder: args.split.as_deref(),
                 set,
                 checkpoint: args.checkpoint,
                 fit_thresholds: args.fit_thresholds,
             };
-            let (split, evaluated) = evaluate.run(&args.machine.open()?, options)?;
-            show(&split, &evaluated, None, baseline)
+            let (trained_on, evaluated) = evaluate.run(&args.machine.open()?, options)?;
+            show(trained_on, &evaluated, set.own, baseline)
         }
         None => {
             let (split, evaluated) = score_run(&args, folder, options)?;
-            show(&split, &evaluated, Some(args.set()), baseline)
+            show((&split).into(), &evaluated, Some(args.set()), baseline)
         }
     }
 }
 
 /// Prints what was found, and the gain over the predictions of `baseline`.
 fn show(
-    split: &Split,
+    trained_on: TrainedOn,
     evaluated: &Evaluated,
     set: Option<Set>,
     baseline: Option<PathBuf>,
@@ -223,7 +234,7 @@ fn show(
     output::data(&evaluation.to_terminal(set));
     if let Some(file) = baseline {
         let baseline = aligned(&file, table)?;
-        let gain = difference(&baseline, predictions, table, split)?;
+        let gain = difference(&baseline, predictions, table, trained_on)?;
         output::data(&gain.to_string());
     }
     Ok(())

@@ -10,12 +10,15 @@ pub(crate) mod output;
 mod common;
 
 mod bench;
+mod completions;
 mod config;
 mod eval;
 mod export;
 mod features;
 mod inspect;
+mod init;
 mod loss;
+mod man;
 mod plan;
 mod predict;
 mod report;
@@ -48,6 +51,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(Box<init::Args>),
     Split(Box<split::Args>),
     Stats(stats::Args),
     Train(train::Args),
@@ -66,6 +70,8 @@ enum Command {
     View(view::Args),
     Watch(watch::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The exit codes as the help shows them.
@@ -78,6 +84,7 @@ impl Cli {
     /// Runs the subcommand.
     pub(crate) fn run(self) -> Result<()> {
         match self.command {
+            Command::Init(args) => init::run(*args),
             Command::Split(args) => split::run(*args),
             Command::Stats(args) => stats::run(args),
             Command::Train(args) => train::run(args),
@@ -95,6 +102,8 @@ impl Cli {
             Command::View(args) => view::run(args),
             Command::Watch(args) => watch::run(args),
             Command::Bench(args) => bench::run(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
         }
     }
 }

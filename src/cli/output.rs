@@ -4,12 +4,14 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use dbloss::Error;
 use dbloss::wording::printable;
+use dbloss::{Error, Result, rows};
 
 /// How much is logged.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,6 +50,37 @@ pub(crate) fn start_logging(verbosity: &Verbosity) {
 pub(crate) fn data(text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let _ = write(&format!("{}{end}", printable(text)));
+}
+
+/// How a table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: the rows of the CSV file of the same table, a list of objects
+    Json,
+}
+
+/// The option of every command that prints a table.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct FormatArg {
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Prints a table: its rows as JSON, or what `text` makes of them for people.
+pub(crate) fn table<T: Serialize + DeserializeOwned>(
+    FormatArg { format }: FormatArg,
+    rows: Vec<T>,
+    text: impl FnOnce(&[T]) -> String,
+) -> Result<()> {
+    match format {
+        Format::Text => data(&text(&rows)),
+        Format::Json => data(&rows::to_json(&rows)?),
+    }
+    Ok(())
 }
 
 /// Writes a part of the data that a program may read: on a terminal what it can show, elsewhere

@@ -32,7 +32,7 @@ use super::plan::{PlanArgs, Which, dry_run, finish, prepare, status};
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// The experiment file
+    /// The experiment file, or the name of an embedded one (`dbloss config list`)
     #[arg(value_name = "EXPERIMENT.toml", required = true)]
     file: Option<PathBuf>,
     /// Only this method; may be repeated [default: all]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use dbloss::config::{Experiment, ExperimentFile};
+use dbloss::config::{Experiment, ExperimentFile, Layers};
 use dbloss::data::labels::GroupThresholds;
 use dbloss::data::split::{EmptyClasses, Set, Split, SplitConfig, ValidationFrom};
 use dbloss::report::stats;
@@ -255,14 +255,14 @@ impl SettingsFile<'_> {
 
 /// The split settings of a file, and which kind of file it is.
 fn read_settings(path: &Path) -> Result<(SplitConfig, SettingsFile<'_>)> {
-    let keys = ["split", "split_folder", "name", "methods", "extends"];
-    let text = fs_err::read_to_string(path).unwrap_or_default();
-    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let keys = ["split", "split_folder", "name", "methods"];
+    let layers = Layers::read(path)?;
+    let table = layers.table();
     let is_experiment = keys.iter().any(|key| table.contains_key(*key));
     if table.contains_key("source") || !is_experiment {
         return Ok((SplitConfig::read(path)?, SettingsFile::Split(path)));
     }
-    let file = ExperimentFile::read(path, &[])?;
+    let file = ExperimentFile::of(path, layers, &[])?;
     let experiment = file.resolve(file.methods().first().copied(), None)?;
     match experiment.split.clone() {
         Some(split) => Ok((split, SettingsFile::Experiment(Box::new(experiment)))),

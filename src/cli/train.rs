@@ -22,7 +22,7 @@ use super::output;
   dbloss train experiments/shapes.toml --method db-focal --seed 1
   dbloss train experiments/shapes.toml --method erm --set train.epochs=4 --out runs/short")]
 pub(super) struct Args {
-    /// The experiment file
+    /// The experiment file, or the name of an embedded one (`dbloss config list`)
     #[arg(value_name = "EXPERIMENT.toml", required_unless_present = "config")]
     file: Option<PathBuf>,
     /// How version 0.1 spelled it

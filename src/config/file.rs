@@ -49,7 +49,7 @@ impl ExperimentSources {
             }
         }
         Ok(ExperimentSources {
-            path: path.to_owned(),
+            path: layers.file().unwrap_or(path).to_owned(),
             layers,
             other_methods,
         })
@@ -148,7 +148,10 @@ impl ExperimentFile {
         }
         experiment.take_input_of_backbone(tree.table());
         experiment.resolve_paths(|key, path| tree.resolve(key, path));
-        experiment.written = Written(Arc::new(tree.clone()));
+        experiment.written = Written {
+            tree: Arc::new(tree.clone()),
+            file: self.path.clone(),
+        };
         (experiment.check()).map_err(|error| experiment.locate(error))?;
         Ok(experiment)
     }

@@ -23,7 +23,7 @@ use crate::range::Range;
 use crate::train::config::TrainConfig;
 use crate::train::start::StartConfig;
 
-pub use crate::layers::{Assignment, Layers, leaves};
+pub use crate::layers::{Assignment, Layers, embedded, leaves};
 pub use file::{ExperimentFile, ExperimentSources};
 
 /// One training, fully resolved: what changes numbers, and nothing else.
@@ -77,7 +77,12 @@ pub struct Experiment {
 /// Where the keys of an experiment were written. No part of what it is: two experiments may be the
 /// same and come from different files.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Written(Arc<Tree>);
+pub(crate) struct Written {
+    /// The keys.
+    tree: Arc<Tree>,
+    /// The experiment file.
+    file: PathBuf,
+}
 
 impl PartialEq for Written {
     fn eq(&self, _: &Self) -> bool {
@@ -89,7 +94,12 @@ impl Experiment {
     /// An error that names a key of this experiment, with the file and line, or the argument, that
     /// wrote it: what is wrong with a value may show only when the data are read.
     pub fn locate(&self, error: Error) -> Error {
-        self.written.0.locate(error)
+        self.written.tree.locate(error)
+    }
+
+    /// The file that it was read from; `dbloss:/voc-mlt/erm.toml` for an embedded one.
+    pub fn file(&self) -> &Path {
+        &self.written.file
     }
 
     /// Checks every range, as far as that is possible without the data.
@@ -180,7 +190,7 @@ impl Experiment {
     /// Reads a resolved configuration, as a run's folder holds it. Relative paths in one that an
     /// earlier version wrote are relative to the working directory.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut experiment = Self::of_layers(&Layers::read(path)?)?;
+        let mut experiment = Self::of_layers(path, &Layers::read(path)?)?;
         experiment.resolve_paths(|_, path| absolute(Path::new(""), path));
         Ok(experiment)
     }
@@ -191,12 +201,15 @@ impl Experiment {
     /// # Errors
     /// As [`Experiment::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        Self::of_layers(&Layers::parse(path, text)?)
+        Self::of_layers(path, &Layers::parse(path, text)?)
     }
 
-    fn of_layers(layers: &Layers) -> Result<Self> {
+    fn of_layers(path: &Path, layers: &Layers) -> Result<Self> {
         let mut experiment: Experiment = layers.typed()?;
-        experiment.written = Written(Arc::new(layers.tree().clone()));
+        experiment.written = Written {
+            tree: Arc::new(layers.tree().clone()),
+            file: path.to_owned(),
+        };
         (experiment.check()).map_err(|error| experiment.locate(error))?;
         Ok(experiment)
     }

@@ -59,6 +59,7 @@ pub fn card(trained: &TrainedModel, opening: &Opening) -> Result<Card> {
         scores: scores(&run, checkpoint)?,
         training: Manifest {
             command: Vec::new(),
+            experiment_file: PathBuf::new(),
             split_folder: PathBuf::new(),
             ..trained.manifest.clone()
         },

@@ -34,7 +34,7 @@ pub use evaluate::{Evaluate, Evaluated, Opened};
 pub use export::card;
 pub use features::Features;
 pub use kept::KeptFeatures;
-pub use other_set::{EvaluateOther, OtherSet};
+pub use other_set::{EvaluateOther, OtherSet, results_of};
 pub use predict::{Take, Tally};
 pub use room::Room;
 pub use thresholds::ThresholdRow;

@@ -1,4 +1,4 @@
-//! Scoring a trained run on pictures of another data set.
+//! Scoring a trained model on pictures of another data set, and an exported one on any.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,15 @@ use super::Machine;
 use super::evaluate::{Evaluated, Settings, read_run, split_of, step_of};
 use super::trained::{Opening, TrainedModel};
 use crate::data::formats::{Source, table};
-use crate::data::image::ImageRoot;
+use crate::data::image::{ImageRoot, OnBadImage};
 use crate::data::labels::LabelTable;
 use crate::data::loader::{Loader, LoaderOptions};
 use crate::data::picture_name::identities;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result, closest};
+use crate::export::{Card, card_of};
 use crate::predict::predict;
-use crate::report::evaluation::{Evaluation, Options as EvaluationOptions};
+use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, TrainedOn};
 use crate::run_dir::{Checkpoint, RunDir};
 use crate::wording::{counted, first_named};
 
@@ -24,6 +25,8 @@ use crate::wording::{counted, first_named};
 pub struct OtherSet {
     /// What it is called, a part of the name of the folder of its results.
     pub name: String,
+    /// The set that it is, where it is one of the split that the model was trained on.
+    pub own: Option<Set>,
     labels: LabelTable,
     root: ImageRoot,
 }
@@ -51,7 +54,12 @@ impl OtherSet {
             Some(test) if source.has_test() => (test, loaded.test_root),
             _ => (loaded.pool, loaded.train_root),
         };
-        Ok(OtherSet { name, labels, root })
+        Ok(OtherSet {
+            name,
+            own: None,
+            labels,
+            root,
+        })
     }
 
     /// A set of the split in `folder`.
@@ -64,9 +72,31 @@ impl OtherSet {
         let (labels, root) = split.set(set, folder)?;
         Ok(OtherSet {
             name,
+            own: None,
             labels: LabelTable::clone(labels),
             root: root.clone(),
         })
+    }
+
+    /// A set of the split in `folder` that an exported model was trained on: which it was is
+    /// checked where it is scored, see [`EvaluateOther::split_folder`].
+    ///
+    /// # Errors
+    /// It has no such set.
+    pub fn of_own_split(folder: &Path, set: Set) -> Result<Self> {
+        let own = Self::of_split(folder, set, Some(set.name()))?;
+        Ok(OtherSet {
+            own: Some(set),
+            ..own
+        })
+    }
+
+    /// The folder of its results among those of `run`.
+    pub fn results(&self, run: &RunDir, checkpoint: Checkpoint) -> PathBuf {
+        match self.own {
+            Some(set) => run.eval_of(set, checkpoint),
+            None => run.eval_of_other(&self.name, checkpoint),
+        }
     }
 
     /// The labels over `classes`, those of the run, and which of these the set knows. What does not
@@ -172,12 +202,22 @@ fn checked(given: Option<&str>, own: &Path) -> Result<String> {
     }
 }
 
-/// A trained run to be scored on another set.
+/// Where the evaluations of a model lie: in the run's folder; for the file of an exported model in
+/// a folder beside it that is called as the file is, without its ending.
+pub fn results_of(model: &Path) -> RunDir {
+    match (model.is_file(), model.extension()) {
+        (true, Some(_)) => RunDir::new(model.with_extension("")),
+        (true, None) => RunDir::new(model.with_extension("scores")),
+        (false, _) => RunDir::new(model),
+    }
+}
+
+/// A trained model to be scored on another set.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluateOther<'a> {
-    /// The run.
-    pub run: &'a RunDir,
-    /// Where its split lies now, if it has been moved.
+    /// The run's folder, or the file of an exported model.
+    pub model: &'a Path,
+    /// Where its split lies now, if it has been moved, or if the model is an exported one.
     pub split_folder: Option<&'a Path>,
     /// The labelled pictures.
     pub set: &'a OtherSet,
@@ -187,55 +227,118 @@ pub struct EvaluateOther<'a> {
     pub fit_thresholds: bool,
 }
 
+/// What is known of a model before its network is read.
+struct Known {
+    classes: Vec<String>,
+    trained_on: TrainedOn,
+    /// The split and where it lies, where it is there.
+    split: Option<(Split, PathBuf)>,
+    on_bad_image: OnBadImage,
+}
+
+impl Known {
+    /// Of the model at `path`, whose split lies at `folder` if it has been moved.
+    fn read(path: &Path, folder: Option<&Path>) -> Result<Self> {
+        if path.is_file() {
+            return Self::of_card(path, &card_of(path)?, folder);
+        }
+        let (manifest, experiment) = read_run(&RunDir::new(path))?;
+        let (split, folder) = split_of(&manifest, folder)?;
+        Ok(Known {
+            classes: split.classes().to_vec(),
+            trained_on: (&split).into(),
+            split: Some((split, folder)),
+            on_bad_image: experiment.on_bad_image,
+        })
+    }
+
+    /// Of an exported model: its card says what its split would.
+    fn of_card(path: &Path, card: &Card, folder: Option<&Path>) -> Result<Self> {
+        let split = match folder {
+            Some(folder) => Some(split_of(&card.training, Some(folder))?),
+            None => None,
+        };
+        let classes = card.classes.iter();
+        let facts = classes.map(|class| Some((class.group?, class.train_images?)));
+        let facts: Option<(Vec<_>, Vec<_>)> = facts.collect();
+        let trained_on = match (&split, facts) {
+            (Some((split, _)), _) => split.into(),
+            (None, Some((groups, counts))) => TrainedOn { groups, counts },
+            (None, None) => {
+                let problem = "does not tell the training images of its classes, since the split \
+                    was not there when it was exported";
+                return Err(
+                    Error::file(path, problem).hint("give the folder of that split with `--split`")
+                );
+            }
+        };
+        Ok(Known {
+            classes: card.class_names(),
+            trained_on,
+            split,
+            on_bad_image: card.experiment(path)?.on_bad_image,
+        })
+    }
+}
+
 impl EvaluateOther<'_> {
-    /// Evaluates the run's result and writes predictions and tables into
-    /// [`RunDir::eval_of_other`]; gives back the run's split too, whose groups they are by.
+    /// Evaluates the model and writes predictions and tables into [`OtherSet::results`]; gives back
+    /// too what it was trained on, whose groups they are by.
     ///
     /// # Errors
     /// The two have no class in common, the folder holds results of another set, a picture cannot
-    /// be read under `on_bad_image = "error"`, or the run has no validation part for thresholds.
+    /// be read under `on_bad_image = "error"`, or there is no validation part for thresholds.
     pub fn run(
         &self,
         machine: &Machine,
         mut options: EvaluationOptions,
-    ) -> Result<(Split, Evaluated)> {
-        let (manifest, experiment) = read_run(self.run)?;
-        let (split, split_folder) = split_of(&manifest, self.split_folder)?;
-        let (table, known) = self.set.matched(split.classes())?;
-        let hash = table::hash(&table)?;
-        let folder = self.run.eval_of_other(&self.set.name, self.checkpoint);
-        refuse_another(&folder, &hash)?;
-        self.set.tell_of_overlap(&split);
+    ) -> Result<(TrainedOn, Evaluated)> {
+        let known = Known::read(self.model, self.split_folder)?;
+        let (table, annotated) = self.set.matched(&known.classes)?;
+        let run = results_of(self.model);
+        let folder = self.set.results(&run, self.checkpoint);
+        let hash = match self.set.own {
+            Some(_) => None,
+            None => Some(table::hash(&table)?),
+        };
+        if let Some(hash) = &hash {
+            refuse_another(&folder, hash)?;
+            (known.split.iter()).for_each(|(split, _)| self.set.tell_of_overlap(split));
+        }
         let opening = Opening {
             checkpoint: self.checkpoint,
-            split_folder: Some(&split_folder),
+            split_folder: known.split.as_ref().map(|(_, folder)| folder.as_path()),
             thresholds: self.fit_thresholds,
             machine,
         };
-        let model = TrainedModel::open(self.run.path(), &opening)?;
+        let model = TrainedModel::open(self.model, &opening)?;
         if self.fit_thresholds {
             let Some(fitted) = model.thresholds else {
-                return Err(
-                    Error::argument("--fit-thresholds", "the run has no validation part")
-                        .hint("`--threshold` takes one for all classes"),
-                );
+                let problem = match self.model.is_file() {
+                    true => "the file holds none",
+                    false => "the run has no validation part",
+                };
+                return Err(Error::argument("--fit-thresholds", problem)
+                    .hint("`--threshold` takes one for all classes"));
             };
             options.thresholds = fitted.into_iter().map(|t| t.unwrap_or(0.0)).collect();
         }
         let loading = LoaderOptions {
             batch_size: model.batch_size,
-            on_bad_image: experiment.on_bad_image,
+            on_bad_image: known.on_bad_image,
             ..machine.loader_options()
         };
         let table = Arc::new(table);
         let loader = Loader::new(table.clone(), self.set.root.clone(), model.input, loading)?;
         let (predictions, table) = predict(&model.network, &loader, &table, &self.set.name)?;
-        let evaluation = Evaluation::partial(&predictions, &table, &split, &options, &known)?;
+        let trained_on = known.trained_on;
+        let evaluation =
+            Evaluation::partial(&predictions, &table, &trained_on, &options, &annotated)?;
         let settings = Settings {
             checkpoint: self.checkpoint,
             weights: None,
-            step: step_of(self.run, self.checkpoint),
-            other_set: Some(&hash),
+            step: step_of(&run, self.checkpoint),
+            other_set: hash.as_deref(),
             options: &options,
         };
         settings.write(&folder, &evaluation, &predictions)?;
@@ -245,7 +348,7 @@ impl EvaluateOther<'_> {
             predictions,
             table,
         };
-        Ok((split, evaluated))
+        Ok((trained_on, evaluated))
     }
 }
 

@@ -260,6 +260,7 @@ impl Prepared<'_> {
             method: experiment.method.clone(),
             seed: experiment.seed,
             command: std::env::args().collect(),
+            experiment_file: experiment.file().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: device::name(&machine.device),
             threads: rayon::current_num_threads(),

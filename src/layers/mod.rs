@@ -1,6 +1,7 @@
 //! From files and `--set` to one TOML table: `extends`, merging, where each key came from, and
 //! errors that name that place in plain words.
 
+pub mod embedded;
 mod kind;
 mod reader;
 mod tree;
@@ -82,6 +83,8 @@ pub struct Layers {
     tree: Tree,
     /// What `--set` gave, to be put on top of every later overlay too.
     assigned: Vec<Tree>,
+    /// The file that was read, which the others are below.
+    file: Option<PathBuf>,
 }
 
 impl Layers {
@@ -95,12 +98,17 @@ impl Layers {
         Ok(layers)
     }
 
-    /// Reads `path` and every file it extends: `extends = "base.toml"`, relative to the file.
+    /// Reads `path`, or the embedded file that is meant by it (see [`embedded::meant`]), and every
+    /// file it extends: `extends = "base.toml"`, relative to the file.
     pub fn read(path: &Path) -> Result<Self> {
         let mut chain: Vec<(PathBuf, Tree)> = Vec::new();
-        let mut next = Some(path.to_owned());
+        let first = embedded::meant(path)?;
+        let mut next = Some(first.clone());
         while let Some(path) = next.take() {
-            let mut tree = Tree::parse(&path, &crate::text::read(&path)?)?;
+            let mut tree = match embedded::text_of(&path) {
+                Some(text) => Tree::parse(&path, text)?,
+                None => Tree::parse(&path, &crate::text::read(&path)?)?,
+            };
             if let Some((base, written)) = tree.take("extends") {
                 let at = KeyPath::from("extends");
                 let wrong = |problem: String| Err(written.locate(Error::key(&at, problem)));
@@ -110,19 +118,25 @@ impl Layers {
                 let base = path.parent().unwrap_or(Path::new("")).join(base);
                 let same = |other: &Path| match (base.canonicalize(), other.canonicalize()) {
                     (Ok(a), Ok(b)) => a == b,
-                    _ => false,
+                    _ => match (embedded::name_of(&base), embedded::name_of(other)) {
+                        (Some(a), Some(b)) => a == b,
+                        _ => false,
+                    },
                 };
                 if same(&path) || chain.iter().any(|(other, _)| same(other)) {
                     return wrong("closes a circle: the files extend each other".to_owned());
                 }
-                if !base.is_file() {
+                if !embedded::is_there(&base) {
                     return wrong(format!("is `{}`, which does not exist", base.display()));
                 }
                 next = Some(base);
             }
             chain.push((path, tree));
         }
-        let mut layers = Layers::default();
+        let mut layers = Layers {
+            file: Some(first),
+            ..Layers::default()
+        };
         for (_, tree) in chain.into_iter().rev() {
             layers.tree.merge(tree);
         }
@@ -190,6 +204,11 @@ impl Layers {
             Ok(typed) => Ok(Some((typed, tree))),
             Err::<_, toml::de::Error>(_) => Err(wrong()),
         }
+    }
+
+    /// The file that was read: an embedded one by its own path, see [`embedded`].
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// The merged table.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::embedded;
 use crate::error::{Error, KeyPath, Place, Result};
 use crate::io::absolute;
 
@@ -44,14 +45,17 @@ impl Origin {
         }
     }
 
-    /// A path that was written here as an absolute one: relative to the folder of the file, or to
-    /// the working directory for an argument.
+    /// A path that was written here as an absolute one: relative to the folder of the file, to the
+    /// working directory for an argument; for an embedded file see [`embedded`].
     pub fn resolve(&self, path: &Path) -> PathBuf {
         let folder = match self {
             Origin::File { path, .. } => path.parent().unwrap_or(Path::new("")),
             Origin::Argument(_) => Path::new(""),
         };
-        absolute(folder, path)
+        match embedded::from_here(folder, path) {
+            Some(path) => absolute(Path::new(""), &path),
+            None => absolute(folder, path),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::slurm_config::SlurmConfig;
 use crate::config::{Experiment, ExperimentSources};
 use crate::error::{Error, KeyPath, Result};
-use crate::layers::{Assignment, Layers, Origin, Tree, plain};
+use crate::layers::{Assignment, Layers, Origin, Tree, embedded, plain};
 use crate::range::Range;
 
 /// What a sweep file says, as it says it.
@@ -96,7 +96,7 @@ impl SweepFile {
         );
         for (key, file) in files {
             *file = written.beside(&key, file);
-            if !file.is_file() {
+            if !embedded::is_there(file) {
                 let problem = format!("is `{}`, which does not exist", file.display());
                 return Err(written
                     .locate(Error::key(key, problem))

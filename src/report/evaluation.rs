@@ -1,6 +1,7 @@
 //! Scores of one set of predictions: by class, by group, overall; for people and as CSV.
 
 mod partial;
+mod trained_on;
 
 use std::fmt;
 use std::path::Path;
@@ -20,6 +21,8 @@ use crate::metrics::{
 };
 use crate::predict::{Predictions, Scale};
 use crate::rows::{self, number};
+
+pub use trained_on::TrainedOn;
 
 /// Coverage of every interval.
 pub(super) const LEVEL: f64 = 0.95;
@@ -119,13 +122,14 @@ impl Evaluation {
     }
 
     /// Scores `predictions`, whose rows and columns are those of `table`, with the class groups of
-    /// `split`.
+    /// a split, or what else is known of the training.
     pub fn new(
         predictions: &Predictions,
         table: &LabelTable,
-        split: &Split,
+        trained_on: impl Into<TrainedOn>,
         options: &Options,
     ) -> Result<Self> {
+        let trained_on = trained_on.into();
         let targets = targets(table);
         let scores = ScoreTable::new(&predictions.scores, &targets, table.num_classes())?;
         let average_precision = average_precision_per_class(&scores, options.average_precision);
@@ -134,11 +138,11 @@ impl Evaluation {
             ApMethod::ElevenPoint => (PerGroup::default(), vec![None; table.num_classes()]),
             ApMethod::Area => {
                 let ranked = Ranked::new(&scores)?;
-                let groups = Jackknife::new(&ranked, &split.groups);
+                let groups = Jackknife::new(&ranked, &trained_on.groups);
                 (groups.intervals(LEVEL), class_intervals(&ranked, LEVEL))
             }
         };
-        let (train_counts, positives) = (split.train.class_counts(), table.class_counts());
+        let positives = table.class_counts();
         let area_under_roc = area_under_roc_per_class(&scores);
         let alike = match predictions.scale {
             // Near 0 and 1 probabilities that tell images apart differ in their last digits only.
@@ -156,8 +160,8 @@ impl Evaluation {
         let names = table.classes().iter().enumerate();
         let classes = names.map(|(i, name)| ClassScore {
             name: name.clone(),
-            group: split.groups[i],
-            train_count: train_counts[i],
+            group: trained_on.groups[i],
+            train_count: trained_on.counts[i],
             positives: positives[i],
             average_precision: average_precision[i],
             area_under_roc: area_under_roc[i],
@@ -171,7 +175,7 @@ impl Evaluation {
         });
         Ok(Evaluation {
             classes: classes.collect(),
-            groups: GroupScores::new(&average_precision, &split.groups),
+            groups: GroupScores::new(&average_precision, &trained_on.groups),
             ranking: ranking_scores(&at_threshold),
             top_3: top_k_scores(&scores, 3, None),
             at_threshold,
@@ -316,13 +320,14 @@ pub fn difference(
     first: &Predictions,
     second: &Predictions,
     table: &LabelTable,
-    split: &Split,
+    trained_on: impl Into<TrainedOn>,
 ) -> Result<Difference> {
+    let TrainedOn { groups, .. } = trained_on.into();
     let targets = targets(table);
     let first = ScoreTable::new(&first.scores, &targets, table.num_classes())?;
     let second = ScoreTable::new(&second.scores, &targets, table.num_classes())?;
-    let first = Jackknife::new(&Ranked::new(&first)?, &split.groups);
-    let second = Jackknife::new(&Ranked::new(&second)?, &split.groups);
+    let first = Jackknife::new(&Ranked::new(&first)?, &groups);
+    let second = Jackknife::new(&Ranked::new(&second)?, &groups);
     Ok(Difference {
         intervals: second.gain_over(&first).intervals(LEVEL),
     })

@@ -1,10 +1,7 @@
 //! Scores on a set whose annotations know some of the classes only.
 
-use std::sync::Arc;
-
-use super::{Evaluation, Options};
+use super::{Evaluation, Options, TrainedOn};
 use crate::data::labels::{Group, LabelTable};
-use crate::data::split::Split;
 use crate::error::Result;
 use crate::metrics::GroupScores;
 use crate::predict::Predictions;
@@ -20,14 +17,14 @@ impl Evaluation {
     pub fn partial(
         predictions: &Predictions,
         table: &LabelTable,
-        split: &Split,
+        trained_on: &TrainedOn,
         options: &Options,
         annotated: &[bool],
     ) -> Result<Self> {
         let keep = |class: usize| annotated.get(class).copied().unwrap_or(false);
         let known: Vec<usize> = (0..table.num_classes()).filter(|&c| keep(c)).collect();
         if known.len() == table.num_classes() {
-            return Evaluation::new(predictions, table, split, options);
+            return Evaluation::new(predictions, table, trained_on.clone(), options);
         }
         let rows = predictions.scores.chunks(table.num_classes());
         let columns = rows.flat_map(|row| known.iter().map(|&class| row[class]));
@@ -41,32 +38,27 @@ impl Evaluation {
             [one] => vec![*one],
             many => known.iter().map(|&class| many[class]).collect(),
         };
-        let of_known = Split {
-            groups: known.iter().map(|&class| split.groups[class]).collect(),
-            train: Arc::new(split.train.only_classes(annotated)),
-            ..split.clone()
-        };
         let options = Options {
             thresholds,
             ..options.clone()
         };
         let table_of_known = table.only_classes(annotated);
-        let mut scored = Evaluation::new(&narrow, &table_of_known, &of_known, &options)?;
-        let counts = split.train.class_counts();
+        let mut scored =
+            Evaluation::new(&narrow, &table_of_known, trained_on.only(&known), &options)?;
         let mut found = std::mem::take(&mut scored.classes).into_iter();
         let classes = (0..table.num_classes()).map(|class| match keep(class) {
             true => found.next(),
             false => Some(unscored(
                 &table.classes()[class],
-                split.groups[class],
-                counts[class],
+                trained_on.groups[class],
+                trained_on.counts[class],
             )),
         });
         scored.classes = classes.flatten().collect();
         let precisions: Vec<Option<f64>> = (scored.classes.iter())
             .map(|class| class.average_precision)
             .collect();
-        scored.groups = GroupScores::new(&precisions, &split.groups);
+        scored.groups = GroupScores::new(&precisions, &trained_on.groups);
         Ok(scored)
     }
 }

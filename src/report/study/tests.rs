@@ -31,6 +31,7 @@ fn manifest(method: &str, seed: u64) -> Manifest {
         method: method.into(),
         seed,
         command: vec!["dbloss".into()],
+        experiment_file: Default::default(),
         version: "0.1.0".into(),
         device: "cpu".into(),
         threads: 2,

@@ -1,0 +1,28 @@
+//! `dbloss completions`.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use dbloss::Result;
+
+use super::{Cli, output};
+
+/// Print what a shell needs to complete commands and options
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dbloss completions bash > ~/.local/share/bash-completion/completions/dbloss
+  dbloss completions zsh > ~/.zfunc/_dbloss          # a folder of zsh's fpath
+  dbloss completions fish > ~/.config/fish/completions/dbloss.fish")]
+pub(super) struct Args {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: Args) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "dbloss", &mut script);
+    output::data(&String::from_utf8_lossy(&script));
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! What a score by class needs to know of the training.
+
+use crate::data::labels::Group;
+use crate::data::split::Split;
+
+/// What the classes of a model were trained on: all that an evaluation needs to know of the split,
+/// which need not be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainedOn {
+    /// The group of each class.
+    pub groups: Vec<Group>,
+    /// Training images of each class.
+    pub counts: Vec<usize>,
+}
+
+impl From<&Split> for TrainedOn {
+    fn from(split: &Split) -> Self {
+        TrainedOn {
+            groups: split.groups.clone(),
+            counts: split.train.class_counts(),
+        }
+    }
+}
+
+impl TrainedOn {
+    /// The same of the classes `known` alone.
+    pub(super) fn only(&self, known: &[usize]) -> Self {
+        TrainedOn {
+            groups: known.iter().map(|&class| self.groups[class]).collect(),
+            counts: known.iter().map(|&class| self.counts[class]).collect(),
+        }
+    }
+}
