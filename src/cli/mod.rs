@@ -25,6 +25,7 @@ mod stats;
 mod sweep;
 mod sweep_task;
 mod train;
+mod tune;
 mod view;
 mod watch;
 
@@ -55,6 +56,7 @@ enum Command {
     Export(export::Args),
     Run(Box<run::Args>),
     Sweep(Box<sweep::Args>),
+    Tune(Box<tune::Args>),
     #[command(hide = true)]
     SweepTask(sweep_task::Args),
     Report(report::Args),
@@ -84,6 +86,7 @@ impl Cli {
             Command::Export(args) => export::run(args),
             Command::Run(args) => run::run(*args),
             Command::Sweep(args) => sweep::run(*args),
+            Command::Tune(args) => tune::run(*args),
             Command::SweepTask(args) => sweep_task::run(args),
             Command::Report(args) => report::run(args),
             Command::Config(args) => config::run(args),

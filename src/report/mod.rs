@@ -13,3 +13,4 @@ pub mod sheet;
 pub mod stats;
 pub mod study;
 pub mod table;
+pub mod tuning;
