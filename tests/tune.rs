@@ -13,7 +13,7 @@ use predicates::prelude::*;
 
 /// The second rate leaves the finite numbers at once.
 const TUNE: &str = "experiment = 'small.toml'\nseeds = [0, 1]\n\
-    [set]\ntrain.epochs = 1\n\
+    [set]\ntrain.epochs = 1\nsplit.keep_at_least = 1\n\
     [grid]\n'optimizer.learning_rate' = [0.02, 1e30, 0.001]\n\
     [tune]\nfolds = 2\nsubsets = [3, 4]\n";
 
@@ -68,7 +68,7 @@ fn choices_come_from_folds_that_hold_no_test_image() {
         .stdout(predicate::str::contains("erm").and(predicate::str::contains("learning_rate")));
     let home = folder.path().join("runs/t");
 
-    // The folds: together the training images of the first subset, each once, and nothing else.
+    // The folds: each has the training images of the first subset, and nothing else.
     let subset = home.join("final/subset-3/split");
     let train = images(&subset.join("train.csv"));
     let test = images(&subset.join("test.csv"));
@@ -83,8 +83,10 @@ fn choices_come_from_folds_that_hold_no_test_image() {
         assert_eq!(rest.union(&held).cloned().collect::<BTreeSet<_>>(), train);
         held_out.extend(held);
     }
-    assert_eq!(held_out.len(), train.len());
-    assert_eq!(held_out.into_iter().collect::<BTreeSet<_>>(), train);
+    // None is held out twice; those that are never held out are the only ones of a class.
+    let once: BTreeSet<String> = held_out.iter().cloned().collect();
+    assert_eq!(held_out.len(), once.len());
+    assert!(once.len() >= train.len() - 20 && once.is_subset(&train));
 
     // Three rates, two folds, two methods; what diverged has no score and is not chosen.
     let trials = read(&home.join("trials.csv"));

@@ -88,7 +88,10 @@ mod tests {
     fn closed_forms() {
         let expected = 0.5 / 30f64.sqrt();
         let bce = of("name = 'bce'");
-        assert!((bce.norm - expected).abs() < 1e-12 && bce.ratio() == 1.0, "{bce:?}");
+        assert!(
+            (bce.norm - expected).abs() < 1e-12 && bce.ratio() == 1.0,
+            "{bce:?}"
+        );
         // d/dz p^2 softplus(z) at 0 = 2 p p (1 - p) ln 2 + p^2 p = ln 2 / 4 + 1 / 8.
         let focal = of("name = 'focal'\nbalance = 1.0");
         let slope = std::f64::consts::LN_2 / 4.0 + 0.125;

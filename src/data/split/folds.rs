@@ -31,6 +31,9 @@ impl Split {
     /// the validation images of this split are in none of them, so that nothing that is chosen on
     /// folds can have seen them.
     ///
+    /// Every class that has a training image keeps one in each fold: where a part holds all of them,
+    /// its first goes to the training set, and is held out by no fold.
+    ///
     /// # Errors
     /// There are fewer training images than folds.
     pub fn folds(&self, folds: usize, seed: u64) -> Result<Vec<Split>> {
@@ -41,8 +44,9 @@ impl Split {
         let part = stratify::iterative(&self.train, &vec![1.0; folds], seed);
         (0..folds)
             .map(|held_out| {
-                let (held, rest): (Vec<usize>, Vec<usize>) =
-                    (0..self.train.len()).partition(|&image| part[image] == held_out);
+                let kept = self.kept_for_training(&part, held_out);
+                let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.train.len())
+                    .partition(|image| part[*image] == held_out && !kept.contains(image));
                 let fold = Fold {
                     of: self.hash.clone(),
                     folds,
@@ -52,6 +56,20 @@ impl Split {
                 self.fold(self.train.subset(&rest), self.train.subset(&held), fold)
             })
             .collect()
+    }
+
+    /// Images of the part `held_out` without which a class would have no training image.
+    fn kept_for_training(&self, part: &[usize], held_out: usize) -> Vec<usize> {
+        let mut kept: Vec<usize> = Vec::new();
+        for images in self.train.images_by_class() {
+            let is_left = |&&image: &&u32| {
+                part[image as usize] != held_out || kept.contains(&(image as usize))
+            };
+            if let (Some(&first), None) = (images.first(), images.iter().find(is_left)) {
+                kept.push(first as usize);
+            }
+        }
+        kept
     }
 
     fn fold(&self, train: LabelTable, held_out: LabelTable, fold: Fold) -> Result<Split> {

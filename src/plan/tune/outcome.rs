@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::metrics::PerGroup;
 use crate::plan::grid::Point;
 use crate::report::compare::ScoreRow;
+use crate::report::study::{Options, Study};
 use crate::report::tuning::{Method, Page};
 use crate::rows::{self, number};
 
@@ -116,6 +117,11 @@ impl Tuning {
         let finals: Vec<FinalRow> = scores.iter().flat_map(final_rows).collect();
         rows::write(&home.join("final.csv"), finals.clone())?;
         self.page(&search, &table, &settings, &finals, &sets)?;
+        let options = Options {
+            title: Some(self.sweep.name.clone()),
+            ..Options::default()
+        };
+        Study::read(&[home.join("final")], &options)?.write(&home.join("report"))?;
         Ok(table)
     }
 
