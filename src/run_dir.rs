@@ -330,6 +330,16 @@ pub struct Manifest {
     pub total_steps: Option<usize>,
     /// The error that ended it, if it failed.
     pub error: Option<String>,
+    /// True if that is because the training left the range of finite numbers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub diverged: bool,
+    /// Norm of the loss's gradient at the logits, over a batch, with all logits 0: how large the loss
+    /// is. `None` where an earlier version did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_gradient: Option<f64>,
+    /// The same as a multiple of that of binary cross-entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_gradient_of_bce: Option<f64>,
     /// What was found amiss with a training that came to its end, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
@@ -396,6 +406,9 @@ impl Manifest {
             images_seen: 0,
             total_steps: None,
             error: None,
+            diverged: false,
+            start_gradient: None,
+            start_gradient_of_bce: None,
             findings: Vec::new(),
             network: None,
         })

@@ -11,7 +11,7 @@ use dbloss::data::split::Split;
 use dbloss::error::KeyPath;
 use dbloss::io::write_text;
 use dbloss::loss::profile::{ClassProfile, curve, profile};
-use dbloss::loss::{Loss, LossConfig, pages};
+use dbloss::loss::{Loss, LossConfig, pages, start_gradient};
 use dbloss::report::loss_curves::{Curve, loss_curves};
 use dbloss::report::table::Table;
 use dbloss::rows::{self, number};
@@ -125,11 +125,29 @@ fn show(args: &ShowArgs) -> Result<()> {
         }
     };
     output::data(&class_table(&split, profiles.as_deref(), args.csv));
+    tracing::info!("{}", size(loss.as_ref(), &split)?);
     if let Some(out) = &args.out {
         draw(&config, loss.as_ref(), profiles.as_deref(), &split, out)?;
         tracing::info!("wrote {}", out.display());
     }
     Ok(())
+}
+
+/// How large the loss is on the training images, each once, in batches of 32.
+fn size(loss: &dyn Loss, split: &Split) -> Result<String> {
+    let (labels, batch_size) = (&split.train, 32);
+    let mut targets = vec![0.0; labels.len() * labels.num_classes()];
+    for (image, row) in targets.chunks_mut(labels.num_classes()).enumerate() {
+        labels.fill_targets(image, row);
+    }
+    let frequency = labels.class_frequency();
+    let start = start_gradient(loss, &targets, &frequency, batch_size, 0)?;
+    Ok(format!(
+        "gradient at the logits at the start, over batches of {batch_size}: norm {}, {} times that of \
+         `bce`",
+        short(start.norm),
+        short(start.ratio())
+    ))
 }
 
 const HEADER: [&str; 8] = [

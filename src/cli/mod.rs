@@ -29,6 +29,7 @@ mod stats;
 mod sweep;
 mod sweep_task;
 mod train;
+mod tune;
 mod view;
 mod watch;
 
@@ -60,6 +61,7 @@ enum Command {
     Export(export::Args),
     Run(Box<run::Args>),
     Sweep(Box<sweep::Args>),
+    Tune(Box<tune::Args>),
     #[command(hide = true)]
     SweepTask(sweep_task::Args),
     Report(report::Args),
@@ -93,6 +95,7 @@ impl Cli {
             Command::Export(args) => export::run(args),
             Command::Run(args) => run::run(*args),
             Command::Sweep(args) => sweep::run(*args),
+            Command::Tune(args) => tune::run(*args),
             Command::SweepTask(args) => sweep_task::run(args),
             Command::Report(args) => report::run(args),
             Command::Inspect(args) => inspect::run(*args),

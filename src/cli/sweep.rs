@@ -87,8 +87,15 @@ pub(super) fn run(args: Args) -> Result<()> {
 }
 
 fn start(args: &Args, path: &Path) -> Result<()> {
-    let file = SweepFile::read(path)?;
     let overrides = args.plan.overrides.assignments();
+    let file = SweepFile::read(path)?.renamed(&overrides);
+    if file.config.tune.is_some() {
+        let problem = "has a table `[tune]`: its settings are to be chosen, not compared";
+        return Err(Error::file(path, problem).hint(format_args!(
+            "`dbloss tune {}` does, without a look at the test set",
+            path.display()
+        )));
+    }
     let mut plan = Plan::of_sweep(&file, &args.plan.out.out, &overrides)?;
     let jobs = args.plan.jobs(file.config.jobs)?;
     let slurm = args.executor == "slurm";

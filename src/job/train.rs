@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::features::Shown;
 use crate::interrupt;
 use crate::io::write_text;
+use crate::loss::{StartGradient, start_gradient};
 use crate::model::{Held, Model, Role};
 use crate::optim::extent::Unit;
 use crate::predict::predict;
@@ -22,6 +23,9 @@ use crate::train::checkpoint::Position;
 use crate::train::step::Losses;
 use crate::train::tensorboard::EventWriter;
 use crate::train::training::{Training, Validate};
+
+/// Images over which the size of a loss is taken.
+const START_IMAGES: usize = 4096;
 
 /// A training of one experiment into one folder.
 #[derive(Debug, Clone, Copy)]
@@ -205,6 +209,7 @@ impl Prepared<'_> {
             Err(error) => {
                 manifest.status = Status::Failed;
                 manifest.error = Some(error.to_string());
+                manifest.diverged = matches!(error, Error::Diverged(_));
             }
         }
         manifest.write(&job.run.manifest())?;
@@ -254,6 +259,7 @@ impl Prepared<'_> {
             ..
         } = self.job;
         let steps = self.training(None).steps_per_epoch()? * experiment.train.epochs;
+        let start = self.start_gradient()?;
         Ok(Manifest {
             status: Status::Running,
             experiment: experiment.name.clone(),
@@ -276,9 +282,45 @@ impl Prepared<'_> {
             images_seen: 0,
             total_steps: Some(steps),
             error: None,
+            diverged: false,
+            start_gradient: Some(start.norm),
+            start_gradient_of_bce: Some(start.ratio()),
             findings: Vec::new(),
             network: Some(self.network()?),
         })
+    }
+
+    /// How large the loss is, over the beginning of the first epoch; says so where the rate that
+    /// suits others may not suit it.
+    fn start_gradient(&self) -> Result<StartGradient> {
+        let Experiment {
+            train,
+            sampler,
+            seed,
+            optimizer,
+            ..
+        } = self.job.experiment;
+        let labels = &self.job.split.train;
+        let order = sampler.epoch_indices(labels, *seed, 0)?;
+        let order = &order[..order.len().min(START_IMAGES.max(train.batch_size))];
+        let mut targets = vec![0.0; order.len() * labels.num_classes()];
+        for (row, &image) in targets.chunks_mut(labels.num_classes()).zip(order) {
+            labels.fill_targets(image as usize, row);
+        }
+        let frequency = self.job.split.class_frequency();
+        let loss = self.losses.at(0);
+        let start = start_gradient(loss.as_ref(), &targets, &frequency, train.batch_size, 0)?;
+        // The step of AdamW does not depend on the size of the gradient.
+        if start.is_far() && optimizer.kind.name() == "sgd" {
+            tracing::warn!(
+                "{}: the gradient of the loss is {:.3} times that of binary cross-entropy at the \
+                 start: at the same `optimizer.learning_rate` it trains as much faster or slower, \
+                 and a comparison is one of scales; `dbloss tune` finds each loss its own rate",
+                self.job.experiment.run_name(),
+                start.ratio(),
+            );
+        }
+        Ok(start)
     }
 
     /// What is written down of the network.

@@ -33,6 +33,8 @@ part! {
         tolerance: Option<Tolerance> = None, Part(Tolerance::KINDS);
         /// What is taken off the logits of positives.
         margin: Option<Margin> = None, Part(Margin::KINDS);
+        /// A factor on the shifted logits of positives, by class.
+        positive_scale: Option<PositiveScale> = None, Part(PositiveScale::KINDS);
         /// What is added to all logits of a class.
         adjustment: Option<Adjustment> = None, Part(Adjustment::KINDS);
         /// The focal factor.
@@ -199,6 +201,16 @@ part! {
             /// Factor on the logits after the margin; 30 where logits are cosines.
             logit_scale: f64 = 1.0, Value(Positive);
         }
+    }
+}
+
+part! {
+    /// Multiplies the logits of positives, after every shift, by (n_c / n_max)^power (DB* of
+    /// HP-DVAL, IEEE TIP, equation 14).
+    pub struct PositiveScale {
+        /// How much smaller the logits of rare classes become: 0 for no scale, 1 for the published
+        /// one.
+        power: f64 = 1.0, Value(NotNegative);
     }
 }
 

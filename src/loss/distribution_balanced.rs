@@ -8,7 +8,7 @@ const NOTES: &str = "The defaults are those of VOC-MLT; COCO-MLT takes mu = 0.2 
     r of an image without positives is 0 for all its classes; the bias of a class in no image or in \
     all is finite, as in `ntr`.";
 
-/// DB, DB-Focal and DB-0FL.
+/// DB, DB-Focal, DB* and DB-0FL.
 pub const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "db",
@@ -59,6 +59,39 @@ pub const DEFINITIONS: &[Definition] = &[
         source: SOURCE,
         when: "the method of the paper, its best row: long-tailed classes that co-occur, \
             with class-aware sampling",
+        notes: NOTES,
+    },
+    Definition {
+        name: "db-star",
+        title: "DB*",
+        formula: "mean of r^ balance (1 - p_t)^gamma l',  \
+            r^ = alpha + sigmoid(beta (r - mu)),  \
+            r = (1 / n_c) / sum over the image's positives j of 1 / n_j,  \
+            l' = softplus(-w_c (z + s)) for positives, softplus(lambda (z + s)) / lambda for \
+            negatives,  \
+            w_c = (n_c / n_max)^power,  \
+            s = nu_c / lambda (bias = code) or nu_c (paper),  \
+            nu_c = kappa b_c,  \
+            b_c = -log(N / n_c - 1),  \
+            p_t = exp(-softplus(-w_c (z + s))) for positives, exp(-softplus(lambda (z + s))) for \
+            negatives",
+        form: Form::Preset(
+            "weight = { kind = 'rebalanced' }
+             tolerance = {}
+             positive_scale = {}
+             focal = {}",
+        ),
+        keys: &[
+            "weight",
+            "tolerance",
+            "positive_scale",
+            "focal",
+            "normalisation",
+            "reduction",
+            "scale",
+        ],
+        source: "HP-DVAL, IEEE TIP, equations 14 and 15, after Wu et al., ECCV 2020",
+        when: "DB-Focal where the loss of rare positives should fade later",
         notes: NOTES,
     },
     Definition {

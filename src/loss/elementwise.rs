@@ -26,8 +26,8 @@ pub struct Elementwise {
     shift_positive: Vec<f64>,
     /// What is added to the logits of negatives, class by class.
     shift_negative: Vec<f64>,
-    /// Factor on the logits of positives after the shift.
-    scale_positive: f64,
+    /// Factor on the logits of positives after the shift, class by class.
+    scale_positive: Vec<f64>,
     /// Factor on the logits of negatives after the shift.
     scale_negative: f64,
     /// Factor on the loss of negatives: 1 / lambda.
@@ -77,13 +77,20 @@ impl Elementwise {
                 }
             }
         }
+        let mut scale_positive = vec![logit_scale; num_classes];
+        if let Some(scale) = &composition.positive_scale {
+            let most = prior.counts.iter().copied().fold(1.0, f64::max);
+            for (factor, n) in scale_positive.iter_mut().zip(&prior.counts) {
+                *factor *= (n / most).powf(scale.power);
+            }
+        }
         Ok(Elementwise {
             weights: Weights::new(&composition.weight, &prior),
             composition,
             bias,
             shift_positive,
             shift_negative,
-            scale_positive: logit_scale,
+            scale_positive,
             scale_negative: logit_scale * lambda,
             factor_negative: 1.0 / lambda,
         })
@@ -125,7 +132,10 @@ impl Elementwise {
     pub fn element(&self, logit: f64, class: usize, positive: bool, epoch: usize) -> Dual {
         let z = Dual::variable(logit);
         let (u, factor) = if positive {
-            ((z + self.shift_positive[class]) * self.scale_positive, 1.0)
+            (
+                (z + self.shift_positive[class]) * self.scale_positive[class],
+                1.0,
+            )
         } else {
             (
                 (z + self.shift_negative[class]) * self.scale_negative,

@@ -18,6 +18,7 @@ mod objective;
 pub mod pages;
 pub mod part;
 pub mod profile;
+pub mod size;
 mod smoothing;
 pub mod weight;
 
@@ -28,6 +29,7 @@ pub use definition::{Definition, Form};
 pub use elementwise::Elementwise;
 pub use graph::apply;
 pub use objective::Loss;
+pub use size::{StartGradient, start_gradient};
 pub use smoothing::smooth;
 
 /// Declares the files of the losses and gathers what each defines, in the order of every list.

@@ -71,6 +71,23 @@ impl Spread {
         }
     }
 
+    /// The spread where what is averaged is a sample too: `variance` of its mean, known to
+    /// `degrees_of_freedom` (Satterthwaite's rule joins the two).
+    pub(super) fn beside(&self, variance: f64, degrees_of_freedom: f64) -> Self {
+        let images = self.standard_error.powi(2);
+        let both = images + variance;
+        let part = |variance: f64, freedom: f64| variance * variance / freedom;
+        let parts = part(images, self.degrees_of_freedom) + part(variance, degrees_of_freedom);
+        Spread {
+            standard_error: both.sqrt(),
+            degrees_of_freedom: match parts > 0.0 {
+                true => both * both / parts,
+                false => self.degrees_of_freedom,
+            },
+            ..*self
+        }
+    }
+
     /// The interval of a score, on the scale of its log odds and so within [0, 1]. The bias is
     /// taken out; since what is left of it has the same sign, that side is half as much longer.
     pub(super) fn score(&self, estimate: f64, level: f64) -> Interval {

@@ -204,16 +204,23 @@ impl Jackknife {
 
     /// Intervals of the mAPs at `level` in (0, 1); `None` where there is no mAP.
     pub fn intervals(&self, level: f64) -> PerGroup<Option<Interval>> {
-        self.with(|mean, spread| spread.score(mean, level))
+        self.with(|_, mean, spread| spread.score(mean, level))
     }
 
-    fn with(&self, interval: impl Fn(f64, &Spread) -> Interval) -> PerGroup<Option<Interval>> {
+    fn with(
+        &self,
+        interval: impl Fn(Scope, f64, &Spread) -> Interval,
+    ) -> PerGroup<Option<Interval>> {
         PerGroup::from_fn(|scope| {
             let mean = self.means[scope].as_ref()?;
             Some(Interval {
                 classes: mean.classes,
                 few_positives: mean.few_positives,
-                ..interval(mean.estimate, &Spread::new(&mean.changes, mean.unseen))
+                ..interval(
+                    scope,
+                    mean.estimate,
+                    &Spread::new(&mean.changes, mean.unseen),
+                )
             })
         })
     }
@@ -228,7 +235,23 @@ impl Gain {
 
     /// Intervals of the gains at `level` in (0, 1); `None` where one of the methods has no mAP.
     pub fn intervals(&self, level: f64) -> PerGroup<Option<Interval>> {
-        self.0.with(|mean, spread| spread.difference(mean, level))
+        self.0
+            .with(|_, mean, spread| spread.difference(mean, level))
+    }
+
+    /// The same where the runs that the gain is averaged over are a sample of all seeds (and
+    /// subsets) too: variance of their mean and its degrees of freedom for each group. A group
+    /// without is left out.
+    pub fn intervals_over_runs(
+        &self,
+        runs: &PerGroup<Option<(f64, f64)>>,
+        level: f64,
+    ) -> PerGroup<Option<Interval>> {
+        let found = self.0.with(|scope, mean, spread| match runs[scope] {
+            Some((variance, freedom)) => spread.beside(variance, freedom).difference(mean, level),
+            None => spread.difference(mean, level),
+        });
+        PerGroup::from_fn(|scope| runs[scope].and(found[scope]))
     }
 }
 

@@ -50,6 +50,23 @@ pub fn paired_t_test(differences: &[f64]) -> Option<PairedTest> {
     })
 }
 
+/// Pairs (seeds, for example) from which a paired t-test finds a true difference of `wanted` with a
+/// probability of `power` at the two-sided level 1 - `level`, if differences spread by `deviation`.
+/// `None` where more than 10,000 would be needed.
+pub fn pairs_needed(deviation: f64, wanted: f64, level: f64, power: f64) -> Option<usize> {
+    let enough = |pairs: usize| {
+        let quantile =
+            |share: f64| StudentsT::new(0.0, 1.0, (pairs - 1) as f64).map(|t| t.inverse_cdf(share));
+        match (quantile((1.0 + level) / 2.0), quantile(power)) {
+            (Ok(found), Ok(missed)) => {
+                (found + missed) * deviation <= wanted * (pairs as f64).sqrt()
+            }
+            _ => false,
+        }
+    };
+    (2..=10_000).find(|&pairs| enough(pairs))
+}
+
 /// Wilcoxon's signed-rank test on the differences of the pairs. Differences of 0 are left out,
 /// equal ones share their mean rank. Exact (over all signs, given the ranks) up to 200 pairs, then
 /// by the normal approximation with the correction for ties. `None` where no difference is left.
@@ -152,6 +169,16 @@ mod tests {
         assert_eq!(test.pairs, pairs);
         assert_relative_eq!(test.statistic, statistic, max_relative = 1e-10);
         assert_relative_eq!(test.p_value, p_value, max_relative = 1e-9);
+    }
+
+    /// G*Power 3.1, means of matched pairs, two tails, level 0.05, power 0.8: 10 pairs for a
+    /// difference of one deviation, 34 for half of one.
+    #[test]
+    fn as_many_pairs_are_needed_as_the_tables_say() {
+        assert_eq!(pairs_needed(1.0, 1.0, 0.95, 0.8), Some(10));
+        assert_eq!(pairs_needed(1.0, 0.5, 0.95, 0.8), Some(34));
+        assert_eq!(pairs_needed(0.0, 0.5, 0.95, 0.8), Some(2));
+        assert_eq!(pairs_needed(1.0, 1e-6, 0.95, 0.8), None);
     }
 
     #[test]

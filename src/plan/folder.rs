@@ -83,7 +83,11 @@ impl PlanFile {
 impl Plan {
     /// The plan of a sweep file. Nothing is written.
     pub fn of_sweep(file: &SweepFile, out: &Path, overrides: &[String]) -> Result<Self> {
-        Self::new(&file.name, out, file.experiments(overrides)?)
+        Self::of_runs(
+            &file.name,
+            out.join(&file.name),
+            file.experiments(overrides)?,
+        )
     }
 
     /// The plan of an experiment file: the methods `methods` and the seeds `seeds`, or the file's.
@@ -96,14 +100,15 @@ impl Plan {
     ) -> Result<Self> {
         let runs = file.resolve_all(methods, seeds)?;
         let name = runs.first().map_or(String::new(), |run| run.name.clone());
-        Self::new(&name, out, runs)
+        Self::of_runs(&name, out.join(&name), runs)
     }
 
-    fn new(name: &str, out: &Path, runs: Vec<Experiment>) -> Result<Self> {
+    /// The plan of these runs, in the folder `home`.
+    pub(super) fn of_runs(name: &str, home: PathBuf, runs: Vec<Experiment>) -> Result<Self> {
         let planned = runs.into_iter().map(PlannedRun::new);
         Ok(Plan {
             name: name.to_owned(),
-            home: out.join(name),
+            home,
             runs: planned.collect::<Result<_>>()?,
             earlier: Vec::new(),
             split_folder: None,

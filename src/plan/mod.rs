@@ -9,10 +9,12 @@ mod check;
 mod collect;
 mod executor;
 mod folder;
+mod grid;
 mod slurm_config;
 mod state;
 mod sweep_file;
 mod task;
+pub mod tune;
 
 pub use check::check;
 pub use collect::{Collected, collect};

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::grid::{self, Axis};
 use super::slurm_config::SlurmConfig;
-use crate::config::{Experiment, ExperimentSources};
+use super::tune::TuneConfig;
+use crate::config::{Experiment, ExperimentFile, ExperimentSources};
 use crate::error::{Error, KeyPath, Result};
-use crate::layers::{Assignment, Layers, Origin, Tree, embedded, plain};
+use crate::layers::{Assignment, Layers, Origin, Tree, embedded};
 use crate::range::Range;
 
 /// What a sweep file says, as it says it.
@@ -38,6 +40,9 @@ pub struct SweepConfig {
     /// Values to try, every combination of them: any key of the configuration, a list each.
     #[serde(default)]
     pub grid: Table,
+    /// How `dbloss tune` chooses among the values; without it a sweep compares all of them.
+    #[serde(default)]
+    pub tune: Option<TuneConfig>,
     /// What a run asks of Slurm.
     #[serde(default)]
     pub slurm: SlurmConfig,
@@ -45,13 +50,6 @@ pub struct SweepConfig {
 
 fn one() -> usize {
     1
-}
-
-/// One point of the grid.
-#[derive(Debug, Clone, Default)]
-struct Point {
-    assignments: Vec<Assignment>,
-    label: String,
 }
 
 /// A sweep file, read and checked.
@@ -73,6 +71,29 @@ impl SweepFile {
         Self::of(path, &Layers::read(path)?)
     }
 
+    /// A sweep over learning rates of the experiment file at `path`: a tenth of its own, three
+    /// tenths, itself, three times and ten times that.
+    ///
+    /// # Errors
+    /// As [`ExperimentFile::read`].
+    pub fn around(path: &Path) -> Result<Self> {
+        let file = ExperimentFile::read(path, &[])?;
+        let first = file.methods().first().map(|name| (*name).to_owned());
+        let experiment = file.resolve(first.as_deref(), None)?;
+        let rate = experiment.optimizer.learning_rate;
+        let rates: Vec<String> = [0.1, 0.3, 1.0, 3.0, 10.0]
+            .map(|factor| format!("{:.2e}", factor * rate))
+            .to_vec();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = format!(
+            "experiment = {}\nname = {}\n[grid]\n\"optimizer.learning_rate\" = [{}]\n[tune]\n",
+            Value::String(name.into_owned()),
+            Value::String(format!("{}-tuned", experiment.name)),
+            rates.join(", "),
+        );
+        Self::of(path, &Layers::parse(path, &text)?)
+    }
+
     /// Whether a file that has been read is a sweep: it names the experiment that it runs.
     pub fn is_one(layers: &Layers) -> bool {
         layers.table().contains_key("experiment")
@@ -87,6 +108,10 @@ impl SweepFile {
         Range::AtLeast(1)
             .check_whole(&KeyPath::from("jobs"), config.jobs)
             .and_then(|()| config.slurm.check(&KeyPath::from("slurm")))
+            .and_then(|()| match &config.tune {
+                Some(tune) => tune.check(&KeyPath::from("tune")),
+                None => Ok(()),
+            })
             .map_err(|error| written.locate(error))?;
         let experiment = KeyPath::from("experiment");
         let methods_from = KeyPath::from("methods_from");
@@ -114,29 +139,15 @@ impl SweepFile {
     /// Every run, resolved and checked: by method, then by point of the grid, then by seed.
     /// `overrides` are `key=value` assignments on top of the file's `[set]`.
     pub fn experiments(&self, overrides: &[String]) -> Result<Vec<Experiment>> {
-        let config = &self.config;
-        let set = self.leaves("set").into_iter();
-        let mut shared: Vec<Assignment> = set.map(|(_, assignment)| assignment).collect();
-        for text in overrides {
-            shared.push(Assignment::parse(text)?);
-        }
-        let points = self.points(&shared)?;
-        let sources = ExperimentSources::read(&config.experiment, &config.methods_from)?;
+        let shared = self.shared(overrides)?;
+        let points = grid::points(&self.axes(&shared)?);
+        let sources = self.sources()?;
         let mut by_method: Vec<(String, Vec<Experiment>)> = Vec::new();
-        let mut chosen = config.methods.clone();
+        let mut chosen = Vec::new();
         for point in &points {
-            let mut all = shared.clone();
-            all.extend(point.assignments.iter().cloned());
-            all.push(Assignment {
-                key: KeyPath::from("name"),
-                value: Value::String(self.name.clone()),
-                origin: Origin::file(&self.path),
-            });
-            let file = sources.with(&all)?;
-            if chosen.is_empty() {
-                chosen = file.own_methods().to_vec();
-            }
-            for mut run in file.resolve_all(&chosen, &config.seeds)? {
+            let file = sources.with(&point.on(&shared))?;
+            chosen = self.methods(&file);
+            for mut run in file.resolve_all(&chosen, &self.config.seeds)? {
                 let method = run.method.clone();
                 run.method.push_str(&point.label);
                 run.check()?;
@@ -173,119 +184,94 @@ impl SweepFile {
         Ok(())
     }
 
-    /// The leaves of a table of the file as assignments, each with the path that it is written
-    /// at.
-    fn leaves(&self, table: &str) -> Vec<(KeyPath, Assignment)> {
-        let values = match table {
-            "set" => &self.config.set,
-            _ => &self.config.grid,
-        };
-        let written = leaf_paths(values, &KeyPath::from(table)).into_iter();
+    /// The same under the name that `overrides` give it with `name=NAME`, if they do.
+    pub fn renamed(mut self, overrides: &[String]) -> Self {
+        let names = overrides
+            .iter()
+            .filter_map(|text| text.strip_prefix("name="));
+        if let Some(name) = names.last() {
+            self.name = name.trim_matches('"').to_owned();
+        }
+        self
+    }
+
+    /// The methods that it runs; empty for all of the experiment's own.
+    pub(super) fn methods(&self, file: &ExperimentFile) -> Vec<String> {
+        match self.config.methods.is_empty() {
+            true => file.own_methods().to_vec(),
+            false => self.config.methods.clone(),
+        }
+    }
+
+    /// The experiment and the files of methods, read.
+    pub(super) fn sources(&self) -> Result<ExperimentSources> {
+        ExperimentSources::read(&self.config.experiment, &self.config.methods_from)
+    }
+
+    /// What holds for every run: the file's `[set]`, and `overrides` on top of it.
+    pub(super) fn shared(&self, overrides: &[String]) -> Result<Vec<Assignment>> {
+        let set = self.leaves(&KeyPath::from("set"), &self.config.set);
+        let mut shared: Vec<Assignment> = set.into_iter().map(|(_, set)| set).collect();
+        for text in overrides {
+            shared.push(Assignment::parse(text)?);
+        }
+        shared.push(Assignment {
+            key: KeyPath::from("name"),
+            value: Value::String(self.name.clone()),
+            origin: Origin::file(&self.path),
+        });
+        Ok(shared)
+    }
+
+    /// The axes of the file's `[grid]`; `shared` holds for every run.
+    pub(super) fn axes(&self, shared: &[Assignment]) -> Result<Vec<Axis>> {
+        let leaves = self.leaves(&KeyPath::from("grid"), &self.config.grid);
+        grid::axes(leaves, shared, |key| self.origin(key))
+    }
+
+    /// The leaves of `table`, which stands at `at` in the file, as assignments, each with the path
+    /// that it is written at.
+    fn leaves(&self, at: &KeyPath, table: &Table) -> Vec<(KeyPath, Assignment)> {
+        self.leaves_where(at, table, |_| false)
+    }
+
+    /// The same, where tables that are `whole` are values too.
+    fn leaves_where(
+        &self,
+        at: &KeyPath,
+        table: &Table,
+        whole: fn(&Table) -> bool,
+    ) -> Vec<(KeyPath, Assignment)> {
+        let written = grid::leaf_paths(table, at, whole).into_iter();
         written
-            .map(|(at, value)| {
+            .map(|(path, value)| {
                 // `"a.b" = 1` and `a.b = 1` are the same.
-                let dotted = at.keys()[1..].join(".");
+                let dotted = path.keys()[at.keys().len()..].join(".");
                 let assignment = Assignment {
                     key: KeyPath::from(dotted.as_str()),
                     value,
-                    origin: self.origin(&at),
+                    origin: self.origin(&path),
                 };
-                (at, assignment)
+                (path, assignment)
             })
             .collect()
     }
 
-    fn origin(&self, key: &KeyPath) -> Origin {
+    /// The same of a table whose values may be ranges, tables with `min` and `max`.
+    pub(super) fn spaces(&self, at: &KeyPath, table: &Table) -> Vec<(KeyPath, Assignment)> {
+        self.leaves_where(at, table, |inner| inner.contains_key("min"))
+    }
+
+    /// Where a key of the file was written.
+    pub(super) fn origin(&self, key: &KeyPath) -> Origin {
         let origin = self.written.origin(key).cloned();
         origin.unwrap_or_else(|| Origin::file(&self.path))
     }
 
-    /// Every combination of the grid's values; one empty point without a grid.
-    fn points(&self, shared: &[Assignment]) -> Result<Vec<Point>> {
-        let axes = self.leaves("grid");
-        let short = |key: &KeyPath| key.last().unwrap_or_default().to_owned();
-        let mut points = vec![Point::default()];
-        for (at, axis) in &axes {
-            let key = &axis.key;
-            let problem = |text: String| Error::at(axis.origin.place(), text);
-            let root = key.keys().first().map(String::as_str).unwrap_or_default();
-            if ["name", "method", "seed", "seeds", "methods"].contains(&root) {
-                return Err(problem(format!("`{key}` cannot be a grid"))
-                    .hint("methods and seeds have lists of their own: `methods`, `seeds`"));
-            }
-            if let Some(set) = shared.iter().find(|set| set.key == *key) {
-                let (value, place) = (&set.value, set.origin.place());
-                return Err(problem(format!(
-                    "the grid's `{key}` is set to one value too: {value}, in {place}"
-                )));
-            }
-            let values = match &axis.value {
-                Value::Array(values) if !values.is_empty() => values,
-                other => {
-                    return Err(problem(format!(
-                        "the grid's `{key}` is {}, expected a list such as [0.01, 0.02]",
-                        plain(other)
-                    )));
-                }
-            };
-            let shared_name = axes
-                .iter()
-                .filter(|(_, a)| short(&a.key) == short(key))
-                .count()
-                > 1;
-            let name = match shared_name {
-                true => key.to_string(),
-                false => short(key),
-            };
-            points = points
-                .iter()
-                .flat_map(|point| {
-                    values.iter().enumerate().map(|(i, value)| {
-                        let mut next = point.clone();
-                        next.assignments.push(Assignment {
-                            key: key.clone(),
-                            value: value.clone(),
-                            origin: self.origin(&at.item(i)),
-                        });
-                        next.label
-                            .push_str(&format!("+{name}={}", file_name(value)));
-                        next
-                    })
-                })
-                .collect();
-        }
-        Ok(points)
+    /// An error that names a key of the file, with its line.
+    pub(super) fn locate(&self, error: Error) -> Error {
+        self.written.locate(error)
     }
-}
-
-/// A value as a part of a folder's name.
-fn file_name(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let mut name = String::new();
-    for c in text.chars() {
-        match c.is_alphanumeric() || "._-".contains(c) {
-            true => name.push(c),
-            false if name.ends_with('-') || name.is_empty() => {}
-            false => name.push('-'),
-        }
-    }
-    name.trim_end_matches('-').to_owned()
-}
-
-/// The values of nested tables with their paths as they are written.
-fn leaf_paths(table: &Table, at: &KeyPath) -> Vec<(KeyPath, Value)> {
-    let mut found = Vec::new();
-    for (key, value) in table {
-        let path = at.child(key);
-        match value {
-            Value::Table(inner) => found.extend(leaf_paths(inner, &path)),
-            _ => found.push((path, value.clone())),
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -91,9 +91,8 @@ impl Comparison {
         }
     }
 
-    /// Writes `comparison.csv` (a row a run, full precision), `comparison.md` and `comparison.svg`,
-    /// none of which depends on the clock, and `timings.csv`, which does.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    /// Every run, by method.
+    pub fn rows(&self) -> Vec<ScoreRow> {
         let runs = || self.methods.iter().flat_map(|(_, runs)| runs);
         let score = |run: &Entry| {
             let PerGroup {
@@ -111,13 +110,20 @@ impl Comparison {
                 tail,
             }
         };
+        runs().map(score).collect()
+    }
+
+    /// Writes `comparison.csv` (a row a run, full precision), `comparison.md` and `comparison.svg`,
+    /// none of which depends on the clock, and `timings.csv`, which does.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let runs = || self.methods.iter().flat_map(|(_, runs)| runs);
         let timing = |run: &Entry| TimingRow {
             method: run.method.clone(),
             seed: run.seed,
             train_seconds: Some(run.train_seconds),
             images_per_second: run.images_per_second,
         };
-        rows::write(&folder.join("comparison.csv"), runs().map(score))?;
+        rows::write(&folder.join("comparison.csv"), self.rows())?;
         rows::write(&folder.join("timings.csv"), runs().map(timing))?;
         if let Some(picture) = self.picture()? {
             write_text(&folder.join("comparison.svg"), &picture)?;

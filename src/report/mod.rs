@@ -15,3 +15,4 @@ pub mod stats;
 pub mod study;
 pub mod table;
 mod thumbnail;
+pub mod tuning;

@@ -80,6 +80,7 @@ impl Split {
                 pool: facts,
                 config: config.clone(),
                 left_out: account.facts(),
+                fold: None,
             },
             train: Arc::new(train),
             test: Arc::new(test),

@@ -3,6 +3,7 @@
 mod build;
 mod config;
 mod folder;
+mod folds;
 mod hints;
 mod ids;
 mod open;
@@ -22,6 +23,7 @@ pub use crate::data::formats::{
     FORMATS, FormatOption, ImageRoot, Loaded, OptionValue, Source, Table,
 };
 pub use config::{Distribution, EmptyClasses, Preset, SplitConfig, ValidationFrom};
+pub use folds::Fold;
 pub use pictures::{BadPicture, PictureCheck};
 pub use set::Set;
 
@@ -70,6 +72,9 @@ pub struct Manifest {
     /// What was left out of the source, merged or assumed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// For a fold of a training set: what it was cut from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<Fold>,
 }
 
 /// Where the pictures lie.

@@ -27,6 +27,13 @@ impl Split {
         }
         claim_folder(folder, false)?;
         let split = Split::build(config)?;
+        split.write_whole(folder)?;
+        Ok(split)
+    }
+
+    /// Writes the split into `folder`, where nothing is yet, all of it or nothing.
+    pub(super) fn write_whole(&self, folder: &Path) -> Result<()> {
+        claim_folder(folder, false)?;
         // Beside its place first: a process that ends in the middle leaves no half a split there.
         let parent = match folder.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -34,7 +41,7 @@ impl Split {
         };
         fs_err::create_dir_all(parent)?;
         let building = temporary_folder(parent)?;
-        split.write(building.path(), false)?;
+        self.write(building.path(), false)?;
         // Not every system renames onto a folder, even an empty one.
         let _ = fs_err::remove_dir(folder);
         #[expect(
@@ -48,6 +55,6 @@ impl Split {
                 return Err(Error::file(folder, error).hint("name another folder with `--out`"));
             }
         }
-        Ok(split)
+        Ok(())
     }
 }

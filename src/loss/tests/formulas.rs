@@ -83,6 +83,18 @@ fn formulas_hold_where_no_golden_vector_does() {
             }),
         ),
         (
+            "name = \"composed\"\ntolerance = { lambda = 2.0 }\npositive_scale = { power = 0.5 }",
+            mean,
+            Box::new(|z, c, y| {
+                let z = z + 0.05 * bias(c) / 2.0;
+                if y {
+                    bce((n[c] / 775.0).sqrt() * z, true)
+                } else {
+                    bce(2.0 * z, false) / 2.0
+                }
+            }),
+        ),
+        (
             "name = \"cb-ntr\"",
             mean,
             Box::new(|z, c, y| {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::curve::{self, Curve};
+use super::{Splits, images};
 use crate::config::leaves;
 use crate::data::labels::Group;
-use crate::data::split::Set;
+use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::metrics::GroupScores;
 use crate::report::class_scores::{self, ClassScore};
@@ -98,19 +99,23 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Whether the splits differ, which is refused unless it is allowed: figures of different classes
-/// and images are no comparison.
-pub(super) fn check_splits(runs: &[Run], allowed: bool) -> Result<bool> {
-    let mut runs = runs.iter();
-    let Some(first) = runs.next() else {
-        return Ok(false);
+/// What the splits share. Different test sets are refused unless that is `allowed`: figures of
+/// different classes and images are no comparison.
+pub(super) fn check_splits(runs: &[Run], set: Set, allowed: bool) -> Result<Splits> {
+    let mut others = runs.iter();
+    let Some(first) = others.next() else {
+        return Ok(Splits::One);
     };
-    let Some(other) = runs.find(|run| run.manifest.split_hash != first.manifest.split_hash) else {
-        return Ok(false);
+    let Some(other) = others.find(|run| run.manifest.split_hash != first.manifest.split_hash)
+    else {
+        return Ok(Splits::One);
     };
+    if set == Set::Test && share_test_set(runs) {
+        return Ok(Splits::Subsets);
+    }
     if allowed {
         tracing::warn!("the runs have different splits: no test over images, and gains mix both");
-        return Ok(true);
+        return Ok(Splits::Different);
     }
     let problem = format!(
         "has another split than {} ({} and {})",
@@ -121,6 +126,26 @@ pub(super) fn check_splits(runs: &[Run], allowed: bool) -> Result<bool> {
     Err(Error::file(&other.folder, problem).hint(
         "report them apart, or pass `--allow-different-splits` if their classes are the same",
     ))
+}
+
+/// Whether all runs were scored on one test set: the same images with the same labels. Not known
+/// where a split is not there.
+fn share_test_set(runs: &[Run]) -> bool {
+    let mut splits: BTreeMap<&str, &Run> = BTreeMap::new();
+    for run in runs {
+        splits.entry(&run.manifest.split_hash).or_insert(run);
+    }
+    let mut tables = splits.values().map(|run| {
+        let folder = images::split_folders(run)
+            .into_iter()
+            .find(|folder| Split::is_in(folder))?;
+        let split = Split::read(&folder).ok()?;
+        (split.hash == run.manifest.split_hash).then_some(split.test)
+    });
+    match tables.next() {
+        Some(Some(first)) => tables.all(|table| table.is_some_and(|table| table == first)),
+        _ => false,
+    }
 }
 
 /// The first characters of a hash.
@@ -229,11 +254,16 @@ fn read_settings(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(settings)
 }
 
-/// Refuses two runs of one method with one seed, and runs with different classes.
+/// Refuses two runs of one method with one seed on one split, and runs with different classes.
 pub(super) fn check_pairs(runs: &[Run]) -> Result<()> {
-    let mut seen: BTreeMap<(&str, u64), &Path> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str, u64), &Path> = BTreeMap::new();
     for run in runs {
-        let key = (run.method.as_str(), run.manifest.seed);
+        let manifest = &run.manifest;
+        let key = (
+            run.method.as_str(),
+            manifest.split_hash.as_str(),
+            manifest.seed,
+        );
         if let Some(other) = seen.insert(key, &run.folder) {
             let problem = format!(
                 "is `{}` with seed {}, and so is {}",

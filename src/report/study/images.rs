@@ -43,7 +43,7 @@ pub(super) fn score(runs: &[Run], set: Set) -> Result<Vec<Option<Scored>>> {
         tracing::info!("no run has predictions: there is no test over images");
         return Ok(none());
     };
-    let Some((table, groups)) = labels(&with, set)? else {
+    let Some(table) = labels(&with, set)? else {
         tracing::warn!(
             "{}: the split of the runs is not there, so there is no test over images",
             first.manifest.split_folder.display()
@@ -60,6 +60,7 @@ pub(super) fn score(runs: &[Run], set: Set) -> Result<Vec<Option<Scored>>> {
         }
         let scores = Predictions::read(&path)?.align(&table, &path)?;
         let ranked = Ranked::new(&ScoreTable::new(&scores, &targets, table.num_classes())?)?;
+        let groups: Vec<Group> = run.classes.iter().map(|class| class.group).collect();
         Ok(Some(Scored {
             jackknife: Jackknife::new(&ranked, &groups),
             precision: ranked.precision_at(&recalls()),
@@ -74,13 +75,19 @@ pub(super) fn score(runs: &[Run], set: Set) -> Result<Vec<Option<Scored>>> {
     Ok(scored.collect())
 }
 
-/// The labels of the evaluated images and the groups of the classes, from the first split folder
-/// that is there: where the manifest says, or beside the run, where `dbloss run` leaves it.
-fn labels(runs: &[&Run], set: Set) -> Result<Option<(Arc<LabelTable>, Vec<Group>)>> {
+/// Where the split of a run may lie: where its manifest says, or beside the run, where `dbloss run`
+/// leaves it.
+pub(super) fn split_folders(run: &Run) -> [PathBuf; 2] {
+    let beside = run.folder.parent().unwrap_or(Path::new(".")).join("split");
+    [run.manifest.split_folder.clone(), beside]
+}
+
+/// The labels of the evaluated images, from the first split folder that is there. Runs on several
+/// subsets share their test set.
+fn labels(runs: &[&Run], set: Set) -> Result<Option<Arc<LabelTable>>> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for run in runs {
-        let beside = run.folder.parent().unwrap_or(Path::new(".")).join("split");
-        for folder in [run.manifest.split_folder.clone(), beside] {
+        for folder in split_folders(run) {
             if !folders.contains(&folder) {
                 folders.push(folder);
             }
@@ -88,16 +95,15 @@ fn labels(runs: &[&Run], set: Set) -> Result<Option<(Arc<LabelTable>, Vec<Group>
     }
     for folder in folders.iter().filter(|folder| Split::is_in(folder)) {
         let split = Split::read(folder)?;
-        if split.hash != runs[0].manifest.split_hash {
+        if runs.iter().all(|run| run.manifest.split_hash != split.hash) {
             tracing::warn!("{}: not the split of the runs", folder.display());
             continue;
         }
-        let table = match set {
+        return Ok(match set {
             Set::Train => Some(split.train),
             Set::Validation => split.validation,
             Set::Test => Some(split.test),
-        };
-        return Ok(table.map(|table| (table, split.groups)));
+        });
     }
     Ok(None)
 }

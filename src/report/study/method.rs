@@ -14,8 +14,10 @@ pub struct Method {
     pub name: String,
     /// Its name as papers write it.
     pub title: String,
-    /// The seeds, ascending.
+    /// The seeds, by subset and ascending: a subset's name is the hash of its split.
     pub seeds: Vec<u64>,
+    /// The subset of each.
+    pub subsets: Vec<String>,
     /// mAP of each seed.
     pub scores: Vec<PerGroup<Option<f64>>>,
     /// AP of each class, the mean over seeds; `None` where one of them has none.
@@ -59,9 +61,15 @@ impl Method {
         format!("{}{mark}", self.seeds.len())
     }
 
-    /// The mAP of a seed.
-    pub fn of_seed(&self, seed: u64, scope: Scope) -> Option<f64> {
-        let place = self.seeds.iter().position(|s| *s == seed)?;
+    /// Subset and seed of each run: what pairs it with the other methods' runs.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, u64)> {
+        let subsets = self.subsets.iter().map(String::as_str);
+        subsets.zip(self.seeds.iter().copied())
+    }
+
+    /// The mAP of the run of that subset and seed.
+    pub fn of_pair(&self, pair: (&str, u64), scope: Scope) -> Option<f64> {
+        let place = self.pairs().position(|own| own == pair)?;
         self.scores[place][scope]
     }
 }
@@ -79,23 +87,25 @@ pub(super) fn group(
     let mut methods: Vec<Method> = (names.into_iter())
         .map(|name| method(name, runs, scored, benchmark))
         .collect();
-    let common: Vec<u64> = (methods
+    let complete = |pair: &(&str, u64)| {
+        let has = |method: &Method| method.of_pair(*pair, Scope::Total).is_some();
+        methods.iter().all(has)
+    };
+    let common = methods
         .first()
-        .map_or(&[][..], |m| &m.seeds)
-        .iter()
-        .copied())
-    .filter(|seed| (methods.iter()).all(|m| m.of_seed(*seed, Scope::Total).is_some()))
-    .collect();
-    let by_seed: Vec<Vec<f64>> = (common.iter())
-        .map(|seed| {
+        .into_iter()
+        .flat_map(Method::pairs)
+        .filter(complete);
+    let by_pair: Vec<Vec<f64>> = common
+        .map(|pair| {
             let scores: Vec<f64> = (methods.iter())
-                .filter_map(|m| m.of_seed(*seed, Scope::Total))
+                .filter_map(|method| method.of_pair(pair, Scope::Total))
                 .collect();
             ranks(&scores)
         })
         .collect();
     for (place, method) in methods.iter_mut().enumerate() {
-        let ranks: Vec<f64> = by_seed.iter().map(|ranks| ranks[place]).collect();
+        let ranks: Vec<f64> = by_pair.iter().map(|ranks| ranks[place]).collect();
         method.rank = mean_and_deviation(&ranks).0;
     }
     methods
@@ -139,7 +149,7 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
     let mut own: Vec<(&Run, &Option<Scored>)> = (runs.iter().zip(scored))
         .filter(|(run, _)| run.method == name)
         .collect();
-    own.sort_by_key(|(run, _)| run.manifest.seed);
+    own.sort_by_key(|(run, _)| (&run.manifest.split_hash, run.manifest.seed));
     let classes = own.first().map_or(0, |(run, _)| run.classes.len());
     let of_class = |class: usize| -> (Option<f64>, Option<f64>) {
         let scores: Option<Vec<f64>> = (own.iter())
@@ -164,6 +174,9 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         name: name.to_owned(),
         title: published::title(name),
         seeds: own.iter().map(|(run, _)| run.manifest.seed).collect(),
+        subsets: (own.iter())
+            .map(|(run, _)| run.manifest.split_hash.clone())
+            .collect(),
         scores: own.iter().map(|(run, _)| run.groups.means).collect(),
         class_scores,
         class_deviations,

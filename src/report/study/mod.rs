@@ -56,6 +56,17 @@ impl Default for Options {
     }
 }
 
+/// What the runs of a study share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Splits {
+    /// One split.
+    One,
+    /// The test set; they were trained on several subsets.
+    Subsets,
+    /// Neither, which was allowed.
+    Different,
+}
+
 /// Runs taken together.
 #[derive(Debug, Clone)]
 pub struct Study {
@@ -67,13 +78,13 @@ pub struct Study {
     baseline: usize,
     tests: Vec<Test>,
     settings: Vec<Setting>,
-    different_splits: bool,
+    splits: Splits,
 }
 
 impl Study {
     /// Reads the runs in `paths` and below, and compares them. Unfinished runs and those without
     /// an evaluation are left out with a warning; it is an error if no run is left, if two are of
-    /// different splits (unless that is allowed) or have different classes, and if two are of the
+    /// splits with different test sets (unless that is allowed) or have different classes, and if two are of the
     /// same method and seed.
     pub fn read(paths: &[PathBuf], options: &Options) -> Result<Self> {
         let found = collect::find(paths)?;
@@ -88,11 +99,12 @@ impl Study {
                 "give folders that `dbloss run` wrote, or that `dbloss train` and `dbloss eval` did",
             ));
         }
-        let different_splits = collect::check_splits(&runs, options.allow_different_splits)?;
+        let allowed = options.allow_different_splits;
+        let splits = collect::check_splits(&runs, options.set, allowed)?;
         collect::check_pairs(&runs)?;
-        let scored = match different_splits {
-            true => vec![None; runs.len()],
-            false => images::score(&runs, options.set)?,
+        let scored = match splits {
+            Splits::Different => vec![None; runs.len()],
+            Splits::One | Splits::Subsets => images::score(&runs, options.set)?,
         };
         let methods = method::group(&runs, &scored, published::benchmark(&runs));
         let baseline = baseline(&methods, options.baseline.as_deref())?;
@@ -106,7 +118,7 @@ impl Study {
             baseline,
             runs,
             left_out,
-            different_splits,
+            splits,
         })
     }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use minijinja::{Value, context};
 use serde::Serialize;
 
-use super::against::{Kind, Test};
+use super::against::Kind;
 use super::collect::short;
 use super::images::RECALLS;
 use super::published::{Checked, SOURCE};
 use super::tables::{AMISS, Mark, marks, p_text, signed, spread};
-use super::{Study, experiments};
+use super::{Splits, Study, experiments};
 use crate::error::{Error, Result};
 use crate::metrics::{FEW_POSITIVES, PerGroup, Scope};
 use crate::progress::human_seconds;
@@ -84,7 +84,9 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             runs => runs(study),
             left_out => left_out(study),
             remarks => study.remarks(),
-            different_splits => study.different_splits,
+            different_splits => study.splits == Splits::Different,
+            subsets => study.splits == Splits::Subsets,
+            joint => kinds.contains(&Kind::ImagesAndSeeds),
             bars => picture("methods.svg"),
             per_class => picture("per_class.svg"),
             gain => picture("gain.svg"),
@@ -197,16 +199,8 @@ fn gains(study: &Study, kinds: &[Kind], scope: Scope) -> Vec<Row> {
         for kind in kinds {
             let test = study.test(method, *kind, scope);
             if *kind == Kind::JackknifeImages {
-                let ends = test.and_then(|test| Some((test.low?, test.high?)));
-                let text = ends.map_or(String::new(), |(low, high)| {
-                    let mark = if test.is_some_and(Test::is_doubtful) {
-                        " *"
-                    } else {
-                        ""
-                    };
-                    format!("{} to {}{mark}", signed(low), signed(high))
-                });
-                cells.push(number(ends.map(|(low, _)| low), text));
+                let (low, text) = study.interval_cell(method, scope);
+                cells.push(number(low, text));
             }
             let p = test.and_then(|test| test.p_holm);
             cells.push(marked(

@@ -125,6 +125,22 @@ impl Study {
         table
     }
 
+    /// The interval of a method's gain with its lower end: over images and runs together where
+    /// there are several runs, else over the images.
+    pub(super) fn interval_cell(&self, method: &Method, scope: Scope) -> (Option<f64>, String) {
+        let kinds = [Kind::ImagesAndSeeds, Kind::JackknifeImages];
+        let test = kinds
+            .iter()
+            .find_map(|kind| self.test(method, *kind, scope));
+        let Some((test, low, high)) = test.and_then(|test| Some((test, test.low?, test.high?)))
+        else {
+            return (None, String::new());
+        };
+        let mark = if test.is_doubtful() { " *" } else { "" };
+        let text = format!("{} to {}{mark}", signed(low), signed(high));
+        (Some(low), text)
+    }
+
     /// The gains over the baseline with their tests, over all classes.
     fn gain_table(&self, name: impl Fn(&str) -> String) -> Table {
         let mut header = vec!["method".to_owned(), "gain in total mAP, points".to_owned()];
@@ -144,18 +160,7 @@ impl Study {
                     .map_or(String::new(), signed),
             ];
             if kinds.contains(&images) {
-                let test = self.test(method, images, Scope::Total);
-                row.push(match test.and_then(|test| Some((test.low?, test.high?))) {
-                    Some((low, high)) => {
-                        let mark = if test.is_some_and(Test::is_doubtful) {
-                            " *"
-                        } else {
-                            ""
-                        };
-                        format!("{} to {}{mark}", signed(low), signed(high))
-                    }
-                    None => String::new(),
-                });
+                row.push(self.interval_cell(method, Scope::Total).1);
             }
             row.extend(kinds.iter().map(|kind| {
                 p_text(

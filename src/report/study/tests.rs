@@ -47,6 +47,9 @@ fn manifest(method: &str, seed: u64) -> Manifest {
         images_seen: 6_000,
         total_steps: None,
         error: None,
+        diverged: false,
+        start_gradient: None,
+        start_gradient_of_bce: None,
         findings: Vec::new(),
         network: None,
     }

@@ -1,0 +1,132 @@
+//! `dbloss tune`.
+
+use std::path::PathBuf;
+
+use dbloss::config::Layers;
+use dbloss::data::split::Split;
+use dbloss::device;
+use dbloss::job::Room;
+use dbloss::plan::tune::{Means, Tuning};
+use dbloss::plan::{Executor, Here, JobArray, Outcome, Plan, Replace, Slurm, SweepFile};
+use dbloss::report::table::{Table, percent};
+use dbloss::{Result, interrupt};
+
+use super::output;
+use super::plan::PlanArgs;
+
+/// Choose each method's settings on folds of the training subset, then compare on the test set
+///
+/// Every method is given the same number of trainings. A trial trains on a part of the training
+/// subset and is scored on the rest of it; the test set is not in its reach. The chosen settings are
+/// written down, and the final runs train on the whole subset (or on several that are drawn anew)
+/// and are scored on the test set, once. Whatever ends it, the same command goes on.
+///
+/// The file is a sweep file: `[grid]` names the values to try, `[tune]` how. An experiment file can be
+/// given too: then five learning rates are tried, from a tenth to ten times its own.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dbloss tune experiments/shapes.toml
+  dbloss tune experiments/tune/voc07-features.toml --jobs 2
+  dbloss tune experiments/tune/voc07-features.toml --only-search")]
+pub(super) struct Args {
+    /// The sweep file, or an experiment file
+    #[arg(value_name = "FILE.toml")]
+    file: PathBuf,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Who runs the trainings: this machine, or Slurm as the file's `[slurm]` says
+    #[arg(long, default_value = "local", value_name = "WHO", value_parser = ["local", "slurm"])]
+    executor: String,
+    /// Stop when the settings are chosen; the test set is left alone
+    #[arg(long)]
+    only_search: bool,
+}
+
+/// Slurm, waiting for the end of each job: what follows depends on it.
+struct Patient(JobArray);
+
+impl Executor for Patient {
+    fn execute(&self, plan: &Plan, split: &Split) -> Result<Outcome> {
+        match self.0.execute(plan, split)? {
+            Outcome::Submitted(job) => {
+                Slurm::new(plan).wait(&job)?;
+                Ok(Outcome::Ended(Vec::new()))
+            }
+            ended => Ok(ended),
+        }
+    }
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: Args) -> Result<()> {
+    let layers = Layers::read(&args.file)?;
+    let sweep = match SweepFile::is_one(&layers) {
+        true => SweepFile::of(&args.file, &layers)?,
+        false => SweepFile::around(&args.file)?,
+    };
+    let overrides = args.plan.overrides.assignments();
+    let sweep = sweep.renamed(&overrides);
+    let jobs = args.plan.jobs(sweep.config.jobs)?;
+    let slurm = sweep.config.slurm.clone();
+    let tuning = Tuning::new(
+        sweep,
+        &args.plan.out.out,
+        &args.plan.overrides.assignments(),
+    )?;
+    tracing::info!("{}", tuning.summary());
+    if args.plan.dry_run {
+        tracing::info!("nothing was run");
+        return Ok(());
+    }
+    interrupt::listen()?;
+    let _lock = tuning.lock()?;
+    let replace = Replace::Nothing;
+    let machine = &args.plan.machine;
+    let (executor, room): (Box<dyn Executor>, Room) = match (args.executor.as_str(), jobs) {
+        ("slurm", _) => {
+            let array = JobArray {
+                config: slurm,
+                program: std::env::current_exe()?,
+                task: args.plan.task(replace)?,
+            };
+            (Box::new(Patient(array)), Room::Elsewhere)
+        }
+        (_, 1) => {
+            let machine = machine.open()?;
+            let room = Room::of(&machine.device, 1);
+            (Box::new(Here { machine, replace }), room)
+        }
+        _ => {
+            let room = Room::of(&device::parse(machine.device())?, jobs);
+            (Box::new(args.plan.processes(jobs, replace)?), room)
+        }
+    };
+    let means = Means {
+        executor: &*executor,
+        room,
+    };
+    let chosen = tuning.run(means, args.only_search)?;
+    let header = [
+        "method",
+        "chosen",
+        "mAP on folds, %",
+        "trainings",
+        "at the edge",
+    ];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    for row in chosen {
+        table.push(vec![
+            row.method,
+            row.setting.trim_start_matches('+').replace('+', ", "),
+            percent(row.map),
+            row.trainings.to_string(),
+            row.at_edge,
+        ]);
+    }
+    output::data(&table.to_terminal());
+    tracing::info!(
+        "{} shows the search and what it led to",
+        tuning.home().join("index.html").display()
+    );
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! A training set cut into folds, for choosing settings without a look at the test set.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Split;
+use crate::data::image::ToldPictures;
+use crate::data::labels::LabelTable;
+use crate::data::stratify;
+use crate::error::{Error, Result};
+
+/// What a fold was cut from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fold {
+    /// The hash of the split whose training images these are.
+    pub of: String,
+    /// How many folds there are.
+    pub folds: usize,
+    /// Which of them is held out, from 0.
+    pub held_out: usize,
+    /// The seed of the stratification.
+    pub seed: u64,
+}
+
+impl Split {
+    /// The training images cut into `folds` parts by iterative stratification, as a split each: a
+    /// part takes the place of the test set, the others are the training set. The test images and
+    /// the validation images of this split are in none of them, so that nothing that is chosen on
+    /// folds can have seen them.
+    ///
+    /// Every class that has a training image keeps one in each fold: where a part holds all of them,
+    /// its first goes to the training set, and is held out by no fold.
+    ///
+    /// # Errors
+    /// There are fewer training images than folds.
+    pub fn folds(&self, folds: usize, seed: u64) -> Result<Vec<Split>> {
+        if self.train.len() < folds {
+            let problem = format!("{} training images make no {folds} folds", self.train.len());
+            return Err(Error::input("split", problem));
+        }
+        let part = stratify::iterative(&self.train, &vec![1.0; folds], seed);
+        (0..folds)
+            .map(|held_out| {
+                let kept = self.kept_for_training(&part, held_out);
+                let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.train.len())
+                    .partition(|image| part[*image] == held_out && !kept.contains(image));
+                let fold = Fold {
+                    of: self.hash.clone(),
+                    folds,
+                    held_out,
+                    seed,
+                };
+                self.fold(self.train.subset(&rest), self.train.subset(&held), fold)
+            })
+            .collect()
+    }
+
+    /// Images of the part `held_out` without which a class would have no training image.
+    fn kept_for_training(&self, part: &[usize], held_out: usize) -> Vec<usize> {
+        let mut kept: Vec<usize> = Vec::new();
+        for images in self.train.images_by_class() {
+            let is_left = |&&image: &&u32| {
+                part[image as usize] != held_out || kept.contains(&(image as usize))
+            };
+            if let (Some(&first), None) = (images.first(), images.iter().find(is_left)) {
+                kept.push(first as usize);
+            }
+        }
+        kept
+    }
+
+    fn fold(&self, train: LabelTable, held_out: LabelTable, fold: Fold) -> Result<Split> {
+        let counts = train.class_counts();
+        let mut split = Split {
+            groups: counts.iter().map(|&n| self.thresholds.group(n)).collect(),
+            train: Arc::new(train),
+            test: Arc::new(held_out),
+            validation: None,
+            test_root: self.train_root.clone(),
+            hash: String::new(),
+            told: ToldPictures::default(),
+            ..self.clone()
+        };
+        split.hash = split.files()?.hash();
+        split.manifest.hash = split.hash.clone();
+        split.manifest.fold = Some(fold);
+        Ok(split)
+    }
+
+    /// This fold as it lies in `folder`, where it is written if it is not there yet.
+    ///
+    /// # Errors
+    /// Another split, or something else, lies there.
+    pub fn read_or_write(&self, folder: &Path) -> Result<Split> {
+        if !Split::is_in(folder) {
+            self.write_whole(folder)?;
+        }
+        let there = Split::read(folder)?;
+        if there.hash != self.hash || there.manifest.fold != self.manifest.fold {
+            let problem = "holds other images than this fold";
+            return Err(Error::file(folder, problem).hint(
+                "the data or the number of folds has changed: give another `--out` or `name`",
+            ));
+        }
+        Ok(there)
+    }
+}

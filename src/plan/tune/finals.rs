@@ -1,0 +1,166 @@
+//! The final runs: every method with what was chosen for it, on whole subsets, scored once.
+
+use std::path::PathBuf;
+
+use toml::{Table, Value};
+
+use super::{Means, Search, Tuning, apart, trials};
+use crate::config::Experiment;
+use crate::error::{Error, KeyPath, Result};
+use crate::io::{absolute, write_text};
+use crate::plan::collect::{Collected, collect};
+use crate::plan::folder::Plan;
+use crate::plan::grid::Point;
+use crate::wording::counted;
+
+use super::outcome::SubsetScores;
+
+impl Tuning {
+    /// The file of the chosen settings: an experiment that extends the one that was tuned.
+    const CHOSEN: &str = "chosen.toml";
+
+    /// Writes down what the search chose. Once the final runs have begun it can be changed no more.
+    ///
+    /// # Errors
+    /// Final runs are there already, of another choice.
+    pub(super) fn fix_choice(&self, search: &Search) -> Result<Vec<(String, Point)>> {
+        let mut chosen = Vec::new();
+        for candidates in &self.candidates {
+            let (point, _) = trials::best(candidates, &search.trials)?;
+            chosen.push((candidates.method.clone(), point.clone()));
+        }
+        let text = self.choice_text(&chosen)?;
+        let path = self.home.join(Self::CHOSEN);
+        let before = fs_err::read_to_string(&path).ok();
+        if before.as_ref().is_some_and(|before| *before != text) && self.has_final_runs() {
+            let problem =
+                "another choice was made before, and its final runs have seen the test set";
+            return Err(Error::file(&path, problem).hint(
+                "a choice that is made again after a look at the test set is one that it had a \
+                 part in: give the new search another `name` or `--out`, and report both",
+            ));
+        }
+        write_text(&path, &text)?;
+        Ok(chosen)
+    }
+
+    /// Whether a final run has begun.
+    fn has_final_runs(&self) -> bool {
+        let folders = fs_err::read_dir(self.home.join("final"))
+            .into_iter()
+            .flatten();
+        (folders.flatten()).any(|folder| folder.path().join("plan.json").is_file())
+    }
+
+    /// The chosen settings as an experiment file.
+    fn choice_text(&self, chosen: &[(String, Point)]) -> Result<String> {
+        let mut methods = Table::new();
+        for (method, point) in chosen {
+            let mut table = Table::new();
+            for assignment in &point.assignments {
+                insert(&mut table, assignment.key.keys(), assignment.value.clone());
+            }
+            methods.insert(method.clone(), Value::Table(table));
+        }
+        let extends = absolute(&std::env::current_dir()?, &self.sweep.config.experiment);
+        let mut file = Table::new();
+        file.insert(
+            "extends".into(),
+            Value::String(extends.to_string_lossy().into_owned()),
+        );
+        file.insert(
+            "name".into(),
+            Value::String(format!("{}-chosen", self.sweep.name)),
+        );
+        file.insert("methods".into(), Value::Table(methods));
+        let path = self.home.join(Self::CHOSEN);
+        let text = toml::to_string(&file)
+            .map_err(|e| Error::file(&path, format_args!("cannot be written: {e}")))?;
+        let header = "# Written by `dbloss tune`: the settings that it chose for each method, on \
+                      folds of the training\n# subset. No test image had a part in it.\n";
+        Ok(format!("{header}{text}"))
+    }
+
+    /// Trains the methods with their chosen settings on every subset and scores them on the test
+    /// set.
+    ///
+    /// # Errors
+    /// Runs failed; a subset shares pictures with its test set; a signal came.
+    pub(super) fn finals(
+        &self,
+        chosen: &[(String, Point)],
+        means: Means,
+    ) -> Result<(Vec<SubsetScores>, Vec<apart::SetRow>)> {
+        let (mut scores, mut sets) = (Vec::new(), Vec::new());
+        for index in 0..self.config.subsets.len().max(1) {
+            let (subset, folder) = self.subset(index)?;
+            if index > 0 {
+                sets.extend(apart::check(&subset, &self.subset_name(index))?);
+            }
+            let mut plan = Plan::of_runs(
+                &self.sweep.name,
+                self.subset_home(index),
+                self.final_runs(chosen, index, &folder)?,
+            )?;
+            tracing::info!(
+                "{}: {}",
+                self.subset_name(index),
+                counted(plan.runs.len(), "final run")
+            );
+            let split = self.run_all(&mut plan, means, |_| false)?;
+            let Collected { comparison, .. } = collect(&plan, &split)?;
+            if let Some(comparison) = comparison {
+                scores.push(SubsetScores {
+                    name: self.subset_name(index),
+                    split: split.hash.clone(),
+                    runs: comparison.rows(),
+                });
+            }
+        }
+        Ok((scores, sets))
+    }
+
+    fn final_runs(
+        &self,
+        chosen: &[(String, Point)],
+        index: usize,
+        split_folder: &PathBuf,
+    ) -> Result<Vec<Experiment>> {
+        let more = self.subset_assignment(index);
+        let mut runs = Vec::new();
+        for (method, point) in chosen {
+            let assignments = [point.on(&self.shared), more.clone()].concat();
+            let file = self.sources.with(&assignments)?;
+            for mut run in
+                file.resolve_all(std::slice::from_ref(method), &self.sweep.config.seeds)?
+            {
+                run.split_folder = Some(split_folder.clone());
+                runs.push(run);
+            }
+        }
+        Ok(runs)
+    }
+}
+
+/// Puts `value` at the nested key `keys`.
+fn insert(table: &mut Table, keys: &[String], value: Value) {
+    match keys {
+        [] => {}
+        [last] => {
+            table.insert(last.clone(), value);
+        }
+        [first, rest @ ..] => {
+            let below = table
+                .entry(first.clone())
+                .or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(below) = below {
+                insert(below, rest, value);
+            }
+        }
+    }
+}
+
+/// The last part of a key, as a heading.
+pub(super) fn short(key: &KeyPath) -> &str {
+    key.last().unwrap_or_default()
+}

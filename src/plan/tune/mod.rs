@@ -1,0 +1,308 @@
+//! Tuning: the same budget for every method, chosen on folds of the training subset, and one
+//! evaluation on the test set at the end.
+//!
+//! A trial trains on a fold's split, whose test set is a part of the training subset: no trial, no
+//! score and no choice has a way to the test images, since the folder that it works on does not
+//! name them. The final runs begin when the choice is written down, and from then on the folder
+//! refuses another choice.
+
+mod apart;
+mod candidates;
+mod config;
+mod finals;
+mod outcome;
+mod trials;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::config::{Experiment, ExperimentSources};
+use crate::data::split::Split;
+use crate::error::{Error, KeyPath, Result};
+use crate::io::absolute;
+use crate::job::{self, Room};
+use crate::layers::{Assignment, Origin};
+use crate::plan::executor::failure::verdict;
+use crate::plan::folder::{Plan, PlannedRun, Replace};
+use crate::plan::grid::Point;
+use crate::plan::sweep_file::SweepFile;
+use crate::plan::{Executor, Outcome};
+use crate::progress::human_seconds;
+use crate::run_dir::{Manifest, RunDir};
+use crate::wording::counted;
+
+use candidates::Candidates;
+use trials::Trial;
+
+pub use apart::SetRow;
+pub use config::{Strategy, TuneConfig};
+pub use outcome::{ChosenRow, FinalRow, SettingRow};
+pub use trials::TrialRow;
+
+/// A search for the settings of each method, and the final runs with them.
+pub struct Tuning {
+    sweep: SweepFile,
+    config: TuneConfig,
+    sources: ExperimentSources,
+    /// What holds for every run.
+    shared: Vec<Assignment>,
+    candidates: Vec<Candidates>,
+    /// Its folder, `<out>/<name>`.
+    home: PathBuf,
+}
+
+/// Who runs the trainings, and where their batches lie.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Who.
+    pub executor: &'a dyn Executor,
+    /// Where.
+    pub room: Room,
+}
+
+/// What the search came to.
+pub struct Search {
+    /// Every trial.
+    trials: Vec<Trial>,
+    /// The subset that it was made on.
+    subset: Split,
+    /// The pictures of its sets and folds.
+    sets: Vec<SetRow>,
+    /// Images of each fold.
+    fold_images: Vec<usize>,
+    /// Seconds that this call spent on it.
+    pub seconds: f64,
+}
+
+impl Tuning {
+    /// The tuning that `sweep` describes, under `out`; `overrides` are `key=value` on top of the
+    /// file's `[set]`. Nothing is written.
+    ///
+    /// # Errors
+    /// A run's configuration is wrong; the methods do not get the same number of trials.
+    pub fn new(sweep: SweepFile, out: &Path, overrides: &[String]) -> Result<Self> {
+        let config = sweep.config.tune.clone().unwrap_or_default();
+        let shared = sweep.shared(overrides)?;
+        let sources = sweep.sources()?;
+        let methods = sweep.methods(&sources.with(&shared)?);
+        let candidates = candidates::of(&sweep, &config, &methods, &shared)?;
+        let tuning = Tuning {
+            home: out.join(&sweep.name),
+            sweep,
+            config,
+            sources,
+            shared,
+            candidates,
+        };
+        for candidates in &tuning.candidates {
+            for point in &candidates.points {
+                tuning.experiment(&candidates.method, point, &[])?;
+            }
+        }
+        Ok(tuning)
+    }
+
+    /// Its folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// What is going to be done, in words.
+    pub fn summary(&self) -> String {
+        let folds = self.config.all_folds();
+        let settings = self.candidates[0].points.len();
+        let trainings: usize = (0..folds)
+            .map(|fold| self.config.settings_on_fold(settings, fold))
+            .sum();
+        let methods = self.candidates.len();
+        format!(
+            "{}, {}; {} in all",
+            counted(methods, "method"),
+            self.config.strategy.words(settings, folds),
+            counted(methods * trainings, "training"),
+        )
+    }
+
+    /// Takes the folder for this process alone.
+    ///
+    /// # Errors
+    /// Another process is at it.
+    pub fn lock(&self) -> Result<crate::run_dir::RunLock> {
+        RunDir::new(&self.home).lock(Duration::ZERO)
+    }
+
+    /// The method under a point of its settings, with `more` on top, and no seed asked for.
+    fn experiment(&self, method: &str, point: &Point, more: &[Assignment]) -> Result<Experiment> {
+        let assignments = [point.on(&self.shared), more.to_vec()].concat();
+        let file = self.sources.with(&assignments)?;
+        file.resolve(Some(method), None)
+    }
+
+    /// The subset that the final runs of number `index` train on, and where it lies.
+    fn subset(&self, index: usize) -> Result<(Split, PathBuf)> {
+        let more = self.subset_assignment(index);
+        let first = &self.candidates[0];
+        let experiment = self.experiment(&first.method, &first.points[0], &more)?;
+        let folder = self.subset_home(index).join(RunDir::SPLIT);
+        let (split, folder) = job::open_split(&experiment, &folder)?;
+        if split.test.is_empty() {
+            return Err(Error::file(
+                &folder,
+                "has no test set to be scored on at the end",
+            ));
+        }
+        Ok((split, absolute(Path::new(""), &folder)))
+    }
+
+    /// What makes the subset number `index`.
+    fn subset_assignment(&self, index: usize) -> Vec<Assignment> {
+        let seed = self.config.subsets.get(index);
+        let assignment = |&seed: &u64| Assignment {
+            key: KeyPath::from("split.seed"),
+            value: toml::Value::Integer(seed as i64),
+            origin: Origin::file(&self.sweep.path),
+        };
+        seed.map(assignment).into_iter().collect()
+    }
+
+    /// Where the subset and its final runs lie.
+    fn subset_home(&self, index: usize) -> PathBuf {
+        let name = match self.config.subsets.get(index) {
+            Some(seed) => format!("subset-{seed}"),
+            None => "subset".to_owned(),
+        };
+        self.home.join("final").join(name)
+    }
+
+    /// Runs the search, from where it stands: every trial that is there already is kept.
+    ///
+    /// # Errors
+    /// Trials failed for another reason than that they diverged; the test set shares pictures with
+    /// the training subset; a signal came.
+    pub fn search(&self, means: Means) -> Result<Search> {
+        let start = Instant::now();
+        let (subset, _) = self.subset(0)?;
+        tracing::info!("{}", subset.summary());
+        let mut sets = apart::check(&subset, &self.subset_name(0))?;
+        let mut folds = Vec::new();
+        for repeat in 0..self.config.repeats {
+            folds.extend(subset.folds(self.config.folds, self.config.seed + repeat as u64)?);
+        }
+        let mut trials: Vec<Trial> = Vec::new();
+        for (number, fold) in folds.iter().enumerate() {
+            let folder = self.home.join("folds").join(format!("fold-{}", number + 1));
+            fold.read_or_write(&folder)?;
+            sets.extend(apart::check(fold, &format!("fold {}", number + 1))?);
+            let found = self.fold(number, &folder, &trials, means, start)?;
+            trials.extend(found);
+        }
+        Ok(Search {
+            trials,
+            subset,
+            sets,
+            fold_images: folds.iter().map(|fold| fold.test.len()).collect(),
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn subset_name(&self, index: usize) -> String {
+        match self.config.subsets.get(index) {
+            Some(seed) => format!("subset {seed}"),
+            None => "subset".to_owned(),
+        }
+    }
+
+    /// The trials of one fold: of the settings that are still in the search after `before`.
+    fn fold(
+        &self,
+        number: usize,
+        folder: &Path,
+        before: &[Trial],
+        means: Means,
+        start: Instant,
+    ) -> Result<Vec<Trial>> {
+        let mut wanted: Vec<(&str, &Point)> = Vec::new();
+        for candidates in &self.candidates {
+            let count = (self.config).settings_on_fold(candidates.points.len(), number);
+            let ranked = trials::ranked(candidates, before).into_iter();
+            wanted
+                .extend((ranked.take(count)).map(|(point, _)| (candidates.method.as_str(), point)));
+        }
+        let runs = (wanted.iter())
+            .map(|(method, point)| {
+                let mut run = self.experiment(method, point, &[])?;
+                run.split = None;
+                run.split_folder = Some(absolute(Path::new(""), folder));
+                run.seed = self.config.seed;
+                run.method.push_str(&point.label);
+                Ok(run)
+            })
+            .collect::<Result<Vec<Experiment>>>()?;
+        let name = format!("fold-{}", number + 1);
+        let mut plan = Plan::of_runs(&name, self.home.join("trials").join(&name), runs)?;
+        let all = plan.runs.clone();
+        tracing::info!(
+            "fold {} of {}: {} ({} in all)",
+            number + 1,
+            self.config.all_folds(),
+            counted(all.len(), "training"),
+            human_seconds(start.elapsed().as_secs_f64())
+        );
+        let split = self.run_all(&mut plan, means, |manifest| manifest.diverged)?;
+        (all.iter().zip(&wanted))
+            .map(|(run, (method, point))| {
+                let trial = trials::read(&plan, (run, method, &point.label), number, &split)?;
+                trial.ok_or_else(|| {
+                    Error::unfinished(format!(
+                        "{}: {} is not finished",
+                        plan.home.display(),
+                        run.name
+                    ))
+                    .hint("the same command goes on with it")
+                })
+            })
+            .collect()
+    }
+
+    /// Runs what of `plan` is not finished; runs whose manifest is `settled` are left as they are.
+    ///
+    /// # Errors
+    /// Runs failed, and are not settled.
+    fn run_all(
+        &self,
+        plan: &mut Plan,
+        means: Means,
+        settled: impl Fn(&Manifest) -> bool,
+    ) -> Result<Split> {
+        let is_settled = |plan: &Plan, run: &PlannedRun| {
+            let folder = plan.run_dir(run);
+            Manifest::read(&folder.manifest())
+                .is_ok_and(|manifest| settled(&manifest) && run.is_recorded(&folder, &manifest))
+        };
+        let _lock = plan.lock(Duration::ZERO)?;
+        let mut rest = plan.clone();
+        rest.runs.retain(|run| !is_settled(plan, run));
+        if rest.runs.is_empty() {
+            return plan.prepare(&self.sweep.path, Replace::Nothing);
+        }
+        let split = rest.prepare(&self.sweep.path, Replace::Nothing)?;
+        super::check(&rest, &split, false, means.room)?;
+        let failures = match means.executor.execute(&rest, &split)? {
+            Outcome::Ended(failures) => failures,
+            Outcome::Submitted(_) => Vec::new(),
+        };
+        let mut missing = Vec::new();
+        for run in &rest.runs {
+            let finished =
+                super::RunState::read(plan, run, &split)?.state == super::State::Finished;
+            if !finished && !is_settled(plan, run) {
+                missing.push(run.name.clone());
+            }
+        }
+        let failures = (failures.into_iter())
+            .filter(|failure| missing.contains(&failure.run))
+            .collect();
+        verdict(plan, failures, &missing)?;
+        Ok(split)
+    }
+}

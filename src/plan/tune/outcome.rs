@@ -1,0 +1,273 @@
+//! What a tuning came to: tables and a page.
+
+use serde::{Deserialize, Serialize};
+
+use super::trials::{self, Score};
+use super::{Means, Search, SetRow, Tuning};
+use crate::error::Result;
+use crate::metrics::PerGroup;
+use crate::plan::grid::Point;
+use crate::report::compare::ScoreRow;
+use crate::report::study::{Options, Study};
+use crate::report::tuning::{Method, Page};
+use crate::rows::{self, number};
+
+/// A setting of a method, a row of `settings.csv`, the best of each method first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingRow {
+    /// The method's name.
+    pub method: String,
+    /// The setting, as run names have it.
+    pub setting: String,
+    /// Folds that it was tried on.
+    pub folds: usize,
+    /// Mean over the classes of each class's mean AP over the folds that have it; empty where a
+    /// training diverged.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub map: Option<f64>,
+    /// The lowest mAP of a fold.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub lowest: Option<f64>,
+    /// The highest.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub highest: Option<f64>,
+    /// Whether the final runs have it.
+    pub chosen: bool,
+}
+
+/// What was chosen for a method, a row of `chosen.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChosenRow {
+    /// The method's name.
+    pub method: String,
+    /// The setting.
+    pub setting: String,
+    /// What it reached on the folds.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub map: Option<f64>,
+    /// Settings that were tried.
+    pub settings: usize,
+    /// Trainings that were made for it.
+    pub trainings: usize,
+    /// Trainings that left the range of finite numbers.
+    pub diverged: usize,
+    /// Keys whose chosen value is the lowest or highest that was tried: a better one may lie
+    /// beyond. Separated by spaces.
+    pub at_edge: String,
+}
+
+/// A final run, a row of `final.csv`: mAP on the test set in [0, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FinalRow {
+    /// The subset that it was trained on.
+    pub subset: String,
+    /// The method's name.
+    pub method: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// mAP over all classes.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub total: Option<f64>,
+    /// mAP over the head.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub head: Option<f64>,
+    /// mAP over the classes between head and tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub medium: Option<f64>,
+    /// mAP over the tail.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub tail: Option<f64>,
+    /// Hash of the subset's split.
+    pub split: String,
+}
+
+/// The final runs of a subset.
+pub(super) struct SubsetScores {
+    pub name: String,
+    pub split: String,
+    pub runs: Vec<ScoreRow>,
+}
+
+impl Tuning {
+    /// Searches, fixes the choice, makes the final runs, and writes tables and page. Whatever ends
+    /// it, the same call goes on. With `only_search` the test set is left alone.
+    ///
+    /// # Errors
+    /// As [`Tuning::search`]; another choice was made here before, and was scored.
+    pub fn run(&self, means: Means, only_search: bool) -> Result<Vec<ChosenRow>> {
+        let search = self.search(means)?;
+        let chosen = self.fix_choice(&search)?;
+        let (settings, table) = (self.settings(&search, &chosen), self.chosen(&search)?);
+        let home = self.home();
+        rows::write(
+            &home.join("trials.csv"),
+            search.trials.iter().map(|trial| trial.row.clone()),
+        )?;
+        rows::write(&home.join("settings.csv"), settings.clone())?;
+        rows::write(&home.join("chosen.csv"), table.clone())?;
+        let mut sets = search.sets.clone();
+        rows::write(&home.join("sets.csv"), sets.clone())?;
+        self.page(&search, &table, &settings, &[], &sets)?;
+        if only_search {
+            return Ok(table);
+        }
+        let (scores, more) = self.finals(&chosen, means)?;
+        sets.extend(more);
+        rows::write(&home.join("sets.csv"), sets.clone())?;
+        let finals: Vec<FinalRow> = scores.iter().flat_map(final_rows).collect();
+        rows::write(&home.join("final.csv"), finals.clone())?;
+        self.page(&search, &table, &settings, &finals, &sets)?;
+        let options = Options {
+            title: Some(self.sweep.name.clone()),
+            ..Options::default()
+        };
+        Study::read(&[home.join("final")], &options)?.write(&home.join("report"))?;
+        Ok(table)
+    }
+
+    fn settings(&self, search: &Search, chosen: &[(String, Point)]) -> Vec<SettingRow> {
+        let mut rows = Vec::new();
+        for (candidates, (_, chosen)) in self.candidates.iter().zip(chosen) {
+            for (point, score) in trials::ranked(candidates, &search.trials) {
+                let tried = (search.trials.iter())
+                    .filter(|t| t.row.method == candidates.method && t.row.setting == point.label);
+                rows.push(SettingRow {
+                    method: candidates.method.clone(),
+                    setting: point.label.clone(),
+                    folds: tried.count(),
+                    map: score.map(|score| score.map),
+                    lowest: score.map(|score| score.lowest),
+                    highest: score.map(|score| score.highest),
+                    chosen: point.label == chosen.label,
+                });
+            }
+        }
+        rows
+    }
+
+    fn chosen(&self, search: &Search) -> Result<Vec<ChosenRow>> {
+        (self.candidates.iter())
+            .map(|candidates| {
+                let (point, Score { map, .. }) = trials::best(candidates, &search.trials)?;
+                let own = || (search.trials.iter()).filter(|t| t.row.method == candidates.method);
+                let edges: Vec<&str> = (point.assignments.iter())
+                    .filter(|assignment| {
+                        let number = |value: &toml::Value| {
+                            value.as_float().or(value.as_integer().map(|n| n as f64))
+                        };
+                        let at = |point: &Point| {
+                            let mut all = point.assignments.iter();
+                            all.find(|other| other.key == assignment.key)
+                                .and_then(|other| number(&other.value))
+                        };
+                        let tried: Vec<f64> = candidates.points.iter().filter_map(at).collect();
+                        let low = tried.iter().copied().fold(f64::INFINITY, f64::min);
+                        let high = tried.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                        let value = number(&assignment.value);
+                        low < high && value.is_some_and(|value| value == low || value == high)
+                    })
+                    .map(|assignment| super::finals::short(&assignment.key))
+                    .collect();
+                Ok(ChosenRow {
+                    method: candidates.method.clone(),
+                    setting: point.label.clone(),
+                    map: Some(map),
+                    settings: candidates.points.len(),
+                    trainings: own().count(),
+                    diverged: own().filter(|trial| trial.row.diverged).count(),
+                    at_edge: edges.join(" "),
+                })
+            })
+            .collect()
+    }
+
+    fn page(
+        &self,
+        search: &Search,
+        chosen: &[ChosenRow],
+        settings: &[SettingRow],
+        finals: &[FinalRow],
+        sets: &[SetRow],
+    ) -> Result<()> {
+        let methods = (self.candidates.iter().zip(chosen))
+            .map(|(candidates, row)| {
+                let of = |setting: &str| {
+                    (settings.iter())
+                        .find(|s| s.method == row.method && s.setting == setting)
+                        .and_then(|s| s.map)
+                };
+                let axis = candidates.points[0].assignments.first();
+                let curve = (candidates.points.iter())
+                    .filter_map(|point| {
+                        let value = &point.assignments.first()?.value;
+                        let value = value.as_float().or(value.as_integer().map(|n| n as f64))?;
+                        Some((value, of(&point.label)?))
+                    })
+                    .collect();
+                let best = settings.iter().find(|s| s.method == row.method && s.chosen);
+                let mine = || finals.iter().filter(|run| run.method == row.method);
+                let each = |of: fn(&FinalRow) -> Option<f64>| mine().filter_map(of).collect();
+                Method {
+                    name: row.method.clone(),
+                    setting: row.setting.trim_start_matches('+').replace('+', ", "),
+                    key: axis.map_or(String::new(), |axis| axis.key.to_string()),
+                    curve,
+                    map: row.map,
+                    lowest: best.and_then(|best| best.lowest),
+                    highest: best.and_then(|best| best.highest),
+                    settings: row.settings,
+                    trainings: row.trainings,
+                    diverged: row.diverged,
+                    at_edge: row.at_edge.clone(),
+                    finals: PerGroup {
+                        total: each(|run| run.total),
+                        head: each(|run| run.head),
+                        medium: each(|run| run.medium),
+                        tail: each(|run| run.tail),
+                    },
+                }
+            })
+            .collect();
+        let images: Vec<String> = search.fold_images.iter().map(usize::to_string).collect();
+        let page = Page {
+            title: self.sweep.name.clone(),
+            facts: vec![
+                ("search", self.summary()),
+                (
+                    "training subset",
+                    format!("{} images", search.subset.train.len()),
+                ),
+                ("images of each fold", images.join(", ")),
+                ("final runs", finals.len().to_string()),
+                ("test images", search.subset.test.len().to_string()),
+                ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ],
+            methods,
+            sets: sets
+                .iter()
+                .map(|row| {
+                    (
+                        row.set.clone(),
+                        row.images,
+                        row.pictures.clone(),
+                        row.split.clone(),
+                    )
+                })
+                .collect(),
+        };
+        page.write(self.home())
+    }
+}
+
+fn final_rows(subset: &SubsetScores) -> impl Iterator<Item = FinalRow> + '_ {
+    subset.runs.iter().map(|run| FinalRow {
+        subset: subset.name.clone(),
+        method: run.method.clone(),
+        seed: run.seed,
+        total: run.total,
+        head: run.head,
+        medium: run.medium,
+        tail: run.tail,
+        split: subset.split.clone(),
+    })
+}

@@ -1,0 +1,118 @@
+//! The page of a search for settings: what was tried, what was chosen, and what that reached.
+
+mod curves;
+
+use std::path::Path;
+
+use minijinja::context;
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::io::write_text;
+use crate::metrics::{PerGroup, Scope};
+use crate::report::page;
+use crate::report::table::{percent, spread};
+
+/// A method's search and its final runs.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Its name.
+    pub name: String,
+    /// The chosen setting in words.
+    pub setting: String,
+    /// The key that the curve goes over; the first that varies.
+    pub key: String,
+    /// Values of that key with the mAP reached, a point a setting; without those that diverged.
+    pub curve: Vec<(f64, f64)>,
+    /// mAP of the chosen setting over the folds.
+    pub map: Option<f64>,
+    /// Its lowest mAP on a fold.
+    pub lowest: Option<f64>,
+    /// Its highest.
+    pub highest: Option<f64>,
+    /// Settings that were tried.
+    pub settings: usize,
+    /// Trainings of the search.
+    pub trainings: usize,
+    /// Trainings that left the range of finite numbers.
+    pub diverged: usize,
+    /// Keys whose chosen value is the lowest or highest that was tried.
+    pub at_edge: String,
+    /// mAP of the final runs on the test set, each in [0, 1]; empty before they ended.
+    pub finals: PerGroup<Vec<f64>>,
+}
+
+/// Everything that the page shows.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The tuning's name.
+    pub title: String,
+    /// Names and values.
+    pub facts: Vec<(&'static str, String)>,
+    /// The methods in the order of the file.
+    pub methods: Vec<Method>,
+    /// Every set: name, images, hash of its pictures, hash of its split.
+    pub sets: Vec<(String, usize, String, String)>,
+}
+
+/// A row of the page's table of methods.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    setting: String,
+    at_edge: String,
+    settings: usize,
+    trainings: usize,
+    diverged: usize,
+    map: String,
+    folds: String,
+    finals: Vec<String>,
+    runs: usize,
+}
+
+impl Page {
+    /// Writes `index.html` and `curves.svg` into `folder`.
+    ///
+    /// # Errors
+    /// A picture cannot be drawn, or a file not written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let curves = curves::draw(&self.methods)?;
+        if let Some(curves) = &curves {
+            write_text(&folder.join("curves.svg"), curves)?;
+        }
+        let rows: Vec<Row> = self.methods.iter().map(row).collect();
+        let context = context! {
+            title => self.title,
+            facts => self.facts,
+            groups => Scope::ALL,
+            tested => rows.iter().any(|row| row.runs > 0),
+            methods => rows,
+            sets => self.sets,
+            key => self.methods.first().map(|method| method.key.as_str()),
+            curves,
+        };
+        let page = page::render("index.html", include_str!("page.html"), context)?;
+        write_text(&folder.join("index.html"), &page)
+    }
+}
+
+fn row(method: &Method) -> Row {
+    let folds = match (method.lowest, method.highest) {
+        (Some(low), Some(high)) => format!("{} to {}", percent(Some(low)), percent(Some(high))),
+        _ => String::new(),
+    };
+    Row {
+        name: method.name.clone(),
+        setting: method.setting.clone(),
+        at_edge: method.at_edge.clone(),
+        settings: method.settings,
+        trainings: method.trainings,
+        diverged: method.diverged,
+        map: percent(method.map),
+        folds,
+        finals: (Scope::ALL.iter())
+            .map(|&scope| spread(&method.finals[scope]))
+            .collect(),
+        runs: method.finals.total.len(),
+    }
+}

@@ -1,0 +1,273 @@
+//! Tuning from end to end: what is chosen is chosen without the test set, with one budget for all.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::small::{dbloss, folder, read, signal, start, wait_for};
+use dbloss::config::experiment_files;
+use dbloss::plan::SweepFile;
+use dbloss::plan::tune::Tuning;
+use predicates::prelude::*;
+
+/// The second rate leaves the finite numbers at once.
+const TUNE: &str = "experiment = 'small.toml'\nseeds = [0, 1]\n\
+    [set]\ntrain.epochs = 1\nsplit.keep_at_least = 1\n\
+    [grid]\n'optimizer.learning_rate' = [0.02, 1e30, 0.001]\n\
+    [tune]\nfolds = 2\nsubsets = [3, 4]\n";
+
+/// The images of a table of a split.
+fn images(table: &Path) -> BTreeSet<String> {
+    let lines = read(table);
+    let rows = lines.lines().skip(1);
+    rows.map(|row| row.split(',').next().unwrap().to_owned())
+        .collect()
+}
+
+/// The cells of a column.
+fn column(table: &str, name: &str) -> Vec<String> {
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let place = (reader.headers().unwrap().iter())
+        .position(|header| header == name)
+        .unwrap();
+    let rows = reader.records().map(|row| row.unwrap()[place].to_owned());
+    rows.collect()
+}
+
+/// What has to be the same whatever happened on the way.
+fn results(home: &Path) -> Vec<String> {
+    let names = [
+        "settings.csv",
+        "chosen.csv",
+        "chosen.toml",
+        "sets.csv",
+        "final.csv",
+        "index.html",
+    ];
+    let mut all: Vec<String> = names.map(|name| read(&home.join(name))).to_vec();
+    for run in ["subset-3/erm-s0", "subset-4/db-focal-s1"] {
+        all.push(read(
+            &home
+                .join("final")
+                .join(run)
+                .join("eval/test/predictions.csv"),
+        ));
+    }
+    all
+}
+
+#[test]
+fn choices_come_from_folds_that_hold_no_test_image() {
+    let folder = folder();
+    std::fs::write(folder.path().join("t.toml"), TUNE).unwrap();
+    dbloss(folder.path())
+        .args(["tune", "t.toml", "--out", "runs"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("erm").and(predicate::str::contains("learning_rate")));
+    let home = folder.path().join("runs/t");
+
+    // The folds: each has the training images of the first subset, and nothing else.
+    let subset = home.join("final/subset-3/split");
+    let train = images(&subset.join("train.csv"));
+    let test = images(&subset.join("test.csv"));
+    let mut held_out = Vec::new();
+    for fold in ["fold-1", "fold-2"] {
+        let fold = home.join("folds").join(fold);
+        let (rest, held) = (
+            images(&fold.join("train.csv")),
+            images(&fold.join("test.csv")),
+        );
+        assert!(rest.is_disjoint(&held) && rest.is_disjoint(&test) && held.is_disjoint(&test));
+        assert_eq!(rest.union(&held).cloned().collect::<BTreeSet<_>>(), train);
+        held_out.extend(held);
+    }
+    // None is held out twice; those that are never held out are the only ones of a class.
+    let once: BTreeSet<String> = held_out.iter().cloned().collect();
+    assert_eq!(held_out.len(), once.len());
+    assert!(once.len() >= train.len() - 20 && once.is_subset(&train));
+
+    // Three rates, two folds, two methods; what diverged has no score and is not chosen.
+    let trials = read(&home.join("trials.csv"));
+    assert_eq!(column(&trials, "method").len(), 12);
+    for (setting, (map, diverged)) in (column(&trials, "setting").iter()).zip(
+        column(&trials, "map")
+            .iter()
+            .zip(column(&trials, "diverged")),
+    ) {
+        let wild = setting.contains("e30") || setting.contains("1000000");
+        assert_eq!(
+            (map.is_empty(), diverged == "true"),
+            (wild, wild),
+            "{setting}"
+        );
+    }
+    // The choice is the setting whose classes have the highest mean over the folds.
+    let settings = read(&home.join("settings.csv"));
+    let mut best: Vec<(String, f64, String)> = Vec::new();
+    let rows = column(&settings, "method")
+        .into_iter()
+        .zip(column(&settings, "map"));
+    for ((method, map), (setting, chosen)) in rows.zip(
+        column(&settings, "setting")
+            .into_iter()
+            .zip(column(&settings, "chosen")),
+    ) {
+        let map: f64 = map.parse().unwrap_or(-1.0);
+        match best.iter_mut().find(|(name, ..)| *name == method) {
+            Some((_, highest, _)) => assert!(map <= *highest),
+            None => {
+                assert_eq!(chosen, "true");
+                best.push((method, map, setting));
+            }
+        }
+    }
+    // Final runs: two methods, two seeds, two subsets, with the chosen rate, on whole subsets.
+    let finals = read(&home.join("final.csv"));
+    assert_eq!(column(&finals, "method").len(), 8);
+    for (method, _, setting) in &best {
+        let rate = setting.split('=').next_back().unwrap();
+        let config = read(&home.join(format!("final/subset-4/{method}-s1/config.toml")));
+        assert!(
+            config.contains(&format!("learning_rate = {rate}")),
+            "{rate}: {config}"
+        );
+        assert!(read(&home.join("chosen.toml")).contains(&format!("learning_rate = {rate}")));
+    }
+
+    // A second search after the look at the test set is refused where it chooses otherwise.
+    let other = TUNE.replace("[0.02, 1e30, 0.001]", "[0.013, 0.017]");
+    std::fs::write(folder.path().join("t.toml"), other).unwrap();
+    let chosen = read(&home.join("chosen.toml"));
+    dbloss(folder.path())
+        .args(["tune", "t.toml", "--out", "runs"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("have seen the test set"));
+    assert_eq!(read(&home.join("chosen.toml")), chosen);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_tuning_that_is_stopped_goes_on_to_the_same_result() {
+    let folder = folder();
+    std::fs::write(folder.path().join("t.toml"), TUNE).unwrap();
+    dbloss(folder.path())
+        .args(["tune", "t.toml", "--out", "whole", "--jobs", "2"])
+        .assert()
+        .success();
+    let arguments = ["tune", "t.toml", "--out", "broken"];
+    let home = folder.path().join("broken/t");
+    for reached in [
+        "trials/fold-1/erm+learning_rate=0.02-s0/steps.csv",
+        "trials/fold-2/db-focal+learning_rate=0.02-s0/steps.csv",
+        "final/subset-4/erm-s1/steps.csv",
+    ] {
+        let mut tuning = start(folder.path(), &arguments);
+        assert!(
+            wait_for(&mut tuning, || home.join(reached).is_file()),
+            "{reached}"
+        );
+        signal(tuning.id(), "TERM");
+        tuning.wait().unwrap();
+    }
+    dbloss(folder.path()).args(arguments).assert().success();
+    let whole = results(&folder.path().join("whole/t"));
+    for (whole, broken) in whole.iter().zip(results(&home)) {
+        assert!(*whole == broken, "{whole}\n{broken}");
+    }
+}
+
+#[test]
+fn halving_spends_less_on_what_is_behind() {
+    let folder = folder();
+    let text = TUNE
+        .replace("[0.02, 1e30, 0.001]", "[0.02, 0.01, 0.005, 0.001]")
+        .replace("folds = 2\n", "folds = 3\nstrategy = 'halving'\n");
+    std::fs::write(folder.path().join("t.toml"), text).unwrap();
+    dbloss(folder.path())
+        .args(["tune", "t.toml", "--out", "runs", "--only-search"])
+        .assert()
+        .success();
+    let home = folder.path().join("runs/t");
+    let trials = read(&home.join("trials.csv"));
+    let (methods, folds) = (column(&trials, "method"), column(&trials, "fold"));
+    for (fold, settings) in [("1", 4), ("2", 2), ("3", 1)] {
+        for method in ["erm", "db-focal"] {
+            let both = methods.iter().zip(&folds);
+            let count = both.filter(|(m, f)| *m == method && *f == fold).count();
+            assert_eq!(count, settings, "{method} on fold {fold}");
+        }
+    }
+    assert!(!home.join("final.csv").exists());
+    assert!(!home.join("final/subset-3/plan.json").exists());
+}
+
+/// What is wrong with a tuning of two methods.
+fn refusal(tune: &str) -> String {
+    let folder = folder();
+    let path = folder.path().join("t.toml");
+    std::fs::write(&path, format!("experiment = 'small.toml'\n{tune}")).unwrap();
+    let tuning = SweepFile::read(&path).and_then(|sweep| Tuning::new(sweep, folder.path(), &[]));
+    tuning
+        .err()
+        .map_or_else(String::new, |error| error.to_string())
+}
+
+#[test]
+fn every_method_gets_as_many_trials_as_the_others() {
+    let grid = "[grid]\n'optimizer.learning_rate' = [0.01, 0.02]\n";
+    let own = "[tune.methods.db-focal]\n'loss.mu' = [0.2, 0.3]\n";
+    for (tune, expected) in [
+        (
+            format!("{grid}{own}"),
+            "tries 2 settings of `erm` and 4 of `db-focal`",
+        ),
+        (
+            format!("{grid}[tune]\nstrategy = 'random'\ntrials = 3\n"),
+            "only 2 settings",
+        ),
+        (format!("{grid}[tune]\nstrategy = 'random'\n"), "how many"),
+        (format!("{grid}[tune]\ntrials = 3\n"), "tries every point"),
+        (format!("{grid}[tune]\nfolds = 1\n"), "folds"),
+        (
+            format!("{grid}[tune.methods.db-fokal]\n'loss.mu' = [1]\n"),
+            "no method of this file",
+        ),
+        ("[tune]\nfolds = 2\n".to_owned(), "names no value to try"),
+        (
+            "[tune.range]\n'train.epochs' = { min = 3, max = 1 }\n".to_owned(),
+            "rising",
+        ),
+        (
+            "[tune.range]\n'train.epochs' = 3\n".to_owned(),
+            "expected a range",
+        ),
+        (
+            "[tune.range.x]\nmin = 1\nmax = 2\n".to_owned(),
+            "no end of points",
+        ),
+    ] {
+        let error = refusal(&tune);
+        assert!(error.contains(expected), "{tune}: {error}");
+    }
+    // Drawn, both methods get three, and the rates of both are the same.
+    let random = "[tune]\nstrategy = 'random'\ntrials = 3\n\
+        [tune.range]\n'optimizer.learning_rate' = { min = 1e-3, max = 1e-1, scale = 'log' }\n\
+        [tune.methods.db-focal]\n'loss.mu' = [0.2, 0.3]\n";
+    assert_eq!(refusal(random), "");
+}
+
+#[test]
+fn every_tune_file_resolves() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/tune");
+    let files = experiment_files(&folder).unwrap();
+    assert_eq!(files.len(), 4);
+    for path in files {
+        let sweep = SweepFile::read(&path).unwrap_or_else(|e| panic!("{e}"));
+        assert!(sweep.config.tune.is_some(), "{}", path.display());
+        Tuning::new(sweep, Path::new("runs"), &[]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(read(&path).contains("# command"), "{}", path.display());
+    }
+}
