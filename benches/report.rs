@@ -245,6 +245,9 @@ fn run(folder: &Path, size: &Size, split: &Split, method: usize, seed: u64) -> R
         images_seen: 18_944,
         total_steps: None,
         error: None,
+        diverged: false,
+        start_gradient: None,
+        start_gradient_of_bce: None,
         findings: Vec::new(),
         network: None,
     };

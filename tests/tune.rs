@@ -271,3 +271,23 @@ fn every_tune_file_resolves() {
         assert!(read(&path).contains("# command"), "{}", path.display());
     }
 }
+
+/// An experiment file, or the name of an embedded one, is tuned around its own rate.
+#[test]
+fn an_experiment_alone_tries_five_rates() {
+    let folder = folder();
+    for (given, rates) in [
+        ("small.toml", ["0.002", "0.006", "0.02", "0.06", "0.2"]),
+        ("coco-mlt", ["0.002", "0.006", "0.02", "0.06", "0.2"]),
+    ] {
+        let sweep = SweepFile::around(&folder.path().join(given))
+            .or_else(|_| SweepFile::around(Path::new(given)))
+            .unwrap_or_else(|e| panic!("{e}"));
+        let grid = sweep.config.grid["optimizer.learning_rate"]
+            .as_array()
+            .unwrap();
+        let found: Vec<String> = grid.iter().map(ToString::to_string).collect();
+        assert_eq!(found, rates);
+        Tuning::new(sweep, folder.path(), &[]).unwrap_or_else(|e| panic!("{e}"));
+    }
+}

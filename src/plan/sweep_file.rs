@@ -77,6 +77,7 @@ impl SweepFile {
     /// # Errors
     /// As [`ExperimentFile::read`].
     pub fn around(path: &Path) -> Result<Self> {
+        let path = &embedded::meant(path)?;
         let file = ExperimentFile::read(path, &[])?;
         let first = file.methods().first().map(|name| (*name).to_owned());
         let experiment = file.resolve(first.as_deref(), None)?;

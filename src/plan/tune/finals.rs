@@ -8,6 +8,7 @@ use super::{Means, Search, Tuning, apart, trials};
 use crate::config::Experiment;
 use crate::error::{Error, KeyPath, Result};
 use crate::io::{absolute, write_text};
+use crate::layers::embedded;
 use crate::plan::collect::{Collected, collect};
 use crate::plan::folder::Plan;
 use crate::plan::grid::Point;
@@ -62,7 +63,11 @@ impl Tuning {
             }
             methods.insert(method.clone(), Value::Table(table));
         }
-        let extends = absolute(&std::env::current_dir()?, &self.sweep.config.experiment);
+        let experiment = &self.sweep.config.experiment;
+        let extends = match embedded::name_of(experiment) {
+            Some(_) => experiment.clone(),
+            None => absolute(&std::env::current_dir()?, experiment),
+        };
         let mut file = Table::new();
         file.insert(
             "extends".into(),

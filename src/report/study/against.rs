@@ -237,7 +237,14 @@ mod tests {
         let (variance, freedom) = over_runs(&[("a", 0.01), ("a", 0.03)]).unwrap();
         // Sample variance 2e-4, of the mean of two half of that.
         assert!((variance - 1e-4).abs() < 1e-12 && freedom == 1.0);
-        let three = [("a", 0.01), ("a", 0.03), ("b", 0.02), ("b", 0.02), ("c", 0.05), ("c", 0.05)];
+        let three = [
+            ("a", 0.01),
+            ("a", 0.03),
+            ("b", 0.02),
+            ("b", 0.02),
+            ("c", 0.05),
+            ("c", 0.05),
+        ];
         let (variance, freedom) = over_runs(&three).unwrap();
         // Means 0.02, 0.02, 0.05: sample variance 3e-4.
         assert!((variance - 1e-4).abs() < 1e-12 && freedom == 2.0);
