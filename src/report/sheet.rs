@@ -42,7 +42,7 @@ impl SheetOptions {
 /// A picture of the table with its copies, all of the network's size; what it is in words.
 struct Shown<'a> {
     name: &'a str,
-    labels: String,
+    labels: Vec<&'a str>,
     /// The picture first. None where it cannot be decoded.
     tiles: Vec<Rgb8>,
     problem: Option<String>,
@@ -88,7 +88,7 @@ fn shown<'a>(
         };
         Shown {
             name,
-            labels: labels.join(", "),
+            labels,
             tiles,
             problem,
         }
@@ -99,7 +99,7 @@ fn shown<'a>(
 #[derive(Serialize)]
 struct Figure {
     name: String,
-    labels: String,
+    labels: Vec<String>,
     problem: Option<String>,
     width: u32,
     images: Vec<String>,
@@ -123,7 +123,7 @@ pub fn page(
     let figure = |shown: Shown| -> Result<Figure> {
         Ok(Figure {
             name: shown.name.to_owned(),
-            labels: shown.labels,
+            labels: shown.labels.into_iter().map(str::to_owned).collect(),
             problem: shown.problem,
             width,
             images: (shown.tiles.iter())
@@ -265,7 +265,10 @@ mod tests {
             ..options()
         };
         let page = page("t", &table, &root, &InputConfig::default(), &options).unwrap();
-        assert!(page.contains("Größe &lt;b&gt;, 猫") && page.contains("cannot be shown"));
+        assert!(
+            page.contains("<bdi>Größe &lt;b&gt;</bdi>, <bdi>猫</bdi>")
+                && page.contains("cannot be shown")
+        );
         assert!(page.contains("Bild_7.JPG") && !page.contains("<b>"));
 
         let (table, _) = shapes::label_tables(0, 5, 0);

@@ -20,10 +20,12 @@ pub(super) struct Figure {
     /// Its number among the pictures.
     pub picture: usize,
     pub name: String,
-    /// Its score, its rank, what the model says.
+    /// A sign and the class in question, where that is not the one of the list.
+    pub about: Option<(&'static str, String)>,
+    /// Its score and its rank.
     pub note: String,
     /// Its labels.
-    pub labels: String,
+    pub labels: Vec<String>,
 }
 
 /// Pictures under a heading.
@@ -62,12 +64,13 @@ pub(super) struct Class {
     pub lists: Vec<List>,
 }
 
-/// The labels of an image in words.
-pub(super) fn labels(look: &Look, (part, image): (usize, usize)) -> String {
+/// The labels of an image of a part.
+pub(super) fn labels(look: &Look, (part, image): (usize, usize)) -> Vec<String> {
     let table = &look.parts[part].table;
     let labels = table.labels(image).iter();
-    let names: Vec<&str> = (labels.map(|&c| table.classes()[c as usize].as_str())).collect();
-    names.join(", ")
+    labels
+        .map(|&class| table.classes()[class as usize].clone())
+        .collect()
 }
 
 /// The images of a class by falling score, equal ones by their place.
@@ -158,7 +161,12 @@ fn lists(look: &Look, class: usize, whole: bool, wanted: &mut Wanted) -> Vec<Lis
             Figure {
                 picture: wanted.want((0, image), place),
                 name: look.part().table.image(image).to_owned(),
-                note: format!("{}, rank {}{found}", share_of(score), ordered.rank(score)),
+                about: None,
+                note: format!(
+                    "{}, rank\u{a0}{}{found}",
+                    share_of(score),
+                    ordered.rank(score)
+                ),
                 labels: labels(look, (0, image)),
             }
         };
@@ -221,7 +229,9 @@ fn together(look: &Look, class: usize) -> Vec<String> {
         .filter(|pair| pair.classes.contains(&class));
     let sentence = |pair: &crate::metrics::ErrorPair| {
         let [a, b] = pair.classes;
+        // Whatever its direction of writing, a name keeps to its place in the sentence.
         let other = look.class(if a == class { b } else { a });
+        let other = format!("\u{2068}{other}\u{2069}");
         let what = match pair.kind {
             PairKind::Confused if a == class => format!("predicted where {other} is missed"),
             PairKind::Confused => format!("missed where {other} is predicted wrongly"),

@@ -42,15 +42,15 @@ pub(super) fn searched(look: &Look, wanted: &mut Wanted) -> Result<Vec<Searched>
             let own: Vec<&Suspect> = suspects.iter().filter(|s| s.doubt == doubt).collect();
             let figure = |(place, suspect): (usize, &&Suspect)| {
                 let at = (number, suspect.image);
-                let class = look.class(suspect.class);
-                let scored = share(suspect.probability);
+                let sign = match doubt {
+                    Doubt::Missing => "+",
+                    Doubt::Wrong => "−",
+                };
                 Figure {
                     picture: wanted.want(at, place),
                     name: part.table.image(suspect.image).to_owned(),
-                    note: match doubt {
-                        Doubt::Missing => format!("+ {class}? {scored}"),
-                        Doubt::Wrong => format!("− {class}? {scored}"),
-                    },
+                    about: Some((sign, look.class(suspect.class).to_owned())),
+                    note: share(suspect.probability),
                     labels: labels(look, at),
                 }
             };
