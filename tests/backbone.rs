@@ -11,7 +11,8 @@ use dbloss::model::builder::Builder;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
 /// Parameters without the classifier, as torchvision and timm count them, and features.
-const COUNTS: [(&str, usize, usize); 28] = [
+const COUNTS: [(&str, usize, usize); 29] = [
+    ("resnet10_w16", 309_456, 128),
     ("resnet18", 11_176_512, 512),
     ("resnet34", 21_284_672, 512),
     ("resnet50", 23_508_032, 2048),

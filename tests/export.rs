@@ -291,3 +291,37 @@ fn what_cannot_be_exported_is_refused_by_name() {
         assert!(!path.join("d.onnx").exists());
     }
 }
+
+#[test]
+fn a_backbone_alone_is_half_precision_and_begins_another_training() {
+    let folder = trained(|text| text);
+    let path = folder.path();
+    let arguments = ["run", "--format", "backbone", "--out", "b.safetensors"];
+    assert_eq!(export(path, &arguments), ["b.safetensors"]);
+    let kept = tensors(&path.join("run/checkpoints/last.safetensors"));
+    let found = tensors(&path.join("b.safetensors"));
+    let backbone = kept
+        .iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix("backbone.")?.to_owned(), tensor)));
+    let mut count = 0;
+    for (name, (shape, bytes)) in backbone {
+        let (half_shape, half) = &found[&name];
+        assert_eq!(half_shape, shape);
+        let (single, _) = bytes.as_chunks::<4>();
+        let expected: Vec<u8> = (single.iter())
+            .flat_map(|b| half::f16::from_f32(f32::from_le_bytes(*b)).to_le_bytes())
+            .collect();
+        assert_eq!(*half, expected, "{name}");
+        count += 1;
+    }
+    assert_eq!(count, found.len());
+    let more = ["--set", "model.weights=b.safetensors", "--out", "next"];
+    let train = ["train", "small.toml", "--method", "erm"];
+    let output = dbloss(path).args(train).args(more).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let whole = format!("b.safetensors: {count} tensors loaded");
+    assert!(said.contains(&whole) && !said.contains("missing"), "{said}");
+    let card = ["run", "--format", "backbone", "--card", "md"];
+    assert!(refused(path, &card).contains("--card"));
+}

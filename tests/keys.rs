@@ -68,6 +68,11 @@ const KINDS: &[(&str, &str)] = &[
     ("split.source", "kind = 'labelme'\ntrain = 'a'"),
     (
         "split.source",
+        "kind = 'webdataset'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\n\
+         classes = 'c'\nlabels_in = 'cls'\njson_key = 'k'",
+    ),
+    (
+        "split.source",
         "kind = 'open-images'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\n\
          classes = 'c'\ndescriptions = 'd'",
     ),

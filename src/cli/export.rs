@@ -67,6 +67,8 @@ enum Format {
     Safetensors,
     /// A graph
     Onnx,
+    /// The backbone alone, in half precision, for `model.weights` of another training
+    Backbone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -91,7 +93,7 @@ impl Format {
     /// The ending of its files.
     fn ending(self) -> &'static str {
         match self {
-            Format::Safetensors => "safetensors",
+            Format::Safetensors | Format::Backbone => "safetensors",
             Format::Onnx => "onnx",
         }
     }
@@ -104,6 +106,10 @@ impl Args {
             ("--with-preprocessing", self.with_preprocessing),
             ("--probabilities", self.probabilities),
         ];
+        if self.format == Format::Backbone && !self.card.is_empty() {
+            let problem = "describes a whole model, and a backbone is none";
+            return Err(Error::argument("--card", problem).hint("leave one of the two out"));
+        }
         match idle.into_iter().find(|(_, given)| *given) {
             Some((option, _)) if self.format != Format::Onnx => {
                 let problem = "is about a graph, and safetensors hold none";
@@ -153,6 +159,9 @@ impl Args {
         if self.checkpoint != Checkpoint::Last {
             name.push(format!("-{}", self.checkpoint.name()));
         }
+        if self.format == Format::Backbone {
+            name.push("-backbone");
+        }
         name.push(format!(".{ending}"));
         Ok(RunDir::new(&self.model).exported().join(name))
     }
@@ -166,12 +175,12 @@ pub(super) fn run(args: Args) -> Result<()> {
     let opening = Opening {
         checkpoint: args.checkpoint,
         split_folder: args.split.as_deref(),
-        thresholds: !args.no_thresholds,
+        thresholds: !args.no_thresholds && args.format != Format::Backbone,
         machine: &machine,
     };
     let trained = TrainedModel::open(&args.model, &opening)?;
     let card = job::card(&trained, &opening)?;
-    if card.thresholds.chosen_on.is_none() {
+    if card.thresholds.chosen_on.is_none() && args.format != Format::Backbone {
         tracing::info!("no thresholds: {}", card.thresholds.rule);
     }
     match args.format {
@@ -190,6 +199,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             };
             export::write_onnx(&place, &trained.network, &card, &options)?;
         }
+        Format::Backbone => export::write_backbone(&place, &trained.network)?,
     }
     output::data(&place.display().to_string());
     for format in &args.card {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Experiment;
 use crate::error::KeyPath;
-use crate::model::weights::is_hub_name;
+use crate::model::weights;
 
 impl Experiment {
     /// Replaces every path by what `resolve` makes of it and of its key.
@@ -26,10 +26,10 @@ impl Experiment {
         for (key, path) in (self.model.features.iter_mut()).flat_map(|given| given.paths()) {
             *path = resolve(&features.child(key), path);
         }
-        let weights = &mut self.model.weights;
-        if !weights.is_empty() && !is_hub_name(weights) {
-            let path = resolve(&KeyPath::from("model.weights"), Path::new(weights));
-            *weights = path.to_string_lossy().into_owned();
+        let source = &mut self.model.weights;
+        if !source.is_empty() && weights::is_path(source) {
+            let path = resolve(&KeyPath::from("model.weights"), Path::new(source.as_str()));
+            *source = path.to_string_lossy().into_owned();
         }
     }
 }

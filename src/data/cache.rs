@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use crate::data::picture::Rgb8;
+use crate::data::source::PictureSource;
 use crate::io;
 use crate::ops::MappedFile;
 
@@ -117,8 +118,8 @@ impl DiskCache {
     /// The cache file of a picture file; `form` tells one form of it from another. `None` if the
     /// picture file cannot be looked at.
     pub fn path(&self, picture: &Path, form: &str) -> Option<PathBuf> {
-        let metadata = fs_err::metadata(picture).ok()?;
-        let changed = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        let source = PictureSource::find(picture).ok()??;
+        let changed = source.changed?.duration_since(UNIX_EPOCH).ok()?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(
             std::path::absolute(picture)
@@ -126,7 +127,7 @@ impl DiskCache {
                 .as_os_str()
                 .as_encoded_bytes(),
         );
-        hasher.update(&metadata.len().to_le_bytes());
+        hasher.update(&source.length.to_le_bytes());
         hasher.update(&changed.as_nanos().to_le_bytes());
         hasher.update(form.as_bytes());
         let name = hasher.finalize().to_hex();

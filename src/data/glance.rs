@@ -3,7 +3,6 @@
 //! Nothing is decoded unless the end looks odd, so that a whole data set can be looked through
 //! before a training begins. A file that passes may still be damaged in the middle.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use crate::data::image::{
 };
 use crate::data::jpeg;
 use crate::data::picture::Format;
+use crate::data::source::{Part, PictureSource};
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,18 +36,20 @@ const TAIL: usize = 12;
 /// JPEG, PNG and WebP, whether it has an end.
 pub(super) fn glance(path: &Path) -> Result<(), Flaw> {
     let unreadable = |e: std::io::Error| Flaw::Unreadable(format!("cannot be read: {e}"));
-    let metadata = path.metadata().map_err(|_| Flaw::Missing)?;
-    if !metadata.is_file() {
-        return Err(Flaw::Missing);
-    }
-    let size = metadata.len();
+    let source = match PictureSource::find(path) {
+        Ok(Some(source)) => source,
+        Ok(None) => return Err(Flaw::Missing),
+        // A file that may not be looked at, or an archive that is no whole one.
+        Err(problem) => return Err(Flaw::Unreadable(problem.to_string())),
+    };
+    let size = source.length;
     if size == 0 {
         return Err(Flaw::Empty);
     }
     if size > MAX_FILE_BYTES {
         return Err(Flaw::Unreadable(too_large(size)));
     }
-    let mut file = fs_err::File::open(path).map_err(unreadable)?.into_parts().0;
+    let mut file = source.open().map_err(unreadable)?;
     let mut head = Vec::with_capacity(HEAD);
     read_up_to(&mut file, HEAD, &mut head).map_err(unreadable)?;
     let Some(format) = Format::of(&head) else {
@@ -81,20 +83,20 @@ impl From<String> for Problem {
 }
 
 /// Adds to `bytes` until it holds `size` of them or the file ends.
-fn read_up_to(file: &mut File, size: usize, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+fn read_up_to(file: &mut Part, size: usize, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     let missing = size.saturating_sub(bytes.len()) as u64;
     file.take(missing).read_to_end(bytes).map(drop)
 }
 
 /// The last bytes of a file.
-fn tail(file: &mut File, size: u64) -> std::io::Result<Vec<u8>> {
+fn tail(file: &mut Part, size: u64) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(size.saturating_sub(TAIL as u64)))?;
     let mut tail = Vec::with_capacity(TAIL);
     read_up_to(file, TAIL, &mut tail)?;
     Ok(tail)
 }
 
-fn glance_at_jpeg(file: &mut File, head: &mut Vec<u8>, size: u64) -> Result<(), Problem> {
+fn glance_at_jpeg(file: &mut Part, head: &mut Vec<u8>, size: u64) -> Result<(), Problem> {
     // A camera puts a small picture and a profile before the frame: the next sizes take those in.
     while let Err(problem) = jpeg::check_frame(head) {
         if head.len() as u64 >= size {
@@ -116,7 +118,7 @@ fn glance_at_jpeg(file: &mut File, head: &mut Vec<u8>, size: u64) -> Result<(), 
     Ok(jpeg::check_segments(head)?)
 }
 
-fn glance_at_other(mut file: File, head: &[u8], size: u64, format: Format) -> Result<(), Problem> {
+fn glance_at_other(mut file: Part, head: &[u8], size: u64, format: Format) -> Result<(), Problem> {
     if format.decoder == ImageFormat::WebP {
         check_webp_length(head, size)?;
     }

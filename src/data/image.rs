@@ -10,6 +10,7 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Lim
 use serde::{Deserialize, Serialize};
 
 use crate::data::picture::{Format, MAX_PIXELS, Rgb8, check_size, format_names};
+use crate::data::source::PictureSource;
 use crate::data::{content, jpeg, shapes};
 use crate::error::{Error, Result};
 
@@ -20,7 +21,7 @@ pub const MAX_FILE_BYTES: u64 = 1 << 28;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ImageRoot {
-    /// Files: an image's name is a path relative to this folder.
+    /// Files: an image's name is a path relative to this folder, which may lead into a tar archive.
     Folder {
         /// The folder.
         path: PathBuf,
@@ -89,21 +90,10 @@ impl PartialEq for ToldPictures {
 
 /// Reads and decodes a picture file of one of [`FORMATS`](crate::data::picture::FORMATS). The
 /// format is told from the content, not from the name. Of files with several pictures the first is
-/// taken, a stored orientation is applied, transparency is dropped.
+/// taken, a stored orientation is applied, transparency is dropped. `path` may lead into a tar
+/// archive.
 pub fn read(path: &Path) -> Result<Rgb8> {
-    let size = match path.metadata() {
-        Ok(metadata) => metadata.len(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::file(path, "the picture is missing").hint(
-                "put the picture there, or pass `--on-bad-image skip` to go on without such pictures",
-            ));
-        }
-        Err(_) => fs_err::metadata(path)?.len(),
-    };
-    if size > MAX_FILE_BYTES {
-        return Err(bad(path, too_large(size), None));
-    }
-    let bytes = fs_err::read(path)?;
+    let bytes = read_bytes(path)?;
     decode(&bytes).map_err(|problem| {
         let remedy = match Format::of(&bytes) {
             Some(_) => None,
@@ -111,6 +101,19 @@ pub fn read(path: &Path) -> Result<Rgb8> {
         };
         bad(path, problem, remedy)
     })
+}
+
+/// The bytes of the picture at `path`, see [`read`].
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let Some(source) = PictureSource::find(path)? else {
+        return Err(Error::file(path, "the picture is missing").hint(
+            "put the picture there, or pass `--on-bad-image skip` to go on without such pictures",
+        ));
+    };
+    if source.length > MAX_FILE_BYTES {
+        return Err(bad(path, too_large(source.length), None));
+    }
+    Ok(source.read()?)
 }
 
 /// What is said of a file of more than [`MAX_FILE_BYTES`].

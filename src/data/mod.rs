@@ -22,8 +22,10 @@ pub mod resize;
 pub mod sampler;
 mod separator;
 pub mod shapes;
+pub(crate) mod source;
 pub mod split;
 pub mod stratify;
+mod tar;
 pub mod throughput;
 pub mod walk;
 

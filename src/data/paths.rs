@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use super::picture::has_picture_ending;
+use super::tar::{Tar, has_archive_ending};
 use super::walk::Walk;
 use crate::error::{Error, Result};
 
@@ -11,8 +12,9 @@ use crate::error::{Error, Result};
 pub const LIST: &str = "-";
 
 /// The names of pictures one after the other: a file's path as it is given, the pictures of a
-/// folder and of those in it sorted, the lines of the list in its place. What is in memory does not
-/// grow with their number, but with that of the files in one folder.
+/// folder and of those in it sorted, the pictures of a tar archive in its order, the lines of the list
+/// in its place. What is in memory does not grow with their number, but with that of the files in
+/// one folder or archive.
 ///
 /// A file that is named itself is taken whatever its name ends with; of a folder's files those with
 /// the ending of a picture are. What cannot be a name is an error, behind which the others follow.
@@ -22,6 +24,8 @@ pub struct PicturePaths<'a> {
     /// Whether lines of the list come next, and the number of the last one.
     listed: Option<u64>,
     walk: Option<Walk>,
+    /// The pictures of the archive that is listed, the next one last.
+    archive: Vec<String>,
     passed_over: u64,
 }
 
@@ -33,6 +37,7 @@ impl<'a> PicturePaths<'a> {
             list: Box::new(list),
             listed: None,
             walk: None,
+            archive: Vec::new(),
             passed_over: 0,
         }
     }
@@ -47,12 +52,27 @@ impl<'a> PicturePaths<'a> {
     fn walked(&mut self) -> Option<Result<String>> {
         for file in self.walk.as_mut()? {
             match &file {
+                Ok(name) if is_archive(name) => return Some(file),
                 Ok(name) if !has_picture_ending(name) => self.passed_over += 1,
                 _ => return Some(file),
             }
         }
         self.walk = None;
         None
+    }
+
+    /// Lists the pictures of an archive.
+    fn list_archive(&mut self, archive: &str) -> Result<()> {
+        let tar = Tar::of(Path::new(archive))?;
+        let names = tar.entries().iter().map(|entry| entry.name.as_str());
+        let (pictures, others): (Vec<&str>, Vec<&str>) = names.partition(|n| has_picture_ending(n));
+        self.passed_over += (others.len() + tar.others().len()) as u64;
+        self.archive = pictures
+            .iter()
+            .rev()
+            .map(|name| format!("{archive}/{name}"))
+            .collect();
+        Ok(())
     }
 
     /// The next line of the list that holds anything.
@@ -92,10 +112,10 @@ impl Iterator for PicturePaths<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(found) = self.walked() {
-                return Some(found);
+            if let Some(name) = self.archive.pop() {
+                return Some(Ok(name));
             }
-            let name = match self.line() {
+            let name = match self.walked().or_else(|| self.line()) {
                 Some(Ok(name)) => name,
                 Some(error) => return Some(error),
                 None => match self.paths.next()?.into_os_string().into_string() {
@@ -110,12 +130,23 @@ impl Iterator for PicturePaths<'_> {
                     }
                 },
             };
-            match Path::new(&name).is_dir() {
-                true => self.walk = Some(Walk::new(Path::new(&name), &name)),
-                false => return Some(Ok(name)),
+            if is_archive(&name) {
+                if let Err(error) = self.list_archive(&name) {
+                    return Some(Err(error));
+                }
+            } else if Path::new(&name).is_dir() {
+                self.walk = Some(Walk::new(Path::new(&name), &name));
+            } else {
+                return Some(Ok(name));
             }
         }
     }
+}
+
+/// Whether a name is that of an archive that is there.
+fn is_archive(name: &str) -> bool {
+    let path = Path::new(name);
+    has_archive_ending(path) && path.is_file()
 }
 
 #[cfg(test)]

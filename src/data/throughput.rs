@@ -60,7 +60,7 @@ pub fn stages(
         };
         let picture = match root.file(name) {
             Some(path) => {
-                let bytes = fs_err::read(&path)?;
+                let bytes = image::read_bytes(&path)?;
                 lap();
                 image::decode(&bytes).map_err(|problem| Error::file(&path, problem))?
             }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use half::f16;
 
 use super::card::Card;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::backbone::{PREFIX, adapter};
 use crate::model::names::{in_program, published};
 use crate::model::onnx::GraphOptions;
 use crate::model::weights::{self, metadata, read_tensors};
@@ -47,6 +49,43 @@ pub fn write_safetensors(path: &Path, parameters: &Parameters, card: &Card) -> R
         })
         .collect();
     weights::save(path, &tensors, (KEY, card.to_json()?))
+}
+
+/// The key under which a file of a backbone alone says which network it is.
+pub const BACKBONE_KEY: &str = "dbloss.backbone";
+
+/// Writes the backbone's tensors alone, under their published names and in half precision, for the
+/// `model.weights` of another training.
+///
+/// # Errors
+/// A value is out of half precision's range, or the file cannot be written.
+pub fn write_backbone(path: &Path, network: &Model) -> Result<()> {
+    let mut tensors = Vec::new();
+    for entry in network.parameters.iter() {
+        let below = (entry.name.strip_prefix(PREFIX)).and_then(|name| name.strip_prefix('.'));
+        let Some(name) = below else {
+            continue;
+        };
+        if adapter::owns(name) {
+            let problem = "the backbone has an adapter, which no file of a backbone alone holds";
+            return Err(
+                Error::file(path, problem).hint("export the whole model: `--format safetensors`")
+            );
+        }
+        let tensor = entry.var.as_tensor().to_dtype(DType::F16)?;
+        let values = tensor.flatten_all()?.to_vec1::<f16>()?;
+        if values.iter().any(|value| !value.is_finite()) {
+            let problem = format!("`{name}` holds values out of half precision's range");
+            return Err(Error::file(path, problem).hint("export all of it: `--format safetensors`"));
+        }
+        tensors.push((name.to_owned(), tensor));
+    }
+    if tensors.is_empty() {
+        return Err(Error::file(path, "the model has no backbone")
+            .hint("its training began at features that a file gave"));
+    }
+    let name = network.kind.name();
+    weights::save(path, &tensors, (BACKBONE_KEY, name.to_owned()))
 }
 
 /// Puts the tensors of an exported file into a network.

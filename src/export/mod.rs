@@ -6,4 +6,6 @@ mod file;
 mod page;
 
 pub use card::{Bounds, Card, ClassCard, NetworkCard, Preprocessing, Scores, SplitCard};
-pub use file::{KEY, card_of, is_exported, restore, write_onnx, write_safetensors};
+pub use file::{
+    BACKBONE_KEY, KEY, card_of, is_exported, restore, write_backbone, write_onnx, write_safetensors,
+};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::data::augment::{AugmentConfig, InputConfig, TestTimeConfig};
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
+use crate::data::source::PictureSource;
 use crate::data::split::Set;
 use crate::device;
 use crate::error::{Error, Result};
@@ -119,9 +120,11 @@ fn pictures(table: &LabelTable, root: &ImageRoot) -> Result<String> {
             continue;
         };
         // One that is missing is told of, or left out, when it is read.
-        if let Ok(metadata) = file.metadata() {
-            let changed = metadata.modified()?.duration_since(UNIX_EPOCH);
-            hasher.update(&metadata.len().to_le_bytes());
+        if let Ok(Some(source)) = PictureSource::find(&file) {
+            let changed = source
+                .changed
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            hasher.update(&source.length.to_le_bytes());
             hasher.update(&changed.unwrap_or_default().as_nanos().to_le_bytes());
         }
     }

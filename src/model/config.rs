@@ -16,7 +16,7 @@ use crate::range::Range;
 pub struct ModelConfig {
     /// The backbone's architecture.
     pub backbone: BackboneKind,
-    /// Where the backbone's weights come from: a file or folder, or a hub name.
+    /// Where the backbone's weights come from: a file or folder, a hub name, or embedded ones.
     /// Empty for random initial weights.
     pub weights: String,
     /// Stages that do not learn: -1 none, 0 the stem, 1 the stem and layer1, ...

@@ -49,7 +49,7 @@ pub struct Model {
     head: Box<dyn Head>,
     takes: Takes,
     held: Held,
-    kind: BackboneKind,
+    pub(crate) kind: BackboneKind,
     /// Whether a training leaves the backbone as it is.
     is_fixed: bool,
     device: Device,
@@ -178,14 +178,14 @@ impl Model {
         self.held = held;
     }
 
-    /// Loads the backbone's weights from a file or the hub, says what fitted, and returns the hash
+    /// Loads the backbone's weights from a file, the hub or the program itself, says what fitted, and returns the hash
     /// of what was read.
     pub fn load_backbone(&self, source: &str) -> Result<String> {
-        let path = weights::locate(source)?;
+        let place = weights::locate(source)?;
         let name = self.kind.name();
-        let report = weights::load_backbone(&self.parameters, &path, name, &self.device)?;
+        let report = weights::load_backbone(&self.parameters, place.clone(), name, &self.device)?;
         weights::log_report(&report, &self.parameters, source);
-        weights::hash(&path)
+        weights::hash(&place)
     }
 
     /// Where the tensors live.

@@ -20,7 +20,7 @@ import torchvision
 from trajectory import elements, short
 
 # The name of each case, and what builds it.
-MODELS = {
+MODELS = {"resnet10_w16": "torchvision ResNet, one block a layer, 16 channels"} | {
     name: f"torchvision {name}"
     for name in [
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50_v1",
@@ -57,6 +57,8 @@ FEATURES, ENTRIES = 64, 4
 
 def published(name):
     """The whole network as it is published, with its classifier."""
+    if name == "resnet10_w16":
+        return narrow()
     library, model, *_ = MODELS[name].replace(",", "").split()
     if name.startswith("vit_"):
         model = timm.create_model(model, pretrained=False, dynamic_img_size=True, num_classes=0)
@@ -72,6 +74,25 @@ def published(name):
     if name == "resnet50_v1":
         for layer in (model.layer2, model.layer3, model.layer4):
             layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
+    return model
+
+
+class Narrow(torchvision.models.ResNet):
+    """A quarter of the channels everywhere."""
+
+    def _make_layer(self, block, planes, *rest, **more):
+        return super()._make_layer(block, planes // 4, *rest, **more)
+
+
+def narrow():
+    """A ResNet of one basic block a layer, of 16, 32, 64 and 128 channels behind a stem of 16."""
+    block = torchvision.models.resnet.BasicBlock
+    model = Narrow(block, [1, 1, 1, 1])
+    model.conv1 = torch.nn.Conv2d(3, 16, 7, 2, 3, bias=False)
+    model.bn1 = torch.nn.BatchNorm2d(16)
+    model.inplanes = 16
+    model.layer1 = model._make_layer(block, 64, 1)
+    model.fc = torch.nn.Linear(128, 1000)
     return model
 
 

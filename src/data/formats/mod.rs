@@ -18,6 +18,7 @@ pub mod open_images;
 pub mod shapes;
 pub mod table;
 pub mod voc;
+pub mod web_dataset;
 
 #[cfg(test)]
 mod fuzz;
@@ -35,6 +36,7 @@ pub use open_images::OpenImages;
 pub use shapes::Shapes;
 pub use table::Table;
 pub use voc::{Difficult, Voc};
+pub use web_dataset::{LabelFile, WebDataset};
 
 /// The formats: variant, and other names of its `kind`.
 macro_rules! formats {
@@ -120,6 +122,9 @@ formats! {
     /// Folders of LabelMe JSON files.
     #[serde(rename = "labelme")]
     LabelMe,
+    /// WebDataset shards: tar archives.
+    #[serde(rename = "webdataset")]
+    WebDataset,
     /// The embedded set, drawn by the program itself.
     Shapes,
 }

@@ -4,13 +4,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::stored::Stored;
-use super::{safetensors, torch};
+use super::{Place, safetensors, torch};
 use crate::data::content;
 use crate::error::{Error, Result};
 
 /// Every tensor of a file, or of all files of a model that is spread over several: a shard or the
 /// index names the others, a folder holds them.
-pub(super) fn open(path: &Path) -> Result<Vec<(String, Stored)>> {
+pub(super) fn open(place: &Place) -> Result<Vec<(String, Stored)>> {
+    let path = match place {
+        Place::Disk(path) => path,
+        Place::Embedded(_) => return safetensors::read(place),
+    };
     let mut tensors = Vec::new();
     for file in files(path)? {
         tensors.extend(open_one(&file)?);
@@ -90,7 +94,7 @@ fn open_one(path: &Path) -> Result<Vec<(String, Stored)>> {
         return torch::read_legacy(path);
     }
     if safetensors::is_it(&head) {
-        return safetensors::read(path);
+        return safetensors::read(&Place::from(path));
     }
     let expected = "expected safetensors, or what `torch.save` writes";
     Err(match (content::of(&head), &head[..]) {

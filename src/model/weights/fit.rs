@@ -9,12 +9,12 @@ use super::conventions::translate;
 use super::names::{block, choose, is_classifier, is_counter, pattern};
 use super::recognise::{Kind, recognise};
 use super::weight::Weight;
-use super::{LoadReport, files, first_names, set};
+use super::{LoadReport, Place, files, first_names, set};
 use crate::error::{Error, Result};
 use crate::model::backbone::{BackboneKind, PREFIX, adapter};
 use crate::model::{Parameter, Parameters};
 
-/// Loads the weights of the backbone `configured` from a file. The names may have any prefix; the
+/// Loads the weights of the backbone `configured` from a file or another place. The names may have any prefix; the
 /// one under which most tensors fit is taken. Single missing tensors keep their initial values and
 /// are reported.
 ///
@@ -24,11 +24,13 @@ use crate::model::{Parameter, Parameters};
 /// a value is not finite.
 pub fn load_backbone(
     parameters: &Parameters,
-    path: &Path,
+    place: impl Into<Place>,
     configured: &str,
     device: &Device,
 ) -> Result<LoadReport> {
-    let tensors = files::open(path)?;
+    let place = place.into();
+    let path = place.path();
+    let tensors = files::open(&place)?;
     let found = recognise((tensors.iter()).map(|(name, stored)| (&name[..], &stored.shape[..])));
     let backbone = || {
         (parameters.iter()).filter_map(|e| {

@@ -1,4 +1,4 @@
-//! Weights from a file or the Hugging Face hub into a model, with a report of what fitted.
+//! Weights from a file, the Hugging Face hub or the program itself into a model, with a report of what fitted.
 //!
 //! What a file is, is told from its bytes ([`files`]): safetensors, or what `torch.save` wrote in
 //! either of its formats. Which of its tensors are meant is told by their names ([`names`]), where
@@ -6,11 +6,13 @@
 //! not fit, what they are of ([`recognise`]).
 
 mod conventions;
+mod embedded;
 mod files;
 mod fit;
 mod hub;
 mod names;
 mod pickle;
+mod place;
 mod recognise;
 mod safetensors;
 mod stored;
@@ -19,7 +21,7 @@ mod weight;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
@@ -28,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::io::hash_file;
 
 pub use fit::load_backbone;
+pub use place::{Place, is_path, locate};
 pub use safetensors::{metadata, save, told};
 
 /// What became of the tensors of a weight file.
@@ -85,34 +88,12 @@ fn first_names(names: &[String]) -> String {
     text
 }
 
-/// The rule that tells a name of the hub from a path in `model.weights`: `organisation/name`, with
-/// `@revision` if wanted, and without the ending of a weight file. A folder of two parts is written
-/// `./folder/name`.
-pub fn is_hub_name(source: &str) -> bool {
-    hub::Model::parse(source).is_some() && !files::has_ending(Path::new(source))
-}
-
-/// Finds the weights: a local file or folder, or a hub name such as `timm/resnet50.tv_in1k`, with
-/// a revision if wanted (`timm/resnet50.tv_in1k@main`), which is fetched once and cached.
-///
-/// # Errors
-/// If there is neither such a file nor a model of that name, or the hub refuses it.
-pub fn locate(source: &str) -> Result<PathBuf> {
-    let path = Path::new(source);
-    if path.exists() {
-        return Ok(path.to_owned());
-    }
-    match hub::Model::parse(source) {
-        Some(model) if is_hub_name(source) => model.fetch(),
-        _ => Err(Error::input(source, "no such weight file").hint(
-            "give a file of weights, or a hub name such as `timm/resnet50.tv_in1k`; \
-             without `model.weights` the backbone starts from random numbers",
-        )),
-    }
-}
-
-/// The hash of the weights at `path`: of the file, or of all files that the model is spread over.
-pub fn hash(path: &Path) -> Result<String> {
+/// The hash of weights: of the file, or of all files that the model is spread over.
+pub fn hash(place: &Place) -> Result<String> {
+    let path = match place {
+        Place::Disk(path) => path,
+        Place::Embedded(embedded) => return Ok(blake3::hash(embedded.bytes).to_hex().to_string()),
+    };
     let files = files::files(path)?;
     if let [file] = files.as_slice() {
         return hash_file(file);
@@ -130,7 +111,7 @@ pub fn hash(path: &Path) -> Result<String> {
 /// Names the file, and the tensor where it is one.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
     let mut tensors = BTreeMap::new();
-    for (name, stored) in files::open(path)? {
+    for (name, stored) in files::open(&Place::from(path))? {
         let tensor = (stored.tensor(device))
             .map_err(|problem| Error::file(path, format_args!("`{name}` {problem}")))?;
         tensors.insert(name, tensor);
@@ -203,6 +184,7 @@ pub fn log_report(report: &LoadReport, parameters: &Parameters, source: &str) {
 mod tests {
     use super::*;
     use candle_core::{DType, Var};
+    use std::path::PathBuf;
 
     fn model() -> Parameters {
         let mut parameters = Parameters::new();
@@ -255,5 +237,40 @@ mod tests {
     fn a_missing_file_is_not_sought_on_the_hub() {
         let error = locate("nowhere/resnet50.safetensors").unwrap_err();
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn what_weights_may_come_from_is_told_by_the_text_alone() {
+        for (source, expected) in [
+            ("embedded:shapes", false),
+            ("timm/resnet50.tv_in1k@main", false),
+            ("./embedded/shapes", true),
+            ("timm/resnet50.safetensors", true),
+        ] {
+            assert_eq!(is_path(source), expected, "{source}");
+        }
+        let error = locate("embedded:photos").unwrap_err();
+        assert!(error.to_string().contains("embedded:shapes"), "{error}");
+    }
+
+    #[test]
+    fn the_embedded_backbone_is_whole_and_the_one_that_was_trained() {
+        let place = locate("embedded:shapes").unwrap();
+        // Beside the command that made it: experiments/shapes-pretrain.toml.
+        let made = include_str!("../../../experiments/shapes-pretrain.toml");
+        assert!(made.contains(&hash(&place).unwrap()));
+        let builder = crate::model::builder::Builder::new(&Device::Cpu, DType::F32, 0);
+        let config = crate::model::backbone::BackboneConfig {
+            name: crate::model::backbone::BackboneKind::named("resnet10_w16").unwrap(),
+            frozen_stages: -1,
+            norm_eval: true,
+            winograd: crate::model::backbone::Winograd::On,
+            adapter: None,
+        };
+        crate::model::backbone::build(&config, &builder).unwrap();
+        let parameters = builder.parameters();
+        let report = load_backbone(&parameters, place, "resnet10_w16", &Device::Cpu).unwrap();
+        assert_eq!(report.loaded.len(), parameters.len());
+        assert!(report.missing.is_empty() && report.unexpected.is_empty());
     }
 }

@@ -9,6 +9,7 @@ use candle_core::Tensor;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
+use super::Place;
 use super::stored::{Element, Span, Stored};
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
@@ -27,9 +28,9 @@ pub(super) fn is_it(head: &[u8]) -> bool {
 }
 
 /// The header of a file, the bytes that it has with its length, and those of the whole file.
-fn header(path: &Path) -> Result<(Metadata, u64, u64)> {
-    let mut file = fs_err::File::open(path)?;
-    let whole = file.metadata()?.len();
+fn header(place: &Place) -> Result<(Metadata, u64, u64)> {
+    let path = place.path();
+    let (mut file, whole) = place.open()?;
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
@@ -59,7 +60,7 @@ fn broken(path: &Path, problem: String) -> Error {
 /// # Errors
 /// The file cannot be read or is none.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
-    let (header, ..) = header(path)?;
+    let (header, ..) = header(&Place::from(path))?;
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
@@ -86,12 +87,12 @@ pub fn told(path: &Path, key: &str, what: &str) -> Result<String> {
 }
 
 /// The tensors of a file, in the file's order.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>> {
-    let broken = |problem: String| broken(path, problem);
-    let (header, length, whole) = header(path)?;
+pub(super) fn read(place: &Place) -> Result<Vec<(String, Stored)>> {
+    let broken = |problem: String| broken(place.path(), problem);
+    let (header, length, whole) = header(place)?;
     let mut tensors: Vec<_> = header.tensors().into_iter().collect();
     tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
-    let path = Arc::new(path.to_owned());
+    let place = Arc::new(place.clone());
     let data = whole - 8 - length;
     let mut end = 0;
     let mut found = Vec::with_capacity(tensors.len());
@@ -118,7 +119,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>> {
             strides: None,
             first: 0,
             span: Span {
-                path: path.clone(),
+                place: place.clone(),
                 offset: 8 + length + from,
                 length: to - from,
             },

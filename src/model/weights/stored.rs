@@ -2,11 +2,12 @@
 //! the file gives it.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
+
+use super::Place;
 
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +32,10 @@ impl Element {
     }
 }
 
-/// A part of a file.
+/// A part of a file, or of embedded weights.
 #[derive(Debug, Clone)]
 pub(super) struct Span {
-    pub path: Arc<PathBuf>,
+    pub place: Arc<Place>,
     pub offset: u64,
     pub length: u64,
 }
@@ -46,7 +47,7 @@ impl Span {
             return Err("reaches beyond its part of the file".into());
         }
         let failed = |e: std::io::Error| format!("cannot be read: {e}");
-        let mut file = fs_err::File::open(self.path.as_path()).map_err(failed)?;
+        let (mut file, _) = self.place.open().map_err(failed)?;
         (file.seek(SeekFrom::Start(self.offset + offset))).map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(length).read_to_end(&mut bytes).map_err(failed)?;

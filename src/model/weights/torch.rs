@@ -6,6 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Place;
 use super::pickle::{self, Id, Pickle, Value};
 use super::stored::{Element, Span, Stored};
 use crate::error::{Error, Result};
@@ -54,14 +55,14 @@ pub(super) fn read_zip(path: &Path) -> Result<Vec<(String, Stored)>> {
         let mut entry = BufReader::new(entry.map_err(|e| broken(path, e))?);
         pickle::read(&mut entry).map_err(|problem| broken(path, problem))?
     };
-    let shared = Arc::new(path.to_owned());
+    let shared = Arc::new(Place::from(path));
     let mut find = |storage: &Storage| {
         let entry = archive.by_name(&format!("{prefix}data/{}", storage.key));
         // Within an archive whose entries are not compressed.
         let entry = entry.ok()?;
         (entry.compression() == zip::CompressionMethod::Stored).then_some(())?;
         Some(Span {
-            path: shared.clone(),
+            place: shared.clone(),
             offset: entry.data_start()?,
             length: entry.size(),
         })
@@ -94,7 +95,7 @@ pub(super) fn read_legacy(path: &Path) -> Result<Vec<(String, Stored)>> {
             sizes.insert(storage.key, storage.bytes);
         }
     }
-    let shared = Arc::new(path.to_owned());
+    let shared = Arc::new(Place::from(path));
     let mut spans = HashMap::new();
     for key in keys.list(keys.root).unwrap_or_default() {
         let key = keys.text(*key).unwrap_or_default();
@@ -108,7 +109,7 @@ pub(super) fn read_legacy(path: &Path) -> Result<Vec<(String, Stored)>> {
         let length = length.ok_or_else(problem)?;
         file.seek(SeekFrom::Start(offset + length))?;
         let span = Span {
-            path: shared.clone(),
+            place: shared.clone(),
             offset,
             length,
         };
@@ -302,7 +303,7 @@ fn rebuilt(pickle: &Pickle, arguments: &[Id]) -> Option<(Storage, Stored)> {
         first: offset.checked_add(storage.first)?,
         shape,
         span: Span {
-            path: Arc::default(),
+            place: Arc::new(Place::from("")),
             offset: 0,
             length: 0,
         },

@@ -37,7 +37,7 @@ macro_rules! adapters {
         }
 
         /// Whether a parameter of this name belongs to an adapter.
-        pub(in super::super) fn owns(name: &str) -> bool {
+        pub(crate) fn owns(name: &str) -> bool {
             let parts = [$(<$Rule as Adapter>::PARTS),+];
             let mut parts = parts.into_iter().flatten();
             parts.any(|part| name.split('.').any(|other| other == *part))

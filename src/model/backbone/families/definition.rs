@@ -20,7 +20,7 @@ pub struct Definition {
 /// The network of another library whose names a backbone's parameters have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// The library: `torchvision`, `timm` or `clip`.
+    /// The library: `torchvision`, `timm` or `clip`; `dbloss` where no other has the network.
     pub library: &'static str,
     /// What the network is called there.
     pub name: &'static str,
@@ -30,6 +30,12 @@ impl Published {
     /// A network of `torchvision.models`.
     pub const fn torchvision(name: &'static str) -> Self {
         let library = "torchvision";
+        Published { library, name }
+    }
+
+    /// A network of this program alone, in torchvision's manner.
+    pub const fn own(name: &'static str) -> Self {
+        let library = "dbloss";
         Published { library, name }
     }
 

@@ -31,8 +31,13 @@ pub(crate) const RESNET50: Definition = definition("resnet50", RESNET, || {
 
 /// The family.
 pub(super) const DEFINITIONS: &[Definition] = &[
-    definition("resnet18", RESNET, || basic([2, 2, 2, 2])),
-    definition("resnet34", RESNET, || basic([3, 4, 6, 3])),
+    // For the embedded pictures: a quarter of the channels, and one block a layer.
+    Definition {
+        published: Published::own("resnet10_w16"),
+        ..definition("resnet10_w16", RESNET, || basic([1, 1, 1, 1], 16))
+    },
+    definition("resnet18", RESNET, || basic([2, 2, 2, 2], STEM)),
+    definition("resnet34", RESNET, || basic([3, 4, 6, 3], STEM)),
     RESNET50,
     definition("resnet101", RESNET, || {
         Bottleneck::USUAL.network([3, 4, 23, 3])
@@ -97,7 +102,7 @@ impl Bottleneck {
     };
 
     fn network(self, depths: [usize; 4]) -> Architecture {
-        network(depths, |block, input, channels, layer, stride| {
+        network(depths, STEM, |block, input, channels, layer, stride| {
             let (width, outputs) = (self.width << layer, 256 << layer);
             let (first, second) = match self.stride_first {
                 true => (stride, 1),
@@ -116,10 +121,11 @@ impl Bottleneck {
     }
 }
 
-/// A network of blocks of two 3x3 convolutions.
-fn basic(depths: [usize; 4]) -> Architecture {
-    network(depths, |block, input, channels, layer, stride| {
-        let width = 64 << layer;
+/// A network of blocks of two 3x3 convolutions: `width` channels in the first layer, and twice as
+/// many in each further one.
+fn basic(depths: [usize; 4], width: usize) -> Architecture {
+    network(depths, width, |block, input, channels, layer, stride| {
+        let width = width << layer;
         let first = block.conv(1, input, (channels, width), (3, stride));
         let first = block.push(first);
         let shortcut = block.shortcut(input, (channels, width), stride);
@@ -129,24 +135,29 @@ fn basic(depths: [usize; 4]) -> Architecture {
     })
 }
 
-/// A ResNet with `depths[k]` blocks in layer `k + 1`. `block(builder, input, channels, layer,
-/// stride)` appends one and gives back its output and that one's channels.
+/// Channels of the published networks' stem.
+const STEM: usize = 64;
+
+/// A ResNet with `stem_channels` channels before its layers and `depths[k]` blocks in layer `k + 1`.
+/// `block(builder, input, channels, layer, stride)` appends one and gives back its output and that
+/// one's channels.
 fn network(
     depths: [usize; 4],
+    stem_channels: usize,
     block: impl Fn(&mut Block, usize, usize, usize, usize) -> (usize, usize),
 ) -> Architecture {
     let mut net = Architecture::default();
-    let stem = conv("conv1", "bn1", Source::Image, (3, 64), (7, 2));
+    let stem = conv("conv1", "bn1", Source::Image, (3, stem_channels), (7, 2));
     let stem = net.push(0, Operation::Conv(stem));
     let shape = MaxPoolShape {
-        channels: 64,
+        channels: stem_channels,
         kernel: 3,
         stride: 2,
         padding: 1,
     };
     let pool = MaxPoolNode { input: stem, shape };
     let mut input = net.push(0, Operation::MaxPool(pool));
-    let mut channels = 64;
+    let mut channels = stem_channels;
     for (layer, depth) in depths.into_iter().enumerate() {
         for index in 0..depth {
             let stride = if index == 0 && layer > 0 { 2 } else { 1 };
