@@ -48,6 +48,20 @@ impl ImageRoot {
         }
     }
 
+    /// The hash of the bytes of the picture `name`, in hexadecimal; `None` for one that is drawn and
+    /// for one that is missing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn hash(&self, name: &str) -> Result<Option<String>> {
+        match self.file(name) {
+            Some(path) if PictureSource::find(&path)?.is_some() => {
+                Ok(Some(blake3::hash(&read_bytes(&path)?).to_hex().to_string()))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The file of the picture `name`; `None` where it is drawn.
     pub fn file(&self, name: &str) -> Option<PathBuf> {
         match self {

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::Proposal;
 use crate::error::{Error, Result};
 use crate::io::absolute;
-use crate::model::weights::is_hub_name;
+use crate::model::weights::is_path;
 
 /// The text of the experiment `name` that is written to `path`: paths in it are relative to that
 /// file's folder where it is the working directory, else absolute. `weights` is a file or a name on
@@ -40,7 +40,7 @@ pub fn text(proposal: &Proposal, name: &str, path: &Path, weights: Option<&str>)
     say(String::new());
     say(split_table(proposal, path)?);
     let weights = weights.unwrap_or(advice.weights);
-    let is_path = !weights.is_empty() && !is_hub_name(weights);
+    let is_path = !weights.is_empty() && is_path(weights);
     let weights = match is_path && !is_here(path) {
         true => absolute(Path::new(""), Path::new(weights))
             .to_string_lossy()

@@ -187,10 +187,8 @@ impl SweepFile {
 
     /// The same under the name that `overrides` give it with `name=NAME`, if they do.
     pub fn renamed(mut self, overrides: &[String]) -> Self {
-        let names = overrides
-            .iter()
-            .filter_map(|text| text.strip_prefix("name="));
-        if let Some(name) = names.last() {
+        let mut given = overrides.iter().rev();
+        if let Some(name) = given.find_map(|text| text.strip_prefix("name=")) {
             self.name = name.trim_matches('"').to_owned();
         }
         self

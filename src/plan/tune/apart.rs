@@ -9,7 +9,6 @@ use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
 use crate::data::split::Split;
 use crate::error::{Error, Result};
-use crate::io::hash_file;
 use crate::wording::{counted, first_named};
 
 /// A set of pictures, a row of `sets.csv`.
@@ -32,10 +31,7 @@ impl<'a> Pictures<'a> {
     fn of(root: &ImageRoot, table: &'a LabelTable) -> Result<Self> {
         let hashed: Vec<Result<(String, &str)>> = (table.images().par_iter())
             .map(|name| {
-                let hash = match root.file(name) {
-                    Some(file) if file.is_file() => hash_file(&file)?,
-                    _ => name.clone(),
-                };
+                let hash = root.hash(name)?.unwrap_or_else(|| name.clone());
                 Ok((hash, name.as_str()))
             })
             .collect();

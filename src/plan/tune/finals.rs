@@ -1,6 +1,6 @@
 //! The final runs: every method with what was chosen for it, on whole subsets, scored once.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use toml::{Table, Value};
 
@@ -129,7 +129,7 @@ impl Tuning {
         &self,
         chosen: &[(String, Point)],
         index: usize,
-        split_folder: &PathBuf,
+        split_folder: &Path,
     ) -> Result<Vec<Experiment>> {
         let more = self.subset_assignment(index);
         let mut runs = Vec::new();
@@ -139,7 +139,7 @@ impl Tuning {
             for mut run in
                 file.resolve_all(std::slice::from_ref(method), &self.sweep.config.seeds)?
             {
-                run.split_folder = Some(split_folder.clone());
+                run.split_folder = Some(split_folder.to_owned());
                 runs.push(run);
             }
         }
