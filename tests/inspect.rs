@@ -138,7 +138,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
         let scored: Vec<(String, f64, bool)> = (scores.iter())
             .map(|(image, row)| {
                 let has = labels[image].split('|').any(|label| label == name);
-                (image.clone(), f64::from(row[class] as f32), has)
+                (image.clone(), row[class], has)
             })
             .collect();
         let threshold = threshold[0];
@@ -189,14 +189,15 @@ fn the_page_shows_the_worst_errors_of_each_class() {
     };
     refused("inspect r --out a.html").stderr(contains("--force"));
     refused("inspect r --out a.pdf").stderr(contains("`.html`"));
-    refused("inspect r --classes cc --out c.html").stderr(contains("did you mean `c`"));
+    refused("inspect r --classes cc --out c.html")
+        .stderr(contains("`cc` is no class of the split"));
     refused("inspect s --out c.html").stderr(contains("is not a run's folder"));
 
     // A picture that is gone is told of, and the rest is shown.
-    std::fs::remove_file(root.join("p/test/u04.png")).unwrap();
+    std::fs::remove_file(root.join("p/test/u06.png")).unwrap();
     let said = ok(root, "inspect r --classes c --out c.html");
     assert!(
-        said.contains("1 picture cannot be shown: `p/test/u04.png`"),
+        said.contains("1 picture cannot be shown: `p/test/u06.png`"),
         "{said}"
     );
     let page = read(&root.join("c.html"));

@@ -22,31 +22,30 @@ impl Evaluate<'_> {
         let folder = self.run.eval_of(self.set, self.checkpoint);
         let file = folder.join("predictions.csv");
         let is_there = file.is_file() && is_current(&folder, &self.run.checkpoint(self.checkpoint));
-        let (predictions, table) = match is_there {
+        match is_there {
             true => {
                 tracing::info!(
                     "{}: scores are there and are not computed anew",
                     file.display()
                 );
-                let read = Predictions::read(&file)?;
-                let table = read.scored(table);
-                let predictions = Predictions {
-                    scores: read.align(&table, &file)?,
-                    classes: table.classes().to_vec(),
-                    images: table.images().to_vec(),
-                    scale: read.scale,
-                };
-                (predictions, table.into())
             }
             false => {
-                let evaluated = self.run(None, machine, Options::default())?;
-                (evaluated.predictions, evaluated.table)
+                self.run(None, machine, Options::default())?;
             }
+        }
+        // New ones are read too: the digits of the file are the same whenever they were written.
+        let read = Predictions::read(&file)?;
+        let table = read.scored(table);
+        let predictions = Predictions {
+            scores: read.align(&table, &file)?,
+            classes: table.classes().to_vec(),
+            images: table.images().to_vec(),
+            scale: read.scale,
         };
         Ok(Part {
             set: self.set,
             predictions,
-            table,
+            table: table.into(),
             root: root.clone(),
         })
     }
