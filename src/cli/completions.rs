@@ -1,11 +1,11 @@
 //! `dbloss completions`.
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
 use dbloss::Result;
 
-use super::{Cli, output};
+use super::output;
 
 /// Print what a shell needs to complete commands and options
 #[derive(Debug, clap::Args)]
@@ -19,10 +19,10 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-/// Runs the subcommand.
-pub(super) fn run(args: Args) -> Result<()> {
+/// Runs the subcommand for the `whole` command line.
+pub(super) fn run(args: Args, mut whole: Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dbloss", &mut script);
+    clap_complete::generate(args.shell, &mut whole, "dbloss", &mut script);
     output::data(&String::from_utf8_lossy(&script));
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 
 use dbloss::Result;
 use dbloss::io::{claim_folder, write_atomic};
 
-use super::{Cli, output};
+use super::output;
 
 /// Write manual pages, one a command
 #[derive(Debug, clap::Args)]
@@ -25,10 +25,10 @@ pub(super) struct Args {
     force: bool,
 }
 
-/// Runs the subcommand.
-pub(super) fn run(args: Args) -> Result<()> {
+/// Runs the subcommand for the `whole` command line.
+pub(super) fn run(args: Args, whole: Command) -> Result<()> {
     claim_folder(&args.folder, args.force)?;
-    let mut whole = Cli::command().disable_help_subcommand(true);
+    let mut whole = whole.disable_help_subcommand(true);
     whole.build();
     write(whole, &args.folder)?;
     output::data(&args.folder.join("dbloss.1").display().to_string());

@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each turns arguments into a call of the library.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use dbloss::Result;
 use dbloss::error::EXIT_CODES;
@@ -105,8 +105,8 @@ impl Cli {
             Command::View(args) => view::run(args),
             Command::Watch(args) => watch::run(args),
             Command::Bench(args) => bench::run(args),
-            Command::Completions(args) => completions::run(args),
-            Command::Man(args) => man::run(args),
+            Command::Completions(args) => completions::run(args, Cli::command()),
+            Command::Man(args) => man::run(args, Cli::command()),
         }
     }
 }
