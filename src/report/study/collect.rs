@@ -248,7 +248,8 @@ fn read_settings(path: &Path) -> Result<BTreeMap<String, String>> {
         };
         settings.insert(key, text);
     }
-    for key in ["name", "method", "seed"] {
+    // A split is told by its hash: subsets of one test set lie in folders and have seeds of their own.
+    for key in ["name", "method", "seed", "split_folder", "split.seed"] {
         settings.remove(key);
     }
     Ok(settings)
