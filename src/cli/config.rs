@@ -282,7 +282,7 @@ mod tests {
                 assert!(row.title.len() > 10, "{name}: {}", row.title);
                 let expected = match name.split('/').next() {
                     Some("base") => "base",
-                    Some("sweeps") => "sweep",
+                    Some("sweeps" | "tune") => "sweep",
                     _ => "experiment",
                 };
                 assert_eq!(row.kind, expected, "{name}");

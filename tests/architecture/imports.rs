@@ -43,11 +43,14 @@ pub(crate) fn uses(source: &Path) -> Uses {
         tree.read(module, &tokens.into_iter().collect::<Vec<_>>());
     }
     let test_files = std::mem::take(&mut tree.test_files);
+    let for_tests = |file: &Path| test_files.iter().any(|test| file.starts_with(test));
     let mut uses = Uses::new();
     for (index, module) in tree.modules.iter().enumerate() {
-        if !test_files.iter().any(|test| module.file.starts_with(test)) {
+        if !for_tests(&module.file) {
             let of_file = uses.entry(module.file.clone()).or_default();
             tree.uses_of(index, of_file);
+            // What uses a file of tests is itself for tests, inside an item that is not.
+            of_file.retain(|used, _| !for_tests(used));
         }
     }
     uses

@@ -250,7 +250,8 @@ mod tests {
             assert_eq!(is_path(source), expected, "{source}");
         }
         let error = locate("embedded:photos").unwrap_err();
-        assert!(error.to_string().contains("embedded:shapes"), "{error}");
+        let hint = error.remedy().unwrap_or_default();
+        assert!(hint.contains("embedded:shapes"), "{error}: {hint}");
     }
 
     #[test]
