@@ -3,27 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::Split;
+use super::{Fold, Split};
 use crate::data::image::ToldPictures;
 use crate::data::labels::LabelTable;
 use crate::data::stratify;
 use crate::error::{Error, Result};
-
-/// What a fold was cut from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fold {
-    /// The hash of the split whose training images these are.
-    pub of: String,
-    /// How many folds there are.
-    pub folds: usize,
-    /// Which of them is held out, from 0.
-    pub held_out: usize,
-    /// The seed of the stratification.
-    pub seed: u64,
-}
 
 impl Split {
     /// The training images cut into `folds` parts by iterative stratification, as a split each: a

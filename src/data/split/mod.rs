@@ -23,7 +23,6 @@ pub use crate::data::formats::{
     FORMATS, FormatOption, ImageRoot, Loaded, OptionValue, Source, Table,
 };
 pub use config::{Distribution, EmptyClasses, Preset, SplitConfig, ValidationFrom};
-pub use folds::Fold;
 pub use pictures::{BadPicture, PictureCheck};
 pub use set::Set;
 
@@ -75,6 +74,20 @@ pub struct Manifest {
     /// For a fold of a training set: what it was cut from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<Fold>,
+}
+
+/// What a fold was cut from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fold {
+    /// The hash of the split whose training images these are.
+    pub of: String,
+    /// How many folds there are.
+    pub folds: usize,
+    /// Which of them is held out, from 0.
+    pub held_out: usize,
+    /// The seed of the stratification.
+    pub seed: u64,
 }
 
 /// Where the pictures lie.

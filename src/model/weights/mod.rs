@@ -11,6 +11,7 @@ mod files;
 mod fit;
 mod hub;
 mod names;
+mod origin;
 mod pickle;
 mod place;
 mod recognise;
@@ -30,7 +31,8 @@ use crate::error::{Error, Result};
 use crate::io::hash_file;
 
 pub use fit::load_backbone;
-pub use place::{Place, is_path, locate};
+pub use origin::{is_path, locate};
+pub use place::Place;
 pub use safetensors::{metadata, save, told};
 
 /// What became of the tensors of a weight file.

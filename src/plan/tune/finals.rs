@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{Means, Search, Tuning, apart, trials};
 use crate::config::Experiment;
-use crate::error::{Error, KeyPath, Result};
+use crate::error::{Error, Result};
 use crate::io::{absolute, write_text};
 use crate::layers::embedded;
 use crate::plan::collect::{Collected, collect};
@@ -163,9 +163,4 @@ fn insert(table: &mut Table, keys: &[String], value: Value) {
             }
         }
     }
-}
-
-/// The last part of a key, as a heading.
-pub(super) fn short(key: &KeyPath) -> &str {
-    key.last().unwrap_or_default()
 }

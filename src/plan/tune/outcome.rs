@@ -166,7 +166,7 @@ impl Tuning {
                         let value = number(&assignment.value);
                         low < high && value.is_some_and(|value| value == low || value == high)
                     })
-                    .map(|assignment| super::finals::short(&assignment.key))
+                    .map(|assignment| assignment.key.last().unwrap_or_default())
                     .collect();
                 Ok(ChosenRow {
                     method: candidates.method.clone(),

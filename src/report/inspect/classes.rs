@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::look::{BINS, Look};
 use super::pictures::Wanted;
 use super::plots::{self, share, share_of};
-use super::{BINS, Look};
 use crate::data::labels::Group;
 use crate::error::Result;
 use crate::metrics::{PairKind, Reliability, threshold_curve};

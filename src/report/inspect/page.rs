@@ -3,9 +3,10 @@
 use minijinja::context;
 use serde::Serialize;
 
+use super::look::{BINS, Look};
 use super::pictures::{self, Wanted};
 use super::plots::share;
-use super::{BINS, Look, classes, plots, suspects};
+use super::{classes, plots, suspects};
 use crate::data::split::Set;
 use crate::error::Result;
 use crate::metrics::{PairKind, Scope};

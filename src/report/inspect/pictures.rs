@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Part;
+use super::look::Part;
 use crate::error::Result;
 use crate::interrupt;
 use crate::progress::Progress;

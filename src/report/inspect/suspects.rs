@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Look;
 use super::classes::{Figure, List, labels};
+use super::look::Look;
 use super::pictures::Wanted;
 use super::plots::share;
 use crate::data::split::Set;

@@ -13,6 +13,7 @@ mod plots;
 mod published;
 mod settings;
 mod shown;
+mod splits;
 mod tables;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use files::{MethodRow, RunRow};
 pub use method::Method;
 pub use published::{Checked, Published};
 pub use settings::Setting;
+pub use splits::Splits;
 
 /// What a report is made of.
 #[derive(Debug, Clone)]
@@ -54,17 +56,6 @@ impl Default for Options {
             allow_different_splits: false,
         }
     }
-}
-
-/// What the runs of a study share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Splits {
-    /// One split.
-    One,
-    /// The test set; they were trained on several subsets.
-    Subsets,
-    /// Neither, which was allowed.
-    Different,
 }
 
 /// Runs taken together.
@@ -100,7 +91,7 @@ impl Study {
             ));
         }
         let allowed = options.allow_different_splits;
-        let splits = collect::check_splits(&runs, options.set, allowed)?;
+        let splits = splits::check(&runs, options.set, allowed)?;
         collect::check_pairs(&runs)?;
         let scored = match splits {
             Splits::Different => vec![None; runs.len()],
