@@ -142,6 +142,14 @@ fn the_page_shows_the_worst_errors_of_each_class() {
             })
             .collect();
         let threshold = threshold[0];
+        // The files hold fewer digits than the network gives: at the threshold itself they do not say
+        // which side a picture is on.
+        let at_edge = |(_, score, _): &(String, f64, bool)| {
+            (score - threshold).abs() < 1e-5 * threshold.abs().max(1.0)
+        };
+        if scored.iter().any(at_edge) {
+            continue;
+        }
         let lists = listed(&page, class);
         let invented = highest(&scored, 3, |score, label| !label && score > threshold);
         match invented.is_empty() {

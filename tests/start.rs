@@ -85,8 +85,8 @@ fn the_list_names_every_experiment_with_a_line() {
     let row = rows.iter().find(|row| row["name"] == "shapes").unwrap();
     assert_eq!(row["kind"], "experiment");
     assert_eq!(row["methods"], "erm db-focal");
-    let title = "ERM against DB-Focal on the embedded pictures, from random weights";
-    assert_eq!(row["title"], title);
+    let title = row["title"].as_str().unwrap();
+    assert!(title.starts_with("ERM against DB-Focal on the embedded pictures"));
     ok(folder.path(), "config write --to all");
     let (listed, _) = ok(folder.path(), "config list --folder all --format json");
     let again: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
@@ -98,7 +98,7 @@ fn a_run_of_an_embedded_experiment_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let small = "--set split.source.pool_size=400 --set split.source.test_size=40 \
                  --set split.source.side=32 --set split.distribution.max=60 \
-                 --set model.backbone=mobilenet_v2 --set input.size=32 --set train.epochs=1 \
+                 --set model.backbone=mobilenet_v2 --set model.weights= --set model.frozen_stages=-1 --set input.size=32 --set train.epochs=1 \
                  --set model.neck.out_channels=16 --set train.batch_size=8 \
                  --set sampler.epoch_length=16 --set schedule.milestones=[]";
     let small = small.split_whitespace().collect::<Vec<_>>().join(" ");

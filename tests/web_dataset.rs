@@ -130,8 +130,8 @@ fn training_and_scores_are_those_of_the_same_pictures_as_files() {
         "predict t test.tar --format predictions --workers 2",
     );
     assert_eq!(as_files(&predicted), expected);
-    ok(folder, "eval t --webdataset test.tar --out again");
-    let again = read(&folder.join("again/predictions.csv"));
+    ok(folder, "eval t --webdataset test.tar --name again");
+    let again = read(&folder.join("t/eval/other-again/predictions.csv"));
     assert_eq!(as_files(&again), expected);
 }
 

@@ -78,9 +78,9 @@ pub(super) fn from_here(folder: &Path, path: &Path) -> Option<PathBuf> {
     Some(Path::new(FOLDER).join(below).join(path))
 }
 
-/// Whether a file is at `path`, embedded ones among them.
+/// Whether a file is at `path`, embedded ones among them. A pipe is one.
 pub fn is_there(path: &Path) -> bool {
-    text_of(path).is_some() || path.is_file()
+    text_of(path).is_some() || (path.exists() && !path.is_dir())
 }
 
 /// The file that is meant by `path`: itself where it is there, else the embedded one of this name,

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::Method;
+use super::method::Method;
 use crate::error::Result;
 use crate::report::chart::{Frame, Scale, dot, line, panel_title, points, title};
 use crate::report::drawing::{FAINT, GREY, INK, SERIES, sheet, shown};

@@ -1,0 +1,32 @@
+//! A method of a search.
+
+use crate::metrics::PerGroup;
+
+/// A method's search and its final runs.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Its name.
+    pub name: String,
+    /// The chosen setting in words.
+    pub setting: String,
+    /// The key that the curve goes over; the first that varies.
+    pub key: String,
+    /// Values of that key with the mAP reached, a point a setting; without those that diverged.
+    pub curve: Vec<(f64, f64)>,
+    /// mAP of the chosen setting over the folds.
+    pub map: Option<f64>,
+    /// Its lowest mAP on a fold.
+    pub lowest: Option<f64>,
+    /// Its highest.
+    pub highest: Option<f64>,
+    /// Settings that were tried.
+    pub settings: usize,
+    /// Trainings of the search.
+    pub trainings: usize,
+    /// Trainings that left the range of finite numbers.
+    pub diverged: usize,
+    /// Keys whose chosen value is the lowest or highest that was tried.
+    pub at_edge: String,
+    /// mAP of the final runs on the test set, each in [0, 1]; empty before they ended.
+    pub finals: PerGroup<Vec<f64>>,
+}
