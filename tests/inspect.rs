@@ -19,9 +19,14 @@ norm_eval = false
 neck = { out_channels = 16 }
 [input]
 size = 32
+[optimizer]
+learning_rate = 0.05
+[schedule]
+kind = "constant"
+warmup_iterations = 0
 [train]
 batch_size = 4
-epochs = 1
+epochs = 12
 [methods.erm]
 loss = { name = "bce" }
 sampler = { kind = "uniform", epoch_length = 12 }
@@ -142,14 +147,6 @@ fn the_page_shows_the_worst_errors_of_each_class() {
             })
             .collect();
         let threshold = threshold[0];
-        // The files hold fewer digits than the network gives: at the threshold itself they do not say
-        // which side a picture is on.
-        let at_edge = |(_, score, _): &(String, f64, bool)| {
-            (score - threshold).abs() < 1e-5 * threshold.abs().max(1.0)
-        };
-        if scored.iter().any(at_edge) {
-            continue;
-        }
         let lists = listed(&page, class);
         let invented = highest(&scored, 3, |score, label| !label && score > threshold);
         match invented.is_empty() {
