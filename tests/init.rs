@@ -5,25 +5,9 @@ mod common;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::small::{dbloss, read};
+use common::small::{dbloss, ok, read, refused};
 use dbloss::data::shapes;
 use serde_json::json;
-
-/// What a command that succeeds writes to stdout, and to stderr.
-fn ok(folder: &Path, arguments: &str) -> (String, String) {
-    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
-    (String::from_utf8(output.stdout).unwrap(), said)
-}
-
-/// What a command that fails says.
-fn refused(folder: &Path, arguments: &str) -> String {
-    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {said}");
-    said
-}
 
 /// Writes a picture, no two alike.
 fn draw(path: &Path) {

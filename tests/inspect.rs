@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::small::{dbloss, read};
+use common::small::{dbloss, ok, read};
 use dbloss::data::shapes;
 use predicates::str::contains;
 
@@ -69,12 +69,9 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// What a command says on stderr.
-fn ok(folder: &Path, arguments: &str) -> String {
-    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
-    said
+/// What a command that succeeds says on stderr.
+fn told(folder: &Path, arguments: &str) -> String {
+    ok(folder, arguments).1
 }
 
 /// Rows of numbers of a CSV file, by the name in the first column.
@@ -185,7 +182,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
     assert!(page.contains("data:image/jpeg;base64,"));
 
     // The same bytes from scores that are there, whatever the threads; nothing is replaced unasked.
-    let said = ok(root, "inspect r --per-class 3 --out b.html --threads 1");
+    let said = told(root, "inspect r --per-class 3 --out b.html --threads 1");
     assert!(said.contains("not computed anew"), "{said}");
     assert!(page == read(&root.join("b.html")), "the pages differ");
     let refused = |arguments: &str| {
@@ -200,7 +197,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
 
     // A picture that is gone is told of, and the rest is shown.
     std::fs::remove_file(root.join("p/test/u06.png")).unwrap();
-    let said = ok(root, "inspect r --classes c --out c.html");
+    let said = told(root, "inspect r --classes c --out c.html");
     assert!(
         said.contains("1 picture cannot be shown: `p/test/u06.png`"),
         "{said}"

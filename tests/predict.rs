@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::small::{dbloss, read};
+use common::small::{dbloss, ok, read};
 use dbloss::data::shapes;
 use predicates::prelude::*;
 
@@ -45,19 +45,17 @@ fn folder() -> tempfile::TempDir {
         std::fs::write(root.join(format!("{table}.csv")), rows).unwrap();
     }
     std::fs::write(root.join("own.toml"), EXPERIMENT).unwrap();
-    ok(
+    printed(
         root,
         "split --table train.csv --test test.csv --validation 10 --out s",
     );
-    ok(root, "train own.toml --out r");
+    printed(root, "train own.toml --out r");
     folder
 }
 
-fn ok(folder: &Path, arguments: &str) -> String {
-    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
-    String::from_utf8(output.stdout).unwrap()
+/// What a command that succeeds writes to stdout.
+fn printed(folder: &Path, arguments: &str) -> String {
+    ok(folder, arguments).0
 }
 
 /// The names of the test pictures, a line each.
@@ -73,7 +71,7 @@ fn list(folder: &Path) -> String {
 fn predictions_are_those_of_the_evaluation() {
     let folder = folder();
     let folder = folder.path();
-    ok(folder, "eval r");
+    printed(folder, "eval r");
     let expected = read(&folder.join("r/eval/test/predictions.csv"));
     for machine in ["--workers 0 --threads 1", "--workers 3 --threads 2"] {
         let output = dbloss(folder)
@@ -89,12 +87,12 @@ fn predictions_are_those_of_the_evaluation() {
     }
     // A folder gives its pictures sorted, here the same.
     assert_eq!(
-        ok(folder, "predict r p/test --format predictions"),
+        printed(folder, "predict r p/test --format predictions"),
         expected
     );
 
     // Labels are the classes whose logit is above its threshold; those are fitted once.
-    let labelled = ok(folder, "predict r p/test");
+    let labelled = printed(folder, "predict r p/test");
     let kept = folder.join("r/eval/validation/thresholds.csv");
     let logits = |path: &Path, column: usize| -> Vec<Vec<f64>> {
         let mut csv = csv::Reader::from_path(path).unwrap();
@@ -151,13 +149,13 @@ fn predictions_are_those_of_the_evaluation() {
     // The folder of the run is enough.
     std::fs::rename(folder.join("s"), folder.join("elsewhere")).unwrap();
     assert_eq!(
-        ok(folder, "predict r p/test --format predictions"),
+        printed(folder, "predict r p/test --format predictions"),
         expected
     );
-    ok(folder, "predict r p/test");
+    printed(folder, "predict r p/test");
 
     // A run twice is the run, as probabilities.
-    let twice = ok(folder, "predict r --with r p/test --format predictions");
+    let twice = printed(folder, "predict r --with r p/test --format predictions");
     let mut csv = csv::Reader::from_reader(twice.as_bytes());
     assert_eq!(&csv.headers().unwrap()[0], "image (probabilities)");
     for (row, scores) in csv.records().map(Result::unwrap).zip(&scores) {
@@ -210,17 +208,17 @@ fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
 fn another_set_is_matched_by_the_names_of_classes() {
     let folder = folder();
     let folder = folder.path();
-    ok(folder, "eval r");
+    printed(folder, "eval r");
     let own = read(&folder.join("r/eval/test/per_class.csv"));
     // The same pictures as another set give the same, wherever the columns stand.
-    ok(folder, "eval r --table test.csv --name same");
+    printed(folder, "eval r --table test.csv --name same");
     let same = folder.join("r/eval/other-same");
     assert_eq!(read(&same.join("per_class.csv")), own);
     assert_eq!(
         read(&same.join("predictions.csv")),
         read(&folder.join("r/eval/test/predictions.csv"))
     );
-    ok(folder, "eval r --test-split s");
+    printed(folder, "eval r --test-split s");
     assert_eq!(read(&folder.join("r/eval/other-s/per_class.csv")), own);
 
     // Without `b`, and with a class that the run does not know.
@@ -279,16 +277,16 @@ fn an_exported_file_is_scored_as_its_run_is() {
     let folder = folder();
     let folder = folder.path();
     let mut shown = Vec::new();
-    ok(folder, "export r --out x/birds.safetensors");
+    printed(folder, "export r --out x/birds.safetensors");
     for model in ["r", "x/birds.safetensors --split s"] {
         shown.push([
-            ok(folder, &format!("eval {model}")),
-            ok(
+            printed(folder, &format!("eval {model}")),
+            printed(
                 folder,
                 &format!("eval {model} --fit-thresholds --on validation"),
             ),
-            ok(folder, &format!("eval {model} --table test.csv --name new")),
-            ok(folder, &format!("eval {model} --against r")),
+            printed(folder, &format!("eval {model} --table test.csv --name new")),
+            printed(folder, &format!("eval {model} --against r")),
         ]);
     }
     assert_eq!(shown[0], shown[1]);
@@ -298,7 +296,7 @@ fn an_exported_file_is_scored_as_its_run_is() {
         assert_eq!(run, file, "{set}");
     }
     // The card alone says what the groups are; which pictures are meant has to be said.
-    let alone = ok(
+    let alone = printed(
         folder,
         "eval x/birds.safetensors --table test.csv --name new",
     );
@@ -311,7 +309,7 @@ fn an_exported_file_is_scored_as_its_run_is() {
         .failure()
         .code(2)
         .stderr(hint);
-    ok(folder, "split --table test.csv --test-part 3 --out other");
+    printed(folder, "split --table test.csv --test-part 3 --out other");
     let other = [&file[..], &["--split", "other"]].concat();
     let hint = predicate::str::contains("is not the split that the run was trained on");
     dbloss(folder)

@@ -5,23 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::small::{dbloss, read};
-
-/// What a command that succeeds writes to stdout, and to stderr.
-fn ok(folder: &Path, arguments: &str) -> (String, String) {
-    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
-    (String::from_utf8(output.stdout).unwrap(), said)
-}
-
-/// What a command that fails says.
-fn refused(folder: &Path, arguments: &str) -> String {
-    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {said}");
-    said
-}
+use common::small::{ok, read, refused};
 
 /// The clone's own files.
 fn clone(file: &str) -> String {

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::small::{dbloss, read};
+use common::small::{dbloss, ok, read};
 use dbloss::data::shapes;
 use predicates::prelude::*;
 
@@ -79,11 +79,9 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn ok(folder: &Path, arguments: &str) -> String {
-    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
-    String::from_utf8(output.stdout).unwrap()
+/// What a command that succeeds writes to stdout.
+fn printed(folder: &Path, arguments: &str) -> String {
+    ok(folder, arguments).0
 }
 
 /// A text in which pictures of shards have the names of the files.
@@ -99,11 +97,11 @@ fn as_files(text: &str) -> String {
 fn training_and_scores_are_those_of_the_same_pictures_as_files() {
     let folder = folder();
     let folder = folder.path();
-    ok(
+    printed(
         folder,
         "split --table pool.csv --test test.csv --validation 8 --out files-split",
     );
-    ok(
+    printed(
         folder,
         "split --webdataset pool-{0..1}.tar --test test.tar --validation 8 --out tar-split",
     );
@@ -111,26 +109,26 @@ fn training_and_scores_are_those_of_the_same_pictures_as_files() {
         let read = |split: &str| read(&folder.join(format!("{split}/{table}.csv")));
         assert_eq!(as_files(&read("tar-split")), read("files-split"), "{table}");
     }
-    ok(
+    printed(
         folder,
         "train own.toml --set split_folder=files-split --out f --workers 0 --threads 1",
     );
-    ok(
+    printed(
         folder,
         "train own.toml --set split_folder=tar-split --out t --workers 3 --threads 2 --cache-folder kept",
     );
-    ok(folder, "eval f");
-    ok(folder, "eval t --workers 2");
+    printed(folder, "eval f");
+    printed(folder, "eval t --workers 2");
     let scores = "eval/test/predictions.csv";
     let expected = read(&folder.join("f").join(scores));
     assert_eq!(as_files(&read(&folder.join("t").join(scores))), expected);
     // An archive gives its pictures, in its order; so does one that stands in for a set.
-    let predicted = ok(
+    let predicted = printed(
         folder,
         "predict t test.tar --format predictions --workers 2",
     );
     assert_eq!(as_files(&predicted), expected);
-    ok(folder, "eval t --webdataset test.tar --name again");
+    printed(folder, "eval t --webdataset test.tar --name again");
     let again = read(&folder.join("t/eval/other-again/predictions.csv"));
     assert_eq!(as_files(&again), expected);
 }

@@ -136,10 +136,7 @@ fn show(args: &ShowArgs) -> Result<()> {
 /// How large the loss is on the training images, each once, in batches of 32.
 fn size(loss: &dyn Loss, split: &Split) -> Result<String> {
     let (labels, batch_size) = (&split.train, 32);
-    let mut targets = vec![0.0; labels.len() * labels.num_classes()];
-    for (image, row) in targets.chunks_mut(labels.num_classes()).enumerate() {
-        labels.fill_targets(image, row);
-    }
+    let targets = labels.targets_of(0..labels.len());
     let frequency = labels.class_frequency();
     let start = start_gradient(loss, &targets, &frequency, batch_size, 0)?;
     Ok(format!(

@@ -7,12 +7,13 @@ use std::time::Duration;
 use dbloss::data::split::Split;
 use dbloss::job::Room;
 use dbloss::plan::{
-    Failure, Plan, Processes, Replace, RunState, Slurm, SlurmTask, State, collect, verdict,
+    Executor, Failure, Here, JobArray, Plan, Processes, Replace, RunState, Slurm, SlurmConfig,
+    SlurmTask, State, collect, verdict,
 };
 use dbloss::report::table::Table;
 use dbloss::run_dir::RunLock;
 use dbloss::wording::counted;
-use dbloss::{Error, Result, interrupt, plan};
+use dbloss::{Error, Result, device, interrupt, plan};
 
 use super::common::{MachineArgs, OutArgs, OverrideArgs};
 use super::output;
@@ -55,6 +56,31 @@ impl PlanArgs {
             threads: self.machine.threads(),
             task: self.task(replace)?,
             replace,
+        })
+    }
+
+    /// Who runs `jobs` runs at a time on this machine, and where their batches lie: this process
+    /// where it is one at a time, which opens the device first, since every run needs it.
+    pub(super) fn here(&self, jobs: usize, replace: Replace) -> Result<(Box<dyn Executor>, Room)> {
+        Ok(match jobs {
+            1 => {
+                let machine = self.machine.open()?;
+                let room = Room::of(&machine.device, 1);
+                (Box::new(Here { machine, replace }), room)
+            }
+            _ => {
+                let room = Room::of(&device::parse(self.machine.device())?, jobs);
+                (Box::new(self.processes(jobs, replace)?), room)
+            }
+        })
+    }
+
+    /// The job array that runs the runs through Slurm.
+    pub(super) fn job_array(&self, config: SlurmConfig, replace: Replace) -> Result<JobArray> {
+        Ok(JobArray {
+            config,
+            program: std::env::current_exe()?,
+            task: self.task(replace)?,
         })
     }
 

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use dbloss::config::ExperimentFile;
 use dbloss::data::split::Split;
-use dbloss::device;
-use dbloss::job::Room;
-use dbloss::plan::{Executor, Here, Outcome, Plan, Replace};
+use dbloss::plan::{Outcome, Plan, Replace};
 use dbloss::{Error, Result};
 
 use super::output;
@@ -85,12 +83,7 @@ fn opened(which: &Which) -> Result<(Plan, Split)> {
 }
 
 fn start(args: &Args, path: &std::path::Path) -> Result<()> {
-    let PlanArgs {
-        overrides,
-        out,
-        machine,
-        ..
-    } = &args.plan;
+    let PlanArgs { overrides, out, .. } = &args.plan;
     let file = ExperimentFile::read(path, &overrides.assignments())?;
     let mut plan = Plan::of_experiment(&file, &out.out, &args.method, &args.seeds)?;
     let jobs = args.plan.jobs(1)?.min(plan.runs.len());
@@ -101,18 +94,7 @@ fn start(args: &Args, path: &std::path::Path) -> Result<()> {
         true => Replace::Everything,
         false => Replace::Nothing,
     };
-    // This process runs one by one; it, too, opens the device first, which every run needs.
-    let (executor, room): (Box<dyn Executor>, Room) = match jobs {
-        1 => {
-            let machine = machine.open()?;
-            let room = Room::of(&machine.device, 1);
-            (Box::new(Here { machine, replace }), room)
-        }
-        _ => {
-            let room = Room::of(&device::parse(machine.device())?, jobs);
-            (Box::new(args.plan.processes(jobs, replace)?), room)
-        }
-    };
+    let (executor, room) = args.plan.here(jobs, replace)?;
     // Two calls may train different methods of one experiment at the same time: the folder is held
     // only while it is prepared.
     let (split, lock) = prepare(&mut plan, path, replace, Duration::from_secs(600), room)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dbloss::device;
 use dbloss::job::Room;
-use dbloss::plan::{Executor, JobArray, Outcome, Plan, Replace, Slurm, SweepFile};
+use dbloss::plan::{Executor, Outcome, Plan, Replace, Slurm, SweepFile};
 use dbloss::wording::counted;
 use dbloss::{Error, Result};
 
@@ -110,11 +110,7 @@ fn start(args: &Args, path: &Path) -> Result<()> {
         false => Replace::Nothing,
     };
     let executor: Box<dyn Executor> = match slurm {
-        true => Box::new(JobArray {
-            config: file.config.slurm,
-            program: std::env::current_exe()?,
-            task: args.plan.task(replace)?,
-        }),
+        true => Box::new(args.plan.job_array(file.config.slurm, replace)?),
         false => Box::new(args.plan.processes(jobs, replace)?),
     };
     let room = match slurm {

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use dbloss::config::Layers;
 use dbloss::data::split::Split;
-use dbloss::device;
 use dbloss::job::Room;
 use dbloss::plan::tune::{Means, Tuning};
-use dbloss::plan::{Executor, Here, JobArray, Outcome, Plan, Replace, Slurm, SweepFile};
+use dbloss::plan::{Executor, JobArray, Outcome, Plan, Replace, Slurm, SweepFile};
 use dbloss::report::table::{Table, percent};
 use dbloss::{Result, interrupt};
 
@@ -68,11 +67,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let sweep = sweep.renamed(&overrides);
     let jobs = args.plan.jobs(sweep.config.jobs)?;
     let slurm = sweep.config.slurm.clone();
-    let tuning = Tuning::new(
-        sweep,
-        &args.plan.out.out,
-        &args.plan.overrides.assignments(),
-    )?;
+    let tuning = Tuning::new(sweep, &args.plan.out.out, &overrides)?;
     tracing::info!("{}", tuning.summary());
     if args.plan.dry_run {
         tracing::info!("nothing was run");
@@ -81,25 +76,12 @@ pub(super) fn run(args: Args) -> Result<()> {
     interrupt::listen()?;
     let _lock = tuning.lock()?;
     let replace = Replace::Nothing;
-    let machine = &args.plan.machine;
-    let (executor, room): (Box<dyn Executor>, Room) = match (args.executor.as_str(), jobs) {
-        ("slurm", _) => {
-            let array = JobArray {
-                config: slurm,
-                program: std::env::current_exe()?,
-                task: args.plan.task(replace)?,
-            };
+    let (executor, room): (Box<dyn Executor>, Room) = match args.executor.as_str() {
+        "slurm" => {
+            let array = args.plan.job_array(slurm, replace)?;
             (Box::new(Patient(array)), Room::Elsewhere)
         }
-        (_, 1) => {
-            let machine = machine.open()?;
-            let room = Room::of(&machine.device, 1);
-            (Box::new(Here { machine, replace }), room)
-        }
-        _ => {
-            let room = Room::of(&device::parse(machine.device())?, jobs);
-            (Box::new(args.plan.processes(jobs, replace)?), room)
-        }
+        _ => args.plan.here(jobs, replace)?,
     };
     let means = Means {
         executor: &*executor,
@@ -116,8 +98,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     let mut table = Table::new(header.map(str::to_owned).to_vec());
     for row in chosen {
         table.push(vec![
-            row.method,
-            row.setting.trim_start_matches('+').replace('+', ", "),
+            row.method.clone(),
+            row.setting_in_words(),
             percent(row.map),
             row.trainings.to_string(),
             row.at_edge,

@@ -153,6 +153,17 @@ impl LabelTable {
         }
     }
 
+    /// The labels of `images` as 0 and 1, images x C, in their order.
+    pub fn targets_of(&self, images: impl IntoIterator<Item = usize>) -> Vec<f32> {
+        let mut targets = Vec::new();
+        for image in images {
+            let start = targets.len();
+            targets.resize(start + self.num_classes(), 0.0);
+            self.fill_targets(image, &mut targets[start..]);
+        }
+        targets
+    }
+
     /// The class counts with N, as losses and samplers want them.
     pub fn class_frequency(&self) -> ClassFrequency {
         ClassFrequency {

@@ -303,10 +303,7 @@ impl Prepared<'_> {
         let labels = &self.job.split.train;
         let order = sampler.epoch_indices(labels, *seed, 0)?;
         let order = &order[..order.len().min(START_IMAGES.max(train.batch_size))];
-        let mut targets = vec![0.0; order.len() * labels.num_classes()];
-        for (row, &image) in targets.chunks_mut(labels.num_classes()).zip(order) {
-            labels.fill_targets(image as usize, row);
-        }
+        let targets = labels.targets_of(order.iter().map(|&image| image as usize));
         let frequency = self.job.split.class_frequency();
         let loss = self.losses.at(0);
         let start = start_gradient(loss.as_ref(), &targets, &frequency, train.batch_size, 0)?;

@@ -36,11 +36,7 @@ pub fn profile(loss: &Elementwise, labels: &LabelTable) -> Result<Vec<ClassProfi
     let mut means = vec![[0.0; 2]; num_classes];
     let mut counts = vec![[0usize; 2]; num_classes];
     for start in (0..labels.len()).step_by(ROWS) {
-        let rows = ROWS.min(labels.len() - start);
-        let mut targets = vec![0.0; rows * num_classes];
-        for (i, row) in targets.chunks_mut(num_classes).enumerate() {
-            labels.fill_targets(start + i, row);
-        }
+        let targets = labels.targets_of(start..labels.len().min(start + ROWS));
         let weights = loss.weights(&targets);
         for (i, (weight, target)) in weights.iter().zip(&targets).enumerate() {
             let side = usize::from(*target > 0.5);

@@ -15,6 +15,7 @@ mod state;
 mod sweep_file;
 mod task;
 pub mod tune;
+mod tune_config;
 
 pub use check::check;
 pub use collect::{Collected, collect};

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::grid::{self, Axis};
 use super::slurm_config::SlurmConfig;
-use super::tune::TuneConfig;
+use super::tune_config::TuneConfig;
 use crate::config::{Experiment, ExperimentFile, ExperimentSources};
 use crate::error::{Error, KeyPath, Result};
 use crate::layers::{Assignment, Layers, Origin, Tree, embedded};

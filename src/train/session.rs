@@ -197,10 +197,8 @@ impl<'a> Session<'a> {
         let classes = training.labels.num_classes();
         let batch_size = training.config.batch_size;
         let order = &order[..order.len().min(CHANCE_IMAGES.max(batch_size))];
-        let mut targets = vec![0.0; order.len() * classes];
-        for (row, &image) in targets.chunks_mut(classes).zip(order) {
-            training.labels.fill_targets(image as usize, row);
-        }
+        let images = order.iter().map(|&image| image as usize);
+        let mut targets = training.labels.targets_of(images);
         smooth(&mut targets, training.config.label_smoothing);
         let epoch = position.epoch.saturating_sub(1);
         let last = training.losses.at(position.step.saturating_sub(1));

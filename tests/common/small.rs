@@ -61,6 +61,22 @@ pub(crate) fn dbloss(folder: &Path) -> assert_cmd::Command {
     command
 }
 
+/// What a command that succeeds writes to stdout, and to stderr.
+pub(crate) fn ok(folder: &Path, arguments: &str) -> (String, String) {
+    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments}: {said}");
+    (String::from_utf8(output.stdout).unwrap(), said)
+}
+
+/// What a command that is refused says.
+pub(crate) fn refused(folder: &Path, arguments: &str) -> String {
+    let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments}: {said}");
+    said
+}
+
 /// The text of a file that has to be there.
 pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))

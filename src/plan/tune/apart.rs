@@ -1,6 +1,7 @@
 //! Proof that no test picture was there for training or choosing: sets compared by content.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -24,20 +25,38 @@ pub struct SetRow {
     pub split: String,
 }
 
-/// The pictures of a set by the hash of their bytes. A picture that is missing counts by its name.
-struct Pictures<'a>(HashMap<String, &'a str>);
+/// Hashes of the bytes of pictures: a picture that is in several folds, or in the test set of
+/// several subsets, is read once.
+#[derive(Default)]
+pub(super) struct Hashes(HashMap<PathBuf, String>);
 
-impl<'a> Pictures<'a> {
-    fn of(root: &ImageRoot, table: &'a LabelTable) -> Result<Self> {
-        let hashed: Vec<Result<(String, &str)>> = (table.images().par_iter())
+impl Hashes {
+    /// The pictures of a set by their hashes. One that is drawn or missing counts by its name.
+    fn of<'a>(&mut self, root: &ImageRoot, table: &'a LabelTable) -> Result<Pictures<'a>> {
+        let place = |name: &str| root.file(name).unwrap_or_else(|| PathBuf::from(name));
+        let unknown: Vec<&String> = (table.images().iter())
+            .filter(|name| !self.0.contains_key(&place(name)))
+            .collect();
+        let hashed: Vec<Result<(PathBuf, String)>> = (unknown.into_par_iter())
             .map(|name| {
                 let hash = root.hash(name)?.unwrap_or_else(|| name.clone());
-                Ok((hash, name.as_str()))
+                Ok((place(name), hash))
             })
             .collect();
-        Ok(Pictures(hashed.into_iter().collect::<Result<_>>()?))
+        for found in hashed {
+            let (place, hash) = found?;
+            self.0.insert(place, hash);
+        }
+        let names = table.images().iter();
+        let pictures = names.map(|name| (self.0[&place(name)].clone(), name.as_str()));
+        Ok(Pictures(pictures.collect()))
     }
+}
 
+/// The pictures of a set by their hashes.
+struct Pictures<'a>(HashMap<String, &'a str>);
+
+impl Pictures<'_> {
     /// Hash of the set.
     fn hash(&self) -> String {
         let mut hashes: Vec<&str> = self.0.keys().map(String::as_str).collect();
@@ -53,8 +72,8 @@ impl<'a> Pictures<'a> {
 ///
 /// # Errors
 /// A test picture lies in another set too, under whatever name, unless the split allows that.
-pub(super) fn check(split: &Split, name: &str) -> Result<Vec<SetRow>> {
-    let test = Pictures::of(&split.test_root, &split.test)?;
+pub(super) fn check(split: &Split, name: &str, hashes: &mut Hashes) -> Result<Vec<SetRow>> {
+    let test = hashes.of(&split.test_root, &split.test)?;
     let mut rows = Vec::new();
     let row = |set: &str, pictures: &Pictures, table: &LabelTable| SetRow {
         set: format!("{name} {set}"),
@@ -68,7 +87,7 @@ pub(super) fn check(split: &Split, name: &str) -> Result<Vec<SetRow>> {
     ];
     for (set, table) in others {
         let Some(table) = table else { continue };
-        let pictures = Pictures::of(&split.train_root, table)?;
+        let pictures = hashes.of(&split.train_root, table)?;
         let mut shared: Vec<String> = (pictures.0.iter())
             .filter_map(|(hash, name)| Some(format!("{name} = {}", test.0.get(hash)?)))
             .collect();

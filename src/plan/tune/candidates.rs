@@ -2,11 +2,11 @@
 
 use toml::Value;
 
-use super::config::{Strategy, TuneConfig};
 use crate::error::{Error, KeyPath, Result};
 use crate::layers::{Assignment, Origin, plain, read_table};
 use crate::plan::SweepFile;
 use crate::plan::grid::{self, Axis, Point};
+use crate::plan::tune_config::{Strategy, TuneConfig};
 use crate::rng::Stream;
 
 /// The settings of one method.

@@ -95,12 +95,13 @@ impl Tuning {
         &self,
         chosen: &[(String, Point)],
         means: Means,
+        hashes: &mut apart::Hashes,
     ) -> Result<(Vec<SubsetScores>, Vec<apart::SetRow>)> {
         let (mut scores, mut sets) = (Vec::new(), Vec::new());
         for index in 0..self.config.subsets.len().max(1) {
             let (subset, folder) = self.subset(index)?;
             if index > 0 {
-                sets.extend(apart::check(&subset, &self.subset_name(index))?);
+                sets.extend(apart::check(&subset, &self.subset_name(index), hashes)?);
             }
             let mut plan = Plan::of_runs(
                 &self.sweep.name,

@@ -8,7 +8,6 @@
 
 mod apart;
 mod candidates;
-mod config;
 mod finals;
 mod outcome;
 mod trials;
@@ -26,16 +25,17 @@ use crate::plan::executor::failure::verdict;
 use crate::plan::folder::{Plan, PlannedRun, Replace};
 use crate::plan::grid::Point;
 use crate::plan::sweep_file::SweepFile;
+pub use crate::plan::tune_config::{Strategy, TuneConfig};
 use crate::plan::{Executor, Outcome};
 use crate::progress::human_seconds;
 use crate::run_dir::{Manifest, RunDir};
 use crate::wording::counted;
 
+use apart::Hashes;
 use candidates::Candidates;
 use trials::Trial;
 
 pub use apart::SetRow;
-pub use config::{Strategy, TuneConfig};
 pub use outcome::{ChosenRow, FinalRow, SettingRow};
 pub use trials::TrialRow;
 
@@ -68,6 +68,8 @@ pub struct Search {
     subset: Split,
     /// The pictures of its sets and folds.
     sets: Vec<SetRow>,
+    /// What was read of them.
+    hashes: Hashes,
     /// Images of each fold.
     fold_images: Vec<usize>,
     /// Seconds that this call spent on it.
@@ -183,7 +185,8 @@ impl Tuning {
         let start = Instant::now();
         let (subset, _) = self.subset(0)?;
         tracing::info!("{}", subset.summary());
-        let mut sets = apart::check(&subset, &self.subset_name(0))?;
+        let mut hashes = Hashes::default();
+        let mut sets = apart::check(&subset, &self.subset_name(0), &mut hashes)?;
         let mut folds = Vec::new();
         for repeat in 0..self.config.repeats {
             folds.extend(subset.folds(self.config.folds, self.config.seed + repeat as u64)?);
@@ -192,7 +195,11 @@ impl Tuning {
         for (number, fold) in folds.iter().enumerate() {
             let folder = self.home.join("folds").join(format!("fold-{}", number + 1));
             fold.read_or_write(&folder)?;
-            sets.extend(apart::check(fold, &format!("fold {}", number + 1))?);
+            sets.extend(apart::check(
+                fold,
+                &format!("fold {}", number + 1),
+                &mut hashes,
+            )?);
             let found = self.fold(number, &folder, &trials, means, start)?;
             trials.extend(found);
         }
@@ -200,6 +207,7 @@ impl Tuning {
             trials,
             subset,
             sets,
+            hashes,
             fold_images: folds.iter().map(|fold| fold.test.len()).collect(),
             seconds: start.elapsed().as_secs_f64(),
         })

@@ -56,6 +56,18 @@ pub struct ChosenRow {
     pub at_edge: String,
 }
 
+impl ChosenRow {
+    /// The setting for people: `learning_rate=0.01, mu=0.3`.
+    pub fn setting_in_words(&self) -> String {
+        self.setting.trim_start_matches('+').replace('+', ", ")
+    }
+}
+
+/// A value as a number, if it is one.
+fn number_of(value: &toml::Value) -> Option<f64> {
+    value.as_float().or(value.as_integer().map(|n| n as f64))
+}
+
 /// A final run, a row of `final.csv`: mAP on the test set in [0, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FinalRow {
@@ -95,7 +107,7 @@ impl Tuning {
     /// # Errors
     /// As [`Tuning::search`]; another choice was made here before, and was scored.
     pub fn run(&self, means: Means, only_search: bool) -> Result<Vec<ChosenRow>> {
-        let search = self.search(means)?;
+        let mut search = self.search(means)?;
         let chosen = self.fix_choice(&search)?;
         let (settings, table) = (self.settings(&search, &chosen), self.chosen(&search)?);
         let home = self.home();
@@ -111,7 +123,7 @@ impl Tuning {
         if only_search {
             return Ok(table);
         }
-        let (scores, more) = self.finals(&chosen, means)?;
+        let (scores, more) = self.finals(&chosen, means, &mut search.hashes)?;
         sets.extend(more);
         rows::write(&home.join("sets.csv"), sets.clone())?;
         let finals: Vec<FinalRow> = scores.iter().flat_map(final_rows).collect();
@@ -152,18 +164,15 @@ impl Tuning {
                 let own = || (search.trials.iter()).filter(|t| t.row.method == candidates.method);
                 let edges: Vec<&str> = (point.assignments.iter())
                     .filter(|assignment| {
-                        let number = |value: &toml::Value| {
-                            value.as_float().or(value.as_integer().map(|n| n as f64))
-                        };
                         let at = |point: &Point| {
                             let mut all = point.assignments.iter();
                             all.find(|other| other.key == assignment.key)
-                                .and_then(|other| number(&other.value))
+                                .and_then(|other| number_of(&other.value))
                         };
                         let tried: Vec<f64> = candidates.points.iter().filter_map(at).collect();
                         let low = tried.iter().copied().fold(f64::INFINITY, f64::min);
                         let high = tried.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                        let value = number(&assignment.value);
+                        let value = number_of(&assignment.value);
                         low < high && value.is_some_and(|value| value == low || value == high)
                     })
                     .map(|assignment| assignment.key.last().unwrap_or_default())
@@ -199,8 +208,7 @@ impl Tuning {
                 let axis = candidates.points[0].assignments.first();
                 let curve = (candidates.points.iter())
                     .filter_map(|point| {
-                        let value = &point.assignments.first()?.value;
-                        let value = value.as_float().or(value.as_integer().map(|n| n as f64))?;
+                        let value = number_of(&point.assignments.first()?.value)?;
                         Some((value, of(&point.label)?))
                     })
                     .collect();
@@ -209,7 +217,7 @@ impl Tuning {
                 let each = |of: fn(&FinalRow) -> Option<f64>| mine().filter_map(of).collect();
                 Method {
                     name: row.method.clone(),
-                    setting: row.setting.trim_start_matches('+').replace('+', ", "),
+                    setting: row.setting_in_words(),
                     key: axis.map_or(String::new(), |axis| axis.key.to_string()),
                     curve,
                     map: row.map,
