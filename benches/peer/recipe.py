@@ -1,6 +1,6 @@
 """The published recipe in PyTorch, on the tables that dbloss reads: the mAP to compare with.
 
-    python benches/peer/recipe.py TRAIN.csv TEST.csv WEIGHTS.safetensors --method erm|db-focal
+    python benches/peer/recipe.py TRAIN.csv TEST.csv WEIGHTS.safetensors --method erm|rs|db-focal
 
 MobileNetV2 (stem and first stage frozen, running batch-norm statistics), OpenCV's decoder and
 augmentation, every step of the recipe written out here once more from the paper and the published
@@ -9,6 +9,15 @@ settings for VOC-MLT. The counterpart is
     dbloss split --table TRAIN.csv --test TEST.csv --distribution as-is --out SPLIT
     dbloss run experiments/voc07.toml --set split_folder=SPLIT --set model.weights=WEIGHTS.safetensors
 
+With `--backbone vit_tiny_patch16_224` the backbone is timm's and frozen, and its features of `--views`
+augmented versions of each picture are computed once for all `--seed`s; the counterpart is a final run of
+`dbloss tune experiments/tune/voc07-features.toml`, whose rates go into `--rate`, and whose warm-up is a
+tenth of the steps:
+
+    python benches/peer/recipe.py runs/voc07-features/final/subset-0/split/{train,test}.csv \\
+        vit_tiny_patch16_224.f16.safetensors --images VOCdevkit --backbone vit_tiny_patch16_224 \\
+        --views 4 --warmup 0.1 --seed 0 1 2 --method erm:2.0 rs:1.0 db-focal:0.01
+
 Runs of different seeds differ by about a point; the two programs draw different random numbers.
 """
 
@@ -16,6 +25,7 @@ import argparse
 import csv
 import os
 import random
+import sys
 import time
 
 import cv2
@@ -30,10 +40,10 @@ STD = np.array([58.395, 57.12, 57.375], np.float32)
 BATCH, EPOCHS, REPEAT, REDUCE = 32, 8, 3, 4
 
 
-def read(path):
+def read(path, folder=None):
     with open(path) as file:
         rows = list(csv.DictReader(file))
-    folder = os.path.dirname(path)
+    folder = folder or os.path.dirname(path)
     return [(os.path.join(folder, r["image"]), r["labels"].split("|") if r["labels"] else []) for r in rows]
 
 
@@ -69,19 +79,20 @@ def crop(image, rng):
     return image
 
 
-def picture(path, size, rng=None):
+def picture(path, size, mean, std, rng=None):
     image = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB).astype(np.float32)
     if rng:
         image = crop(distort(image, rng), rng)
-    image = (cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) - MEAN) / STD
+    image = (cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) - mean) / std
     if rng and rng.random() < 0.5:
         image = image[:, ::-1]
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 class Pictures(torch.utils.data.Dataset):
-    def __init__(self, rows, order, size, seed=None):
+    def __init__(self, rows, order, backbone, size, seed=None):
         self.rows, self.order, self.size, self.seed = rows, order, size, seed
+        self.mean, self.std = backbone.mean, backbone.std
 
     def __len__(self):
         return len(self.order)
@@ -89,7 +100,7 @@ class Pictures(torch.utils.data.Dataset):
     def __getitem__(self, place):
         index = self.order[place]
         rng = None if self.seed is None else random.Random(self.seed * 1_000_003 + place)
-        return picture(self.rows[index][0], self.size, rng), index
+        return picture(self.rows[index][0], self.size, self.mean, self.std, rng), index
 
 
 def class_aware(labels, length, rng):
@@ -125,90 +136,178 @@ def db_focal(count, total):
     return loss
 
 
+class Head(torch.nn.Module):
+    """The published neck and a linear head on features of a backbone."""
+
+    def __init__(self, features, classes):
+        super().__init__()
+        self.fc = torch.nn.Linear(features, 256)
+        self.bn = torch.nn.BatchNorm1d(256)
+        self.dropout = torch.nn.Dropout(0.5)
+        self.head = torch.nn.Linear(256, classes)
+        torch.nn.init.kaiming_normal_(self.fc.weight, mode="fan_out")
+        torch.nn.init.normal_(self.head.weight, std=0.01)
+        for layer in (self.fc, self.head):
+            torch.nn.init.zeros_(layer.bias)
+
+    def forward(self, x):
+        return self.head(self.dropout(self.bn(self.fc(x))))
+
+
+class MobileNet(torch.nn.Module):
+    """Stem and first stage frozen, batch norms as in evaluation."""
+
+    mean, std, width, frozen = MEAN, STD, 1280, False
+
+    def __init__(self, weights):
+        super().__init__()
+        network = torchvision.models.mobilenet_v2(weights=None)
+        missing, _ = network.load_state_dict(load_file(weights), strict=False)
+        assert all(n.startswith("classifier") or n.endswith("num_batches_tracked") for n in missing), missing
+        self.layers = network.features.to(memory_format=torch.channels_last)
+        for module in [self.layers[i] for i in range(4)]:
+            module.requires_grad_(False)
+
+    def train(self, mode=True):
+        return super().train(False)
+
+    def forward(self, x):
+        return self.layers(x.to(memory_format=torch.channels_last)).mean((2, 3))
+
+
+class ViTTiny(torch.nn.Module):
+    """timm's, frozen: the class token after the last norm."""
+
+    mean, std, width, frozen = np.full(3, 127.5, np.float32), np.full(3, 127.5, np.float32), 192, True
+
+    def __init__(self, weights):
+        super().__init__()
+        import timm
+
+        self.network = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+        state = {n: t.float() for n, t in load_file(weights).items() if not n.startswith("head.")}
+        self.network.load_state_dict(state)
+        self.eval().requires_grad_(False)
+
+    def forward(self, x):
+        return self.network(x)
+
+
+BACKBONES = {"mobilenet_v2": MobileNet, "vit_tiny_patch16_224": ViTTiny}
+
+
+def outputs(backbone, pictures, workers):
+    """What the backbone makes of pictures, in their order."""
+    loader = torch.utils.data.DataLoader(pictures, 64, num_workers=workers)
+    with torch.inference_mode():
+        parts = [backbone(images) for images, _ in loader]
+    return torch.cat(parts).clone()
+
+
+def order_of(method, labels, length, rng):
+    if method != "erm":
+        return class_aware(labels, length, rng)
+    order = []
+    while len(order) < length:
+        order += rng.sample(range(len(labels)), len(labels))
+    return order[:length]
+
+
+def factor(step, epoch, warmup):
+    """Of the rate: by a tenth after epochs 5 and 7, from a third upwards during the warm-up."""
+    fall = 0.1 ** ((epoch >= 5) + (epoch >= 7))
+    return fall * (1 - (1 - step / warmup) * (2 / 3)) if step < warmup else fall
+
+
+def batches(order, rows, backbone, views, seed, epoch, rng, arguments):
+    """Batches of an epoch: the backbone's input or, of kept views, its output."""
+    if views is None:
+        pictures = Pictures(rows, order, backbone, arguments.size, seed * 100 + epoch)
+        yield from torch.utils.data.DataLoader(pictures, BATCH, drop_last=True, num_workers=arguments.workers)
+        return
+    for start in range(0, len(order) - BATCH + 1, BATCH):
+        indices = torch.tensor(order[start : start + BATCH])
+        yield views[torch.tensor([rng.randrange(len(views)) for _ in indices]), indices], indices
+
+
+def train(method, rate, seed, rows, labels, views, arguments):
+    """Backbone and head after the published training."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    count = torch.from_numpy(labels.sum(0))
+    backbone = BACKBONES[arguments.backbone](arguments.weights)
+    head = Head(backbone.width, labels.shape[1])
+    parameters = [p for m in (backbone, head) for p in m.parameters() if p.requires_grad]
+    sgd = torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=1e-4)
+    loss_of = torch.nn.functional.binary_cross_entropy_with_logits
+    if method == "db-focal":
+        loss_of = db_focal(count, len(rows))
+
+    length = int(count.max().item() * labels.shape[1] // REDUCE)
+    warmup = arguments.warmup if arguments.warmup >= 1 else arguments.warmup * EPOCHS * (length // BATCH)
+    step, start = 0, time.perf_counter()
+    head.train()
+    for epoch in range(EPOCHS):
+        order = order_of(method, labels, length, rng)
+        for x, indices in batches(order, rows, backbone, views, seed, epoch, rng, arguments):
+            sgd.param_groups[0]["lr"] = rate * factor(step, epoch, warmup)
+            sgd.zero_grad()
+            logits = head(x if views is not None else backbone(x))
+            loss = loss_of(logits, torch.from_numpy(labels[indices]))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 35)
+            sgd.step()
+            step += 1
+        speed = step * BATCH / (time.perf_counter() - start)
+        print(f"epoch {epoch + 1}: loss {loss.item():.4f}, {step} steps, {speed:.1f} img/s", file=sys.stderr)
+    return backbone, head.eval()
+
+
+def show(method, rate, seed, truth, scores, count):
+    precision = np.array([average_precision_score(truth[:, c], scores[:, c]) for c in range(truth.shape[1])])
+    groups = {"total": count > 0, "head": count >= 100, "medium": (count >= 20) & (count < 100), "tail": count < 20}
+    means = ",".join(f"{100 * precision[mask].mean():.2f}" for mask in groups.values())
+    print(f"{method},{rate},{seed},{means}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("train")
     parser.add_argument("test")
     parser.add_argument("weights")
-    parser.add_argument("--method", choices=["erm", "db-focal"], default="db-focal")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--method", nargs="+", default=["db-focal"], help="erm, rs, db-focal; with :RATE [0.02]")
+    parser.add_argument("--backbone", choices=BACKBONES, default="mobilenet_v2")
+    parser.add_argument("--images", help="the folder that the tables' paths begin in [that of the table]")
+    parser.add_argument("--views", type=int, default=4, help="of a frozen backbone")
+    parser.add_argument("--warmup", type=float, default=500, help="steps, or a fraction of all")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
-    rng = random.Random(arguments.seed)
 
-    train, test = read(arguments.train), read(arguments.test)
-    names = sorted({name for _, row in train for name in row})
-    table = lambda rows: np.array([[n in row for n in names] for _, row in rows], np.float32)
-    labels, truth = table(train), table(test)
-    count = torch.from_numpy(labels.sum(0))
+    rows, test = read(arguments.train, arguments.images), read(arguments.test, arguments.images)
+    names = sorted({name for _, row in rows for name in row})
+    labels, truth = (np.array([[n in row for n in names] for _, row in r], np.float32) for r in (rows, test))
+    everyone = lambda of, backbone, seed=None: Pictures(of, range(len(of)), backbone, arguments.size, seed)
+    views = tested = None
+    if BACKBONES[arguments.backbone].frozen:
+        backbone = BACKBONES[arguments.backbone](arguments.weights)
+        views = torch.stack([
+            outputs(backbone, everyone(rows, backbone, view), arguments.workers) for view in range(arguments.views)
+        ])
+        tested = outputs(backbone, everyone(test, backbone), arguments.workers)
 
-    backbone = torchvision.models.mobilenet_v2(weights=None)
-    missing, _ = backbone.load_state_dict(load_file(arguments.weights), strict=False)
-    assert all(name.startswith("classifier") or name.endswith("num_batches_tracked") for name in missing), missing
-    backbone = backbone.features
-    neck = torch.nn.Sequential(torch.nn.Linear(1280, 256), torch.nn.BatchNorm1d(256), torch.nn.Dropout(0.5))
-    head = torch.nn.Linear(256, len(names))
-    torch.nn.init.kaiming_normal_(neck[0].weight, mode="fan_out")
-    torch.nn.init.normal_(head.weight, std=0.01)
-    for layer in (neck[0], head):
-        torch.nn.init.zeros_(layer.bias)
-    for module in [backbone[i] for i in range(4)]:
-        module.requires_grad_(False)
-    backbone = backbone.to(memory_format=torch.channels_last)
-    model = torch.nn.ModuleList([backbone, neck, head])
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    sgd = torch.optim.SGD(parameters, 0.02, momentum=0.9, weight_decay=1e-4)
-    forward = lambda x: head(neck(backbone(x).mean((2, 3))))
-    if arguments.method == "db-focal":
-        loss_of = db_focal(count, len(train))
-    else:
-        loss_of = torch.nn.functional.binary_cross_entropy_with_logits
-
-    length = int(count.max().item() * len(names) // REDUCE)
-    step, start = 0, time.perf_counter()
-    for epoch in range(EPOCHS):
-        if arguments.method == "erm":
-            order = []
-            while len(order) < length:
-                order += rng.sample(range(len(train)), len(train))
-            order = order[:length]
-        else:
-            order = class_aware(labels, length, rng)
-        neck.train()
-        backbone.eval()
-        loader = torch.utils.data.DataLoader(
-            Pictures(train, order, arguments.size, arguments.seed * 100 + epoch),
-            BATCH, drop_last=True, num_workers=arguments.workers)
-        for images, indices in loader:
-            fall = 0.1 ** ((epoch >= 5) + (epoch >= 7))
-            rate = 0.02 * fall
-            if step < 500:
-                rate *= 1 - (1 - step / 500) * (2 / 3)
-            sgd.param_groups[0]["lr"] = rate
-            sgd.zero_grad()
-            y = torch.from_numpy(labels[indices])
-            loss = loss_of(forward(images.to(memory_format=torch.channels_last)), y)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 35)
-            sgd.step()
-            step += 1
-        print(f"epoch {epoch + 1}: loss {loss.item():.4f}, {step} steps, "
-              f"{step * BATCH / (time.perf_counter() - start):.1f} img/s", flush=True)
-
-    model.eval()
-    scores = []
-    loader = torch.utils.data.DataLoader(
-        Pictures(test, range(len(test)), arguments.size), 64, num_workers=arguments.workers)
-    with torch.inference_mode():
-        for images, _ in loader:
-            scores.append(forward(images.to(memory_format=torch.channels_last)))
-    scores = torch.cat(scores).numpy()
-    precision = np.array([average_precision_score(truth[:, c], scores[:, c]) for c in range(len(names))])
-    groups = {"total": count > 0, "head": count >= 100, "medium": (count >= 20) & (count < 100), "tail": count < 20}
-    means = " / ".join(f"{name} {100 * precision[mask.numpy()].mean():.2f}" for name, mask in groups.items())
-    print(f"{arguments.method} seed {arguments.seed}: mAP {means}")
+    print("method,rate,seed,total,head,medium,tail", flush=True)
+    for named in arguments.method:
+        method, _, rate = named.partition(":")
+        assert method in ("erm", "rs", "db-focal"), f"unknown method {method}"
+        rate = float(rate or 0.02)
+        for seed in arguments.seed:
+            backbone, head = train(method, rate, seed, rows, labels, views, arguments)
+            x = outputs(backbone, everyone(test, backbone), arguments.workers) if tested is None else tested
+            with torch.inference_mode():
+                scores = head(x).numpy()
+            show(method, rate, seed, truth, scores, labels.sum(0))
 
 
 if __name__ == "__main__":

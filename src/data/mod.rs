@@ -16,6 +16,7 @@ pub mod loader;
 pub mod longtail;
 pub mod paths;
 pub mod picture;
+pub mod picture_hashes;
 pub(crate) mod picture_name;
 pub mod replay;
 pub mod resize;

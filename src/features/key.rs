@@ -1,15 +1,12 @@
 //! What features depend on.
 
-use std::time::UNIX_EPOCH;
-
 use candle_core::Device;
 use serde::Serialize;
 
 use crate::data::augment::{AugmentConfig, InputConfig, TestTimeConfig};
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
-use crate::data::source::PictureSource;
-use crate::data::split::Set;
+use crate::data::picture_hashes::PictureHashes;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::model::backbone::{BackboneConfig, Winograd};
@@ -34,11 +31,7 @@ pub struct Key<'a> {
     pub network: &'a BackboneConfig,
     /// How pictures become its input.
     pub input: &'a InputConfig,
-    /// Which of the split's sets.
-    pub set: Set,
-    /// The split's hash.
-    pub split: &'a str,
-    /// The set's images.
+    /// The set's images, in the order of the features.
     pub table: &'a LabelTable,
     /// Where their pictures lie.
     pub root: &'a ImageRoot,
@@ -58,8 +51,6 @@ struct Text<'a> {
     backbone: &'a str,
     architecture: &'a str,
     winograd: Winograd,
-    set: &'a str,
-    split: &'a str,
     pictures: String,
     shown: Shown,
     maps: bool,
@@ -69,12 +60,13 @@ struct Text<'a> {
 }
 
 impl Key<'_> {
-    /// The hash of all of it, in hexadecimal. Pictures in files count by their names, lengths and
-    /// times of change, so that no picture is read for it.
+    /// The hash of all of it, in hexadecimal. Pictures in files count by their names, which draw the
+    /// augmentation, and by their bytes, as `hashes` knows or reads them; where they lie is nothing to
+    /// it, nor what their labels are.
     ///
     /// # Errors
-    /// A picture file cannot be looked at, unless it is missing.
-    pub fn hash(&self) -> Result<String> {
+    /// A picture file cannot be read, unless it is missing.
+    pub fn hash(&self, hashes: &mut PictureHashes) -> Result<String> {
         // What does not change these features makes no other key.
         let input = match self.shown {
             Shown::Training => InputConfig {
@@ -87,14 +79,12 @@ impl Key<'_> {
             },
         };
         let text = toml::to_string(&Text {
-            format: 1,
+            format: 2,
             version: env!("CARGO_PKG_VERSION"),
             backbone: self.backbone,
             architecture: self.network.name.name(),
             winograd: self.network.winograd,
-            set: self.set.name(),
-            split: self.split,
-            pictures: pictures(self.table, self.root)?,
+            pictures: pictures(self.table, self.root, hashes)?,
             shown: self.shown,
             maps: self.maps,
             device: device::name(self.device),
@@ -107,25 +97,16 @@ impl Key<'_> {
 }
 
 /// The hash of a set's pictures.
-fn pictures(table: &LabelTable, root: &ImageRoot) -> Result<String> {
+fn pictures(table: &LabelTable, root: &ImageRoot, hashes: &mut PictureHashes) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     if let ImageRoot::Shapes { seed, size } = root {
         hasher.update(&seed.to_le_bytes());
         hasher.update(&size.to_le_bytes());
     }
-    for image in table.images() {
-        hasher.update(&(image.len() as u64).to_le_bytes());
-        hasher.update(image.as_bytes());
-        let Some(file) = root.file(image) else {
-            continue;
-        };
-        // One that is missing is told of, or left out, when it is read.
-        if let Ok(Some(source)) = PictureSource::find(&file) {
-            let changed = source
-                .changed
-                .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            hasher.update(&source.length.to_le_bytes());
-            hasher.update(&changed.unwrap_or_default().as_nanos().to_le_bytes());
+    for (image, hash) in table.images().iter().zip(hashes.of(root, table)?) {
+        for text in [image, &hash] {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
         }
     }
     Ok(hasher.finalize().to_hex().to_string())

@@ -12,13 +12,25 @@ use super::key::Key;
 use super::table::FeatureTable;
 use crate::data::image::OnBadImage;
 use crate::data::loader::Loader;
+use crate::data::picture_hashes::PictureHashes;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::model::Model;
 
-/// The tables that this process has opened, by their files; clones share them.
+/// The file in a folder of features that keeps the hashes of the pictures.
+const PICTURES: &str = "pictures.csv";
+
+/// What this process knows of folders of features; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Store(Arc<Mutex<HashMap<PathBuf, Arc<FeatureTable>>>>);
+pub struct Store(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The tables that were opened, by their files.
+    tables: HashMap<PathBuf, Arc<FeatureTable>>,
+    /// The pictures' hashes that each folder keeps.
+    hashes: HashMap<PathBuf, PictureHashes>,
+}
 
 impl Store {
     /// The features of `key`, kept in `folder`: opened, or computed by the network that `model`
@@ -37,9 +49,9 @@ impl Store {
         loader: impl FnOnce() -> Result<Loader>,
         model: impl FnOnce() -> Result<Arc<Model>>,
     ) -> Result<Arc<FeatureTable>> {
-        let hash = key.hash()?;
+        let hash = self.hash(folder, key)?;
         let path = folder.join(format!("{}.features", &hash[..40]));
-        if let Some(known) = self.lock().get(&path) {
+        if let Some(known) = self.lock().tables.get(&path) {
             return Ok(known.clone());
         }
         let open = || open(&path, &hash, on_bad_image);
@@ -66,11 +78,25 @@ impl Store {
             }
         };
         let table = Arc::new(table);
-        self.lock().insert(path, table.clone());
+        self.lock().tables.insert(path, table.clone());
         Ok(table)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<FeatureTable>>> {
+    /// The key's hash, with the help of the pictures' hashes that `folder` keeps.
+    fn hash(&self, folder: &Path, key: &Key) -> Result<String> {
+        let file = folder.join(PICTURES);
+        let mut known = self.lock();
+        let read = || PictureHashes::read(&file);
+        let hashes = (known.hashes.entry(folder.to_owned())).or_insert_with(read);
+        let hash = key.hash(hashes)?;
+        if let Err(error) = hashes.keep(&file) {
+            // Features that are there already can be had from a folder that nobody may write to.
+            tracing::debug!("{error}");
+        }
+        Ok(hash)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -289,8 +289,6 @@ impl<'a> Supply<'a> {
             backbone: &fixed.hash,
             network: &experiment.model.backbone_config(),
             input: &experiment.input,
-            set,
-            split: &self.split.hash,
             table,
             root,
             shown,
