@@ -171,7 +171,6 @@ fn runs_of_all_seeds_and_methods_share_features_and_damaged_ones_are_made_anew()
     let kept = files(&folder.join("kept"), "features");
     assert_eq!(kept.len(), 3, "train, validation and test: {kept:?}");
     assert_eq!(files(&folder.join("kept"), "safetensors").len(), 1);
-
     let mut bytes = std::fs::read(&kept[0]).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&kept[0], &bytes).unwrap();
@@ -190,6 +189,31 @@ fn runs_of_all_seeds_and_methods_share_features_and_damaged_ones_are_made_anew()
     assert!(first == side_by_side);
     assert_eq!(files(&folder.join("kept"), "features").len(), 3);
     assert!(run("long", &[]).0 == first);
+
+    // Another subset has other training pictures, and the same test pictures.
+    dbloss(folder)
+        .args([
+            "run",
+            "small.toml",
+            "--features-folder",
+            "kept",
+            "--seeds",
+            "0",
+        ])
+        .args([
+            "--method",
+            "erm",
+            "--set",
+            "split.seed=5",
+            "--set",
+            &set,
+            "--out",
+            "other",
+        ])
+        .assert()
+        .success();
+    let kept = files(&folder.join("kept"), "features");
+    assert_eq!(kept.len(), 5, "train and validation anew: {kept:?}");
 }
 
 #[test]
