@@ -11,8 +11,8 @@ settings for VOC-MLT. The counterpart is
 
 With `--backbone vit_tiny_patch16_224` the backbone is timm's and frozen, and its features of `--views`
 augmented versions of each picture are computed once for all `--seed`s; the counterpart is a final run of
-`dbloss tune experiments/tune/voc07-features.toml`, whose rates go into `--rate`, and whose warm-up is a
-tenth of the steps:
+`dbloss tune experiments/tune/voc07-features.toml`, whose rates stand behind the
+methods here, and whose warm-up is a tenth of the steps:
 
     python benches/peer/recipe.py runs/voc07-features/final/subset-0/split/{train,test}.csv \\
         vit_tiny_patch16_224.f16.safetensors --images VOCdevkit --backbone vit_tiny_patch16_224 \\
