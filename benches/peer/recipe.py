@@ -11,12 +11,15 @@ settings for VOC-MLT. The counterpart is
 
 With `--backbone vit_tiny_patch16_224` the backbone is timm's and frozen, and its features of `--views`
 augmented versions of each picture are computed once for all `--seed`s; the counterpart is a final run of
-`dbloss tune experiments/tune/voc07-features.toml`, whose rates stand behind the
-methods here, and whose warm-up is a tenth of the steps:
+`dbloss tune experiments/tune/voc07-features.toml`, whose rates stand
+behind the methods here, and whose warm-up is a tenth of the steps:
 
     python benches/peer/recipe.py runs/voc07-features/final/subset-0/split/{train,test}.csv \\
         vit_tiny_patch16_224.f16.safetensors --images VOCdevkit --backbone vit_tiny_patch16_224 \\
         --views 4 --warmup 0.1 --seed 0 1 2 --method erm:2.0 rs:1.0 db-focal:0.01
+
+`--features TRAIN.npy TEST.npy` takes the features that dbloss computed (`dbloss features RUN/config.toml
+--on train --views 4 --out TRAIN.npy`, and `--on test`): what differs then is the training alone.
 
 Runs of different seeds differ by about a point; the two programs draw different random numbers.
 """
@@ -43,7 +46,7 @@ BATCH, EPOCHS, REPEAT, REDUCE = 32, 8, 3, 4
 def read(path, folder=None):
     with open(path) as file:
         rows = list(csv.DictReader(file))
-    folder = folder or os.path.dirname(path)
+    folder = os.path.dirname(path) if folder is None else folder
     return [(os.path.join(folder, r["image"]), r["labels"].split("|") if r["labels"] else []) for r in rows]
 
 
@@ -204,6 +207,18 @@ def outputs(backbone, pictures, workers):
     return torch.cat(parts).clone()
 
 
+def kept(path, rows):
+    """Features that `dbloss features --out` wrote, [versions, pictures, features] in the order of rows."""
+    with open(os.path.splitext(path)[0] + ".csv") as file:
+        listed = [(row["image"], int(row["version"])) for row in csv.DictReader(file)]
+    place = {image: index for index, (image, _) in enumerate(rows)}
+    values = np.load(path)
+    of = np.zeros((max(version for _, version in listed) + 1, len(rows), values.shape[-1]), np.float32)
+    for value, (image, version) in zip(values, listed):
+        of[version, place[image]] = value
+    return torch.from_numpy(of)
+
+
 def order_of(method, labels, length, rng):
     if method != "erm":
         return class_aware(labels, length, rng)
@@ -279,6 +294,7 @@ def main():
     parser.add_argument("--backbone", choices=BACKBONES, default="mobilenet_v2")
     parser.add_argument("--images", help="the folder that the tables' paths begin in [that of the table]")
     parser.add_argument("--views", type=int, default=4, help="of a frozen backbone")
+    parser.add_argument("--features", nargs=2, metavar=("TRAIN", "TEST"), help="computed by dbloss, .npy")
     parser.add_argument("--warmup", type=float, default=500, help="steps, or a fraction of all")
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--size", type=int, default=224)
@@ -290,7 +306,11 @@ def main():
     labels, truth = (np.array([[n in row for n in names] for _, row in r], np.float32) for r in (rows, test))
     everyone = lambda of, backbone, seed=None: Pictures(of, range(len(of)), backbone, arguments.size, seed)
     views = tested = None
-    if BACKBONES[arguments.backbone].frozen:
+    if arguments.features:
+        plain = (read(path, "") for path in (arguments.train, arguments.test))
+        views, tested = (kept(path, rows) for path, rows in zip(arguments.features, plain))
+        tested = tested[0]
+    elif BACKBONES[arguments.backbone].frozen:
         backbone = BACKBONES[arguments.backbone](arguments.weights)
         views = torch.stack([
             outputs(backbone, everyone(rows, backbone, view), arguments.workers) for view in range(arguments.views)
