@@ -19,7 +19,7 @@ behind the methods here, and whose warm-up is a tenth of the steps:
         --views 4 --warmup 0.1 --seed 0 1 2 --method erm:2.0 rs:1.0 db-focal:0.01
 
 `--features TRAIN.npy TEST.npy` takes the features that dbloss computed (`dbloss features RUN/config.toml
---on train --views 4 --out TRAIN.npy`, and `--on test`): what differs then is the training alone.
+--on train --views 12 --out TRAIN.npy`, and `--on test`): what differs then is the training alone.
 
 Runs of different seeds differ by about a point; the two programs draw different random numbers.
 """
@@ -294,6 +294,7 @@ def main():
     parser.add_argument("--backbone", choices=BACKBONES, default="mobilenet_v2")
     parser.add_argument("--images", help="the folder that the tables' paths begin in [that of the table]")
     parser.add_argument("--views", type=int, default=4, help="of a frozen backbone")
+    parser.add_argument("--first-view", type=int, default=0, help="other views: 4, 8, ...")
     parser.add_argument("--features", nargs=2, metavar=("TRAIN", "TEST"), help="computed by dbloss, .npy")
     parser.add_argument("--warmup", type=float, default=500, help="steps, or a fraction of all")
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
@@ -309,11 +310,12 @@ def main():
     if arguments.features:
         plain = (read(path, "") for path in (arguments.train, arguments.test))
         views, tested = (kept(path, rows) for path, rows in zip(arguments.features, plain))
-        tested = tested[0]
+        views, tested = views[arguments.first_view :][: arguments.views], tested[0]
     elif BACKBONES[arguments.backbone].frozen:
         backbone = BACKBONES[arguments.backbone](arguments.weights)
         views = torch.stack([
-            outputs(backbone, everyone(rows, backbone, view), arguments.workers) for view in range(arguments.views)
+            outputs(backbone, everyone(rows, backbone, arguments.first_view + view), arguments.workers)
+            for view in range(arguments.views)
         ])
         tested = outputs(backbone, everyone(test, backbone), arguments.workers)
 
