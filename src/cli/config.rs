@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dbloss::config::keys::{self, KeyRow};
 use dbloss::config::{Experiment, ExperimentFile, Layers, embedded};
 use dbloss::data::sampler::SamplerConfig;
 use dbloss::data::split::Split;
@@ -11,7 +12,7 @@ use dbloss::job::Room;
 use dbloss::model::backbone;
 use dbloss::plan::SweepFile;
 use dbloss::wording::counted;
-use dbloss::{Error, Result, job, loss};
+use dbloss::{Error, Result, job, loss, rows};
 
 use super::common::OverrideArgs;
 use super::output::{self, FormatArg};
@@ -22,6 +23,7 @@ use super::output::{self, FormatArg};
   dbloss config show experiments/shapes.toml --method db-focal --set loss.mu=0.4
   dbloss config check experiments/shapes.toml
   dbloss config list
+  dbloss config keys schedule
   dbloss config write voc-mlt/db-focal --to my-experiments")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -58,6 +60,15 @@ enum Action {
         #[command(flatten)]
         format: FormatArg,
     },
+    /// Every key with type, default, range and meaning
+    Keys {
+        /// Only keys that begin with this, or have it in them: `train`, `warmup`
+        #[arg(value_name = "PREFIX")]
+        prefix: Option<String>,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: KeysFormat,
+    },
     /// Write embedded experiments as files, to be changed
     ///
     /// What they extend and the tables that they name are written too, in the same folders below
@@ -73,6 +84,17 @@ enum Action {
         #[arg(long)]
         force: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum KeysFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// A table for documents
+    Markdown,
 }
 
 /// Runs the subcommand.
@@ -107,6 +129,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             }
         }
         Action::List { folder, format } => list(folder.as_deref(), format)?,
+        Action::Keys { prefix, format } => list_keys(prefix.as_deref(), format)?,
         Action::Write { names, to, force } => write(&names, &to, force)?,
     }
     Ok(())
@@ -237,6 +260,65 @@ fn list(folder: Option<&Path>, format: FormatArg) -> Result<()> {
         text
     };
     output::table(format, rows, text)
+}
+
+/// Prints the reference of keys.
+fn list_keys(prefix: Option<&str>, format: KeysFormat) -> Result<()> {
+    let mut rows = keys::rows()?;
+    if let Some(prefix) = prefix {
+        match rows.iter().any(|row| row.key.starts_with(prefix)) {
+            true => rows.retain(|row| row.key.starts_with(prefix)),
+            false => rows.retain(|row| row.key.contains(prefix)),
+        }
+        if rows.is_empty() {
+            let all = keys::rows()?;
+            return Err(
+                Error::argument("PREFIX", format_args!("no key has `{prefix}` in it"))
+                    .did_you_mean(prefix, all.iter().map(|row| row.key.as_str())),
+            );
+        }
+    }
+    let cell = |text: &str| text.replace('|', "\\|");
+    let text = match format {
+        KeysFormat::Json => rows::to_json(&rows)?,
+        KeysFormat::Markdown => {
+            let lines = rows.iter().map(|row| {
+                format!(
+                    "| `{}` | {} | {} | {} | {} | {} |\n",
+                    row.key,
+                    cell(&row.only_with),
+                    row.holds,
+                    cell(&row.default),
+                    cell(&row.range),
+                    cell(&row.meaning)
+                )
+            });
+            let head = "| key | only with | holds | default | range | meaning |\n\
+                        | --- | --- | --- | --- | --- | --- |\n";
+            format!("{head}{}", lines.collect::<String>())
+        }
+        KeysFormat::Text => rows.iter().map(describe).collect(),
+    };
+    output::data(&text);
+    Ok(())
+}
+
+/// A key in a few lines.
+fn describe(row: &KeyRow) -> String {
+    let said = |words: &str, text: &str| match text.is_empty() {
+        true => String::new(),
+        false => format!("{words}{text}"),
+    };
+    let facts = [
+        said("", &row.holds),
+        said("", &row.range),
+        said("default ", &row.default),
+        said("with ", &row.only_with),
+    ];
+    let facts: Vec<&str> = (facts.iter().map(String::as_str))
+        .filter(|fact| !fact.is_empty())
+        .collect();
+    format!("{}  ({})\n    {}\n", row.key, facts.join("; "), row.meaning)
 }
 
 /// Writes the embedded experiments `names`, or all, with what they need, into the folder `to`.

@@ -1,6 +1,7 @@
 //! Experiments as data: TOML in, a typed tree, and the resolved TOML back out.
 
 mod file;
+pub mod keys;
 mod paths;
 
 use std::path::{Path, PathBuf};
