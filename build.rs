@@ -42,8 +42,8 @@ fn collect(folder: &Path, endings: &[&str], files: &mut Vec<PathBuf>) -> io::Res
     Ok(())
 }
 
-/// Writes `fields.rs`: type, variant, field, the field's type, and its comment, of every public type
-/// that is read from TOML.
+/// Writes `fields.rs`: file, type, variant, field, the field's type, and its comment, of every public
+/// type that is read from TOML.
 fn fields() -> io::Result<()> {
     println!("cargo::rerun-if-changed=src");
     let mut files = Vec::new();
@@ -51,8 +51,12 @@ fn fields() -> io::Result<()> {
     files.sort();
     let mut list = String::from("&[\n");
     for file in files {
-        for [of, variant, field, kind, comment] in Fields::read(&fs::read_to_string(file)?) {
-            let line = format!("    ({of:?}, {variant:?}, {field:?}, {kind:?}, {comment:?}),");
+        let name = file.to_string_lossy().replace('\\', "/");
+        for [of, variant, field, kind, comment] in Fields::read(&fs::read_to_string(&file)?) {
+            let line = format!(
+                "    Field {{ file: {name:?}, of: {of:?}, variant: {variant:?}, name: {field:?}, \
+                 kind: {kind:?}, comment: {comment:?} }},"
+            );
             writeln!(list, "{line}").map_err(io::Error::other)?;
         }
     }
@@ -116,7 +120,7 @@ impl Fields {
         let depth = line.len() - line.trim_start().len();
         let field = bare.trim_end_matches(',');
         if let Some((name, kind)) = field.split_once(": ") {
-            let name = name.strip_prefix("pub ").unwrap_or(name);
+            let name = name.rsplit(' ').next().unwrap_or(name);
             let name = match self.name.is_empty() {
                 true => name.to_owned(),
                 false => std::mem::take(&mut self.name),

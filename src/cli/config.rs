@@ -11,11 +11,12 @@ use dbloss::io::write_text;
 use dbloss::job::Room;
 use dbloss::model::backbone;
 use dbloss::plan::SweepFile;
+use dbloss::report::table::Table;
 use dbloss::wording::counted;
 use dbloss::{Error, Result, job, loss, rows};
 
 use super::common::OverrideArgs;
-use super::output::{self, FormatArg};
+use super::output::{self, DocumentFormat, FormatArg};
 
 /// Show, check and list configurations
 #[derive(Debug, clap::Args)]
@@ -62,12 +63,12 @@ enum Action {
     },
     /// Every key with type, default, range and meaning
     Keys {
-        /// Only keys that begin with this, or have it in them: `train`, `warmup`
+        /// Only the keys of this table, or this key: `train`, `model.head`
         #[arg(value_name = "PREFIX")]
         prefix: Option<String>,
         /// How they are printed
         #[arg(long, value_enum, default_value_t)]
-        format: KeysFormat,
+        format: DocumentFormat,
     },
     /// Write embedded experiments as files, to be changed
     ///
@@ -84,17 +85,6 @@ enum Action {
         #[arg(long)]
         force: bool,
     },
-}
-
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum KeysFormat {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-    /// A table for documents
-    Markdown,
 }
 
 /// Runs the subcommand.
@@ -263,44 +253,48 @@ fn list(folder: Option<&Path>, format: FormatArg) -> Result<()> {
 }
 
 /// Prints the reference of keys.
-fn list_keys(prefix: Option<&str>, format: KeysFormat) -> Result<()> {
+fn list_keys(prefix: Option<&str>, format: DocumentFormat) -> Result<()> {
     let mut rows = keys::rows()?;
     if let Some(prefix) = prefix {
-        match rows.iter().any(|row| row.key.starts_with(prefix)) {
-            true => rows.retain(|row| row.key.starts_with(prefix)),
-            false => rows.retain(|row| row.key.contains(prefix)),
-        }
-        if rows.is_empty() {
-            let all = keys::rows()?;
-            return Err(
-                Error::argument("PREFIX", format_args!("no key has `{prefix}` in it"))
-                    .did_you_mean(prefix, all.iter().map(|row| row.key.as_str())),
-            );
-        }
+        rows = keys::below(&rows, prefix)?;
     }
-    let cell = |text: &str| text.replace('|', "\\|");
-    let text = match format {
-        KeysFormat::Json => rows::to_json(&rows)?,
-        KeysFormat::Markdown => {
-            let lines = rows.iter().map(|row| {
-                format!(
-                    "| `{}` | {} | {} | {} | {} | {} |\n",
-                    row.key,
-                    cell(&row.only_with),
-                    row.holds,
-                    cell(&row.default),
-                    cell(&row.range),
-                    cell(&row.meaning)
-                )
-            });
-            let head = "| key | only with | holds | default | range | meaning |\n\
-                        | --- | --- | --- | --- | --- | --- |\n";
-            format!("{head}{}", lines.collect::<String>())
-        }
-        KeysFormat::Text => rows.iter().map(describe).collect(),
-    };
-    output::data(&text);
+    output::data(&match format {
+        DocumentFormat::Json => rows::to_json(&rows)?,
+        DocumentFormat::Markdown => keys_table(&rows),
+        DocumentFormat::Text => rows.iter().map(describe).collect(),
+    });
     Ok(())
+}
+
+/// Keys as a table of Markdown.
+fn keys_table(rows: &[KeyRow]) -> String {
+    let header = [
+        "key",
+        "only with",
+        "holds",
+        "default",
+        "accepted",
+        "meaning",
+    ];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    for row in rows {
+        let code = |text: &str| match text.is_empty() {
+            true => String::new(),
+            false => format!("`{text}`"),
+        };
+        table.push(vec![
+            code(&row.key),
+            code(&row.only_with),
+            row.holds.clone(),
+            match row.required {
+                true => "must be given".to_owned(),
+                false => code(&row.default),
+            },
+            row.range.clone(),
+            row.meaning.clone(),
+        ]);
+    }
+    table.to_markdown()
 }
 
 /// A key in a few lines.
@@ -309,12 +303,16 @@ fn describe(row: &KeyRow) -> String {
         true => String::new(),
         false => format!("{words}{text}"),
     };
-    let facts = [
-        said("", &row.holds),
-        said("", &row.range),
-        said("default ", &row.default),
-        said("with ", &row.only_with),
-    ];
+    let default = match row.required {
+        true => "must be given".to_owned(),
+        false => said("default ", &row.default),
+    };
+    // The range often says the type too.
+    let holds = match row.range.is_empty() {
+        true => row.holds.clone(),
+        false => row.range.clone(),
+    };
+    let facts = [holds, default, said("with ", &row.only_with)];
     let facts: Vec<&str> = (facts.iter().map(String::as_str))
         .filter(|fact| !fact.is_empty())
         .collect();

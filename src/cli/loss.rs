@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
 use dbloss::config::Layers;
@@ -17,7 +17,7 @@ use dbloss::report::table::Table;
 use dbloss::rows::{self, number};
 use dbloss::{Error, Result};
 
-use super::output;
+use super::output::{self, DocumentFormat};
 
 /// List losses, and show what one does on a split.
 #[derive(Debug, clap::Args)]
@@ -36,15 +36,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     /// How it is printed
-    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
-    format: ListFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ListFormat {
-    Text,
-    Json,
-    Markdown,
+    #[arg(long, value_enum, default_value_t)]
+    format: DocumentFormat,
 }
 
 const EXAMPLES: &str = "\
@@ -86,9 +79,9 @@ pub(super) fn run(args: Args) -> Result<()> {
     match args.command {
         Command::List(args) => {
             output::data(&match args.format {
-                ListFormat::Text => pages::list()?,
-                ListFormat::Json => pages::json()?,
-                ListFormat::Markdown => pages::markdown()?,
+                DocumentFormat::Text => pages::list()?,
+                DocumentFormat::Json => pages::json()?,
+                DocumentFormat::Markdown => pages::markdown()?,
             });
             Ok(())
         }

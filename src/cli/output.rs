@@ -70,6 +70,18 @@ pub(crate) struct FormatArg {
     pub format: Format,
 }
 
+/// How a reference is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum DocumentFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For documents
+    Markdown,
+}
+
 /// Prints a table: its rows as JSON, or what `text` makes of them for people.
 pub(crate) fn table<T: Serialize + DeserializeOwned>(
     FormatArg { format }: FormatArg,
