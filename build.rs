@@ -1,15 +1,17 @@
-//! Puts every file of `experiments/` into the program: one that is added there is embedded without
-//! a further line anywhere.
+//! Puts every file of `experiments/` into the program, so that one that is added there is embedded
+//! without a further line anywhere; and what the comments of public types say of their fields, which
+//! is what the reference of configuration keys says.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
+    fields()?;
     let folder = Path::new("experiments");
     println!("cargo::rerun-if-changed=experiments");
     let mut files = Vec::new();
-    collect(folder, &mut files)?;
+    collect(folder, &["toml", "csv"], &mut files)?;
     files.sort();
     let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
     let mut list = String::from("&[\n");
@@ -26,16 +28,122 @@ fn main() -> io::Result<()> {
     fs::write(Path::new(&out).join("experiments.rs"), list)
 }
 
-/// The experiments under `folder` and the tables beside them.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+/// The files under `folder` with one of the `endings`.
+fn collect(folder: &Path, endings: &[&str], files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let ending = path.extension().and_then(|ending| ending.to_str());
         match ending {
-            _ if path.is_dir() => collect(&path, files)?,
-            Some("toml" | "csv") => files.push(path),
+            _ if path.is_dir() => collect(&path, endings, files)?,
+            Some(ending) if endings.contains(&ending) => files.push(path),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Writes `fields.rs`: file, type, variant, field, the field's type, and its comment, of every public
+/// type that is read from TOML.
+fn fields() -> io::Result<()> {
+    println!("cargo::rerun-if-changed=src");
+    let mut files = Vec::new();
+    collect(Path::new("src"), &["rs"], &mut files)?;
+    files.sort();
+    let mut list = String::from("&[\n");
+    for file in files {
+        let name = file.to_string_lossy().replace('\\', "/");
+        for [of, variant, field, kind, comment] in Fields::read(&fs::read_to_string(&file)?) {
+            let line = format!(
+                "    Field {{ file: {name:?}, of: {of:?}, variant: {variant:?}, name: {field:?}, \
+                 kind: {kind:?}, comment: {comment:?} }},"
+            );
+            writeln!(list, "{line}").map_err(io::Error::other)?;
+        }
+    }
+    list.push_str("]\n");
+    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    fs::write(Path::new(&out).join("fields.rs"), list)
+}
+
+/// The state of reading a formatted source file, line by line.
+#[derive(Default)]
+struct Fields {
+    found: Vec<[String; 5]>,
+    is_read: bool,
+    of: String,
+    variant: String,
+    comment: Vec<String>,
+    name: String,
+}
+
+impl Fields {
+    fn read(text: &str) -> Vec<[String; 5]> {
+        let mut reading = Fields::default();
+        text.lines().for_each(|line| reading.line(line));
+        reading.found
+    }
+
+    fn line(&mut self, line: &str) {
+        let bare = line.trim();
+        if let Some(words) = bare.strip_prefix("///") {
+            self.comment.push(words.trim().to_owned());
+        } else if bare.starts_with("#[derive") {
+            self.is_read = bare.contains("Deserialize") || bare.contains("PartialEq");
+        } else if bare.starts_with("#[") {
+            if let Some((_, name)) = bare.split_once("rename = \"") {
+                self.name = name.split('"').next().unwrap_or_default().to_owned();
+            }
+        } else if line.starts_with("pub struct ") || line.starts_with("pub enum ") {
+            let name = bare.split([' ', '{', '(', '<']).nth(2).unwrap_or_default();
+            let is_open = self.is_read && bare.ends_with('{');
+            self.of = if is_open { name } else { "" }.to_owned();
+            self.clear();
+        } else if line == "}" {
+            self.of.clear();
+            self.is_read = false;
+            self.clear();
+        } else if !self.of.is_empty() {
+            self.inside(line, bare);
+        } else {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.variant.clear();
+        self.comment.clear();
+        self.name.clear();
+    }
+
+    /// A line of the type that is being read.
+    fn inside(&mut self, line: &str, bare: &str) {
+        let depth = line.len() - line.trim_start().len();
+        let field = bare.trim_end_matches(',');
+        if let Some((name, kind)) = field.split_once(": ") {
+            let name = name.rsplit(' ').next().unwrap_or(name);
+            let name = match self.name.is_empty() {
+                true => name.to_owned(),
+                false => std::mem::take(&mut self.name),
+            };
+            self.add(name, kind.to_owned());
+        } else if depth == 4 && bare == "}," {
+            self.variant.clear();
+        } else if depth == 4 && bare.ends_with([',', '{']) {
+            let name = field.trim_end_matches(" {").trim_end_matches(" {}");
+            let (name, kind) = name.split_once('(').unwrap_or((name, ""));
+            self.variant = name.to_owned();
+            self.add(String::new(), kind.trim_end_matches(')').to_owned());
+            if !bare.ends_with('{') {
+                self.variant.clear();
+            }
+        }
+        self.comment.clear();
+        self.name.clear();
+    }
+
+    fn add(&mut self, name: String, kind: String) {
+        let comment = self.comment.join(" ");
+        let (of, variant) = (self.of.clone(), self.variant.clone());
+        self.found.push([of, variant, name, kind, comment]);
+    }
 }

@@ -1,9 +1,16 @@
 //! What a number, a word or a flag of the configuration may be, in one place: the check, and the
 //! words that say it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::error::{Error, KeyPath, Result};
+
+thread_local! {
+    /// The ranges that were checked since somebody listens.
+    static HEARD: RefCell<Option<BTreeMap<KeyPath, Range>>> = const { RefCell::new(None) };
+}
 
 /// What a key accepts. Its text completes «expected ...».
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,6 +62,7 @@ impl Range {
 
     /// Refuses a number out of range: «is -1, expected a number above 0».
     pub fn check(&self, at: &KeyPath, x: f64) -> Result<()> {
+        self.note(at);
         match self.holds(x) {
             true => Ok(()),
             false => Err(self.refuse(at, x)),
@@ -66,6 +74,7 @@ impl Range {
     where
         N: TryInto<i128> + fmt::Display + Copy,
     {
+        self.note(at);
         // Exact where an f64 is not.
         let n_exact: i128 = n.try_into().unwrap_or(i128::MAX);
         let good = match *self {
@@ -77,6 +86,22 @@ impl Range {
             true => Ok(()),
             false => Err(self.refuse(at, n)),
         }
+    }
+
+    /// What ranges `work` checks, by key: they stand in the checks alone, and this is how a
+    /// reference of keys learns of them.
+    pub fn listen(work: impl FnOnce()) -> BTreeMap<KeyPath, Range> {
+        HEARD.with_borrow_mut(|heard| *heard = Some(BTreeMap::new()));
+        work();
+        HEARD.take().unwrap_or_default()
+    }
+
+    fn note(&self, at: &KeyPath) {
+        HEARD.with_borrow_mut(|heard| {
+            if let Some(heard) = heard {
+                heard.insert(at.clone(), *self);
+            }
+        });
     }
 
     /// The error of a value that is not accepted; `shown` is the value as a text.

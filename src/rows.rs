@@ -5,6 +5,7 @@
 //! the functions of [`number`].
 
 mod json;
+mod tables;
 
 use std::io::Write;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::io::write_atomic;
 
 pub use json::to_json;
+pub use tables::{Cell, Tables};
 
 /// A CSV writer over a file that is being written.
 pub type Writer<'a> = csv::Writer<&'a mut dyn Write>;
@@ -32,14 +34,14 @@ pub fn write<T: Serialize + DeserializeOwned>(
 }
 
 /// The same as text, for the standard output.
-pub fn to_text<T: Serialize + DeserializeOwned>(rows: impl IntoIterator<Item = T>) -> String {
+pub fn to_text<T: Serialize + DeserializeOwned>(rows: &[T]) -> String {
     let mut csv = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(Vec::new());
     // Writing rows of plain fields into memory cannot fail.
     let written = csv
         .write_record(columns::<T>())
-        .and_then(|()| rows.into_iter().try_for_each(|row| csv.serialize(row)));
+        .and_then(|()| rows.iter().try_for_each(|row| csv.serialize(row)));
     debug_assert!(written.is_ok(), "{written:?}");
     String::from_utf8(csv.into_inner().unwrap_or_default()).unwrap_or_default()
 }

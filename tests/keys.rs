@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dbloss::Error;
+use dbloss::config::keys::{self as reference, KeyRow};
 use dbloss::config::{Experiment, ExperimentFile, is_recorded};
 use dbloss::error::KeyPath;
 use dbloss::loss::{self, LossConfig};
@@ -61,11 +62,21 @@ const KINDS: &[(&str, &str)] = &[
     ),
     (
         "split.source",
-        "kind = 'table'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\nclasses = 'c'",
+        "kind = 'table'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\n\
+         \ntest_root = 't'\nclasses = 'c'\nseparator = ';'",
     ),
-    ("split.source", "kind = 'coco'\ntrain = 'a'"),
-    ("split.source", "kind = 'folder'\ntrain = 'a'"),
-    ("split.source", "kind = 'labelme'\ntrain = 'a'"),
+    (
+        "split.source",
+        "kind = 'coco'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\nclasses = 'c'\nobjects = 'all'",
+    ),
+    (
+        "split.source",
+        "kind = 'folder'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\nclasses = 'c'",
+    ),
+    (
+        "split.source",
+        "kind = 'labelme'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\nclasses = 'c'",
+    ),
     (
         "split.source",
         "kind = 'webdataset'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\n\
@@ -471,6 +482,85 @@ fn a_mistake_in_any_key_is_told_where_it_stands() {
     assert_eq!(refused["type in --set"], keys.len());
     assert!(refused["range"] >= 200, "{refused:?}");
     assert!(refused["misspelt"] >= keys.len() - 5, "{refused:?}");
+}
+
+/// The kind that is meant where a table names none.
+fn kind_of(whole: &Table, tag: &str) -> Option<String> {
+    let mut at = Some(&Value::Table(whole.clone())).cloned();
+    for key in tag.split('.') {
+        at = at.and_then(|value| value.get(key).cloned());
+    }
+    let usual = match tag {
+        "optimizer.kind" => Some("sgd"),
+        "model.neck.kind" => Some("published"),
+        "model.head.kind" => Some("linear"),
+        _ => None,
+    };
+    let named = at.and_then(|value| value.as_str().map(str::to_owned));
+    named.or(usual.map(str::to_owned))
+}
+
+/// Whether a row of the reference speaks of a key in this configuration.
+fn speaks_of(row: &KeyRow, key: &str, whole: &Table) -> bool {
+    // The names of classes are the user's own.
+    let is_of_classes = ["split.distribution.counts", "model.head.spelling"].contains(&&*row.key);
+    let is_it = row.key == key || (is_of_classes && key.starts_with(&format!("{}.", row.key)));
+    is_it
+        && (row.only_with.split(", ")).all(|with| match with.split_once(" = ") {
+            Some((tag, name)) => kind_of(whole, tag).as_deref() == Some(name.trim_matches('"')),
+            None => true,
+        })
+}
+
+#[test]
+fn the_reference_has_every_key_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = reference::rows().unwrap();
+    let mut spoken_of = BTreeSet::new();
+    let mut missing = BTreeSet::new();
+    for whole in configurations(folder.path()) {
+        let mut lines = Vec::new();
+        leaves(&whole, &KeyPath::root(), &mut lines);
+        for (key, _) in &lines {
+            let key = key.to_string();
+            let found: Vec<&KeyRow> = (rows.iter())
+                .filter(|row| speaks_of(row, &key, &whole))
+                .collect();
+            match found.as_slice() {
+                [row] => {
+                    spoken_of.insert((row.key.clone(), row.only_with.clone()));
+                }
+                [] => {
+                    missing.insert(key);
+                }
+                more => {
+                    missing.insert(format!("{key} has {} rows: {more:?}", more.len()));
+                }
+            }
+        }
+    }
+    assert_eq!(missing, BTreeSet::new(), "not in the reference");
+    for row in &rows {
+        assert!(!row.meaning.is_empty(), "{} has no meaning", row.key);
+        assert!(
+            !row.holds.is_empty() || !row.range.is_empty(),
+            "{} says nothing of its values",
+            row.key
+        );
+    }
+    let is_spoken_of = |row: &KeyRow| {
+        let below = format!("{}.", row.key);
+        (spoken_of.iter()).any(|(key, with)| {
+            // A part of a loss that is a table is spoken of by its keys.
+            (*key == row.key && *with == row.only_with)
+                || (key.starts_with(&below) && with.starts_with(&row.only_with))
+        })
+    };
+    let idle: Vec<String> = (rows.iter())
+        .filter(|row| !is_spoken_of(row))
+        .map(|row| format!("{} with {}", row.key, row.only_with))
+        .collect();
+    assert_eq!(idle, Vec::<String>::new(), "in the reference alone");
 }
 
 const SWEEP: &str = r#"name = "lr"

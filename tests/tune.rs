@@ -5,7 +5,8 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::small::{dbloss, folder, read, signal, start, wait_for};
+use common::small::{dbloss, folder, ok, read, signal, start, wait_for};
+use common::tables::same_rows;
 use dbloss::config::experiment_files;
 use dbloss::plan::SweepFile;
 use dbloss::plan::tune::Tuning;
@@ -67,6 +68,9 @@ fn choices_come_from_folds_that_hold_no_test_image() {
         .success()
         .stdout(predicate::str::contains("erm").and(predicate::str::contains("learning_rate")));
     let home = folder.path().join("runs/t");
+    let (printed, _) = ok(folder.path(), "tune t.toml --out runs --format json");
+    let printed = serde_json::from_str(&printed).unwrap();
+    same_rows(&read(&home.join("chosen.csv")), &printed);
 
     // The folds: each has the training images of the first subset, and nothing else.
     let subset = home.join("final/subset-3/split");

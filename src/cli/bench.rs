@@ -1,25 +1,28 @@
 //! `dbloss bench`.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
+use serde::{Deserialize, Serialize};
+
 use dbloss::data::augment::InputConfig;
 use dbloss::data::loader::{Loader, LoaderOptions};
 use dbloss::data::split::{Set, Split};
 use dbloss::data::throughput::{self, LoaderEpoch, Stage};
-use dbloss::feeding::{Amount, feeding};
+use dbloss::feeding::{Amount, Feeding, feeding};
 use dbloss::job::Machine;
 use dbloss::model::backbone::adapter::{AdapterConfig, Kind};
-use dbloss::model::backbone::profile::profile;
+use dbloss::model::backbone::profile::{Profile, profile};
 use dbloss::model::backbone::{self, BackboneConfig, BackboneKind, Winograd};
 use dbloss::report::table::Table;
 use dbloss::rng::Stream;
+use dbloss::rows::{self, Tables, number};
 use dbloss::{Error, Result};
 
 use super::common::{InputArgs, LoaderArgs, MachineArgs, SplitArg};
-use super::output;
+use super::output::{self, FormatArg};
 
 const INPUT_EXAMPLES: &str = "\
 Examples:
@@ -101,6 +104,8 @@ struct StepArgs {
     )]
     steps: u32,
     #[command(flatten)]
+    format: FormatArg,
+    #[command(flatten)]
     machine: MachineArgs,
 }
 
@@ -126,8 +131,10 @@ struct InputStages {
     #[command(flatten)]
     loader: LoaderArgs,
     /// Write CSV, in full precision
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     csv: bool,
+    #[command(flatten)]
+    format: FormatArg,
 }
 
 /// Runs the subcommand.
@@ -177,16 +184,100 @@ fn run_step(args: StepArgs) -> Result<()> {
         None => None,
     };
     let profile = profile(&config, &machine.device, args.batch, args.size, args.rounds)?;
-    let mut table = Table::new(
-        [
-            "operation",
-            "forward ms",
-            "weight gradient ms",
-            "input gradient ms",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-    );
+    let feeding = match loader {
+        Some(loader) => {
+            dbloss::interrupt::listen()?;
+            Some(feeding(&config, &machine.device, &loader, amount)?)
+        }
+        None => None,
+    };
+    let mut tables = Tables::default();
+    let operations: Vec<OperationRow> = profile.operations.iter().map(OperationRow::new).collect();
+    tables.add("operations", &operations)?;
+    let speed = SpeedRow {
+        batch: args.batch,
+        size: args.size,
+        training: profile.training,
+        inference: profile.inference,
+        peak_memory_bytes: profile.peak_memory,
+    };
+    tables.add("speed", &[speed])?;
+    if let Some(feeding) = &feeding {
+        tables.add("feeding", &[FeedingRow::new(feeding)])?;
+    }
+    output::tables(args.format, &tables, || {
+        let fed = feeding.as_ref().map(|feeding| fed(feeding, args.rounds));
+        format!("{}{}", speeds(&args, &profile), fed.unwrap_or_default())
+    });
+    Ok(())
+}
+
+/// Processor time of an operation in a training step, in seconds.
+#[derive(Serialize, Deserialize)]
+struct OperationRow {
+    operation: String,
+    forward: f64,
+    weight_gradient: f64,
+    input_gradient: f64,
+}
+
+impl OperationRow {
+    fn new((operation, times): &(String, [Duration; 3])) -> Self {
+        let [forward, weight_gradient, input_gradient] = times.map(|time| time.as_secs_f64());
+        OperationRow {
+            operation: operation.clone(),
+            forward,
+            weight_gradient,
+            input_gradient,
+        }
+    }
+}
+
+/// Pictures a second, the medians of the rounds.
+#[derive(Serialize, Deserialize)]
+struct SpeedRow {
+    /// Pictures a step.
+    batch: usize,
+    /// Side of a picture in pixels.
+    size: usize,
+    training: f64,
+    inference: f64,
+    peak_memory_bytes: Option<u64>,
+}
+
+/// Pictures a second on the loader's batches and on one that stays in memory, and what is left of
+/// the speed, with the middle half of the rounds.
+#[derive(Serialize, Deserialize)]
+struct FeedingRow {
+    fed: f64,
+    fixed: f64,
+    ratio: f64,
+    ratio_low: f64,
+    ratio_high: f64,
+}
+
+impl FeedingRow {
+    fn new(feeding: &Feeding) -> Self {
+        let ([fixed, fed], [ratio_low, ratio, ratio_high]) = (feeding.medians(), feeding.ratios());
+        FeedingRow {
+            fed,
+            fixed,
+            ratio,
+            ratio_low,
+            ratio_high,
+        }
+    }
+}
+
+/// The operations and the speed of a backbone, for people.
+fn speeds(args: &StepArgs, profile: &Profile) -> String {
+    let header = [
+        "operation",
+        "forward ms",
+        "weight gradient ms",
+        "input gradient ms",
+    ];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
     for (operation, times) in &profile.operations {
         let mut row = vec![operation.clone()];
         row.extend(times.map(|time| format!("{:.1}", time.as_secs_f64() * 1e3)));
@@ -195,24 +286,23 @@ fn run_step(args: StepArgs) -> Result<()> {
     let memory = profile.peak_memory.map_or(String::new(), |bytes| {
         format!(", peak memory {} MB", bytes / 1_000_000)
     });
-    output::data(&format!(
-        "{}{} pictures of {} pixels: training {:.1} img/s (forward and backward), inference {:.1} img/s{memory}",
+    format!(
+        "{}{} pictures of {} pixels: training {:.1} img/s (forward and backward), inference {:.1} img/s{memory}\n",
         table.to_terminal(),
         args.batch,
         args.size,
         profile.training,
         profile.inference,
-    ));
-    if let Some(loader) = loader {
-        dbloss::interrupt::listen()?;
-        let feeding = feeding(&config, &machine.device, &loader, amount)?;
-        let ([fixed, fed], [low, ratio, high]) = (feeding.medians(), feeding.ratios());
-        output::data(&format!(
-            "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it (half of {} rounds between {low:.3} and {high:.3})",
-            args.rounds.max(1),
-        ));
-    }
-    Ok(())
+    )
+}
+
+/// What the loader leaves of the speed, for people.
+fn fed(feeding: &Feeding, rounds: usize) -> String {
+    let ([fixed, fed], [low, ratio, high]) = (feeding.medians(), feeding.ratios());
+    format!(
+        "training on the loader's pictures {fed:.1} img/s, on a batch that stays in memory {fixed:.1} img/s: {ratio:.3} of it (half of {} rounds between {low:.3} and {high:.3})\n",
+        rounds.max(1),
+    )
 }
 
 fn loader_of(args: &StepArgs, split: &Path, machine: &Machine) -> Result<Loader> {
@@ -245,23 +335,29 @@ fn run_input(args: InputStages) -> Result<()> {
     let stages = throughput::stages(&table, &root, &config, &indices)?;
     let options = args.loader.options();
     let epochs = throughput::loader(&table, &root, &config, &options, &indices, args.epochs)?;
+    let rows = input_rows(&stages, &epochs);
     if args.csv {
-        output::data(&input_csv(&stages, &epochs));
+        output::data(&rows::to_text(&rows));
         return Ok(());
     }
-    output::data(&stages_table(&stages).to_terminal());
-    let of_training = stages.iter().filter(|stage| stage.of_training);
-    if let Some(slowest) = of_training.max_by(|a, b| a.seconds.total_cmp(&b.seconds)) {
-        output::data(&format!(
-            "\nslowest stage: {}, {:.0} % of the time on {} pictures of {size} x {size} pixels\n",
-            slowest.name,
-            100.0 * slowest.seconds / training_seconds(&stages),
-            indices.len(),
-            size = config.size,
-        ));
-    }
-    output::data(&epochs_table(&epochs, options.workers).to_terminal());
-    Ok(())
+    output::table(args.format, rows, |_| {
+        let of_training = stages.iter().filter(|stage| stage.of_training);
+        let slowest = of_training.max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let slowest = slowest.map(|slowest| {
+            format!(
+                "\nslowest stage: {}, {:.0} % of the time on {} pictures of {size} x {size} pixels\n\n",
+                slowest.name,
+                100.0 * slowest.seconds / training_seconds(&stages),
+                indices.len(),
+                size = config.size,
+            )
+        });
+        let (stages, epochs) = (
+            stages_table(&stages).to_terminal(),
+            epochs_table(&epochs, options.workers).to_terminal(),
+        );
+        format!("{stages}{}{epochs}", slowest.unwrap_or_default())
+    })
 }
 
 /// Seconds a picture on one core, from the file to the network's input.
@@ -270,21 +366,34 @@ fn training_seconds(stages: &[Stage]) -> f64 {
     of_training.map(|stage| stage.seconds).sum()
 }
 
-fn input_csv(stages: &[Stage], epochs: &[LoaderEpoch]) -> String {
-    let mut text = String::from("stage,seconds_per_picture,pictures_per_second,memory_bytes\n");
-    let mut row = |name: &str, seconds: f64, memory: Option<u64>| {
-        let memory = memory.map_or(String::new(), |bytes| bytes.to_string());
-        let _ = writeln!(text, "{name},{seconds},{},{memory}", 1.0 / seconds);
+/// A stage of the input pipeline on one core, or an epoch of the loader as a whole.
+#[derive(Serialize, Deserialize)]
+struct StageRow {
+    stage: String,
+    #[serde(serialize_with = "number::full")]
+    seconds_per_picture: f64,
+    #[serde(serialize_with = "number::full")]
+    pictures_per_second: f64,
+    /// The process's memory after an epoch; empty for a stage.
+    memory_bytes: Option<u64>,
+}
+
+fn input_rows(stages: &[Stage], epochs: &[LoaderEpoch]) -> Vec<StageRow> {
+    let row = |stage: &str, seconds: f64, memory_bytes| StageRow {
+        stage: stage.to_owned(),
+        seconds_per_picture: seconds,
+        pictures_per_second: 1.0 / seconds,
+        memory_bytes,
     };
-    for stage in stages {
-        row(stage.name, stage.seconds, None);
-    }
-    row("training in all", training_seconds(stages), None);
+    let mut rows: Vec<StageRow> = (stages.iter())
+        .map(|stage| row(stage.name, stage.seconds, None))
+        .collect();
+    rows.push(row("training in all", training_seconds(stages), None));
     for (number, epoch) in (1..).zip(epochs) {
         let name = format!("loader epoch {number}");
-        row(&name, 1.0 / epoch.pictures_per_second, epoch.memory);
+        rows.push(row(&name, 1.0 / epoch.pictures_per_second, epoch.memory));
     }
-    text
+    rows
 }
 
 fn stages_table(stages: &[Stage]) -> Table {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dbloss::config::keys::{self, KeyRow};
 use dbloss::config::{Experiment, ExperimentFile, Layers, embedded};
 use dbloss::data::sampler::SamplerConfig;
 use dbloss::data::split::Split;
@@ -10,11 +11,12 @@ use dbloss::io::write_text;
 use dbloss::job::Room;
 use dbloss::model::backbone;
 use dbloss::plan::SweepFile;
+use dbloss::report::table::Table;
 use dbloss::wording::counted;
-use dbloss::{Error, Result, job, loss};
+use dbloss::{Error, Result, job, loss, rows};
 
 use super::common::OverrideArgs;
-use super::output::{self, FormatArg};
+use super::output::{self, DocumentFormat, FormatArg};
 
 /// Show, check and list configurations
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,7 @@ use super::output::{self, FormatArg};
   dbloss config show experiments/shapes.toml --method db-focal --set loss.mu=0.4
   dbloss config check experiments/shapes.toml
   dbloss config list
+  dbloss config keys schedule
   dbloss config write voc-mlt/db-focal --to my-experiments")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -57,6 +60,15 @@ enum Action {
         folder: Option<PathBuf>,
         #[command(flatten)]
         format: FormatArg,
+    },
+    /// Every key with type, default, range and meaning
+    Keys {
+        /// Only the keys of this table, or this key: `train`, `model.head`
+        #[arg(value_name = "PREFIX")]
+        prefix: Option<String>,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: DocumentFormat,
     },
     /// Write embedded experiments as files, to be changed
     ///
@@ -107,6 +119,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             }
         }
         Action::List { folder, format } => list(folder.as_deref(), format)?,
+        Action::Keys { prefix, format } => list_keys(prefix.as_deref(), format)?,
         Action::Write { names, to, force } => write(&names, &to, force)?,
     }
     Ok(())
@@ -237,6 +250,73 @@ fn list(folder: Option<&Path>, format: FormatArg) -> Result<()> {
         text
     };
     output::table(format, rows, text)
+}
+
+/// Prints the reference of keys.
+fn list_keys(prefix: Option<&str>, format: DocumentFormat) -> Result<()> {
+    let mut rows = keys::rows()?;
+    if let Some(prefix) = prefix {
+        rows = keys::below(&rows, prefix)?;
+    }
+    output::data(&match format {
+        DocumentFormat::Json => rows::to_json(&rows)?,
+        DocumentFormat::Markdown => keys_table(&rows),
+        DocumentFormat::Text => rows.iter().map(describe).collect(),
+    });
+    Ok(())
+}
+
+/// Keys as a table of Markdown.
+fn keys_table(rows: &[KeyRow]) -> String {
+    let header = [
+        "key",
+        "only with",
+        "holds",
+        "default",
+        "accepted",
+        "meaning",
+    ];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    for row in rows {
+        let code = |text: &str| match text.is_empty() {
+            true => String::new(),
+            false => format!("`{text}`"),
+        };
+        table.push(vec![
+            code(&row.key),
+            code(&row.only_with),
+            row.holds.clone(),
+            match row.required {
+                true => "must be given".to_owned(),
+                false => code(&row.default),
+            },
+            row.range.clone(),
+            row.meaning.clone(),
+        ]);
+    }
+    table.to_markdown()
+}
+
+/// A key in a few lines.
+fn describe(row: &KeyRow) -> String {
+    let said = |words: &str, text: &str| match text.is_empty() {
+        true => String::new(),
+        false => format!("{words}{text}"),
+    };
+    let default = match row.required {
+        true => "must be given".to_owned(),
+        false => said("default ", &row.default),
+    };
+    // The range often says the type too.
+    let holds = match row.range.is_empty() {
+        true => row.holds.clone(),
+        false => row.range.clone(),
+    };
+    let facts = [holds, default, said("with ", &row.only_with)];
+    let facts: Vec<&str> = (facts.iter().map(String::as_str))
+        .filter(|fact| !fact.is_empty())
+        .collect();
+    format!("{}  ({})\n    {}\n", row.key, facts.join("; "), row.meaning)
 }
 
 /// Writes the embedded experiments `names`, or all, with what they need, into the folder `to`.

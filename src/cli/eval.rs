@@ -13,7 +13,7 @@ use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
 use dbloss::{Error, Result};
 
 use super::common::{MachineArgs, checkpoint_parser, set_parser, tell_of_bootstrap};
-use super::output;
+use super::output::{self, FormatArg};
 use super::source::SourceOptions;
 
 /// Score a run, or anyone's predictions
@@ -105,6 +105,8 @@ pub(super) struct Args {
     #[arg(long, requires = "out")]
     force: bool,
     #[command(flatten)]
+    format: FormatArg,
+    #[command(flatten)]
     machine: MachineArgs,
 }
 
@@ -176,6 +178,31 @@ impl Args {
         }
         Ok(Some(file))
     }
+
+    /// Prints what was found, and the gain over the predictions of `baseline`.
+    fn show(
+        &self,
+        trained_on: TrainedOn,
+        evaluated: &Evaluated,
+        set: Option<Set>,
+        baseline: Option<PathBuf>,
+    ) -> Result<()> {
+        let Evaluated {
+            evaluation,
+            predictions,
+            table,
+        } = evaluated;
+        let mut tables = evaluation.tables()?;
+        let mut text = evaluation.to_terminal(set);
+        if let Some(file) = baseline {
+            let baseline = aligned(&file, table)?;
+            let gain = difference(&baseline, predictions, table, trained_on)?;
+            tables.add("gain", &gain.rows())?;
+            text.push_str(&gain.to_string());
+        }
+        output::tables(self.format, &tables, || text);
+        Ok(())
+    }
 }
 
 /// Runs the subcommand.
@@ -193,7 +220,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         }
         let baseline = args.baseline(None)?;
         let (split, evaluated) = score_file(&args, file, options)?;
-        return show((&split).into(), &evaluated, Some(args.set()), baseline);
+        return args.show((&split).into(), &evaluated, Some(args.set()), baseline);
     }
     let Some(folder) = &args.run else {
         return Err(Error::input("eval", "expected a run's folder"));
@@ -210,34 +237,13 @@ pub(super) fn run(args: Args) -> Result<()> {
                 fit_thresholds: args.fit_thresholds,
             };
             let (trained_on, evaluated) = evaluate.run(&args.machine.open()?, options)?;
-            show(trained_on, &evaluated, set.own, baseline)
+            args.show(trained_on, &evaluated, set.own, baseline)
         }
         None => {
             let (split, evaluated) = score_run(&args, folder, options)?;
-            show((&split).into(), &evaluated, Some(args.set()), baseline)
+            args.show((&split).into(), &evaluated, Some(args.set()), baseline)
         }
     }
-}
-
-/// Prints what was found, and the gain over the predictions of `baseline`.
-fn show(
-    trained_on: TrainedOn,
-    evaluated: &Evaluated,
-    set: Option<Set>,
-    baseline: Option<PathBuf>,
-) -> Result<()> {
-    let Evaluated {
-        evaluation,
-        predictions,
-        table,
-    } = evaluated;
-    output::data(&evaluation.to_terminal(set));
-    if let Some(file) = baseline {
-        let baseline = aligned(&file, table)?;
-        let gain = difference(&baseline, predictions, table, trained_on)?;
-        output::data(&gain.to_string());
-    }
-    Ok(())
 }
 
 /// Scores a run's model.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
 use dbloss::config::Layers;
@@ -17,7 +17,7 @@ use dbloss::report::table::Table;
 use dbloss::rows::{self, number};
 use dbloss::{Error, Result};
 
-use super::output;
+use super::output::{self, DocumentFormat, FormatArg};
 
 /// List losses, and show what one does on a split.
 #[derive(Debug, clap::Args)]
@@ -36,15 +36,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     /// How it is printed
-    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
-    format: ListFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ListFormat {
-    Text,
-    Json,
-    Markdown,
+    #[arg(long, value_enum, default_value_t)]
+    format: DocumentFormat,
 }
 
 const EXAMPLES: &str = "\
@@ -71,8 +64,10 @@ struct ShowArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
     /// Print CSV in full precision instead of a table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     csv: bool,
+    #[command(flatten)]
+    format: FormatArg,
     /// Draw the curves into this SVG file
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -86,9 +81,9 @@ pub(super) fn run(args: Args) -> Result<()> {
     match args.command {
         Command::List(args) => {
             output::data(&match args.format {
-                ListFormat::Text => pages::list()?,
-                ListFormat::Json => pages::json()?,
-                ListFormat::Markdown => pages::markdown()?,
+                DocumentFormat::Text => pages::list()?,
+                DocumentFormat::Json => pages::json()?,
+                DocumentFormat::Markdown => pages::markdown()?,
             });
             Ok(())
         }
@@ -124,7 +119,11 @@ fn show(args: &ShowArgs) -> Result<()> {
             None
         }
     };
-    output::data(&class_table(&split, profiles.as_deref(), args.csv));
+    let rows = profile_rows(&split, profiles.as_deref());
+    match args.csv {
+        true => output::data(&rows::to_text(&rows)),
+        false => output::table(args.format, rows, class_table)?,
+    }
     tracing::info!("{}", size(loss.as_ref(), &split)?);
     if let Some(out) = &args.out {
         draw(&config, loss.as_ref(), profiles.as_deref(), &split, out)?;
@@ -158,7 +157,7 @@ const HEADER: [&str; 8] = [
     "shift of negatives",
 ];
 
-/// What a loss does to a class, a row of `--csv`; empty where it does not say.
+/// What a loss does to a class, a row of the table; empty where it does not say.
 #[derive(Serialize, Deserialize)]
 struct ProfileRow {
     class: String,
@@ -182,41 +181,41 @@ struct ProfileRow {
     shift_negative: Option<f64>,
 }
 
-fn class_table(split: &Split, profiles: Option<&[ClassProfile]>, csv: bool) -> String {
+fn profile_rows(split: &Split, profiles: Option<&[ClassProfile]>) -> Vec<ProfileRow> {
     let counts = split.train.class_counts();
-    let rows = (0..split.train.num_classes()).map(|class| {
+    let row = |class: usize| {
         let profile = profiles.map(|profiles| profiles[class]);
-        let numbers = [
-            profile.and_then(|p| p.weight_positive),
-            profile.and_then(|p| p.weight_negative),
-            profile.map(|p| p.bias),
-            profile.map(|p| p.shift_positive),
-            profile.map(|p| p.shift_negative),
-        ];
-        (class, numbers)
-    });
-    if csv {
-        let rows = rows.map(|(class, numbers)| ProfileRow {
+        ProfileRow {
             class: split.train.classes()[class].clone(),
             images: counts[class],
             group: split.groups[class],
-            weight_positive: numbers[0],
-            weight_negative: numbers[1],
-            class_bias: numbers[2],
-            shift_positive: numbers[3],
-            shift_negative: numbers[4],
-        });
-        return rows::to_text(rows);
-    }
+            weight_positive: profile.and_then(|p| p.weight_positive),
+            weight_negative: profile.and_then(|p| p.weight_negative),
+            class_bias: profile.map(|p| p.bias),
+            shift_positive: profile.map(|p| p.shift_positive),
+            shift_negative: profile.map(|p| p.shift_negative),
+        }
+    };
+    (0..split.train.num_classes()).map(row).collect()
+}
+
+fn class_table(rows: &[ProfileRow]) -> String {
     let mut table = Table::new(HEADER.map(str::to_owned).into());
-    for (class, numbers) in rows {
-        let mut row = vec![
-            split.train.classes()[class].clone(),
-            counts[class].to_string(),
-            split.groups[class].to_string(),
+    for row in rows {
+        let numbers = [
+            row.weight_positive,
+            row.weight_negative,
+            row.class_bias,
+            row.shift_positive,
+            row.shift_negative,
         ];
-        row.extend(numbers.map(|x| x.map_or(String::new(), short)));
-        table.push(row);
+        let mut cells = vec![
+            row.class.clone(),
+            row.images.to_string(),
+            row.group.to_string(),
+        ];
+        cells.extend(numbers.map(|x| x.map_or(String::new(), short)));
+        table.push(cells);
     }
     table.to_terminal()
 }

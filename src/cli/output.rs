@@ -10,8 +10,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use dbloss::rows::{self, Tables};
 use dbloss::wording::printable;
-use dbloss::{Error, Result, rows};
+use dbloss::{Error, Result};
 
 /// How much is logged.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,7 +59,8 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Text,
-    /// For programs: the rows of the CSV file of the same table, a list of objects
+    /// For programs: the rows of the CSV file of the same table, a list of objects; where there are
+    /// several tables, an object of such lists under the names of the files
     Json,
 }
 
@@ -68,6 +70,18 @@ pub(crate) struct FormatArg {
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// How a reference is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum DocumentFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For documents
+    Markdown,
 }
 
 /// Prints a table: its rows as JSON, or what `text` makes of them for people.
@@ -81,6 +95,18 @@ pub(crate) fn table<T: Serialize + DeserializeOwned>(
         Format::Json => data(&rows::to_json(&rows)?),
     }
     Ok(())
+}
+
+/// Prints several tables: as one object of JSON, or what `text` says for people.
+pub(crate) fn tables(
+    FormatArg { format }: FormatArg,
+    tables: &Tables,
+    text: impl FnOnce() -> String,
+) {
+    match format {
+        Format::Text => data(&text()),
+        Format::Json => data(&tables.to_json()),
+    }
 }
 
 /// Writes a part of the data that a program may read: on a terminal what it can show, elsewhere

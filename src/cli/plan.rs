@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use dbloss::data::split::Split;
 use dbloss::job::Room;
 use dbloss::plan::{
@@ -16,7 +18,7 @@ use dbloss::wording::counted;
 use dbloss::{Error, Result, device, interrupt, plan};
 
 use super::common::{MachineArgs, OutArgs, OverrideArgs};
-use super::output;
+use super::output::{self, FormatArg};
 
 /// How the runs of a plan are run.
 #[derive(Debug, clap::Args)]
@@ -34,6 +36,8 @@ pub(super) struct PlanArgs {
     /// Say what would be run, and what of it is finished; run and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub format: FormatArg,
 }
 
 impl PlanArgs {
@@ -116,10 +120,15 @@ pub(super) fn prepare(
 }
 
 /// Writes and prints the tables; an error tells which runs are missing from them.
-pub(super) fn finish(plan: &Plan, split: &Split, mut failures: Vec<Failure>) -> Result<()> {
+pub(super) fn finish(
+    plan: &Plan,
+    split: &Split,
+    mut failures: Vec<Failure>,
+    format: FormatArg,
+) -> Result<()> {
     let collected = collect(plan, split)?;
     if let Some(comparison) = &collected.comparison {
-        output::data(&comparison.to_string());
+        output::table(format, comparison.rows(), |_| comparison.to_string())?;
         tracing::info!("tables written to {}", plan.home.display());
     }
     // Runs that failed elsewhere, or in an earlier call, say so in their own folders.
@@ -136,11 +145,22 @@ pub(super) fn finish(plan: &Plan, split: &Split, mut failures: Vec<Failure>) -> 
     verdict(plan, failures, &collected.missing)
 }
 
+/// A run that is planned, a row of `--dry-run`.
+#[derive(Serialize, Deserialize)]
+struct PlannedRow {
+    run: String,
+    loss: String,
+    /// The configuration's hash.
+    configuration: String,
+    state: String,
+    /// Steps done of all; empty where the split is not there yet.
+    steps: String,
+}
+
 /// What would be run: the runs and what is there of each. Nothing is written.
-pub(super) fn dry_run(plan: &Plan) -> Result<()> {
+pub(super) fn dry_run(plan: &Plan, format: FormatArg) -> Result<()> {
     let split = plan.existing_split()?;
-    let header = ["run", "loss", "configuration", "state", "steps"];
-    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    let mut rows = Vec::new();
     let mut finished = 0;
     for run in &plan.runs {
         let (state, steps) = match &split {
@@ -151,15 +171,29 @@ pub(super) fn dry_run(plan: &Plan) -> Result<()> {
             None => (State::Waiting, String::new()),
         };
         finished += usize::from(state == State::Finished);
-        table.push(vec![
-            run.name.clone(),
-            run.experiment.loss.name().to_owned(),
-            run.hash[..12].to_owned(),
-            state.name().to_owned(),
+        rows.push(PlannedRow {
+            run: run.name.clone(),
+            loss: run.experiment.loss.name().to_owned(),
+            configuration: run.hash[..12].to_owned(),
+            state: state.name().to_owned(),
             steps,
-        ]);
+        });
     }
-    output::data(&table.to_terminal());
+    output::table(format, rows, |rows| {
+        let header = ["run", "loss", "configuration", "state", "steps"];
+        let mut table = Table::new(header.map(str::to_owned).to_vec());
+        for row in rows {
+            let cells = [
+                &row.run,
+                &row.loss,
+                &row.configuration,
+                &row.state,
+                &row.steps,
+            ];
+            table.push(cells.map(String::clone).to_vec());
+        }
+        table.to_terminal()
+    })?;
     tracing::info!(
         "{} in {}, {finished} finished already; nothing was run",
         counted(plan.runs.len(), "run"),
@@ -176,13 +210,31 @@ pub(super) struct Which {
     pub plan: PathBuf,
     #[command(flatten)]
     pub out: OutArgs,
+    #[command(flatten)]
+    pub format: FormatArg,
+}
+
+/// How far a run is, a row of `status`.
+#[derive(Serialize, Deserialize)]
+struct StatusRow {
+    run: String,
+    state: String,
+    /// Steps recorded.
+    steps: usize,
+    /// Steps in all; 0 where an epoch has no full batch.
+    total_steps: usize,
+    /// Training images a second.
+    images_per_second: Option<f64>,
+    /// The state of its task in Slurm; empty without one.
+    slurm: String,
+    /// What ended it, or what Slurm says of it.
+    note: String,
 }
 
 /// Shows how far each run is.
-pub(super) fn status(plan: &Plan, split: &Split) -> Result<()> {
+pub(super) fn status(plan: &Plan, split: &Split, format: FormatArg) -> Result<()> {
     let tasks = Slurm::new(plan).tasks()?;
-    let header = ["run", "state", "steps", "img/s", "slurm", "note"];
-    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    let (mut rows, mut progress) = (Vec::new(), Vec::new());
     let mut counts = [0usize; 5];
     for (index, run) in plan.runs.iter().enumerate() {
         let state = RunState::read(plan, run, split)?;
@@ -193,17 +245,33 @@ pub(super) fn status(plan: &Plan, split: &Split) -> Result<()> {
             _ => String::new(),
         };
         counts[state.state as usize] += 1;
-        let speed = state.images_per_second;
-        table.push(vec![
-            run.name.clone(),
-            state.state.name().to_owned(),
-            state.progress(),
-            speed.map_or(String::new(), |speed| format!("{speed:.1}")),
-            task.map_or(String::new(), |task| task.state.to_lowercase()),
+        progress.push(state.progress());
+        rows.push(StatusRow {
+            run: run.name.clone(),
+            state: state.state.name().to_owned(),
+            steps: state.steps,
+            total_steps: state.total_steps,
+            images_per_second: state.images_per_second,
+            slurm: task.map_or(String::new(), |task| task.state.to_lowercase()),
             note,
-        ]);
+        });
     }
-    output::data(&table.to_terminal());
+    output::table(format, rows, |rows| {
+        let header = ["run", "state", "steps", "img/s", "slurm", "note"];
+        let mut table = Table::new(header.map(str::to_owned).to_vec());
+        for (row, progress) in rows.iter().zip(progress) {
+            let speed = row.images_per_second;
+            table.push(vec![
+                row.run.clone(),
+                row.state.clone(),
+                progress,
+                speed.map_or(String::new(), |speed| format!("{speed:.1}")),
+                row.slurm.clone(),
+                row.note.clone(),
+            ]);
+        }
+        table.to_terminal()
+    })?;
     let states = [
         State::Finished,
         State::Running,

@@ -8,7 +8,7 @@ use dbloss::io::claim_folder;
 use dbloss::report::study::{Options, Study};
 
 use super::common::{set_parser, tell_of_bootstrap};
-use super::output;
+use super::output::{self, FormatArg};
 
 /// Compare many runs: tables for a paper, tests between methods, pictures, one page
 ///
@@ -57,6 +57,8 @@ pub(super) struct Args {
     /// Compare runs on different splits with the same classes; there is no test over images then
     #[arg(long)]
     allow_different_splits: bool,
+    #[command(flatten)]
+    format: FormatArg,
 }
 
 /// Runs the subcommand.
@@ -71,7 +73,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let study = Study::read(&args.runs, &options)?;
     claim_folder(&args.out, args.force)?;
     study.write(&args.out)?;
-    output::data(&study.to_terminal());
+    output::tables(args.format, &study.tables()?, || study.to_terminal());
     tracing::info!("wrote {}", args.out.join("index.html").display());
     Ok(())
 }

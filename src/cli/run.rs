@@ -57,7 +57,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     match (&args.action, &args.file) {
         (Some(Action::Status(which)), _) => {
             let (plan, split) = opened(which)?;
-            status(&plan, &split)
+            status(&plan, &split, which.format)
         }
         (None, Some(file)) => start(&args, file),
         (None, None) => Err(Error::input("run", "names no experiment file")),
@@ -88,7 +88,7 @@ fn start(args: &Args, path: &std::path::Path) -> Result<()> {
     let mut plan = Plan::of_experiment(&file, &out.out, &args.method, &args.seeds)?;
     let jobs = args.plan.jobs(1)?.min(plan.runs.len());
     if args.plan.dry_run {
-        return dry_run(&plan);
+        return dry_run(&plan, args.plan.format);
     }
     let replace = match args.force {
         true => Replace::Everything,
@@ -101,7 +101,7 @@ fn start(args: &Args, path: &std::path::Path) -> Result<()> {
     drop(lock);
     plan.add_earlier(&file, &split)?;
     match executor.execute(&plan, &split)? {
-        Outcome::Ended(failures) => finish(&plan, &split, failures),
+        Outcome::Ended(failures) => finish(&plan, &split, failures, args.plan.format),
         Outcome::Submitted(job) => {
             output::data(&job);
             Ok(())

@@ -7,10 +7,10 @@ use clap::ValueEnum;
 use dbloss::config::{Experiment, ExperimentFile, Layers};
 use dbloss::data::labels::GroupThresholds;
 use dbloss::data::split::{EmptyClasses, Set, Split, SplitConfig, ValidationFrom};
-use dbloss::report::stats;
+use dbloss::report::stats::{self, SplitStatistics};
 use dbloss::{Error, Result};
 
-use super::output;
+use super::output::{self, FormatArg};
 use super::source::SourceOptions;
 
 mod distribution;
@@ -45,6 +45,8 @@ pub(super) struct Args {
     /// Write the report of `dbloss stats` too, into DIR/report
     #[arg(long)]
     report: bool,
+    #[command(flatten)]
+    format: FormatArg,
 
     #[command(flatten)]
     source: SourceOptions,
@@ -175,7 +177,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     if let Some(problem) = split.check_pictures(&Set::ALL).problem() {
         tracing::warn!("{problem}");
     }
-    output::data(&stats::class_table(&split));
+    let tables = SplitStatistics::new(&split)?.tables(&split)?;
+    output::tables(args.format, &tables, || stats::class_table(&split));
     if args.report {
         let folder = args.out.join("report");
         stats::write_report(&split, &super::stats::title(&args.out), &folder)?;

@@ -7,7 +7,7 @@ use dbloss::data::split::{Set, Split};
 use dbloss::io::claim_folder;
 use dbloss::report::stats::{self, SplitStatistics};
 
-use super::output;
+use super::output::{self, FormatArg};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +30,8 @@ pub(super) struct Args {
     /// Write into a folder that is not empty
     #[arg(long, requires = "out")]
     force: bool,
+    #[command(flatten)]
+    format: FormatArg,
 }
 
 /// Runs the subcommand.
@@ -39,8 +41,10 @@ pub(super) fn run(args: Args) -> Result<()> {
         tracing::warn!("{problem}");
     }
     let statistics = SplitStatistics::new(&split)?;
-    let table = stats::class_table(&split);
-    output::data(&format!("{table}{}", stats::summary(&statistics)));
+    output::tables(args.format, &statistics.tables(&split)?, || {
+        let table = stats::class_table(&split);
+        format!("{table}{}", stats::summary(&statistics))
+    });
     if let Some(out) = &args.out {
         claim_folder(out, args.force)?;
         stats::write_report(&split, &title(&args.split), out)?;

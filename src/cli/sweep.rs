@@ -69,12 +69,12 @@ pub(super) fn run(args: Args) -> Result<()> {
     match (&args.action, &args.file) {
         (Some(Action::Status(which)), _) => {
             let plan = opened(which)?;
-            status(&plan, &plan.split()?)
+            status(&plan, &plan.split()?, which.format)
         }
         (Some(Action::Collect(which)), _) => {
             let plan = opened(which)?;
             let _lock = plan.lock(Duration::ZERO)?;
-            finish(&plan, &plan.split()?, Vec::new())
+            finish(&plan, &plan.split()?, Vec::new(), which.format)
         }
         (Some(Action::Cancel(which)), _) => {
             let tasks = Slurm::new(&opened(which)?).cancel()?;
@@ -103,7 +103,7 @@ fn start(args: &Args, path: &Path) -> Result<()> {
     // A device that cannot be opened would fail every run.
     let device = device::parse(args.plan.machine.device())?;
     if args.plan.dry_run {
-        return dry_run(&plan);
+        return dry_run(&plan, args.plan.format);
     }
     let replace = match args.force {
         true => Replace::Others,
@@ -135,7 +135,7 @@ fn start(args: &Args, path: &Path) -> Result<()> {
             Vec::new()
         }
     };
-    finish(&plan, &split, failures)
+    finish(&plan, &split, failures, args.plan.format)
 }
 
 /// Options that would say nothing to the executor.

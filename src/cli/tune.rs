@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dbloss::config::Layers;
 use dbloss::data::split::Split;
 use dbloss::job::Room;
-use dbloss::plan::tune::{Means, Tuning};
+use dbloss::plan::tune::{ChosenRow, Means, Tuning};
 use dbloss::plan::{Executor, JobArray, Outcome, Plan, Replace, Slurm, SweepFile};
 use dbloss::report::table::{Table, percent};
 use dbloss::{Result, interrupt};
@@ -88,6 +88,16 @@ pub(super) fn run(args: Args) -> Result<()> {
         room,
     };
     let chosen = tuning.run(means, args.only_search)?;
+    output::table(args.plan.format, chosen, chosen_table)?;
+    tracing::info!(
+        "{} shows the search and what it led to",
+        tuning.home().join("index.html").display()
+    );
+    Ok(())
+}
+
+/// What was chosen, for people.
+fn chosen_table(chosen: &[ChosenRow]) -> String {
     let header = [
         "method",
         "chosen",
@@ -102,13 +112,8 @@ pub(super) fn run(args: Args) -> Result<()> {
             row.setting_in_words(),
             percent(row.map),
             row.trainings.to_string(),
-            row.at_edge,
+            row.at_edge.clone(),
         ]);
     }
-    output::data(&table.to_terminal());
-    tracing::info!(
-        "{} shows the search and what it led to",
-        tuning.home().join("index.html").display()
-    );
-    Ok(())
+    table.to_terminal()
 }

@@ -134,10 +134,6 @@ impl ExperimentFile {
         }
         let tree = layers.tree();
         let mut experiment: Experiment = tree.typed(&ALL_KEYS)?;
-        let written = tree.table().get("split").and_then(Value::as_table);
-        if let (Some(split), Some(written)) = (&mut experiment.split, written) {
-            split.complete(written);
-        }
         if let Some(seed) = seed {
             experiment.seed = seed;
         }
@@ -146,7 +142,7 @@ impl ExperimentFile {
         } else if experiment.method.is_empty() {
             experiment.method = experiment.loss.name().to_owned();
         }
-        experiment.take_input_of_backbone(tree.table());
+        experiment.complete(tree.table());
         experiment.resolve_paths(|key, path| tree.resolve(key, path));
         experiment.written = Written {
             tree: Arc::new(tree.clone()),

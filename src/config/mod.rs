@@ -1,13 +1,14 @@
 //! Experiments as data: TOML in, a typed tree, and the resolved TOML back out.
 
 mod file;
+pub mod keys;
 mod paths;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::data::augment::InputConfig;
 use crate::data::image::OnBadImage;
@@ -168,6 +169,15 @@ impl Experiment {
             return refused("train.reweight_after", problem);
         }
         Ok(())
+    }
+
+    /// Sets what `written`, the configuration's own table, leaves out and other keys decide.
+    fn complete(&mut self, written: &Table) {
+        let split = written.get("split").and_then(Value::as_table);
+        if let (Some(split), Some(written)) = (&mut self.split, split) {
+            split.complete(written);
+        }
+        self.take_input_of_backbone(written);
     }
 
     /// Sets what `written`, the configuration's own table, does not say of the pictures' size and

@@ -63,6 +63,11 @@ macro_rules! kinds {
             /// The kinds, the default first.
             pub const NAMES: &'static [&'static str] = &[$($name),+];
 
+            /// Name and type of each kind: the type's fields are the keys of its own.
+            #[allow(dead_code)]
+            pub const TYPES: &'static [(&'static str, &'static str)] =
+                &[$(($name, stringify!($Rule))),+];
+
             /// The one of this `name` with the `keys` of its own, those of the table at the key
             /// `at` that are not in `shared`; `None` if there is no such kind.
             pub fn read(

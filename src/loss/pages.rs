@@ -31,7 +31,8 @@ pub struct Sheet {
     source: &'static str,
     when: &'static str,
     notes: &'static str,
-    keys: Vec<Entry>,
+    /// Its keys.
+    pub keys: Vec<Entry>,
     /// Texts of the page alone: each a sentence and a `[loss]` table in TOML, or one of them.
     #[serde(skip)]
     examples: Vec<(&'static str, String)>,
@@ -39,19 +40,20 @@ pub struct Sheet {
 
 /// All that is said of a key.
 #[derive(Debug, Serialize)]
-struct Entry {
+pub struct Entry {
     /// The key in the `[loss]` table.
-    name: String,
+    pub name: String,
     /// Dotted path into the parts of a composition.
     path: String,
     /// The kind of the part that has the key; `None` where the part has one form.
-    kind: Option<&'static str>,
+    pub kind: Option<&'static str>,
     /// `None` where a part is left out by default.
-    default: Option<Value>,
+    pub default: Option<Value>,
     /// What is accepted, in the words of JSON Schema, with a description for people.
     range: Json,
     unit: &'static str,
-    meaning: String,
+    /// What it does, without a full stop.
+    pub meaning: String,
 }
 
 impl Entry {
@@ -100,7 +102,8 @@ impl Entry {
         entry
     }
 
-    fn accepted(&self) -> &str {
+    /// What is accepted, in words.
+    pub fn accepted(&self) -> &str {
         self.range["description"].as_str().unwrap_or_default()
     }
 }

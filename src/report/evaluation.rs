@@ -20,7 +20,7 @@ use crate::metrics::{
     top_k_scores,
 };
 use crate::predict::{Predictions, Scale};
-use crate::rows::{self, number};
+use crate::rows::{self, Tables, number};
 
 pub use trained_on::TrainedOn;
 
@@ -205,8 +205,16 @@ impl Evaluation {
 
     /// Writes `per_class.csv`, `groups.csv` and `scores.csv`, in full precision.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let classes = self.classes.iter().cloned();
-        rows::write(&folder.join("per_class.csv"), classes)?;
+        self.tables()?.write(folder)
+    }
+
+    /// The tables `per_class`, `groups` and `scores`.
+    ///
+    /// # Errors
+    /// A table cannot be written.
+    pub fn tables(&self) -> Result<Tables> {
+        let mut tables = Tables::default();
+        tables.add("per_class", &self.classes)?;
         let groups = self.groups.means.iter().map(|(scope, map)| GroupRow {
             group: scope,
             classes: self.groups.counts[scope],
@@ -218,12 +226,13 @@ impl Evaluation {
             few_positives: self.intervals[scope].map(|interval| interval.few_positives),
             doubtful: self.intervals[scope].map(|interval| interval.is_doubtful()),
         });
-        rows::write(&folder.join("groups.csv"), groups)?;
+        tables.add("groups", &groups.collect::<Vec<_>>())?;
         let scores = self.overall().into_iter().map(|(metric, value)| MetricRow {
             metric: metric.to_owned(),
             value,
         });
-        rows::write(&folder.join("scores.csv"), scores)
+        tables.add("scores", &scores.collect::<Vec<_>>())?;
+        Ok(tables)
     }
 
     /// Metrics over all classes together, with the names that papers give them.
@@ -337,6 +346,42 @@ pub fn difference(
 #[derive(Debug, Clone)]
 pub struct Difference {
     intervals: PerGroup<Option<Interval>>,
+}
+
+/// The gain over other predictions, a row of `gain`: in mAP, of which 0.01 is a point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GainRow {
+    /// total, head, medium or tail.
+    pub group: Scope,
+    /// The gain; empty, as all that follows, where it is undefined.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub gain: Option<f64>,
+    /// Lower end of its 95 % interval.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub low: Option<f64>,
+    /// Its upper end.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub high: Option<f64>,
+    /// The two-sided p-value against no gain.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub p: Option<f64>,
+    /// Whether so many classes have few positives that the interval may be too narrow.
+    pub doubtful: Option<bool>,
+}
+
+impl Difference {
+    /// The gain over all classes and in each group.
+    pub fn rows(&self) -> Vec<GainRow> {
+        let rows = self.intervals.iter().map(|(scope, interval)| GainRow {
+            group: scope,
+            gain: interval.map(|interval| interval.estimate),
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+            p: interval.and_then(|interval| interval.p_value),
+            doubtful: interval.map(|interval| interval.is_doubtful()),
+        });
+        rows.collect()
+    }
 }
 
 impl fmt::Display for Difference {

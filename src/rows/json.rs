@@ -14,6 +14,11 @@ use crate::error::{Error, Result};
 /// # Errors
 /// A row cannot be written as JSON.
 pub fn to_json<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<String> {
+    Ok(format!("{:#}", values(rows)?))
+}
+
+/// The same as a value.
+pub(super) fn values<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<Value> {
     let failed = |e| Error::input("JSON", format_args!("cannot be written: {e}"));
     let numbers = number_fields::<T>();
     let mut values = Vec::with_capacity(rows.len());
@@ -23,13 +28,17 @@ pub fn to_json<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<String> {
             // Cells have their digits as text.
             let digits = field.as_str().filter(|_| numbers.contains(name.as_str()));
             if let Some(digits) = digits {
-                // What is no finite number has no place in JSON.
-                *field = serde_json::from_str(digits).unwrap_or(Value::Null);
+                *field = number(digits);
             }
         }
         values.push(value);
     }
-    serde_json::to_string_pretty(&values).map_err(failed)
+    Ok(values.into())
+}
+
+/// The number that a cell holds; what is no finite number has no place in JSON.
+pub(super) fn number(digits: &str) -> Value {
+    serde_json::from_str(digits).unwrap_or(Value::Null)
 }
 
 /// The names of the fields of a row that are numbers, or numbers that may be undefined.

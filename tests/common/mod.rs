@@ -5,6 +5,7 @@
 
 pub(crate) mod formula;
 pub(crate) mod small;
+pub(crate) mod tables;
 pub(crate) mod torch;
 
 use std::path::PathBuf;

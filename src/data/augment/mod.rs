@@ -37,13 +37,16 @@ use crop::draw_crop;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InputConfig {
-    /// Side of the square input, in pixels.
+    /// Side of the square input, in pixels; that of the backbone's published weights where it is left
+    /// out, mostly 224.
     pub size: u32,
     /// How pictures are resized.
     pub resize: ResizeMethod,
-    /// Subtracted from red, green, blue on the 0..255 scale.
+    /// Subtracted from red, green, blue on the 0..255 scale; that of the backbone's published weights
+    /// where it is left out.
     pub mean: [f32; 3],
-    /// Red, green, blue are divided by it after the mean is subtracted.
+    /// Red, green, blue are divided by it after the mean is subtracted; as the mean where it is left
+    /// out.
     pub std: [f32; 3],
     /// What training does to pictures.
     pub augment: AugmentConfig,

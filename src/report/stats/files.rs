@@ -8,7 +8,7 @@ use crate::data::longtail;
 use crate::data::split::Split;
 use crate::error::Result;
 use crate::io::write_text;
-use crate::rows::{self, cell, number};
+use crate::rows::{self, Cell, Tables, cell, number};
 
 use super::{SplitStatistics, page, plots};
 
@@ -34,16 +34,13 @@ pub struct LabelsRow {
 }
 
 /// Writes the report into `folder`, which is made: `classes.csv`, `groups.csv`, `summary.csv`,
-/// `labels_per_image.csv`, `samplers.csv`, `co_occurrence.csv`, `conditional_probability.csv`, the pictures
+/// `labels_per_image.csv`, `samplers.csv`, `pairs.csv`, `co_occurrence.csv`,
+/// `conditional_probability.csv`, the pictures
 /// `class_distribution.svg`, `co_occurrence.svg`, `labels_per_image.svg`, and all of it as one
 /// page, `report.html`. `name` is the page's title.
 pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
     let statistics = SplitStatistics::new(split)?;
-    let (classes, groups) = (&statistics.classes, &statistics.groups);
-    rows::write(&folder.join("classes.csv"), classes.iter().cloned())?;
-    rows::write(&folder.join("groups.csv"), groups.iter().cloned())?;
-    rows::write(&folder.join("summary.csv"), summary(&statistics))?;
-    rows::write(&folder.join("labels_per_image.csv"), histogram(&statistics))?;
+    statistics.tables(split)?.write(folder)?;
     matrix(
         split,
         longtail::co_occurrence(&split.train)
@@ -51,7 +48,6 @@ pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
             .map(u32::to_string),
         &folder.join("co_occurrence.csv"),
     )?;
-    samplers(split, &statistics, &folder.join("samplers.csv"))?;
     let conditional = longtail::conditional_probability(&split.train);
     matrix(
         split,
@@ -77,6 +73,24 @@ pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
     }
     let page = page::render(split, &statistics, name, &pictures)?;
     write_text(&folder.join("report.html"), &page)
+}
+
+impl SplitStatistics {
+    /// The tables of the report but for the two matrices: `classes`, `groups`, `summary`,
+    /// `labels_per_image`, `samplers`, `pairs`.
+    ///
+    /// # Errors
+    /// A table cannot be written.
+    pub fn tables(&self, split: &Split) -> Result<Tables> {
+        let mut tables = Tables::default();
+        tables.add("classes", &self.classes)?;
+        tables.add("groups", &self.groups)?;
+        tables.add("summary", &summary(self).collect::<Vec<_>>())?;
+        tables.add("labels_per_image", &histogram(self).collect::<Vec<_>>())?;
+        samplers(split, self, &mut tables)?;
+        tables.add("pairs", &self.pairs)?;
+        Ok(tables)
+    }
 }
 
 fn summary(statistics: &SplitStatistics) -> impl Iterator<Item = Quantity> {
@@ -115,18 +129,19 @@ fn histogram(statistics: &SplitStatistics) -> impl Iterator<Item = LabelsRow> {
     })
 }
 
-/// Writes the expected part of the drawn images that show each class, one column a sampler.
-fn samplers(split: &Split, statistics: &SplitStatistics, path: &Path) -> Result<()> {
-    rows::write_with(path, |csv| {
-        csv.write_field("class")?;
-        csv.write_record(statistics.samplers.iter().map(|row| &row.sampler))?;
-        for (class, name) in split.classes().iter().enumerate() {
-            csv.write_field(name)?;
-            let frequencies = statistics.samplers.iter().map(|row| row.frequency[class]);
-            csv.write_record(frequencies.map(|frequency| frequency.to_string()))?;
-        }
-        Ok(())
-    })
+/// The expected part of the drawn images that show each class, one column a sampler.
+fn samplers(split: &Split, statistics: &SplitStatistics, tables: &mut Tables) -> Result<()> {
+    let samplers = &statistics.samplers;
+    let names = samplers.iter().map(|row| row.sampler.clone());
+    let header: Vec<String> = ["class".to_owned()].into_iter().chain(names).collect();
+    let row = |(class, name): (usize, &String)| {
+        let frequencies = samplers.iter().map(|row| row.frequency[class]);
+        let frequencies = frequencies.map(|frequency| Cell::Number(Some(frequency)));
+        let name = Cell::Text(name.clone());
+        [name].into_iter().chain(frequencies).collect()
+    };
+    let rows: Vec<Vec<Cell>> = split.classes().iter().enumerate().map(row).collect();
+    tables.add_cells("samplers", &header, &rows)
 }
 
 /// Writes a C x C matrix with class names as header and in the first column.

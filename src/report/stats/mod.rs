@@ -54,8 +54,8 @@ pub struct GroupRow {
     pub test_labels: usize,
 }
 
-/// Two classes that come together.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Two classes that come together, a row of `pairs.csv`, the most probable first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
     /// The class that is given.
     pub given: String,

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LeftOut, Method, Run, Study, latex, page, plots};
+use super::{LeftOut, Method, Run, Setting, Study, latex, page, plots};
 use crate::error::Result;
 use crate::io::write_text;
 use crate::metrics::PerGroup;
-use crate::rows::{self, cell, number};
+use crate::rows::{Cell, Tables, number};
 
 impl Study {
     /// Writes the tables, the pictures and the page into `folder`, which exists.
@@ -27,14 +27,24 @@ impl Study {
         for (name, text) in texts {
             write_text(&folder.join(name), &text)?;
         }
-        let methods = self.methods.iter().map(MethodRow::new);
-        rows::write(&folder.join("table.csv"), methods)?;
-        let runs = self.runs.iter().map(RunRow::new);
+        self.tables()?.write(folder)
+    }
+
+    /// The tables of the report: `table`, `runs`, `tests`, `per_class`, `settings`.
+    ///
+    /// # Errors
+    /// A table cannot be written.
+    pub fn tables(&self) -> Result<Tables> {
+        let mut tables = Tables::default();
+        let methods: Vec<MethodRow> = self.methods.iter().map(MethodRow::new).collect();
+        tables.add("table", &methods)?;
         let left_out = self.left_out.iter().map(RunRow::left_out);
-        rows::write(&folder.join("runs.csv"), runs.chain(left_out))?;
-        rows::write(&folder.join("tests.csv"), self.tests.iter().cloned())?;
-        classes(self, &folder.join("per_class.csv"))?;
-        settings(self, &folder.join("settings.csv"))
+        let runs: Vec<RunRow> = self.runs.iter().map(RunRow::new).chain(left_out).collect();
+        tables.add("runs", &runs)?;
+        tables.add("tests", &self.tests)?;
+        classes(self, &mut tables)?;
+        settings(self, &mut tables)?;
+        Ok(tables)
     }
 }
 
@@ -201,41 +211,39 @@ impl RunRow {
 }
 
 /// The classes by falling training count; for each method AP and its deviation.
-fn classes(study: &Study, path: &Path) -> Result<()> {
-    rows::write_with(path, |csv| {
-        for name in ["class", "group", "train_count", "positives"] {
-            csv.write_field(name)?;
-        }
+fn classes(study: &Study, tables: &mut Tables) -> Result<()> {
+    let mut header = ["class", "group", "train_count", "positives"]
+        .map(str::to_owned)
+        .to_vec();
+    for method in &study.methods {
+        header.extend([method.name.clone(), format!("{}_deviation", method.name)]);
+    }
+    let row = |place: usize| {
+        let class = &study.classes()[place];
+        let mut row = vec![
+            Cell::Text(class.name.clone()),
+            Cell::Text(class.group.to_string()),
+            Cell::Whole(class.train_count),
+            Cell::Whole(class.positives),
+        ];
         for method in &study.methods {
-            csv.write_field(&method.name)?;
-            csv.write_field(format!("{}_deviation", method.name))?;
+            row.push(Cell::Number(method.class_scores[place]));
+            row.push(Cell::Number(method.class_deviations[place]));
         }
-        csv.write_record(None::<&[u8]>)?;
-        for place in study.class_order() {
-            let class = &study.classes()[place];
-            csv.write_field(&class.name)?;
-            csv.write_field(class.group.to_string())?;
-            csv.write_field(class.train_count.to_string())?;
-            csv.write_field(class.positives.to_string())?;
-            for method in &study.methods {
-                csv.write_field(cell(method.class_scores[place]))?;
-                csv.write_field(cell(method.class_deviations[place]))?;
-            }
-            csv.write_record(None::<&[u8]>)?;
-        }
-        Ok(())
-    })
+        row
+    };
+    let rows: Vec<Vec<Cell>> = study.class_order().into_iter().map(row).collect();
+    tables.add_cells("per_class", &header, &rows)
 }
 
 /// The settings that differ, a column a method.
-fn settings(study: &Study, path: &Path) -> Result<()> {
-    rows::write_with(path, |csv| {
-        csv.write_field("key")?;
-        csv.write_record(study.methods.iter().map(|method| &method.name))?;
-        for setting in &study.settings {
-            csv.write_field(&setting.key)?;
-            csv.write_record(&setting.values)?;
-        }
-        Ok(())
-    })
+fn settings(study: &Study, tables: &mut Tables) -> Result<()> {
+    let names = study.methods.iter().map(|method| method.name.clone());
+    let header: Vec<String> = ["key".to_owned()].into_iter().chain(names).collect();
+    let row = |setting: &Setting| {
+        let cells = [&setting.key].into_iter().chain(&setting.values);
+        cells.map(|cell| Cell::Text(cell.clone())).collect()
+    };
+    let rows: Vec<Vec<Cell>> = study.settings.iter().map(row).collect();
+    tables.add_cells("settings", &header, &rows)
 }

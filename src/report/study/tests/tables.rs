@@ -242,7 +242,7 @@ fn published_figures_stand_beside_runs_of_the_benchmark_only() {
             .contains("| 78.94 | 73.22 | 84.18 | 79.30 |")
     );
     assert!(study.markdown().contains("quoted from Wu et al."));
-    let csv = crate::rows::to_text(study.methods.iter().map(MethodRow::new));
+    let csv = crate::rows::to_text(&study.methods.iter().map(MethodRow::new).collect::<Vec<_>>());
     assert!(csv.ends_with("0.7894,0.7322,0.8418,0.793,\n"), "{csv}");
     let tex = latex::table(&study);
     assert!(tex.contains("\\multicolumn{4}{c}{quoted}"), "{tex}");

@@ -1,0 +1,186 @@
+//! Experiments that show what a key is where it is left out, and what is accepted.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use crate::config::Experiment;
+use crate::error::{Error, KeyPath, Result};
+use crate::layers::leaves;
+use crate::range::Range;
+
+/// The least that an experiment says, and every table that is off where it is missing.
+const LEAST: &str = "
+name = 'x'
+method = 'x'
+loss.name = 'bce'
+sampler.kind = 'uniform'
+split.source.kind = 'shapes'
+input.augment = { rand_augment = {}, cutout = {} }
+start.run = 'x'
+";
+
+/// What else a kind may need beside its name: the first that leads to a good experiment is taken.
+const BESIDE: [&str; 11] = [
+    "",
+    "model.neck.kind = 'none'",
+    "model.backbone = 'vit_tiny_patch16_224'",
+    "split.source.root = 'x'",
+    "split.source.train = 'x'",
+    "split.distribution = { max = 9, imbalance_factor = 3.0 }",
+    "split.distribution.counts = [1]",
+    "split.distribution.counts = { x = 1 }",
+    "split.distribution.file = 'x'",
+    "split.distribution.recipe = 'voc-mlt'",
+    "model = { neck = { kind = 'none' }, head = { words = 'x' } }",
+];
+
+/// An experiment in which one table is of a certain kind.
+#[derive(Debug)]
+pub(super) struct Sample {
+    written: Table,
+    read: Experiment,
+    /// What is written of it again: the defaults among it.
+    whole: BTreeMap<String, Value>,
+    ranges: BTreeMap<KeyPath, Range>,
+}
+
+impl Sample {
+    /// One that has `with`, such as `schedule.kind = "cosine"`; nothing where it is empty.
+    ///
+    /// # Errors
+    /// There is no such experiment, which is a mistake of this program.
+    pub(super) fn new(with: &str) -> Result<Self> {
+        let mut problem = String::new();
+        for beside in BESIDE {
+            let mut written = parse(LEAST)?;
+            merge(&mut written, parse(beside)?);
+            merge(&mut written, parse(with)?);
+            match Self::of(written) {
+                Ok(sample) => return Ok(sample),
+                Err(error) => problem = error.to_string(),
+            }
+        }
+        Err(Error::input(
+            "the list of keys",
+            format_args!("`{with}`: {problem}"),
+        ))
+    }
+
+    fn of(written: Table) -> Result<Self> {
+        let read = read(&written)?;
+        let mut checked = Ok(());
+        let ranges = Range::listen(|| checked = read.check());
+        checked?;
+        let whole = Table::try_from(&read).map_err(|error| Error::input("an experiment", error))?;
+        Ok(Sample {
+            written,
+            read,
+            whole: leaves(&whole).into_iter().collect(),
+            ranges,
+        })
+    }
+
+    /// What `key` accepts, of a list each item.
+    pub(super) fn range(&self, key: &KeyPath) -> Option<Range> {
+        if let Some(range) = of_item(&self.ranges, key) {
+            return Some(range);
+        }
+        // What is left out is not checked.
+        let values = [Value::Integer(1), Value::Float(0.5)];
+        values.into_iter().find_map(|value| {
+            let mut written = self.written.clone();
+            insert(&mut written, key.keys(), value);
+            let read = read(&written).ok()?;
+            of_item(&Range::listen(|| drop(read.check())), key)
+        })
+    }
+
+    /// What `key` is where it is left out. What is not written again, since it is left out as well,
+    /// is found out: it is the one among `candidates` that changes nothing.
+    pub(super) fn default(&self, key: &KeyPath, candidates: &[Value]) -> Option<Value> {
+        let mut written = self.written.clone();
+        let is_given = remove(&mut written, key.keys());
+        match self.whole.get(&key.to_string()) {
+            Some(value) if !is_given => return Some(value.clone()),
+            Some(_) => {
+                // It is written in the sample, but it may still be left out.
+                let table = Table::try_from(read(&written).ok()?).ok()?;
+                return leaves(&table)
+                    .into_iter()
+                    .find_map(|(other, value)| (other == key.to_string()).then_some(value));
+            }
+            None => {}
+        }
+        let same = |value: &&Value| {
+            let mut written = self.written.clone();
+            insert(&mut written, key.keys(), (*value).clone());
+            read(&written).is_ok_and(|read| read == self.read)
+        };
+        candidates.iter().find(same).cloned()
+    }
+
+    /// Whether there is no experiment without `key`.
+    pub(super) fn is_required(&self, key: &KeyPath) -> bool {
+        let mut written = self.written.clone();
+        remove(&mut written, key.keys()) && read(&written).is_err()
+    }
+}
+
+/// The range of a key, or that of the first item of its list.
+fn of_item(ranges: &BTreeMap<KeyPath, Range>, key: &KeyPath) -> Option<Range> {
+    let range = ranges.get(key).or_else(|| ranges.get(&key.item(0)));
+    range.copied()
+}
+
+fn parse(text: &str) -> Result<Table> {
+    text.parse()
+        .map_err(|error: toml::de::Error| Error::input("the list of keys", error.message()))
+}
+
+fn read(written: &Table) -> Result<Experiment> {
+    let read = written.clone().try_into::<Experiment>();
+    let mut read = read.map_err(|error| Error::input("an experiment", error.message()))?;
+    read.complete(written);
+    Ok(read)
+}
+
+fn merge(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Takes a key out; false where it was not there.
+fn remove(table: &mut Table, key: &[String]) -> bool {
+    match key {
+        [last] => table.remove(last).is_some(),
+        [first, rest @ ..] => match table.get_mut(first) {
+            Some(Value::Table(inner)) => remove(inner, rest),
+            _ => false,
+        },
+        [] => false,
+    }
+}
+
+fn insert(table: &mut Table, key: &[String], value: Value) {
+    match key {
+        [last] => {
+            table.insert(last.clone(), value);
+        }
+        [first, rest @ ..] => {
+            let inner = table
+                .entry(first.clone())
+                .or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+        [] => {}
+    }
+}
