@@ -27,12 +27,14 @@ impl Study {
         for (name, text) in texts {
             write_text(&folder.join(name), &text)?;
         }
-        let methods = self.methods.iter().map(MethodRow::new);
+        let methods = (self.methods.iter().enumerate())
+            .map(|(place, method)| MethodRow::new(method, self.rank(place)));
         rows::write(&folder.join("table.csv"), methods)?;
         let runs = self.runs.iter().map(RunRow::new);
         let left_out = self.left_out.iter().map(RunRow::left_out);
         rows::write(&folder.join("runs.csv"), runs.chain(left_out))?;
         rows::write(&folder.join("tests.csv"), self.tests.iter().cloned())?;
+        rows::write(&folder.join("ranks.csv"), self.rank_rows())?;
         classes(self, &folder.join("per_class.csv"))?;
         settings(self, &folder.join("settings.csv"))
     }
@@ -95,7 +97,7 @@ pub struct MethodRow {
 }
 
 impl MethodRow {
-    pub(super) fn new(method: &Method) -> Self {
+    pub(super) fn new(method: &Method, mean_rank: Option<f64>) -> Self {
         let score = PerGroup::from_fn(|scope| method.mean_and_deviation(scope));
         let quoted = PerGroup::from_fn(|scope| -> Option<f64> {
             let figure = method.published.as_ref()?.percent()[scope];
@@ -113,7 +115,7 @@ impl MethodRow {
             medium_deviation: score.medium.1,
             tail: score.tail.0,
             tail_deviation: score.tail.1,
-            mean_rank: method.rank,
+            mean_rank,
             train_seconds: Some(method.train_seconds),
             total_quoted: quoted.total,
             head_quoted: quoted.head,
