@@ -26,6 +26,7 @@ use super::output::{self, FormatArg};
   table.csv, .md, .tex           a row a method; the best bold, the second underlined
   per_class.csv, .tex            a row a class; report.tex is a document with both tables
   tests.csv, runs.csv            every test, every run
+  ranks.csv, ranks.svg           mean ranks, and which methods they do not tell apart
   settings.csv                   the settings that differ between methods
   methods.svg, per_class.svg, gain.svg, training_count.svg, learning.svg, precision_recall.svg
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::trials::{self, Score};
 use super::{Means, Search, SetRow, Tuning};
 use crate::error::Result;
-use crate::metrics::PerGroup;
+use crate::metrics::{PerGroup, Scope};
 use crate::plan::grid::Point;
 use crate::report::compare::ScoreRow;
 use crate::report::study::{Options, Study};
@@ -119,7 +119,7 @@ impl Tuning {
         rows::write(&home.join("chosen.csv"), table.clone())?;
         let mut sets = search.sets.clone();
         rows::write(&home.join("sets.csv"), sets.clone())?;
-        self.page(&search, &table, &settings, &[], &sets)?;
+        self.page(&search, &table, &settings, (&[], None), &sets)?;
         if only_search {
             return Ok(table);
         }
@@ -128,12 +128,13 @@ impl Tuning {
         rows::write(&home.join("sets.csv"), sets.clone())?;
         let finals: Vec<FinalRow> = scores.iter().flat_map(final_rows).collect();
         rows::write(&home.join("final.csv"), finals.clone())?;
-        self.page(&search, &table, &settings, &finals, &sets)?;
         let options = Options {
             title: Some(self.sweep.name.clone()),
             ..Options::default()
         };
-        Study::read(&[home.join("final")], &options)?.write(&home.join("report"))?;
+        let study = Study::read(&[home.join("final")], &options)?;
+        study.write(&home.join("report"))?;
+        self.page(&search, &table, &settings, (&finals, Some(&study)), &sets)?;
         Ok(table)
     }
 
@@ -195,9 +196,10 @@ impl Tuning {
         search: &Search,
         chosen: &[ChosenRow],
         settings: &[SettingRow],
-        finals: &[FinalRow],
+        (finals, study): (&[FinalRow], Option<&Study>),
         sets: &[SetRow],
     ) -> Result<()> {
+        let ranks = study.map_or(Vec::new(), Study::rank_rows);
         let methods = (self.candidates.iter().zip(chosen))
             .map(|(candidates, row)| {
                 let of = |setting: &str| {
@@ -205,6 +207,8 @@ impl Tuning {
                         .find(|s| s.method == row.method && s.setting == setting)
                         .and_then(|s| s.map)
                 };
+                let rank = (ranks.iter())
+                    .find(|rank| rank.classes == Scope::Total && rank.method == row.method);
                 let axis = candidates.points[0].assignments.first();
                 let curve = (candidates.points.iter())
                     .filter_map(|point| {
@@ -233,6 +237,8 @@ impl Tuning {
                         medium: each(|run| run.medium),
                         tail: each(|run| run.tail),
                     },
+                    rank: rank.and_then(|rank| rank.mean_rank),
+                    groups: rank.map_or(String::new(), |rank| rank.groups.clone()),
                 }
             })
             .collect();
@@ -251,6 +257,7 @@ impl Tuning {
                 ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ],
             methods,
+            ranks: study.map(Study::rank_picture).transpose()?.flatten(),
             sets: sets
                 .iter()
                 .map(|row| {

@@ -30,18 +30,22 @@ impl Study {
         self.tables()?.write(folder)
     }
 
-    /// The tables of the report: `table`, `runs`, `tests`, `per_class`, `settings`.
+    /// The tables of the report: `table`, `runs`, `tests`, `ranks`, `per_class`, `settings`.
     ///
     /// # Errors
     /// A table cannot be written.
     pub fn tables(&self) -> Result<Tables> {
         let mut tables = Tables::default();
-        let methods: Vec<MethodRow> = self.methods.iter().map(MethodRow::new).collect();
+        let methods: Vec<MethodRow> = (self.methods.iter().enumerate())
+            .map(|(place, method)| MethodRow::new(method, self.rank(place)))
+            .collect();
         tables.add("table", &methods)?;
         let left_out = self.left_out.iter().map(RunRow::left_out);
         let runs: Vec<RunRow> = self.runs.iter().map(RunRow::new).chain(left_out).collect();
         tables.add("runs", &runs)?;
         tables.add("tests", &self.tests)?;
+        let ranks: Vec<_> = self.rank_rows().into_iter().collect();
+        tables.add("ranks", &ranks)?;
         classes(self, &mut tables)?;
         settings(self, &mut tables)?;
         Ok(tables)
@@ -105,7 +109,7 @@ pub struct MethodRow {
 }
 
 impl MethodRow {
-    pub(super) fn new(method: &Method) -> Self {
+    pub(super) fn new(method: &Method, mean_rank: Option<f64>) -> Self {
         let score = PerGroup::from_fn(|scope| method.mean_and_deviation(scope));
         let quoted = PerGroup::from_fn(|scope| -> Option<f64> {
             let figure = method.published.as_ref()?.percent()[scope];
@@ -123,7 +127,7 @@ impl MethodRow {
             medium_deviation: score.medium.1,
             tail: score.tail.0,
             tail_deviation: score.tail.1,
-            mean_rank: method.rank,
+            mean_rank,
             train_seconds: Some(method.train_seconds),
             total_quoted: quoted.total,
             head_quoted: quoted.head,

@@ -2,7 +2,7 @@
 
 use super::Study;
 use super::published::SOURCE;
-use super::tables::{Mark, marks, spread};
+use super::tables::{Mark, marks, rank_text, spread};
 use crate::metrics::{PerGroup, Scope};
 use crate::report::table::percent;
 
@@ -109,10 +109,7 @@ pub(super) fn table(study: &Study) -> String {
             text.push_str(&format!(" & {mean}{deviation}"));
         }
         if ranked {
-            let rank = method
-                .rank
-                .map_or(String::new(), |rank| format!("{rank:.2}"));
-            text.push_str(&format!(" & {rank}"));
+            text.push_str(&format!(" & {}", rank_text(study.rank(place))));
         }
         match &method.published {
             Some(published) => {

@@ -4,7 +4,7 @@ use super::collect::Run;
 use super::curve::{self, Curve};
 use super::images::{RECALLS, Scored};
 use super::published::{self, Published};
-use crate::metrics::significance::{mean_and_deviation, ranks};
+use crate::metrics::significance::mean_and_deviation;
 use crate::metrics::{Jackknife, PerGroup, Scope};
 
 /// A row of the tables.
@@ -24,8 +24,6 @@ pub struct Method {
     pub class_scores: Vec<Option<f64>>,
     /// Its sample standard deviation over seeds; `None` below two.
     pub class_deviations: Vec<Option<f64>>,
-    /// Mean rank by total mAP over the seeds that all methods have, 1 for the best.
-    pub rank: Option<f64>,
     /// The published figures, where there are any for this benchmark and method.
     pub published: Option<Published>,
     /// Training loss of each seed, by step.
@@ -84,31 +82,9 @@ pub(super) fn group(
     let mut names: Vec<&str> = runs.iter().map(|run| run.method.as_str()).collect();
     names.sort_by_key(|name| order(name));
     names.dedup();
-    let mut methods: Vec<Method> = (names.into_iter())
+    (names.into_iter())
         .map(|name| method(name, runs, scored, benchmark))
-        .collect();
-    let complete = |pair: &(&str, u64)| {
-        let has = |method: &Method| method.of_pair(*pair, Scope::Total).is_some();
-        methods.iter().all(has)
-    };
-    let common = methods
-        .first()
-        .into_iter()
-        .flat_map(Method::pairs)
-        .filter(complete);
-    let by_pair: Vec<Vec<f64>> = common
-        .map(|pair| {
-            let scores: Vec<f64> = (methods.iter())
-                .filter_map(|method| method.of_pair(pair, Scope::Total))
-                .collect();
-            ranks(&scores)
-        })
-        .collect();
-    for (place, method) in methods.iter_mut().enumerate() {
-        let ranks: Vec<f64> = by_pair.iter().map(|ranks| ranks[place]).collect();
-        method.rank = mean_and_deviation(&ranks).0;
-    }
-    methods
+        .collect()
 }
 
 /// The place in the tables: known methods first, numbers in names by their value.
@@ -180,7 +156,6 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         scores: own.iter().map(|(run, _)| run.groups.means).collect(),
         class_scores,
         class_deviations,
-        rank: None,
         published: benchmark.and_then(|benchmark| published::find(benchmark, name)),
         losses: own.iter().map(|(run, _)| run.loss.clone()).collect(),
         validation: curve::mean(&validations),

@@ -11,6 +11,7 @@ mod method;
 mod page;
 mod plots;
 mod published;
+mod ranks;
 mod settings;
 mod shown;
 mod splits;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use crate::data::labels::Group;
 use crate::data::split::Set;
 use crate::error::{Error, Result, closest};
-use crate::metrics::Scope;
+use crate::metrics::{PerGroup, Scope};
 use crate::report::class_scores::ClassScore;
 
 pub use against::{Kind, Test};
@@ -30,6 +31,7 @@ pub use curve::Curve;
 pub use files::{MethodRow, RunRow};
 pub use method::Method;
 pub use published::{Checked, Published};
+pub use ranks::{RankRow, Ranks};
 pub use settings::Setting;
 pub use splits::Splits;
 
@@ -68,6 +70,7 @@ pub struct Study {
     methods: Vec<Method>,
     baseline: usize,
     tests: Vec<Test>,
+    ranks: PerGroup<Option<Ranks>>,
     settings: Vec<Setting>,
     splits: Splits,
 }
@@ -104,6 +107,7 @@ impl Study {
             title: (options.title.clone()).unwrap_or_else(|| experiments(&runs).join(", ")),
             set: options.set,
             tests: against::tests(&methods, baseline, &groups),
+            ranks: PerGroup::from_fn(|scope| Ranks::new(&methods, scope)),
             settings: settings::differing(&runs, &methods),
             methods,
             baseline,
@@ -126,6 +130,32 @@ impl Study {
     /// The tests of every other method against the baseline.
     pub fn tests(&self) -> &[Test] {
         &self.tests
+    }
+
+    /// Ranks over all classes and each group; `None` where no pair of subset and seed has a score of
+    /// each method.
+    pub fn ranks(&self) -> &PerGroup<Option<Ranks>> {
+        &self.ranks
+    }
+
+    /// The rows of `ranks.csv`.
+    pub fn rank_rows(&self) -> Vec<RankRow> {
+        ranks::rows(&self.methods, &self.ranks)
+    }
+
+    /// The drawing of the mean ranks and what they say in words; `None` where there are no two methods
+    /// with two blocks.
+    ///
+    /// # Errors
+    /// It cannot be drawn.
+    pub fn rank_picture(&self) -> Result<Option<(String, String)>> {
+        let words = self.ranks.total.as_ref().and_then(Ranks::in_words);
+        Ok(plots::ranks::draw(self)?.zip(words))
+    }
+
+    /// Mean rank by total mAP of the method at `place`, 1 for the best.
+    fn rank(&self, place: usize) -> Option<f64> {
+        Some(self.ranks[Scope::Total].as_ref()?.ranking.means[place])
     }
 
     /// Runs that were found and are not in the report.

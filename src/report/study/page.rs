@@ -9,7 +9,7 @@ use super::against::Kind;
 use super::collect::short;
 use super::images::RECALLS;
 use super::published::{Checked, SOURCE};
-use super::tables::{AMISS, Mark, marks, p_text, signed, spread};
+use super::tables::{AMISS, Mark, marks, p_text, rank_text, signed, spread};
 use super::{Splits, Study, experiments};
 use crate::error::{Error, Result};
 use crate::metrics::{FEW_POSITIVES, PerGroup, Scope};
@@ -87,6 +87,9 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             different_splits => study.splits == Splits::Different,
             subsets => study.splits == Splits::Subsets,
             joint => kinds.contains(&Kind::ImagesAndSeeds),
+            ranks => Scope::ALL.map(|scope| ranks(study, scope)),
+            ranks_in_words => Scope::ALL.map(|scope| Some(study.ranks[scope].as_ref()?.in_words())),
+            rank_picture => picture("ranks.svg"),
             bars => picture("methods.svg"),
             per_class => picture("per_class.svg"),
             gain => picture("gain.svg"),
@@ -155,10 +158,8 @@ fn scores(study: &Study) -> Vec<Row> {
             cells.push(marked(mean, spread(mean, deviation, " ± "), marks[place]));
         }
         if study.has_ranks() {
-            let text = method
-                .rank
-                .map_or(String::new(), |rank| format!("{rank:.2}"));
-            cells.push(number(method.rank, text));
+            let rank = study.rank(place);
+            cells.push(number(rank, rank_text(rank)));
         }
         let seconds = method.train_seconds;
         cells.push(number(Some(seconds), human_seconds(seconds)));
@@ -219,6 +220,25 @@ fn gains(study: &Study, kinds: &[Kind], scope: Scope) -> Vec<Row> {
         }
     };
     study.others().map(row).collect()
+}
+
+/// The methods by rising mean rank, with the groups that they are in.
+fn ranks(study: &Study, scope: Scope) -> Vec<Row> {
+    let Some(ranks) = &study.ranks[scope] else {
+        return Vec::new();
+    };
+    let row = |place: usize| {
+        let rank = Some(ranks.ranking.means[place]);
+        Row {
+            name: study.methods[place].title.clone(),
+            group: String::new(),
+            cells: vec![
+                number(rank, rank_text(rank)),
+                number(None, ranks.groups_of(place)),
+            ],
+        }
+    };
+    ranks.order().into_iter().map(row).collect()
 }
 
 /// AP of every class, by falling training count.

@@ -10,6 +10,7 @@ mod counts;
 mod gain;
 mod learning;
 mod precision_recall;
+pub(super) mod ranks;
 
 /// Every picture with its file's name, in the order of the page. Those without data are left out.
 pub(super) fn draw(study: &Study) -> Result<Vec<(&'static str, String)>> {
@@ -17,6 +18,7 @@ pub(super) fn draw(study: &Study) -> Result<Vec<(&'static str, String)>> {
         ("methods.svg", bars::draw(study)?),
         ("per_class.svg", Some(per_class(study)?)),
         ("gain.svg", gain::draw(study)?),
+        ("ranks.svg", ranks::draw(study)?),
         ("training_count.svg", counts::draw(study)?),
         ("learning.svg", learning::draw(study)?),
         ("precision_recall.svg", precision_recall::draw(study)?),

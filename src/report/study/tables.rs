@@ -52,6 +52,11 @@ pub(super) fn p_text(p: Option<f64>) -> String {
     }
 }
 
+/// A mean rank with two decimals.
+pub(super) fn rank_text(rank: Option<f64>) -> String {
+    rank.map_or(String::new(), |rank| format!("{rank:.2}"))
+}
+
 /// Behind the number of a method's seeds where one of its runs is not what it seems. The star of
 /// `comparison.md` has another meaning in the tables of a report.
 pub(super) const AMISS: &str = " †";
@@ -74,7 +79,7 @@ impl Study {
 
     /// Whether there is more than one method to be ranked.
     pub(super) fn has_ranks(&self) -> bool {
-        self.methods.len() > 1 && self.methods.iter().any(|method| method.rank.is_some())
+        self.methods.len() > 1 && self.ranks[Scope::Total].is_some()
     }
 
     /// The marks of a column.
@@ -106,11 +111,7 @@ impl Study {
                 row.push(mark(&spread(mean, deviation, " ± "), marks[place]));
             }
             if self.has_ranks() {
-                row.push(
-                    method
-                        .rank
-                        .map_or(String::new(), |rank| format!("{rank:.2}")),
-                );
+                row.push(rank_text(self.rank(place)));
             }
             if let Some(published) = &method.published {
                 row.extend(

@@ -29,4 +29,8 @@ pub struct Method {
     pub at_edge: String,
     /// mAP of the final runs on the test set, each in [0, 1]; empty before they ended.
     pub finals: PerGroup<Vec<f64>>,
+    /// Mean rank of the final runs by total mAP, 1 for the best.
+    pub rank: Option<f64>,
+    /// The groups of methods not told apart that it is in, by their numbers.
+    pub groups: String,
 }

@@ -27,6 +27,8 @@ pub struct Page {
     pub methods: Vec<Method>,
     /// Every set: name, images, hash of its pictures, hash of its split.
     pub sets: Vec<(String, usize, String, String)>,
+    /// The drawing of the final runs' mean ranks and what they say in words.
+    pub ranks: Option<(String, String)>,
 }
 
 /// A row of the page's table of methods.
@@ -41,11 +43,13 @@ struct Row {
     map: String,
     folds: String,
     finals: Vec<String>,
+    rank: String,
+    groups: String,
     runs: usize,
 }
 
 impl Page {
-    /// Writes `index.html` and `curves.svg` into `folder`.
+    /// Writes `index.html`, `curves.svg` and `ranks.svg` into `folder`.
     ///
     /// # Errors
     /// A picture cannot be drawn, or a file not written.
@@ -53,6 +57,9 @@ impl Page {
         let curves = curves::draw(&self.methods)?;
         if let Some(curves) = &curves {
             write_text(&folder.join("curves.svg"), curves)?;
+        }
+        if let Some((ranks, _)) = &self.ranks {
+            write_text(&folder.join("ranks.svg"), ranks)?;
         }
         let rows: Vec<Row> = self.methods.iter().map(row).collect();
         let context = context! {
@@ -62,6 +69,7 @@ impl Page {
             tested => rows.iter().any(|row| row.runs > 0),
             methods => rows,
             sets => self.sets,
+            ranks => self.ranks,
             key => self.methods.first().map(|method| method.key.as_str()),
             curves,
         };
@@ -87,6 +95,8 @@ fn row(method: &Method) -> Row {
         finals: (Scope::ALL.iter())
             .map(|&scope| spread(&method.finals[scope]))
             .collect(),
+        rank: (method.rank).map_or(String::new(), |rank| format!("{rank:.2}")),
+        groups: method.groups.clone(),
         runs: method.finals.total.len(),
     }
 }

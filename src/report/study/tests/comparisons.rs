@@ -163,3 +163,65 @@ fn threads_do_not_change_a_byte() {
     };
     assert!(report(1) == report(3), "the files differ");
 }
+
+/// Three methods over two subsets with two seeds each: totals by block, worked out with
+/// `scipy.stats.rankdata(-x, axis=1)`, `friedmanchisquare` and `studentized_range.ppf(0.95, 3, inf)`.
+#[test]
+fn ranks_are_over_the_blocks_that_all_methods_have() {
+    let home = tempfile::tempdir().unwrap();
+    let subsets = ["a", "b"].map(|letter| letter.repeat(64));
+    let totals = [
+        ("erm", [0.50, 0.52, 0.40, 0.41]),
+        ("rs", [0.55, 0.52, 0.46, 0.47]),
+        ("db-focal", [0.60, 0.58, 0.50, 0.49]),
+    ];
+    for (method, totals) in totals {
+        for (block, total) in totals.into_iter().enumerate() {
+            let mut manifest = manifest(method, block as u64 % 2);
+            manifest.split_hash = subsets[block / 2].clone();
+            let folder = home.path().join(format!("subset-{}", block / 2));
+            run(&folder, &manifest, [Some(total); 4]);
+        }
+    }
+    // A block that one method lacks is none.
+    let mut alone = manifest("erm", 7);
+    alone.split_hash = subsets[0].clone();
+    run(home.path(), &alone, [Some(0.9); 4]);
+    let options = Options {
+        allow_different_splits: true,
+        ..Options::default()
+    };
+    let study = Study::read(&[home.path().to_owned()], &options).unwrap();
+    let rows = study.rank_rows();
+    let total: Vec<&RankRow> = rows.iter().filter(|r| r.classes == Scope::Total).collect();
+    let names: Vec<&str> = total.iter().map(|row| row.method.as_str()).collect();
+    assert_eq!(names, ["db-focal", "rs", "erm"]);
+    let means: Vec<f64> = total.iter().map(|row| row.mean_rank.unwrap()).collect();
+    assert_eq!(means, [1.0, 2.125, 2.875]);
+    assert_eq!((total[0].blocks, total[0].subsets), (4, 2));
+    // friedmanchisquare([.5,.52,.4,.41], [.55,.52,.46,.47], [.6,.58,.5,.49])
+    let near = 1e-9;
+    assert_relative_eq!(total[0].chi_squared.unwrap(), 7.6, max_relative = near);
+    assert_relative_eq!(
+        total[0].p_friedman.unwrap(),
+        0.0223707718561656,
+        max_relative = near
+    );
+    // 3.314493155398122 / sqrt(2) * sqrt(12 / 24): 1.66; with two blocks 2.34.
+    let far = total[0].critical_difference.unwrap();
+    assert_relative_eq!(far, 1.657246577699061, max_relative = near);
+    let over_subsets = total[0].critical_difference_over_subsets.unwrap();
+    assert_relative_eq!(over_subsets, 2.343700586378409, max_relative = near);
+    let groups: Vec<&str> = total.iter().map(|row| row.groups.as_str()).collect();
+    assert_eq!(groups, ["1", "1 2", "2"], "1.875 is more than 1.66");
+
+    let read = written(&study);
+    let csv = read("ranks.csv");
+    assert!(csv.starts_with("classes,method,mean_rank,groups,blocks,"));
+    assert!(csv.contains("\ntotal,rs,2.125,1 2,4,1.657"), "{csv}");
+    let svg = read("ranks.svg");
+    roxmltree::Document::parse(&svg).unwrap();
+    assert!(svg.contains("critical difference 1.66") && svg.contains("DB-Focal"));
+    let page = read("index.html");
+    assert!(page.contains("by more than 1.66 are told apart") && page.contains("be 2.34"));
+}

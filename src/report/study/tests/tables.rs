@@ -24,7 +24,7 @@ fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
     assert_relative_eq!(mean.unwrap(), 0.3, max_relative = 1e-12);
     assert_relative_eq!(deviation.unwrap(), 0.02f64.sqrt(), max_relative = 1e-12);
     assert_eq!(study.methods()[1].mean_and_deviation(Scope::Total).1, None);
-    let ranks: Vec<f64> = study.methods().iter().map(|m| m.rank.unwrap()).collect();
+    let ranks: Vec<f64> = (0..3).map(|place| study.rank(place).unwrap()).collect();
     assert_eq!(ranks, [3.0, 1.0, 2.0]);
 
     let read = written(&study);
@@ -242,7 +242,8 @@ fn published_figures_stand_beside_runs_of_the_benchmark_only() {
             .contains("| 78.94 | 73.22 | 84.18 | 79.30 |")
     );
     assert!(study.markdown().contains("quoted from Wu et al."));
-    let csv = crate::rows::to_text(&study.methods.iter().map(MethodRow::new).collect::<Vec<_>>());
+    let rows = (study.methods.iter()).map(|method| MethodRow::new(method, None));
+    let csv = crate::rows::to_text(&rows.collect::<Vec<_>>());
     assert!(csv.ends_with("0.7894,0.7322,0.8418,0.793,\n"), "{csv}");
     let tex = latex::table(&study);
     assert!(tex.contains("\\multicolumn{4}{c}{quoted}"), "{tex}");

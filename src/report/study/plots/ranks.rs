@@ -1,0 +1,161 @@
+//! Mean ranks with the critical difference: a row a method, by rising rank, and an upright line
+//! beside each group of methods that are not told apart. As narrow as a telephone's screen.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use crate::error::Result;
+use crate::metrics::{Ranking, Scope};
+use crate::report::chart::{Frame, Pixel, dot, line, nice_step, small, title, write};
+use crate::report::drawing::{
+    Area, CHARACTER, FAINT, GREY, INK, SERIES, sheet, shown as cut, text,
+};
+use crate::report::study::Study;
+
+/// Height of a method's row.
+const ROW: i32 = 22;
+/// From one group's line to the next.
+const LANE: i32 = 9;
+/// The sheet's width, where the names and the groups leave room enough.
+const WIDTH: i32 = 460;
+/// The least width of the plotted part.
+const PLOT: i32 = 120;
+/// Where the rows begin: title, a line of words and the critical difference stand above them.
+const TOP: i32 = 96;
+
+pub(in crate::report::study) fn draw(study: &Study) -> Result<Option<String>> {
+    let Some(ranks) = study.ranks[Scope::Total].as_ref() else {
+        return Ok(None);
+    };
+    let ranking = &ranks.ranking;
+    let Some(far) = ranking.critical_difference else {
+        return Ok(None);
+    };
+    let order = ranks.order();
+    let names: Vec<String> = (order.iter())
+        .map(|&place| cut(&study.methods[place].title))
+        .collect();
+    let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(0);
+    let left = 20 + (longest as f64 * 13.0 * CHARACTER * 1.1) as i32;
+    let lines = lanes(ranking, &order);
+    let lanes = lines.iter().map(|(lane, _)| lane + 1).max().unwrap_or(0);
+    let beside = 16 + lanes * LANE;
+    let width = (WIDTH - left - beside).max(PLOT);
+    let frame = Frame {
+        left,
+        top: TOP,
+        width,
+        height: order.len() as i32 * ROW,
+    };
+    let size = (frame.right() + beside, frame.bottom() + 30);
+    let svg = sheet((size.0 as u32, size.1 as u32), |area| {
+        title(area, "Mean rank by total mAP", (12, 8))?;
+        small(
+            area,
+            "a line on the right joins methods that are not told apart",
+            (12, 34),
+            HPos::Left,
+            VPos::Top,
+        )?;
+        axis(area, &frame, ranking, far)?;
+        for (row, (&place, name)) in (0..).zip(order.iter().zip(&names)) {
+            mark(area, &frame, ranking, place, (name, row))?;
+        }
+        for (lane, (first, last)) in &lines {
+            let x = frame.right() + 14 + lane * LANE;
+            let ends = [
+                (x, middle(&frame, *first) - 6),
+                (x, middle(&frame, *last) + 6),
+            ];
+            line(area, ends.to_vec(), INK.stroke_width(3))?;
+        }
+        Ok(())
+    })?;
+    Ok(Some(svg))
+}
+
+/// The pixel in the middle of a row.
+fn middle(frame: &Frame, row: i32) -> i32 {
+    frame.top + row * ROW + ROW / 2
+}
+
+/// Where a rank stands from left to right.
+fn x(frame: &Frame, ranking: &Ranking, rank: f64) -> i32 {
+    let last = (ranking.means.len() as f64 - 1.0).max(1.0);
+    frame.x(((rank - 1.0) / last).clamp(0.0, 1.0))
+}
+
+/// Grid, ticks, and the critical difference as a length above them.
+fn axis(area: &Area, frame: &Frame, ranking: &Ranking, far: f64) -> Result<()> {
+    let last = ranking.means.len() as f64;
+    let step = nice_step(last - 1.0, 4.0).max(1.0);
+    // From 1 on, and where the steps are wide at whole multiples of them.
+    let begin = if step < 5.0 { 1.0 } else { 0.0 };
+    let ticks = (0..)
+        .map(|k| begin + f64::from(k) * step)
+        .take_while(|rank| *rank <= last);
+    for rank in ticks.map(|rank: f64| rank.max(1.0)) {
+        let at = x(frame, ranking, rank);
+        frame.upright(area, at, FAINT)?;
+        frame.below(area, &format!("{rank}"), at)?;
+    }
+    let label = format!("critical difference {far:.2}");
+    let above = frame.top - 12;
+    let at = match far < last - 1.0 {
+        true => {
+            let end = x(frame, ranking, 1.0 + far);
+            let style = GREY.stroke_width(2);
+            line(area, vec![(frame.left, above), (end, above)], style)?;
+            for edge in [frame.left, end] {
+                line(area, vec![(edge, above - 4), (edge, above + 4)], style)?;
+            }
+            (frame.left, above - 8)
+        }
+        // Longer than the axis: nothing is told apart.
+        false => (frame.left, above),
+    };
+    small(area, &label, at, HPos::Left, VPos::Bottom)
+}
+
+/// A method's name, dot and rank.
+fn mark(
+    area: &Area,
+    frame: &Frame,
+    ranking: &Ranking,
+    place: usize,
+    (name, row): (&str, i32),
+) -> Result<()> {
+    let (rank, y) = (ranking.means[place], middle(frame, row));
+    let at: Pixel = (x(frame, ranking, rank), y);
+    let style = text(13.0, INK, HPos::Right, VPos::Center);
+    write(area, name, &style, (frame.left - 8, y))?;
+    line(area, vec![(frame.left, y), at], FAINT.stroke_width(1))?;
+    dot(area, at, 4, SERIES[0].filled())?;
+    // On the side that has room.
+    let (side, to) = match at.0 > frame.left + frame.width * 2 / 3 {
+        true => (HPos::Right, at.0 - 8),
+        false => (HPos::Left, at.0 + 8),
+    };
+    small(area, &format!("{rank:.1}"), (to, y), side, VPos::Center)
+}
+
+/// The groups as rows from first to last, each in the first lane that is free there.
+fn lanes(ranking: &Ranking, order: &[usize]) -> Vec<(i32, (i32, i32))> {
+    let row = |method: &usize| order.iter().position(|other| other == method).unwrap_or(0) as i32;
+    let mut taken: Vec<i32> = Vec::new();
+    (ranking.groups.iter())
+        .map(|group| {
+            let rows = || group.iter().map(row);
+            let span = (rows().min().unwrap_or(0), rows().max().unwrap_or(0));
+            let lane = match taken.iter().position(|last| *last < span.0) {
+                Some(free) => free,
+                None => {
+                    taken.push(span.1);
+                    taken.len() - 1
+                }
+            };
+            taken[lane] = span.1;
+            (lane as i32, span)
+        })
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! Ranks of the methods over the runs that all of them have, and which they tell apart.
+
+use serde::{Deserialize, Serialize};
+
+use super::method::Method;
+use crate::metrics::{PerGroup, Ranking, Scope, critical_difference};
+use crate::report::evaluation::LEVEL;
+use crate::rows::number;
+
+/// Mean ranks by mAP, a block being the runs of all methods with one subset and one seed.
+#[derive(Debug, Clone)]
+pub struct Ranks {
+    /// The ranks, in the order of the methods.
+    pub ranking: Ranking,
+    /// Subsets that the blocks belong to.
+    pub subsets: usize,
+}
+
+/// A method's rank, a row of `ranks.csv`; for all classes and each group the methods by rising mean
+/// rank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RankRow {
+    /// total, head, medium or tail: what the mAP is taken over.
+    pub classes: Scope,
+    /// The method.
+    pub method: String,
+    /// Its mean rank, 1 for the best.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub mean_rank: Option<f64>,
+    /// The groups that it is in, by their numbers and separated by spaces: no two methods of a group
+    /// are told apart. Empty where it is told apart from all others, and where nothing is known.
+    pub groups: String,
+    /// Pairs of subset and seed that all methods have.
+    pub blocks: usize,
+    /// Methods whose mean ranks are further apart than this differ, at a level of 95 % over all
+    /// pairs together (Nemenyi); empty below two methods or blocks.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub critical_difference: Option<f64>,
+    /// Friedman's chi-squared, corrected for ties; the same in each row of a table.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub chi_squared: Option<f64>,
+    /// Its p-value: that all methods have the same mean rank.
+    pub p_friedman: Option<f64>,
+    /// The same by the F statistic of Iman and Davenport.
+    pub p_iman_davenport: Option<f64>,
+    /// Subsets that the blocks belong to.
+    pub subsets: usize,
+    /// What the critical difference would be if only subsets were blocks, each with the mean over its
+    /// seeds; empty for one subset.
+    #[serde(serialize_with = "number::full_or_empty")]
+    pub critical_difference_over_subsets: Option<f64>,
+}
+
+impl Ranks {
+    /// The ranks over the classes of `scope`; `None` where no pair of subset and seed has a score
+    /// of each method.
+    pub(super) fn new(methods: &[Method], scope: Scope) -> Option<Self> {
+        let scores = |pair: (&str, u64)| -> Option<Vec<f64>> {
+            let of_method = |method: &Method| method.of_pair(pair, scope);
+            methods.iter().map(of_method).collect()
+        };
+        let common: Vec<(&str, Vec<f64>)> = (methods.first()?.pairs())
+            .filter_map(|pair| Some((pair.0, scores(pair)?)))
+            .collect();
+        let mut subsets: Vec<&str> = common.iter().map(|(subset, _)| *subset).collect();
+        subsets.dedup();
+        let subsets = subsets.len();
+        let blocks: Vec<Vec<f64>> = common.into_iter().map(|(_, scores)| scores).collect();
+        let ranking = Ranking::new(&blocks, LEVEL)?;
+        Some(Ranks { ranking, subsets })
+    }
+
+    /// Places of the methods by rising mean rank.
+    pub fn order(&self) -> Vec<usize> {
+        let means = &self.ranking.means;
+        let mut order: Vec<usize> = (0..means.len()).collect();
+        order.sort_by(|&a, &b| means[a].total_cmp(&means[b]));
+        order
+    }
+
+    /// The critical difference with the subsets as blocks; `None` for one subset.
+    pub fn critical_difference_over_subsets(&self) -> Option<f64> {
+        critical_difference(self.ranking.means.len(), self.subsets, LEVEL)
+    }
+
+    /// The numbers, from 1, of the groups that a method is in, with spaces between.
+    pub(super) fn groups_of(&self, method: usize) -> String {
+        let numbered = (1..).zip(&self.ranking.groups);
+        let own: Vec<String> = numbered
+            .filter(|(_, group)| group.contains(&method))
+            .map(|(number, _): (usize, _)| number.to_string())
+            .collect();
+        own.join(" ")
+    }
+
+    /// What the ranks say, in sentences; `None` where there is no test.
+    pub(super) fn in_words(&self) -> Option<String> {
+        let ranking = &self.ranking;
+        let far = ranking.critical_difference?;
+        let mut text = format!("Blocks: {}. ", ranking.blocks);
+        if let Some(test) = ranking.friedman {
+            text.push_str(&format!(
+                "Friedman's test of equal ranks: chi-squared {:.1}, p {}; after Iman and Davenport p {}. ",
+                test.chi_squared,
+                short_p(test.p_value),
+                short_p(test.p_iman_davenport),
+            ));
+        }
+        text.push_str(&format!(
+            "Methods whose mean ranks differ by more than {far:.2} are told apart (Nemenyi, 95 % over \
+             all pairs together)."
+        ));
+        if let Some(over_subsets) = self.critical_difference_over_subsets() {
+            text.push_str(&format!(
+                " Runs of one subset are alike, and count here as if they were not: with the {} \
+                 subsets as blocks the difference would have to be {over_subsets:.2}.",
+                self.subsets
+            ));
+        }
+        Some(text)
+    }
+}
+
+/// A p-value behind the letter, with its sign.
+fn short_p(p: f64) -> String {
+    match p < 0.001 {
+        true => "< 0.001".into(),
+        false => format!("= {p:.3}"),
+    }
+}
+
+/// The rows of all tables.
+pub(super) fn rows(methods: &[Method], ranks: &PerGroup<Option<Ranks>>) -> Vec<RankRow> {
+    let mut rows = Vec::new();
+    for (scope, ranks) in ranks.iter() {
+        let Some(ranks) = ranks else { continue };
+        let ranking = &ranks.ranking;
+        let test = ranking.friedman;
+        rows.extend(ranks.order().into_iter().map(|place| RankRow {
+            classes: scope,
+            method: methods[place].name.clone(),
+            mean_rank: Some(ranking.means[place]),
+            groups: ranks.groups_of(place),
+            blocks: ranking.blocks,
+            critical_difference: ranking.critical_difference,
+            chi_squared: test.map(|test| test.chi_squared),
+            p_friedman: test.map(|test| test.p_value),
+            p_iman_davenport: test.map(|test| test.p_iman_davenport),
+            subsets: ranks.subsets,
+            critical_difference_over_subsets: ranks.critical_difference_over_subsets(),
+        }));
+    }
+    rows
+}
