@@ -1,8 +1,12 @@
 //! Checkpoints: one `.safetensors` file with the model, the optimiser and the position, written
-//! whole or not at all.
+//! whole or not at all, with a hash that is looked at when it is read (`seal.rs`).
+//!
+//! Nothing in it depends on the clock: equal trainings leave equal files.
 //!
 //! A network that was trained on features of a fixed backbone has that in a file of its own beside
 //! its checkpoints, since no step changes it.
+
+mod seal;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,9 +27,6 @@ const OPTIMIZER: &str = "optimizer.";
 /// Prefix of the moving averages: `ema.<parameter>`.
 const AVERAGE: &str = "ema.";
 
-/// Key of the position in the file's metadata.
-const POSITION: &str = "dbloss.position";
-
 /// Key of the hash of a backbone's tensors in its file's metadata.
 const BACKBONE: &str = "dbloss.backbone";
 
@@ -45,8 +46,6 @@ pub struct Position {
     /// Epochs since then that had a score and no better one.
     #[serde(default, skip_serializing_if = "is_none")]
     pub epochs_without_gain: usize,
-    /// Training time so far, seconds.
-    pub train_seconds: f64,
     /// Hash of the configuration that the training runs under.
     pub config_hash: String,
 }
@@ -83,9 +82,7 @@ pub fn save(path: &Path, contents: &Contents, position: &Position) -> Result<()>
     for (name, tensor) in average.iter().flat_map(|average| average.state(parameters)) {
         tensors.push((format!("{AVERAGE}{name}"), tensor.clone()));
     }
-    let position = serde_json::to_string(position)
-        .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
-    weights::save(path, &tensors, (POSITION, position))
+    seal::write(path, &tensors, position)
 }
 
 /// Writes the backbone of `parameters`, whose hash ([`Parameters::hash`]) is `hash`.
@@ -122,9 +119,13 @@ pub struct Saved {
 
 impl Saved {
     /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// The file is no checkpoint, a newer version of dbloss wrote it, or its bytes do not have the
+    /// hash that they were written with.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         Ok(Saved {
-            position: position(path)?,
+            position: seal::verified(path)?,
             path: path.to_owned(),
             tensors: read_tensors(path, device)?,
         })
@@ -210,11 +211,9 @@ impl Saved {
 /// Where the training stood at a checkpoint, of which no more is read.
 ///
 /// # Errors
-/// The file is no checkpoint.
+/// The file is no checkpoint, or a newer version of dbloss wrote it.
 pub fn position(path: &Path) -> Result<Position> {
-    let stranger = || Error::file(path, "is not a checkpoint of dbloss");
-    let text = told(path, POSITION, "a checkpoint of dbloss")?;
-    serde_json::from_str(&text).map_err(|_| stranger())
+    seal::position(path)
 }
 
 #[cfg(test)]
