@@ -7,6 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+use leftovers::TEMPORARY;
+pub use leftovers::is_temporary;
+
 /// Writes a file through a temporary one beside it that is renamed at the end: a reader, a crash,
 /// or a machine that loses power never leaves half a file. Missing parent folders are made.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
@@ -106,14 +109,6 @@ fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
     };
     let message = format!("{}: cannot be written: {problem}", path.display());
     std::io::Error::new(error.kind(), message)
-}
-
-/// Beginning of the names of files that are being written.
-const TEMPORARY: &str = ".writing-";
-
-/// True for the name of a file that [`write_atomic`] had not finished when its process ended.
-pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
-    name.to_string_lossy().starts_with(TEMPORARY)
 }
 
 /// A folder to write into before it is renamed to its place; it vanishes unless that happens.

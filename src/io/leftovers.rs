@@ -6,7 +6,14 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use super::is_temporary;
+/// Beginning of the names of files that are being written.
+pub(super) const TEMPORARY: &str = ".writing-";
+
+/// True for the name of a file that [`write_atomic`](super::write_atomic) had not finished when its
+/// process ended.
+pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with(TEMPORARY)
+}
 
 /// Folders that this process has swept.
 static SWEPT: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);

@@ -6,6 +6,7 @@
 //! A network that was trained on features of a fixed backbone has that in a file of its own beside
 //! its checkpoints, since no step changes it.
 
+mod position;
 mod seal;
 
 use std::borrow::Cow;
@@ -13,13 +14,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::Parameters;
 use crate::model::backbone::PREFIX;
 use crate::model::weights::{self, read_tensors, restore, told};
 use crate::optim::{Average, Optimizer};
+
+pub use position::Position;
 
 /// Prefix of what the optimiser keeps: `optimizer.<slot>.<parameter>`.
 const OPTIMIZER: &str = "optimizer.";
@@ -29,30 +31,6 @@ const AVERAGE: &str = "ema.";
 
 /// Key of the hash of a backbone's tensors in its file's metadata.
 const BACKBONE: &str = "dbloss.backbone";
-
-/// Where a training stands. Random numbers need no place here: streams follow from the position.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    /// Steps done.
-    pub step: usize,
-    /// Epochs done.
-    pub epoch: usize,
-    /// Steps done of the epoch after those.
-    pub step_in_epoch: usize,
-    /// Sum of the losses of the epoch under way.
-    pub loss_sum: f64,
-    /// Best validation mAP so far, of what would be the run's result.
-    pub best: Option<f64>,
-    /// Epochs since then that had a score and no better one.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub epochs_without_gain: usize,
-    /// Hash of the configuration that the training runs under.
-    pub config_hash: String,
-}
-
-fn is_none(number: &usize) -> bool {
-    *number == 0
-}
 
 /// What a checkpoint holds beside the position.
 #[derive(Debug, Clone, Copy)]

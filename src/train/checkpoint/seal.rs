@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::Position;
+use super::position::Position;
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
 use crate::model::weights::{metadata, to_bytes};
