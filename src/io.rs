@@ -1,9 +1,14 @@
 //! Files written whole or not at all, hashes, and folders that are not overwritten unasked.
 
+mod leftovers;
+
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
+
+use leftovers::TEMPORARY;
+pub use leftovers::is_temporary;
 
 /// Writes a file through a temporary one beside it that is renamed at the end: a reader, a crash,
 /// or a machine that loses power never leaves half a file. Missing parent folders are made.
@@ -22,17 +27,9 @@ fn write_through(
     durable: bool,
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     fs_err::create_dir_all(folder)?;
-    let mut builder = tempfile::Builder::new();
-    // As any other file: what the umask leaves, not private as temporary files are.
-    #[cfg(unix)]
-    builder.permissions(permissions(0o666));
-    let mut temporary =
-        (builder.prefix(TEMPORARY).tempfile_in(folder)).map_err(|e| named(path, &e))?;
+    let mut temporary = temporary_file(folder).map_err(|e| named(path, &e))?;
     {
         let file = temporary.as_file_mut();
         let mut writer = BufWriter::with_capacity(1 << 16, Named { file, path });
@@ -45,12 +42,44 @@ fn write_through(
         synced.map_err(|e| named(path, &e))?;
     }
     temporary.persist(path).map_err(|e| named(path, &e.error))?;
-    #[cfg(unix)]
-    if durable && let Ok(folder) = fs_err::File::open(folder) {
-        // The new name lies in the folder. File systems that cannot sync one say so; go on.
-        let _ = folder.sync_all();
+    if durable {
+        sync_folder(folder);
     }
     Ok(())
+}
+
+/// The folder that a file lies in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Waits until the names in `folder` have reached the disk. File systems that cannot do so say it;
+/// work goes on then.
+pub fn sync_folder(folder: &Path) {
+    #[cfg(unix)]
+    if let Ok(folder) = fs_err::File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}
+
+/// A file in `folder` that no other process takes for one that was left behind.
+fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    leftovers::sweep_once(folder);
+    loop {
+        let mut builder = tempfile::Builder::new();
+        // As any other file: what the umask leaves, not private as temporary files are.
+        #[cfg(unix)]
+        builder.permissions(permissions(0o666));
+        let file = builder.prefix(TEMPORARY).tempfile_in(folder)?;
+        if leftovers::hold(file.as_file()) {
+            return Ok(file);
+        }
+    }
 }
 
 /// A file whose errors name the path that it is written for.
@@ -82,20 +111,42 @@ fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), message)
 }
 
-/// Beginning of the names of files that are being written.
-const TEMPORARY: &str = ".writing-";
-
-/// True for the name of a file that [`write_atomic`] had not finished when its process ended.
-pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
-    name.to_string_lossy().starts_with(TEMPORARY)
+/// A folder to write into before it is renamed to its place; it vanishes unless that happens.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    folder: tempfile::TempDir,
+    // Held for as long as the folder is being written.
+    _lock: Option<std::fs::File>,
 }
 
-/// A folder to write into before it is renamed to its place; it vanishes unless that happens.
-pub fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(permissions(0o777));
-    Ok(builder.prefix(TEMPORARY).tempdir_in(parent)?)
+impl TemporaryFolder {
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Makes a folder in `parent` to write into before it is renamed to its place.
+///
+/// # Errors
+/// `parent` cannot be written to.
+pub fn temporary_folder(parent: &Path) -> Result<TemporaryFolder> {
+    leftovers::sweep_once(parent);
+    loop {
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(permissions(0o777));
+        let folder = builder.prefix(TEMPORARY).tempdir_in(parent)?;
+        // Systems that cannot open folders cannot lock them either; nor do they sweep.
+        let lock = fs_err::File::open(folder.path()).map(|file| file.into_parts().0);
+        let lock = lock.ok();
+        if lock.as_ref().is_none_or(leftovers::hold) {
+            return Ok(TemporaryFolder {
+                folder,
+                _lock: lock,
+            });
+        }
+    }
 }
 
 /// Permissions to ask for; the umask takes from them what it takes from any file.
@@ -115,10 +166,12 @@ pub fn link_or_copy(path: &Path, other: &Path) -> Result<()> {
     if let Some(folder) = other.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    if other.exists() {
-        fs_err::remove_file(other)?;
-    }
-    if fs_err::hard_link(path, other).is_ok() {
+    // Under another name first: `other` is there at every moment, if it was.
+    let building = temporary_folder(folder_of(other))?;
+    let linked = building.path().join("linked");
+    if fs_err::hard_link(path, &linked).is_ok() {
+        fs_err::rename(&linked, other)?;
+        sync_folder(folder_of(other));
         return Ok(());
     }
     let mut file = fs_err::File::open(path)?;

@@ -63,11 +63,19 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut Writer) -> csv::Result<()>
 /// If the file cannot be read, lacks a column without which there is no row, or holds a cell that
 /// is none; with the line.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    read_first(path, usize::MAX)
+}
+
+/// Reads the first `count` rows, or all where they are fewer; those that follow may be broken.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_first<T: DeserializeOwned>(path: &Path, count: usize) -> Result<Vec<T>> {
     let mut reader = csv::Reader::from_reader(fs_err::File::open(path)?);
     let rows = reader
         .deserialize()
         .map(|row| row.map_err(|e| failed(path, e)));
-    rows.collect()
+    rows.take(count).collect()
 }
 
 /// An error of the CSV reader or writer with file and line, in the words of this program.

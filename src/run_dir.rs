@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,12 @@ impl RunDir {
     /// One row an epoch, counted from 0; messages and pictures count from 1.
     pub fn epochs(&self) -> PathBuf {
         self.root.join("epochs.csv")
+    }
+
+    /// How long each epoch took: with the manifest and the TensorBoard events all that a run knows of
+    /// the clock. Equal trainings leave every other file equal.
+    pub fn epoch_times(&self) -> PathBuf {
+        self.root.join("epoch_times.csv")
     }
 
     /// A checkpoint.
@@ -192,9 +199,29 @@ impl RunDir {
         }
     }
 
-    /// Removes the files of an earlier run except for the manifest, and nothing else.
+    /// Name of the file that is there while an earlier run's files are being removed.
+    const REPLACING: &str = ".replacing";
+
+    /// Notes that the files of an earlier run are about to go: whoever resumes what a kill leaves in
+    /// the middle of that removes the rest.
+    pub fn begin_replacing(&self) -> Result<()> {
+        write_text(&self.root.join(Self::REPLACING), "")
+    }
+
+    /// True where an earlier run's files were being removed when the process ended.
+    pub fn is_being_replaced(&self) -> bool {
+        self.root.join(Self::REPLACING).is_file()
+    }
+
+    /// Removes the files of an earlier run except for the manifest, and nothing else; ends what
+    /// [`RunDir::begin_replacing`] began.
     pub fn clear(&self) -> Result<()> {
-        for file in [self.config(), self.steps(), self.epochs()] {
+        for file in [
+            self.config(),
+            self.steps(),
+            self.epochs(),
+            self.epoch_times(),
+        ] {
             if file.is_file() {
                 fs_err::remove_file(file)?;
             }
@@ -209,30 +236,70 @@ impl RunDir {
                 fs_err::remove_dir_all(folder)?;
             }
         }
+        if self.is_being_replaced() {
+            fs_err::remove_file(self.root.join(Self::REPLACING))?;
+        }
         Ok(())
     }
 }
 
-/// A checkpoint of a run.
+/// A checkpoint of a run; in files `last`, `best`, `epoch-3`, also the names of theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum Checkpoint {
     /// The newest one; of a finished run the end of its training.
     Last,
     /// The one with the best score on the validation part.
     Best,
+    /// The one after so many epochs, from 1.
+    Epoch(usize),
 }
 
 impl Checkpoint {
-    /// Both, the usual one first.
-    pub const ALL: [Checkpoint; 2] = [Checkpoint::Last, Checkpoint::Best];
+    /// What the name of one after an epoch begins with.
+    const EPOCH: &str = "epoch-";
 
     /// The checkpoint's name, also that of its file.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Checkpoint::Last => "last",
-            Checkpoint::Best => "best",
+            Checkpoint::Last => "last".to_owned(),
+            Checkpoint::Best => "best".to_owned(),
+            Checkpoint::Epoch(epoch) => format!("{}{epoch}", Self::EPOCH),
         }
+    }
+}
+
+impl FromStr for Checkpoint {
+    type Err = String;
+
+    /// The checkpoint of that name; the error says which names there are.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let number = |digits: &str| digits.parse().ok().filter(|&number| number > 0);
+        let found = match name {
+            "last" => Some(Checkpoint::Last),
+            "best" => Some(Checkpoint::Best),
+            _ => name
+                .strip_prefix(Self::EPOCH)
+                .and_then(number)
+                .map(Checkpoint::Epoch),
+        };
+        found
+            .filter(|found| found.name() == name)
+            .ok_or_else(|| format!("`{name}`, expected `last`, `best` or `epoch-N`, N from 1"))
+    }
+}
+
+impl TryFrom<String> for Checkpoint {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Checkpoint> for String {
+    fn from(checkpoint: Checkpoint) -> String {
+        checkpoint.name()
     }
 }
 

@@ -85,7 +85,7 @@ impl Watch {
         }
         let speed = self
             .history
-            .epochs
+            .timings
             .iter()
             .rev()
             .find_map(|e| e.images_per_second)?;
@@ -195,7 +195,10 @@ impl Watch {
                 .collect::<Vec<_>>()
         };
         let validation = per_epoch(|e| e.score().map(|v| v * 100.0));
-        let speed = per_epoch(|e| e.images_per_second);
+        let timings = self.history.timings.iter();
+        let speed = timings
+            .filter_map(|t| Some(((t.epoch + 1) as f64, t.images_per_second?)))
+            .collect();
         let curves = [
             ("loss", Color::Cyan, smoothed(&loss), loss),
             ("learning rate", Color::Yellow, Vec::new(), rate),
@@ -384,9 +387,11 @@ mod tests {
             ));
         }
         fs_err::write(run.steps(), steps + "200,3,0.0").unwrap();
-        let epochs = "epoch,loss,validation_map,seconds,images_per_second\n\
-            0,0.6,0.25,12,40\n1,0.3,0.5,12,41\n2,0.2,0.375,12,";
+        let epochs = "epoch,loss,validation_map,ema_validation_map\n\
+            0,0.6,0.25,\n1,0.3,0.5,\n2,0.2,0.375,";
         fs_err::write(run.epochs(), epochs).unwrap();
+        let timings = "epoch,seconds,images_per_second\n0,12,40\n1,12,41\n2,12,";
+        fs_err::write(run.epoch_times(), timings).unwrap();
         run
     }
 

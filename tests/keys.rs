@@ -118,7 +118,8 @@ const KINDS: &[(&str, &str)] = &[
     ),
     (
         "train",
-        "accumulation_steps = 2\nema_decay = 0.9\nearly_stopping = 3\nlabel_smoothing = 0.1",
+        "accumulation_steps = 2\nema_decay = 0.9\nearly_stopping = 3\nlabel_smoothing = 0.1\n\
+         keep_best = false\nkeep_every = 2",
     ),
     ("start", "run = 'r'\nreset_head = true"),
     (

@@ -97,7 +97,7 @@ fn steps(folder: &Path, out: &str) -> Vec<StepRecord> {
     rows::read(&folder.join(out).join("steps.csv")).unwrap()
 }
 
-/// The bytes of the tensors of a checkpoint; the header has the seconds of the training.
+/// The bytes of the tensors of a checkpoint; the header has the hash of the configuration.
 fn tensors(folder: &Path, out: &str, checkpoint: &str) -> Vec<u8> {
     let path = (folder.join(out)).join(format!("checkpoints/{checkpoint}.safetensors"));
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

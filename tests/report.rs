@@ -11,7 +11,7 @@ use dbloss::report::compare::{ScoreRow, TimingRow};
 use dbloss::report::evaluation::{GroupRow, MetricRow};
 use dbloss::report::study::{MethodRow, RunRow, Test};
 use dbloss::rows;
-use dbloss::train::record::EpochRecord;
+use dbloss::train::record::{EpochRecord, EpochTime};
 
 fn dbloss() -> Command {
     let mut command = Command::cargo_bin("dbloss").unwrap();
@@ -71,6 +71,7 @@ fn kept_files_are_read_and_written_back_byte_for_byte() {
                 ("groups.csv", false) => same::<GroupRow>(&path, scratch),
                 ("scores.csv", false) => same::<MetricRow>(&path, scratch),
                 ("epochs.csv", false) => same::<EpochRecord>(&path, scratch),
+                ("epoch_times.csv", false) => same::<EpochTime>(&path, scratch),
                 ("timings.csv", false) => same::<TimingRow>(&path, scratch),
                 ("table.csv", true) => same::<MethodRow>(&path, scratch),
                 ("runs.csv", true) => same::<RunRow>(&path, scratch),

@@ -39,10 +39,8 @@ fn signals_save_and_a_resumed_run_ends_like_an_uninterrupted_one() {
         .success();
     let result = |out: &str| {
         let out = folder.path().join(out);
-        // The model alone is in the last checkpoint, and the position, with its seconds.
         let model = std::fs::read(out.join("checkpoints/last.safetensors")).unwrap();
-        let header = u64::from_le_bytes(model[..8].try_into().unwrap()) as usize;
-        (read(&out.join("steps.csv")), model[8 + header..].to_vec())
+        (read(&out.join("steps.csv")), model)
     };
     let whole = result("whole");
     for (name, code) in [("TERM", Some(130)), ("USR1", Some(130)), ("KILL", None)] {
@@ -83,6 +81,12 @@ fn what_changes_no_weight_may_change_before_resuming() {
         .args(["--resume", "--threads", &threads.to_string()])
         .args(["--set", "train.checkpoint_steps=7", "--set", "name=other"])
         .args(["--on-bad-image", "skip", "--set", "train.tensorboard=true"])
+        .args([
+            "--set",
+            "train.keep_every=1",
+            "--set",
+            "train.keep_best=false",
+        ])
         .assert()
         .success()
         .stderr(
@@ -91,6 +95,8 @@ fn what_changes_no_weight_may_change_before_resuming() {
         );
     let config = read(&folder.path().join("run/config.toml"));
     assert!(config.contains("checkpoint_steps = 7"), "{config}");
+    let kept = folder.path().join("run/checkpoints/epoch-2.safetensors");
+    assert!(kept.is_file());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
 
 use dbloss::config::{ExperimentFile, Layers};
 use dbloss::data::augment::InputConfig;
@@ -24,12 +24,9 @@ pub(super) fn set_parser() -> impl TypedValueParser<Value = Set> {
         .map(|name| Set::from_name(&name).unwrap_or(Set::Test))
 }
 
-/// Parses the name of a checkpoint.
+/// Parses the name of a checkpoint: `last`, `best`, `epoch-3`.
 pub(super) fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
-    PossibleValuesParser::new(Checkpoint::ALL.map(Checkpoint::name)).map(|name| {
-        let named = Checkpoint::ALL.into_iter().find(|c| c.name() == name);
-        named.unwrap_or(Checkpoint::Last)
-    })
+    StringValueParser::new().try_map(|name| name.parse::<Checkpoint>())
 }
 
 /// The index of the class called `name`, which `argument` asks for.

@@ -70,7 +70,7 @@ pub(super) struct Args {
     name: Option<String>,
     #[command(flatten)]
     source: SourceOptions,
-    /// Which checkpoint of the run: `last`, or `best` on the validation part
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser(),
         conflicts_with = "predictions")]
     checkpoint: Checkpoint,

@@ -51,7 +51,7 @@ pub(super) struct Args {
     /// Leave thresholds out: nothing is scored for them
     #[arg(long)]
     no_thresholds: bool,
-    /// Which checkpoint of the run: `last`, or `best` on the validation part
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
     checkpoint: Checkpoint,
     /// The run's split, if it has been moved

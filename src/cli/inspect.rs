@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// The run's split, if it has been moved
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
-    /// Which checkpoint of the run: `last`, or `best` on the validation part
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
     checkpoint: Checkpoint,
     /// False positives and false negatives that are shown of a class, each
@@ -93,7 +93,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         facts: vec![
             ("run", args.run.display().to_string()),
             ("seed", manifest.seed.to_string()),
-            ("checkpoint", args.checkpoint.name().to_owned()),
+            ("checkpoint", args.checkpoint.name()),
             ("trained by dbloss", manifest.version),
         ],
         per_class: args.per_class as usize,

@@ -1,5 +1,6 @@
 //! `dbloss predict`.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -7,14 +8,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use dbloss::data::augment::TestTimeConfig;
 use dbloss::data::paths::PicturePaths;
-use dbloss::job::{Ensemble, Opening, Tally};
+use dbloss::job::{Ensemble, Machine, Opening, Tally};
 use dbloss::progress::{self, human_seconds};
 use dbloss::report::labelling::{Choice, LabelFormat, Labelling};
 use dbloss::run_dir::Checkpoint;
 use dbloss::wording::{counted, first_named};
-use dbloss::{Error, Result};
+use dbloss::{Error, Result, io};
 
-use super::common::{MachineArgs, checkpoint_parser};
+use super::common::{MachineArgs, checkpoint_parser, free_file};
 use super::output;
 
 const EXAMPLES: &str = "\
@@ -47,7 +48,7 @@ pub(super) struct Args {
     /// be repeated
     #[arg(long = "with", value_name = "RUN_DIR")]
     others: Vec<PathBuf>,
-    /// Which checkpoint of the run: `last`, or `best` on the validation part
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
     checkpoint: Checkpoint,
     /// The split of the run, if it has been moved: its validation part gives the thresholds
@@ -65,6 +66,12 @@ pub(super) struct Args {
     /// terminal, csv elsewhere]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     format: Option<LabelFormat>,
+    /// File to write, whole or not at all, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file of `--out`
+    #[arg(long, requires = "out")]
+    force: bool,
     /// Test-time augmentation, views whose scores are averaged: none, each picture also mirrored,
     /// five crops, or both [default: as the run says, `input.test_time`]
     #[arg(long, value_name = "VIEWS", value_parser = PossibleValuesParser::new(VIEWS))]
@@ -92,7 +99,8 @@ fn part(text: &str) -> Result<f64, String> {
 
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> Result<()> {
-    let format = args.format.unwrap_or(match output::is_read_by_people() {
+    let on_screen = args.out.is_none() && output::is_read_by_people();
+    let format = args.format.unwrap_or(match on_screen {
         true => LabelFormat::Table,
         false => LabelFormat::Csv,
     });
@@ -101,7 +109,10 @@ pub(super) fn run(args: Args) -> Result<()> {
         let problem = "has no effect beside `--format predictions`, which writes no labels";
         return Err(Error::argument(option, problem).hint("leave one of the two out"));
     }
-    if output::is_read_by_people() {
+    if let Some(file) = &args.out {
+        free_file(file, args.force)?;
+    }
+    if on_screen {
         // A bar would stand between the lines.
         progress::set_quiet(true);
     }
@@ -122,37 +133,51 @@ pub(super) fn run(args: Args) -> Result<()> {
         ensemble.change_views(|config| set_views(views, config));
     }
     let choice = args.choice(&ensemble, opening.thresholds)?;
-    let mut labelling = Labelling::new(format, ensemble.classes(), ensemble.scale(), choice);
-    let mut paths = PicturePaths::new(args.paths.clone(), std::io::stdin().lock());
+    let labelling = Labelling::new(format, ensemble.classes(), ensemble.scale(), choice);
     let start = Instant::now();
-    if output::part(&labelling.header()?).is_break() {
-        return Ok(());
-    }
-    let tally = ensemble.predict(&mut paths, &machine, &mut |image, scores| {
-        Ok(output::part(&labelling.line(image, scores)?))
-    })?;
-    let passed_over = paths.passed_over();
-    if passed_over > 0 {
-        let files = counted(passed_over as usize, "file");
-        tracing::info!("{files} of the folders passed over, without the ending of a picture");
-    }
-    tell(tally, start.elapsed().as_secs_f64())
+    let tally = match &args.out {
+        None => args.label(&ensemble, labelling, &machine, &mut |text| {
+            Ok(output::part(text))
+        })?,
+        Some(file) => {
+            let mut tally = None;
+            io::write_atomic(file, |writer| {
+                let mut put = |text: &str| {
+                    writer.write_all(text.as_bytes())?;
+                    Ok(ControlFlow::Continue(()))
+                };
+                tally = args.label(&ensemble, labelling, &machine, &mut put)?;
+                // Of no picture there is no file.
+                tally.map_or(Ok(()), some_predicted)
+            })?;
+            tally
+        }
+    };
+    // None where nobody reads what is printed.
+    tally.map_or(Ok(()), |tally| tell(tally, start.elapsed().as_secs_f64()))
 }
 
-/// Says what became of the pictures.
-fn tell(tally: Tally, seconds: f64) -> Result<()> {
-    let Tally { predicted, unread } = tally;
-    let all = counted((predicted + unread) as usize, "picture");
+/// An error where no picture has scores.
+fn some_predicted(Tally { predicted, unread }: Tally) -> Result<()> {
     if predicted + unread == 0 {
         return Err(Error::argument("PATH", "names no picture")
             .hint("name files, folders that hold some, or `-` and give paths on stdin"));
     }
     if predicted == 0 {
+        let all = counted(unread as usize, "picture");
         return Err(Error::input(
             "predict",
             format_args!("none of {all} could be read"),
         ));
     }
+    Ok(())
+}
+
+/// Says what became of the pictures.
+fn tell(tally: Tally, seconds: f64) -> Result<()> {
+    some_predicted(tally)?;
+    let Tally { predicted, unread } = tally;
+    let all = counted((predicted + unread) as usize, "picture");
     tracing::info!(
         "{} in {}, {:.1} a second",
         counted(predicted as usize, "picture"),
@@ -173,6 +198,30 @@ fn set_views(views: &str, config: &mut TestTimeConfig) {
 }
 
 impl Args {
+    /// Labels every picture, and puts the lines of each through `put`; `None` where nobody wants the
+    /// first.
+    fn label(
+        &self,
+        ensemble: &Ensemble,
+        mut labelling: Labelling,
+        machine: &Machine,
+        put: &mut dyn FnMut(&str) -> Result<ControlFlow<()>>,
+    ) -> Result<Option<Tally>> {
+        let mut paths = PicturePaths::new(self.paths.clone(), std::io::stdin().lock());
+        if put(&labelling.header()?)?.is_break() {
+            return Ok(None);
+        }
+        let tally = ensemble.predict(&mut paths, machine, &mut |image, scores| {
+            put(&labelling.line(image, scores)?)
+        })?;
+        let passed_over = paths.passed_over();
+        if passed_over > 0 {
+            let files = counted(passed_over as usize, "file");
+            tracing::info!("{files} of the folders passed over, without the ending of a picture");
+        }
+        Ok(Some(tally))
+    }
+
     /// The option that says which classes are labels, if there is one.
     fn choosing_option(&self) -> Option<&'static str> {
         match (self.threshold, self.top) {

@@ -246,7 +246,7 @@ impl Experiment {
     /// depend on. Two experiments with one hash end with the same weights, so a run may go on, or
     /// count as finished, under either.
     ///
-    /// Left out are the experiment's name, how often checkpoints are written, what is recorded on
+    /// Left out are the experiment's name, which checkpoints are written, what is recorded on
     /// the way, and what to do about a picture that cannot be decoded: it decides whether a run
     /// ends there, not what it learns from the others. Paths count as absolute ones: see
     /// [`is_recorded`] for runs of versions that kept them as they were written.
@@ -254,8 +254,11 @@ impl Experiment {
         let mut shared = self.clone();
         shared.name = String::new();
         shared.on_bad_image = OnBadImage::default();
-        shared.train.checkpoint_steps = TrainConfig::default().checkpoint_steps;
-        shared.train.tensorboard = TrainConfig::default().tensorboard;
+        let usual = TrainConfig::default();
+        shared.train.checkpoint_steps = usual.checkpoint_steps;
+        shared.train.keep_best = usual.keep_best;
+        shared.train.keep_every = usual.keep_every;
+        shared.train.tensorboard = usual.tensorboard;
         Ok(blake3::hash(shared.to_toml()?.as_bytes())
             .to_hex()
             .to_string())

@@ -105,7 +105,18 @@ pub struct DiskCache {
 
 /// What a cache file ends with, so that a part of one is never taken for the whole; changes with
 /// the layout.
-const MAGIC: [u8; 8] = *b"dblossP2";
+const MAGIC: [u8; 8] = *b"dblossP3";
+
+/// Bytes of what follows the pixels: width, height, hash, [`MAGIC`].
+const TRAILER: usize = 4 + 4 + 32 + 8;
+
+/// The hash of a picture: a disk that gives back other pixels would change results unseen.
+fn hash(pixels: &[u8], size: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(pixels);
+    hasher.update(size);
+    *hasher.finalize().as_bytes()
+}
 
 impl DiskCache {
     /// A cache in `folder`, which is made with the first picture.
@@ -138,10 +149,11 @@ impl DiskCache {
     /// The picture of a cache file; `None` if there is none, or not a whole one.
     pub fn get(&self, path: &Path) -> Option<Rgb8> {
         let file = MappedFile::new(fs_err::File::open(path).ok()?.file()).ok()?;
-        let (pixels, trailer) = file.bytes().split_last_chunk::<16>()?;
+        let (pixels, trailer) = file.bytes().split_last_chunk::<TRAILER>()?;
         let number = |at: usize| Some(u32::from_le_bytes(*trailer.get(at..)?.first_chunk()?));
         let (width, height) = (number(0)?, number(4)?);
-        if trailer.get(8..)? != MAGIC {
+        if trailer.get(40..)? != MAGIC || trailer.get(8..40)? != hash(pixels, &trailer[..8]) {
+            tracing::debug!("{}: is damaged; it is made anew", path.display());
             return None;
         }
         let length = pixels.len();
@@ -151,9 +163,14 @@ impl DiskCache {
     /// Writes a cache file. What fails is only logged: the cache is a help, not a result.
     pub fn put(&self, path: &Path, picture: &Rgb8) {
         let written = io::write_cached(path, |writer| {
+            let size = [
+                picture.width().to_le_bytes(),
+                picture.height().to_le_bytes(),
+            ]
+            .concat();
             writer.write_all(picture.pixels())?;
-            writer.write_all(&picture.width().to_le_bytes())?;
-            writer.write_all(&picture.height().to_le_bytes())?;
+            writer.write_all(&size)?;
+            writer.write_all(&hash(picture.pixels(), &size))?;
             Ok(writer.write_all(&MAGIC)?)
         });
         if let Err(error) = written {
@@ -184,10 +201,15 @@ mod tests {
             fs_err::write(&path, &whole[..cut]).unwrap();
             assert!(cache.get(&path).is_none(), "{cut} bytes");
         }
-        // A size that no memory holds.
-        let mut huge = whole.clone();
-        let at = huge.len() - 16;
-        huge[at..at + 8].fill(0xFF);
+        for at in 0..whole.len() {
+            let mut bent = whole.clone();
+            bent[at] ^= 1;
+            fs_err::write(&path, bent).unwrap();
+            assert!(cache.get(&path).is_none(), "byte {at}");
+        }
+        // A size that no memory holds, with a hash that fits.
+        let (pixels, size) = (&whole[..whole.len() - TRAILER], [0xFF; 8]);
+        let huge = [pixels, &size, &hash(pixels, &size), &MAGIC].concat();
         fs_err::write(&path, huge).unwrap();
         assert!(cache.get(&path).is_none());
         fs_err::write(&source, b"another picture").unwrap();

@@ -19,7 +19,7 @@ impl Card {
             ("neck", network.neck.to_string()),
             ("head", network.head.to_string()),
             ("parameters", network.parameters.to_string()),
-            ("checkpoint", self.checkpoint.name().to_owned()),
+            ("checkpoint", self.checkpoint.name()),
             ("trained by", format!("dbloss {}", self.training.version)),
             ("exported by", self.exported_by.clone()),
             ("split", format!("{}, {}", self.split.hash, self.images())),

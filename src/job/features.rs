@@ -1,6 +1,6 @@
 //! Features of a backbone, computed ahead or given to other programs.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::features::given::{NAMES, write_npy};
 use crate::features::{FeatureTable, Shown};
 use crate::io::write_atomic;
+use crate::model::weights::to_bytes;
 use crate::rows;
 
 /// The features of one experiment's backbone.
@@ -178,7 +179,7 @@ fn export_npy(out: &Path, found: &[OfSet]) -> Result<()> {
 
 fn export_tensors(out: &Path, found: &[OfSet]) -> Result<()> {
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
-    let mut metadata = HashMap::new();
+    let mut metadata = BTreeMap::new();
     let json = |list: &[&str]| {
         serde_json::to_string(list)
             .map_err(|e| Error::file(out, format_args!("cannot be written: {e}")))
@@ -202,8 +203,6 @@ fn export_tensors(out: &Path, found: &[OfSet]) -> Result<()> {
         let classes: Vec<&str> = labels.classes().iter().map(String::as_str).collect();
         metadata.insert("classes".to_owned(), json(&classes)?);
     }
-    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|e| Error::file(out, format_args!("cannot be written: {e}")))?;
+    let bytes = to_bytes(out, &tensors, &metadata)?;
     write_atomic(out, |writer| Ok(writer.write_all(&bytes)?))
 }

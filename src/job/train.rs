@@ -1,7 +1,8 @@
 //! Training one experiment into its folder.
 
+use std::cell::RefCell;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Machine;
 use super::supply::Supply;
@@ -22,7 +23,7 @@ use crate::run_dir::{Existing, Manifest, Network, RunDir, Status};
 use crate::train::checkpoint::Position;
 use crate::train::step::Losses;
 use crate::train::tensorboard::EventWriter;
-use crate::train::training::{Training, Validate};
+use crate::train::training::{Outcome, Training, Validate};
 
 /// Images over which the size of a loss is taken.
 const START_IMAGES: usize = 4096;
@@ -184,19 +185,53 @@ impl Prepared<'_> {
             manifest.images_seen = before.images_seen;
         }
         // The manifest first: from here on the folder is a run's, whenever the process ends.
+        let replaces = job.existing == Existing::Overwrite || job.run.is_being_replaced();
+        if replaces {
+            job.run.begin_replacing()?;
+        }
         manifest.write(&job.run.manifest())?;
-        if job.existing == Existing::Overwrite {
+        if replaces {
             job.run.clear()?;
         }
         write_text(&job.run.config(), &job.experiment.to_toml()?)?;
         self.supply.place_backbone(job.run)?;
 
-        let mut position = Position::default();
+        let (manifest, outcome) = self.fit(manifest, resume);
+        let written = manifest.write(&job.run.manifest());
+        // What ended the training is the better word, if a full disk let neither be written.
+        outcome?;
+        written?;
+        let averaged = job.experiment.train.ema_decay > 0.0;
+        Ok(Trained {
+            model: (!averaged).then_some(self.model),
+            manifest,
+        })
+    }
+
+    /// Trains, and keeps the clock in `manifest`; gives back what that should say now.
+    fn fit(&self, manifest: Manifest, resume: bool) -> (Manifest, Result<Outcome>) {
+        let job = self.job;
+        let (before, start) = (manifest.train_seconds, Instant::now());
+        let manifest = RefCell::new(manifest);
+        let note = |position: &Position| {
+            let mut manifest = manifest.borrow_mut();
+            manifest.train_seconds = before + start.elapsed().as_secs_f64();
+            manifest.images_seen = (position.step * job.experiment.train.step_images()) as u64;
+        };
+        // So that the time of a process that is killed is not lost.
+        let saved = |position: &Position| {
+            note(position);
+            manifest.borrow().write(&job.run.manifest())
+        };
         let validate = |model: &Model| self.validate(model);
-        let training = self.training(self.held_out.is_some().then_some(&validate));
+        let training = Training {
+            saved: Some(&saved),
+            ..self.training(self.held_out.is_some().then_some(&validate))
+        };
+        let mut position = Position::default();
         let outcome = training.fit(job.run, resume, &mut position);
-        manifest.train_seconds = position.train_seconds;
-        manifest.images_seen = (position.step * job.experiment.train.step_images()) as u64;
+        note(&position);
+        let mut manifest = manifest.into_inner();
         match &outcome {
             Ok(outcome) => {
                 manifest.status = Status::Finished;
@@ -212,13 +247,7 @@ impl Prepared<'_> {
                 manifest.diverged = matches!(error, Error::Diverged(_));
             }
         }
-        manifest.write(&job.run.manifest())?;
-        outcome?;
-        let averaged = job.experiment.train.ema_decay > 0.0;
-        Ok(Trained {
-            model: (!averaged).then_some(self.model),
-            manifest,
-        })
+        (manifest, outcome)
     }
 
     fn training<'a>(&'a self, validate: Option<&'a Validate<'a>>) -> Training<'a> {
@@ -235,6 +264,7 @@ impl Prepared<'_> {
             seed: experiment.seed,
             config_hash: self.config_hash.clone(),
             validate,
+            saved: None,
             label: experiment.run_name(),
         }
     }

@@ -1,15 +1,19 @@
 //! Checkpoints: one `.safetensors` file with the model, the optimiser and the position, written
-//! whole or not at all.
+//! whole or not at all, with a hash that is looked at when it is read (`seal.rs`).
+//!
+//! Nothing in it depends on the clock: equal trainings leave equal files.
 //!
 //! A network that was trained on features of a fixed backbone has that in a file of its own beside
 //! its checkpoints, since no step changes it.
+
+mod position;
+mod seal;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::Parameters;
@@ -17,43 +21,16 @@ use crate::model::backbone::PREFIX;
 use crate::model::weights::{self, read_tensors, restore, told};
 use crate::optim::{Average, Optimizer};
 
+pub use position::Position;
+
 /// Prefix of what the optimiser keeps: `optimizer.<slot>.<parameter>`.
 const OPTIMIZER: &str = "optimizer.";
 
 /// Prefix of the moving averages: `ema.<parameter>`.
 const AVERAGE: &str = "ema.";
 
-/// Key of the position in the file's metadata.
-const POSITION: &str = "dbloss.position";
-
 /// Key of the hash of a backbone's tensors in its file's metadata.
 const BACKBONE: &str = "dbloss.backbone";
-
-/// Where a training stands. Random numbers need no place here: streams follow from the position.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    /// Steps done.
-    pub step: usize,
-    /// Epochs done.
-    pub epoch: usize,
-    /// Steps done of the epoch after those.
-    pub step_in_epoch: usize,
-    /// Sum of the losses of the epoch under way.
-    pub loss_sum: f64,
-    /// Best validation mAP so far, of what would be the run's result.
-    pub best: Option<f64>,
-    /// Epochs since then that had a score and no better one.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub epochs_without_gain: usize,
-    /// Training time so far, seconds.
-    pub train_seconds: f64,
-    /// Hash of the configuration that the training runs under.
-    pub config_hash: String,
-}
-
-fn is_none(number: &usize) -> bool {
-    *number == 0
-}
 
 /// What a checkpoint holds beside the position.
 #[derive(Debug, Clone, Copy)]
@@ -83,9 +60,7 @@ pub fn save(path: &Path, contents: &Contents, position: &Position) -> Result<()>
     for (name, tensor) in average.iter().flat_map(|average| average.state(parameters)) {
         tensors.push((format!("{AVERAGE}{name}"), tensor.clone()));
     }
-    let position = serde_json::to_string(position)
-        .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
-    weights::save(path, &tensors, (POSITION, position))
+    seal::write(path, &tensors, position)
 }
 
 /// Writes the backbone of `parameters`, whose hash ([`Parameters::hash`]) is `hash`.
@@ -122,9 +97,13 @@ pub struct Saved {
 
 impl Saved {
     /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// The file is no checkpoint, a newer version of dbloss wrote it, or its bytes do not have the
+    /// hash that they were written with.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         Ok(Saved {
-            position: position(path)?,
+            position: seal::verified(path)?,
             path: path.to_owned(),
             tensors: read_tensors(path, device)?,
         })
@@ -210,11 +189,9 @@ impl Saved {
 /// Where the training stood at a checkpoint, of which no more is read.
 ///
 /// # Errors
-/// The file is no checkpoint.
+/// The file is no checkpoint, or a newer version of dbloss wrote it.
 pub fn position(path: &Path) -> Result<Position> {
-    let stranger = || Error::file(path, "is not a checkpoint of dbloss");
-    let text = told(path, POSITION, "a checkpoint of dbloss")?;
-    serde_json::from_str(&text).map_err(|_| stranger())
+    seal::position(path)
 }
 
 #[cfg(test)]

@@ -21,8 +21,16 @@ pub struct TrainConfig {
     /// Passes over the sampler's epoch, 8; with 0 the run's result is the network that it begins
     /// with.
     pub epochs: usize,
-    /// Steps between two checkpoints, beside the one after each epoch.
+    /// Steps between two checkpoints `last`, beside the one after each epoch. `last` is always kept:
+    /// it is what a training goes on from, and its result in the end.
     pub checkpoint_steps: usize,
+    /// Keep the checkpoint with the best mAP on the validation part as `best`, true.
+    #[serde(skip_serializing_if = "is_true")]
+    pub keep_best: bool,
+    /// Keep the checkpoint after each so many epochs as `epoch-N`, with all that a training goes on
+    /// from; 0 for none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub keep_every: usize,
     /// Write TensorBoard event files too, into the run's `tensorboard/`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tensorboard: bool,
@@ -48,6 +56,9 @@ pub struct TrainConfig {
     pub reweight_after: Extent,
 }
 
+fn is_true(value: &bool) -> bool {
+    *value
+}
 fn is_one(number: &usize) -> bool {
     *number == 1
 }
@@ -64,6 +75,8 @@ impl Default for TrainConfig {
             batch_size: 32,
             epochs: 8,
             checkpoint_steps: 500,
+            keep_best: true,
+            keep_every: 0,
             tensorboard: false,
             accumulation_steps: 1,
             ema_decay: 0.0,
@@ -81,6 +94,7 @@ impl TrainConfig {
         Range::Whole.check_whole(&at.join("epochs"), self.epochs)?;
         Range::AtLeast(1).check_whole(&at.join("checkpoint_steps"), self.checkpoint_steps)?;
         let most = 1 << 20;
+        Range::WholeWithin(0, most).check_whole(&at.join("keep_every"), self.keep_every)?;
         Range::WholeWithin(1, most)
             .check_whole(&at.join("accumulation_steps"), self.accumulation_steps)?;
         Range::Below(0.0, 1.0).check(&at.join("ema_decay"), self.ema_decay)?;

@@ -1,11 +1,11 @@
-//! Reads `steps.csv` and `epochs.csv` while a training writes them.
+//! Reads `steps.csv`, `epochs.csv` and `epoch_times.csv` while a training writes them.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-use super::record::{EpochRecord, StepRecord};
+use super::record::{EpochRecord, EpochTime, StepRecord};
 use crate::error::Result;
 use crate::run_dir::RunDir;
 
@@ -14,10 +14,13 @@ use crate::run_dir::RunDir;
 pub struct History {
     steps_file: Follower,
     epochs_file: Follower,
+    timings_file: Follower,
     /// Steps, in order.
     pub steps: Vec<StepRecord>,
     /// Epochs, in order.
     pub epochs: Vec<EpochRecord>,
+    /// How long they took, in order; of a run of an earlier version there is nothing.
+    pub timings: Vec<EpochTime>,
 }
 
 impl History {
@@ -26,8 +29,10 @@ impl History {
         History {
             steps_file: Follower::new(run.steps()),
             epochs_file: Follower::new(run.epochs()),
+            timings_file: Follower::new(run.epoch_times()),
             steps: Vec::new(),
             epochs: Vec::new(),
+            timings: Vec::new(),
         }
     }
 
@@ -35,7 +40,8 @@ impl History {
     /// for the next call; a file that was cut back by resuming is read anew.
     pub fn update(&mut self) -> Result<()> {
         follow(&mut self.steps_file, &mut self.steps)?;
-        follow(&mut self.epochs_file, &mut self.epochs)
+        follow(&mut self.epochs_file, &mut self.epochs)?;
+        follow(&mut self.timings_file, &mut self.timings)
     }
 }
 
@@ -43,12 +49,18 @@ fn follow<T: DeserializeOwned>(file: &mut Follower, rows: &mut Vec<T>) -> Result
     let news = file.read()?;
     if news.anew {
         rows.clear();
+        file.header = None;
     }
     let mut builder = csv::ReaderBuilder::new();
     builder.has_headers(false).flexible(true);
     let reader = builder.from_reader(news.text.as_slice());
-    // The header, and whatever is no row, does not parse.
-    rows.extend(reader.into_deserialize().filter_map(Result::ok));
+    for record in reader.into_records().filter_map(Result::ok) {
+        // Columns by their names: earlier versions had others. Whatever is no row does not parse.
+        match &file.header {
+            None => file.header = Some(record),
+            Some(header) => rows.extend(record.deserialize::<T>(Some(header)).ok()),
+        }
+    }
     Ok(())
 }
 
@@ -60,6 +72,8 @@ struct Follower {
     identity: Option<(u64, u64)>,
     offset: u64,
     half: Vec<u8>,
+    /// The names of the columns.
+    header: Option<csv::StringRecord>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +91,7 @@ impl Follower {
             identity: None,
             offset: 0,
             half: Vec::new(),
+            header: None,
         }
     }
 
@@ -150,14 +165,14 @@ mod tests {
             .append(true)
             .open(run.epochs())
             .unwrap();
-        file.write_all(b"conds,images_per_second\n0,0.65,,1.5,\n")
+        file.write_all(b"conds,ema_validation_map\n0,0.65,,1.5,0.25\n")
             .unwrap();
         history.update().unwrap();
         let losses: Vec<f64> = history.steps.iter().map(|s| s.loss).collect();
         assert_eq!(losses, [0.7, 0.65, 0.5]);
         assert_eq!(history.epochs.len(), 1);
         assert_eq!(history.epochs[0].validation_map, None);
-        assert_eq!(history.epochs[0].images_per_second, None);
+        assert_eq!(history.epochs[0].ema_validation_map, Some(0.25));
 
         // Resuming writes the file anew, here even a longer one.
         let rows: String = (0..9).map(|i| format!("{i},0,0.1,9.0,1\n")).collect();

@@ -1,11 +1,11 @@
-//! The rows of `steps.csv` and `epochs.csv`.
+//! The rows of `steps.csv`, `epochs.csv` and `epoch_times.csv`. Only the last knows of the clock: equal runs
+//! write equal files of the others.
 
 use serde::{Deserialize, Serialize};
 
 use crate::rows::number;
 
-/// One training step, a row of `steps.csv`. Nothing in it depends on the clock: equal runs write
-/// equal files.
+/// One training step, a row of `steps.csv`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Step over the whole training, from 0.
@@ -34,15 +34,22 @@ pub struct EpochRecord {
     /// mAP on the validation part in [0, 1], if there is one.
     #[serde(serialize_with = "number::full_or_empty")]
     pub validation_map: Option<f64>,
-    /// Training time of the epoch in this process, seconds.
-    #[serde(serialize_with = "number::three_decimals")]
-    pub seconds: f64,
-    /// Training images a second in this process; `None` if it trained none of the epoch.
-    #[serde(serialize_with = "number::two_decimals")]
-    pub images_per_second: Option<f64>,
     /// mAP on the validation part of the moving average of the weights in [0, 1], if one is kept.
     #[serde(default, serialize_with = "number::full_or_empty")]
     pub ema_validation_map: Option<f64>,
+}
+
+/// How long an epoch took, a row of `epoch_times.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochTime {
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Training time of the epoch in the process that ended it, seconds.
+    #[serde(serialize_with = "number::three_decimals")]
+    pub seconds: f64,
+    /// Training images a second in that process; `None` if it trained none of the epoch.
+    #[serde(serialize_with = "number::two_decimals")]
+    pub images_per_second: Option<f64>,
 }
 
 impl EpochRecord {

@@ -1,23 +1,22 @@
-//! `steps.csv` and `epochs.csv`: what happened, row by row, in a form that resuming can cut back.
+//! `steps.csv`, `epochs.csv` and `epoch_times.csv`: what happened, row by row, in a form that resuming can cut back.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::record::{EpochRecord, StepRecord};
+use super::record::{EpochRecord, EpochTime, StepRecord};
 use super::tensorboard::EventWriter;
 use crate::error::{Error, Result};
-use crate::io::write_text;
 use crate::rows;
 use crate::run_dir::RunDir;
 
-/// Appends rows to the two files of a run.
+/// Appends rows to the files of a run.
 pub struct Recorder {
     steps: csv::Writer<fs_err::File>,
     epochs: csv::Writer<fs_err::File>,
+    timings: csv::Writer<fs_err::File>,
     last_flush: Instant,
     events: Option<EventWriter>,
 }
@@ -28,9 +27,14 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 impl Recorder {
     /// Opens the files of a run, keeping the first `steps` and `epochs` rows of what is there.
     pub fn open(run: &RunDir, steps: usize, epochs: usize) -> Result<Self> {
+        // Earlier versions wrote none, and nothing depends on them.
+        let mut timings: Vec<EpochTime> =
+            first_rows(&run.epoch_times(), epochs).unwrap_or_default();
+        timings.retain(|row| row.epoch < epochs);
         Ok(Recorder {
             steps: open_after::<StepRecord>(&run.steps(), steps)?,
             epochs: open_after::<EpochRecord>(&run.epochs(), epochs)?,
+            timings: open_with(&run.epoch_times(), timings)?,
             last_flush: Instant::now(),
             events: None,
         })
@@ -55,10 +59,16 @@ impl Recorder {
     }
 
     /// Adds an epoch, whose last step was `last_step`, and flushes the files.
-    pub fn epoch(&mut self, record: &EpochRecord, last_step: usize) -> Result<()> {
+    pub fn epoch(
+        &mut self,
+        record: &EpochRecord,
+        time: &EpochTime,
+        last_step: usize,
+    ) -> Result<()> {
         append(&mut self.epochs, record)?;
+        append(&mut self.timings, time)?;
         if let Some(events) = &mut self.events {
-            events.epoch(record, last_step)?;
+            events.epoch(record, Some(time), last_step)?;
         }
         self.sync()
     }
@@ -67,6 +77,7 @@ impl Recorder {
     pub fn flush(&mut self) -> Result<()> {
         self.last_flush = Instant::now();
         self.steps.flush()?;
+        self.timings.flush()?;
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
@@ -87,29 +98,39 @@ fn append(csv: &mut csv::Writer<fs_err::File>, record: &impl Serialize) -> Resul
     written.map_err(|e| rows::failed(csv.get_ref().path(), e))
 }
 
-/// Cuts a CSV of rows `T` back to its header and `keep` rows, and opens it for appending.
-fn open_after<T: DeserializeOwned>(path: &Path, keep: usize) -> Result<csv::Writer<fs_err::File>> {
-    let mut kept = format!("{}\n", rows::columns::<T>().join(","));
-    if keep > 0 && path.is_file() {
-        // The rows as they are: numbers, none of which holds a line's end.
-        let file = BufReader::new(fs_err::File::open(path)?);
-        let columns = rows::columns::<T>().len();
-        for line in file.lines().skip(1).take(keep) {
-            let line = line?;
-            kept.push_str(&line);
-            // An earlier version may not have had the last columns.
-            let found = line.split(',').count();
-            kept.extend(std::iter::repeat_n(',', columns.saturating_sub(found)));
-            kept.push('\n');
-        }
-    }
-    let found = kept.lines().count() - 1;
-    if found < keep {
-        let problem = format!("has {found} rows, the checkpoint knows of {keep}");
+/// Cuts a CSV of rows `T` back to its header and the first rows, `keep` of them, and opens it for
+/// appending.
+///
+/// # Errors
+/// It has fewer rows.
+fn open_after<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    keep: usize,
+) -> Result<csv::Writer<fs_err::File>> {
+    let kept = first_rows::<T>(path, keep)?;
+    if kept.len() < keep {
+        let problem = format!("has {} rows, the checkpoint knows of {keep}", kept.len());
         return Err(Error::file(path, problem)
             .hint("restore the file, or start the run anew with `--force`"));
     }
-    write_text(path, &kept)?;
+    open_with(path, kept)
+}
+
+/// The first rows of a file, at most `keep`; none where it is not there.
+fn first_rows<T: DeserializeOwned>(path: &Path, keep: usize) -> Result<Vec<T>> {
+    match keep > 0 && path.is_file() {
+        true => rows::read_first(path, keep),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Writes a CSV anew with these rows, and opens it for appending.
+fn open_with<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    kept: Vec<T>,
+) -> Result<csv::Writer<fs_err::File>> {
+    // Numbers are written with all digits: the rows come back as they were.
+    rows::write(path, kept)?;
     let file = fs_err::OpenOptions::new().append(true).open(path)?;
     let mut builder = csv::WriterBuilder::new();
     Ok(builder.has_headers(false).from_writer(file))

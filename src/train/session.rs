@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::checkpoint::{self, Contents, Position};
 use super::health::Health;
-use super::record::{EpochRecord, StepRecord};
+use super::record::{EpochRecord, EpochTime, StepRecord};
 use super::recorder::Recorder;
 use super::step::State;
 use super::tensorboard::EventWriter;
@@ -27,9 +27,6 @@ pub struct Session<'a> {
     progress: Progress,
     health: Health,
     steps_per_epoch: usize,
-    /// Seconds that it ran in earlier processes, and when it began in this one.
-    before: f64,
-    start: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -61,8 +58,6 @@ impl<'a> Session<'a> {
             progress,
             health: Health::default(),
             steps_per_epoch,
-            before: position.train_seconds,
-            start: Instant::now(),
         })
     }
 
@@ -90,7 +85,6 @@ impl<'a> Session<'a> {
         position.step += 1;
         position.step_in_epoch += 1;
         position.loss_sum += record.loss;
-        position.train_seconds = self.before + self.start.elapsed().as_secs_f64();
 
         let done = (position.step_in_epoch - first) * config.step_images();
         let speed = done as f64 / start.elapsed().as_secs_f64();
@@ -131,13 +125,16 @@ impl<'a> Session<'a> {
             epoch: position.epoch,
             loss: position.loss_sum / position.step_in_epoch as f64,
             validation_map,
+            ema_validation_map,
+        };
+        let time = EpochTime {
+            epoch: position.epoch,
             seconds,
             // An epoch that was resumed after its last step saw no image in this process.
             images_per_second: (images > 0.0).then(|| images / seconds),
-            ema_validation_map,
         };
         self.recorder
-            .epoch(&record, position.step.saturating_sub(1))?;
+            .epoch(&record, &time, position.step.saturating_sub(1))?;
         tracing::debug!("{}: {record:?}", self.training.label);
         position.epoch += 1;
         position.step_in_epoch = 0;
@@ -147,10 +144,17 @@ impl<'a> Session<'a> {
             if position.best.is_none_or(|best| score > best) {
                 position.best = Some(score);
                 position.epochs_without_gain = 0;
-                self.save(Checkpoint::Best, false, position)?;
+                if self.training.config.keep_best {
+                    self.save(Checkpoint::Best, false, position)?;
+                }
             }
         }
-        match self.training.is_over(position) {
+        let over = self.training.is_over(position);
+        let every = self.training.config.keep_every;
+        if every > 0 && position.epoch.is_multiple_of(every) {
+            self.save(Checkpoint::Epoch(position.epoch), !over, position)?;
+        }
+        match over {
             true => self.hold_against_chance(record.loss, position, order),
             false => self.save(Checkpoint::Last, true, position),
         }
@@ -216,7 +220,11 @@ impl<'a> Session<'a> {
             optimizer: goes_on.then_some(&self.state.optimizer),
             average: self.state.average.as_ref(),
         };
-        checkpoint::save(&self.run.checkpoint(which), &contents, position)
+        checkpoint::save(&self.run.checkpoint(which), &contents, position)?;
+        match self.training.saved {
+            Some(saved) if which == Checkpoint::Last => saved(position),
+            _ => Ok(()),
+        }
     }
 }
 

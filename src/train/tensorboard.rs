@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::history::History;
-use super::record::{EpochRecord, StepRecord};
+use super::record::{EpochRecord, EpochTime, StepRecord};
 use crate::error::Result;
 use crate::run_dir::RunDir;
 
@@ -44,7 +44,11 @@ impl EventWriter {
             let last =
                 |epoch: &&EpochRecord| (epoch.epoch + 1) * steps_per_epoch == record.step + 1;
             if let Some(epoch) = ended.next_if(last) {
-                writer.epoch(epoch, record.step)?;
+                let time = history
+                    .timings
+                    .iter()
+                    .find(|time| time.epoch == epoch.epoch);
+                writer.epoch(epoch, time, record.step)?;
             }
         }
         writer.flush()?;
@@ -61,17 +65,19 @@ impl EventWriter {
         self.event(record.step as u64, &summary(&scalars))
     }
 
-    /// Adds an epoch, at its last step.
-    pub fn epoch(&mut self, record: &EpochRecord, last_step: usize) -> Result<()> {
+    /// Adds an epoch, at its last step, with its `time` where that is known.
+    pub fn epoch(
+        &mut self,
+        record: &EpochRecord,
+        time: Option<&EpochTime>,
+        last_step: usize,
+    ) -> Result<()> {
         let mut scalars = vec![("epoch/loss", record.loss)];
         scalars.extend(record.validation_map.map(|v| ("epoch/validation_map", v)));
         let average = record.ema_validation_map;
         scalars.extend(average.map(|v| ("epoch/ema_validation_map", v)));
-        scalars.extend(
-            record
-                .images_per_second
-                .map(|v| ("epoch/images_per_second", v)),
-        );
+        let speed = time.and_then(|time| time.images_per_second);
+        scalars.extend(speed.map(|v| ("epoch/images_per_second", v)));
         self.event(last_step as u64, &summary(&scalars))
     }
 

@@ -99,13 +99,19 @@ fn step(step: usize) -> StepRecord {
     }
 }
 
+fn time(epoch: usize) -> EpochTime {
+    EpochTime {
+        epoch,
+        seconds: 1.0,
+        images_per_second: None,
+    }
+}
+
 fn epoch(epoch: usize) -> EpochRecord {
     EpochRecord {
         epoch,
         loss: 0.5,
         validation_map: None,
-        seconds: 1.0,
-        images_per_second: None,
         ema_validation_map: None,
     }
 }
@@ -130,7 +136,7 @@ fn resuming_leaves_every_step_and_epoch_once() {
     for i in 0..5 {
         writer.step(&step(i)).unwrap();
         if i == 2 {
-            writer.epoch(&epoch(0), i).unwrap();
+            writer.epoch(&epoch(0), &time(0), i).unwrap();
         }
     }
     writer.flush().unwrap();
@@ -144,7 +150,7 @@ fn resuming_leaves_every_step_and_epoch_once() {
     let recorder = Recorder::open(&run, 3, 0).unwrap();
     let events = EventWriter::open(&run, 3, 0, 3).unwrap();
     let mut resumed = recorder.with_events(Some(events));
-    resumed.epoch(&epoch(0), 2).unwrap();
+    resumed.epoch(&epoch(0), &time(0), 2).unwrap();
     for i in 3..6 {
         resumed.step(&step(i)).unwrap();
     }
@@ -159,7 +165,7 @@ fn resuming_leaves_every_step_and_epoch_once() {
     assert_eq!(event_files(&run.tensorboard()).unwrap().len(), 1);
 
     // The end of the second epoch is known now, and made anew with the rest.
-    resumed.epoch(&epoch(1), 5).unwrap();
+    resumed.epoch(&epoch(1), &time(1), 5).unwrap();
     drop(resumed);
     drop(EventWriter::open(&run, 6, 2, 3).unwrap());
     let again = scalars(&run);

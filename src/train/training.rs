@@ -14,6 +14,9 @@ use super::step::{Losses, Moment, Stepper};
 /// Scores the model on held-out data: mAP in [0, 1], `None` where it is undefined.
 pub type Validate<'a> = dyn Fn(&Model) -> Result<Option<f64>> + 'a;
 
+/// Told where the training stands, when it can go on from there.
+pub type Saved<'a> = dyn Fn(&Position) -> Result<()> + 'a;
+
 /// Everything a training is made of.
 pub struct Training<'a> {
     /// The network; its parameters are updated in place.
@@ -38,6 +41,8 @@ pub struct Training<'a> {
     pub config_hash: String,
     /// mAP on held-out data after each epoch, in [0, 1].
     pub validate: Option<&'a Validate<'a>>,
+    /// Called after each checkpoint `last`.
+    pub saved: Option<&'a Saved<'a>>,
     /// Name on the progress bar.
     pub label: String,
 }

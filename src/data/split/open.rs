@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::io::{claim_folder, temporary_folder};
+use crate::io::{claim_folder, sync_folder, temporary_folder};
 
 use super::{Split, SplitConfig};
 
@@ -55,6 +55,7 @@ impl Split {
                 return Err(Error::file(folder, error).hint("name another folder with `--out`"));
             }
         }
+        sync_folder(parent);
         Ok(())
     }
 }

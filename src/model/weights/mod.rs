@@ -33,7 +33,7 @@ use crate::io::hash_file;
 pub use fit::load_backbone;
 pub use origin::{is_path, locate};
 pub use place::Place;
-pub use safetensors::{metadata, save, told};
+pub use safetensors::{metadata, save, to_bytes, told};
 
 /// What became of the tensors of a weight file.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

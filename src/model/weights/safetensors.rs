@@ -64,15 +64,43 @@ pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
+/// The bytes of a file of tensors with texts of metadata by their keys, in the order of those: the
+/// same bytes every time. `path` is what an error names.
+///
+/// # Errors
+/// A tensor cannot be read back from its device.
+pub fn to_bytes(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
+    let cannot = |problem: String| Error::file(path, format!("cannot be written: {problem}"));
+    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
+    let bytes = safetensors::serialize(tensors, None).map_err(|e| cannot(e.to_string()))?;
+    // The library keeps metadata in an order of chance, so they are put in here.
+    let told = serde_json::to_string(metadata).map_err(|e| cannot(e.to_string()))?;
+    let (length, rest) =
+        (bytes.split_first_chunk()).ok_or_else(|| cannot("there is no header".to_owned()))?;
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let tensors = header.trim_ascii().strip_prefix(b"{").unwrap_or_default();
+    let mut header = format!("{{\"__metadata__\":{told}").into_bytes();
+    if tensors != b"}" {
+        header.push(b',');
+    }
+    header.extend(tensors);
+    // The data begin at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    Ok([&length[..], &header, data].concat())
+}
+
 /// Writes tensors with one text of metadata, `(key, text)`.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, String)) -> Result<()> {
-    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1)]);
-    let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
+    let metadata = BTreeMap::from([(metadata.0.to_owned(), metadata.1)]);
+    let bytes = to_bytes(path, tensors, &metadata)?;
     write_atomic(path, |writer| Ok(writer.write_all(&bytes)?))
 }
 
@@ -200,4 +228,41 @@ pub(super) fn index_of_shard(path: &Path) -> Option<PathBuf> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let index = path.with_file_name(format!("{base}.{ending}.index.json"));
     (number(part) && number(total) && index.is_file()).then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn what_is_written_is_what_the_library_reads_and_the_same_every_time() {
+        let values = Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu).unwrap();
+        let metadata: BTreeMap<String, String> = (0..9)
+            .map(|i| (format!("key {i}"), format!("text \"{}\"", "é".repeat(i))))
+            .collect();
+        for count in [0, 1, 3] {
+            let tensors: Vec<_> = (0..count)
+                .map(|i| (format!("t{i}"), values.clone()))
+                .collect();
+            let bytes = to_bytes(Path::new("x"), &tensors, &metadata).unwrap();
+            assert_eq!(
+                to_bytes(Path::new("x"), &tensors, &metadata).unwrap(),
+                bytes
+            );
+            let (length, header) = ::safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+            assert_eq!((length + 8) % 8, 0);
+            let told: BTreeMap<_, _> = header.metadata().clone().unwrap().into_iter().collect();
+            assert_eq!(told, metadata);
+            let read = ::safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            assert_eq!(read.len(), count);
+            for (name, tensor) in read.tensors() {
+                let expected: Vec<u8> = [1f32, 2.0, 3.0]
+                    .iter()
+                    .flat_map(|v| v.to_le_bytes())
+                    .collect();
+                assert_eq!(tensor.data(), expected, "{name}");
+            }
+        }
+    }
 }
