@@ -14,6 +14,7 @@ mod jpeg;
 pub mod labels;
 pub mod loader;
 pub mod longtail;
+pub mod npy;
 pub mod paths;
 pub mod picture;
 pub mod picture_hashes;

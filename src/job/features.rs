@@ -10,9 +10,10 @@ use super::Machine;
 use super::supply::Supply;
 use crate::config::Experiment;
 use crate::data::labels::LabelTable;
+use crate::data::npy;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
-use crate::features::given::{NAMES, write_npy};
+use crate::features::given::NAMES;
 use crate::features::{FeatureTable, Shown};
 use crate::io::write_atomic;
 use crate::model::weights::to_bytes;
@@ -151,7 +152,7 @@ fn shape(table: &FeatureTable) -> Vec<usize> {
 
 fn export_npy(out: &Path, found: &[OfSet]) -> Result<()> {
     for (_, labels, table) in found {
-        write_npy(out, &shape(table), |put| {
+        npy::write(out, &shape(table), |put| {
             let mut row = Vec::new();
             for (version, image) in shown(table) {
                 row.clear();

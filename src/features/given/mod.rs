@@ -1,18 +1,17 @@
 //! Features that another program made, matched to the pictures of a split by their names.
 
 mod names;
-mod npy;
 mod rows;
 mod tensors;
 
 use std::path::Path;
 
-pub use npy::write as write_npy;
 pub use tensors::NAMES;
 
 use super::table::FeatureTable;
 use crate::data::content;
 use crate::data::labels::LabelTable;
+use crate::data::npy;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::model::GivenFeatures;
@@ -80,7 +79,7 @@ fn tell_surplus(config: &GivenFeatures, path: &Path, names: &Names, split: &Spli
 fn read_rows(path: &Path, set: Set) -> Result<Rows> {
     let ending = path.extension().and_then(|ending| ending.to_str());
     match ending.map(str::to_ascii_lowercase).as_deref() {
-        Some("npy") => npy::read(path),
+        Some("npy") => rows::of_array(path, npy::read(path)?),
         Some("safetensors") => tensors::read(path, set),
         _ => {
             let head = fs_err::read(path).unwrap_or_default();

@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::Init;
 
 use super::interface::{Accepts, HeadContext, Key, misfit};
+use crate::data::npy;
 use crate::error::{Error, KeyPath, Result};
 use crate::model::builder::Builder;
 use crate::model::parameters::Parameter;
@@ -115,9 +116,8 @@ fn read(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
     match ending.to_ascii_lowercase().as_str() {
         "csv" => of_table(path),
         "npy" => {
-            fs_err::metadata(path)?;
-            let matrix = Tensor::read_npy(path);
-            of_matrix(path, &matrix.map_err(|e| Error::file(path, e))?)
+            let (shape, values) = npy::read(path)?;
+            of_matrix(path, &Tensor::from_vec(values, shape, &Device::Cpu)?)
         }
         "safetensors" => {
             let tensors = crate::model::weights::read_tensors(path, &Device::Cpu)?;

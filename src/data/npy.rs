@@ -8,8 +8,7 @@ use std::path::Path;
 
 use half::f16;
 
-use super::rows::{Rows, form};
-use crate::data::content;
+use super::content;
 use crate::error::{Error, Result};
 use crate::io;
 
@@ -30,8 +29,15 @@ struct Header {
     shape: Vec<usize>,
 }
 
-/// Reads rows of numbers.
-pub(super) fn read(path: &Path) -> Result<Rows> {
+/// An array of numbers: its sides, as many as it has, and the numbers row by row.
+pub type Array = (Vec<usize>, Vec<f32>);
+
+/// Reads an array of numbers.
+///
+/// # Errors
+/// The file cannot be read, is none, or does not hold what its header says; or its numbers are whole
+/// ones, or stored column by column.
+pub fn read(path: &Path) -> Result<Array> {
     let broken = |problem: String| Error::file(path, problem);
     let mut file = fs_err::File::open(path)?;
     let whole = file.metadata()?.len();
@@ -74,10 +80,6 @@ pub(super) fn read(path: &Path) -> Result<Rows> {
         }
     };
     let shape = &header.shape;
-    let Some(form) = form(shape) else {
-        let problem = format!("has the shape {shape:?}, expected [pictures, features]");
-        return Err(broken(problem));
-    };
     let count = shape
         .iter()
         .try_fold(size, |bytes: usize, &side| bytes.checked_mul(side));
@@ -95,11 +97,8 @@ pub(super) fn read(path: &Path) -> Result<Rows> {
     let values = bytes
         .chunks_exact(size)
         .map(|number| value(number, swapped));
-    Ok(Rows {
-        form,
-        values: values.collect(),
-        names: None,
-    })
+    let values = values.collect();
+    Ok((header.shape, values))
 }
 
 /// One number of 2, 4 or 8 bytes.
@@ -183,7 +182,6 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::loader::Form;
 
     /// A file as NumPy 2 writes it.
     fn file(kind: &str, shape: &str, version: u8, numbers: &[u8]) -> Vec<u8> {
@@ -199,7 +197,7 @@ mod tests {
         bytes
     }
 
-    fn numbers(bytes: &[u8]) -> Result<Rows> {
+    fn numbers(bytes: &[u8]) -> Result<Array> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         fs_err::write(&path, bytes).unwrap();
@@ -222,13 +220,11 @@ mod tests {
         ];
         for (kind, data) in &kinds {
             for version in [1, 2, 3] {
-                let rows = numbers(&file(kind, "(2, 2)", version, data)).unwrap();
-                assert_eq!(rows.values, expected, "{kind} {version}");
-                assert_eq!(rows.form, Form::Pooled { width: 2 });
+                let (shape, values) = numbers(&file(kind, "(2, 2)", version, data)).unwrap();
+                assert_eq!(values, expected, "{kind} {version}");
+                assert_eq!(shape, [2, 2]);
             }
         }
-        let maps = numbers(&file("<f4", "(1, 2, 1, 2)", 1, &kinds[0].1)).unwrap();
-        assert_eq!(maps.form.len(), 4);
     }
 
     #[test]
@@ -238,14 +234,6 @@ mod tests {
             (b"PK\x03\x04 and so on, longer".to_vec(), "a zip archive"),
             (file("<i8", "(2, 1)", 1, &four), "`<i8`"),
             (file("|O", "(2, 1)", 1, &four), "`|O`"),
-            (
-                file("<f4", "(4,)", 1, &four),
-                "expected [pictures, features]",
-            ),
-            (
-                file("<f4", "(4, 0)", 1, &[]),
-                "expected [pictures, features]",
-            ),
             (file("<f4", "(3, 2)", 1, &four), "16 bytes of numbers"),
             (
                 file("<f4", "(99999999999, 99999999999)", 1, &four),
@@ -266,8 +254,7 @@ mod tests {
         let path = folder.path().join("a.npy");
         let values: Vec<f32> = (0..12).map(|i| i as f32 / 3.0).collect();
         write(&path, &[3, 4], |put| put(&values)).unwrap();
-        let rows = read(&path).unwrap();
-        assert_eq!(rows.values, values);
+        assert_eq!(read(&path).unwrap(), (vec![3, 4], values));
         assert_eq!(fs_err::read(&path).unwrap().len() % 64, 48);
     }
 }

@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../with.rs"]
+mod with;
+
+fuzz_with!("voc_list");
