@@ -2,6 +2,7 @@
 //! pictures, and one page with all of it.
 
 mod against;
+mod chance;
 mod collect;
 mod curve;
 mod files;
@@ -26,6 +27,7 @@ use crate::metrics::{PerGroup, Scope};
 use crate::report::class_scores::ClassScore;
 
 pub use against::{Kind, Test};
+pub use chance::Chance;
 pub use collect::{LeftOut, Run};
 pub use curve::Curve;
 pub use files::{MethodRow, RunRow};
@@ -71,6 +73,7 @@ pub struct Study {
     baseline: usize,
     tests: Vec<Test>,
     ranks: PerGroup<Option<Ranks>>,
+    chance: Option<Chance>,
     settings: Vec<Setting>,
     splits: Splits,
 }
@@ -97,10 +100,10 @@ impl Study {
         let splits = splits::check(&runs, options.set, allowed)?;
         collect::check_pairs(&runs)?;
         let scored = match splits {
-            Splits::Different => vec![None; runs.len()],
+            Splits::Different => images::AllScored::none(runs.len()),
             Splits::One | Splits::Subsets => images::score(&runs, options.set)?,
         };
-        let methods = method::group(&runs, &scored, published::benchmark(&runs));
+        let methods = method::group(&runs, &scored.runs, published::benchmark(&runs));
         let baseline = baseline(&methods, options.baseline.as_deref())?;
         let groups: Vec<Group> = runs[0].classes.iter().map(|class| class.group).collect();
         Ok(Study {
@@ -108,6 +111,7 @@ impl Study {
             set: options.set,
             tests: against::tests(&methods, baseline, &groups),
             ranks: PerGroup::from_fn(|scope| Ranks::new(&methods, scope)),
+            chance: (scored.images).and_then(|images| Chance::new(&runs, images)),
             settings: settings::differing(&runs, &methods),
             methods,
             baseline,
@@ -136,6 +140,12 @@ impl Study {
     /// each method.
     pub fn ranks(&self) -> &PerGroup<Option<Ranks>> {
         &self.ranks
+    }
+
+    /// What a random order would score; `None` where the number of evaluated images is not known:
+    /// without predictions or split, and over different test sets.
+    pub fn chance(&self) -> Option<&Chance> {
+        self.chance.as_ref()
     }
 
     /// The rows of `ranks.csv`.
@@ -173,6 +183,11 @@ impl Study {
         let mut order: Vec<usize> = (0..self.classes().len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(self.classes()[class].train_count));
         order
+    }
+
+    /// The expected AP of a random order in the class at `place`.
+    fn chance_of(&self, place: usize) -> Option<f64> {
+        self.chance.as_ref()?.classes[place]
     }
 
     /// A test's result for a method.

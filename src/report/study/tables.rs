@@ -2,6 +2,7 @@
 
 use super::Study;
 use super::against::{Kind, Test};
+use super::chance;
 use super::method::Method;
 use super::published::SOURCE;
 use crate::metrics::{PerGroup, Scope};
@@ -51,6 +52,9 @@ pub(super) fn p_text(p: Option<f64>) -> String {
         Some(p) => format!("{p:.3}"),
     }
 }
+
+/// What the row of a random order says, a sentence.
+pub(super) const WHAT_CHANCE_IS: &str = "chance: the expected mAP of a random order of the images.";
 
 /// A mean rank with two decimals.
 pub(super) fn rank_text(rank: Option<f64>) -> String {
@@ -121,6 +125,11 @@ impl Study {
                         .map(|(_, figure)| (*figure).to_owned()),
                 );
             }
+            table.push(row);
+        }
+        if let Some(chance) = &self.chance {
+            let mut row = vec![name(chance::NAME), String::new()];
+            row.extend(chance.means.iter().map(|(_, mean)| percent(*mean)));
             table.push(row);
         }
         table
@@ -222,6 +231,10 @@ impl Study {
         text.push_str(
             " set, mean ± sample standard deviation over seeds; best bold, second underlined.\n",
         );
+        if self.chance.is_some() {
+            text.push_str(WHAT_CHANCE_IS);
+            text.push('\n');
+        }
         if self.has_published() {
             text.push_str(&format!("Columns marked as quoted: {SOURCE}.\n"));
         }
