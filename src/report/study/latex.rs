@@ -102,7 +102,7 @@ pub(super) fn table(study: &Study) -> String {
         text.push_str(&format!(
             "{} & {}",
             escape(&method.title),
-            method.seeds_marked("\\rlap{$^\\dagger$}")
+            method.seeds_marked("\\rlap{$^\\dagger$}", "\\rlap{$^{\\;\\ddagger}$}")
         ));
         for (scope, marks) in columns.iter() {
             let (mean, deviation) = method.mean_and_deviation(scope);
@@ -140,6 +140,10 @@ pub(super) fn table(study: &Study) -> String {
     for remark in study.remarks() {
         let remark = escape(&remark);
         text.push_str(&format!("\\par\\smallskip$^\\dagger$ {remark}\n"));
+    }
+    for other in study.apart() {
+        let other = escape(&other);
+        text.push_str(&format!("\\par\\smallskip$^\\ddagger$ {other}\n"));
     }
     text.push_str("\\end{table}\n");
     text

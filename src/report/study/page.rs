@@ -10,7 +10,7 @@ use super::chance;
 use super::collect::short;
 use super::images::RECALLS;
 use super::published::{Checked, SOURCE};
-use super::tables::{AMISS, Mark, marks, p_text, rank_text, signed, spread};
+use super::tables::{AMISS, APART, Mark, marks, p_text, rank_text, signed, spread};
 use super::{Splits, Study, experiments};
 use crate::error::{Error, Result};
 use crate::metrics::{FEW_POSITIVES, PerGroup, Scope};
@@ -86,6 +86,7 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             runs => runs(study),
             left_out => left_out(study),
             remarks => study.remarks(),
+            others => study.apart(),
             different_splits => study.splits == Splits::Different,
             subsets => study.splits == Splits::Subsets,
             joint => kinds.contains(&Kind::ImagesAndSeeds),
@@ -153,7 +154,7 @@ fn scores(study: &Study) -> Vec<Row> {
     let row = |(place, method): (usize, &super::Method)| {
         let mut cells = vec![number(
             Some(method.seeds.len() as f64),
-            method.seeds_marked(AMISS),
+            method.seeds_marked(AMISS, APART),
         )];
         for (scope, marks) in columns.iter() {
             let (mean, deviation) = method.mean_and_deviation(scope);
@@ -244,8 +245,8 @@ fn ranks(study: &Study, scope: Scope) -> Vec<Row> {
     let Some(ranks) = &study.ranks[scope] else {
         return Vec::new();
     };
-    let row = |place: usize| {
-        let rank = Some(ranks.ranking.means[place]);
+    let row = |(place, rank): (usize, f64)| {
+        let rank = Some(rank);
         Row {
             name: study.methods[place].title.clone(),
             group: String::new(),

@@ -65,6 +65,9 @@ pub(super) fn rank_text(rank: Option<f64>) -> String {
 /// `comparison.md` has another meaning in the tables of a report.
 pub(super) const AMISS: &str = " †";
 
+/// The same where a method was trained on other training sets than the baseline.
+pub(super) const APART: &str = " ‡";
+
 impl Study {
     /// What is amiss with which run: a line each, in the order of the tables.
     pub(super) fn remarks(&self) -> Vec<String> {
@@ -74,6 +77,12 @@ impl Study {
             method.remarks.iter().map(line).collect::<Vec<_>>()
         };
         self.methods.iter().flat_map(of_method).collect()
+    }
+
+    /// Which methods have other training sets than the baseline, a line each.
+    pub(super) fn apart(&self) -> Vec<String> {
+        let line = |method: &Method| Some(format!("{}: {}", method.title, method.apart.as_ref()?));
+        self.methods.iter().filter_map(line).collect()
     }
 
     /// Whether figures were published for any of the rows.
@@ -109,7 +118,7 @@ impl Study {
         let marks = PerGroup::from_fn(|scope| self.marks(scope));
         let mut table = Table::new(header);
         for (place, method) in self.methods.iter().enumerate() {
-            let mut row = vec![name(&method.title), method.seeds_marked(AMISS)];
+            let mut row = vec![name(&method.title), method.seeds_marked(AMISS, APART)];
             for (scope, marks) in marks.iter() {
                 let (mean, deviation) = method.mean_and_deviation(scope);
                 row.push(mark(&spread(mean, deviation, " ± "), marks[place]));
@@ -203,6 +212,9 @@ impl Study {
         for remark in self.remarks() {
             text.push_str(&format!("† {remark}\n"));
         }
+        for other in self.apart() {
+            text.push_str(&format!("‡ {other}\n"));
+        }
         if self.methods.len() > 1 {
             text.push_str(&format!(
                 "\nagainst {}, p after Holm\n{}",
@@ -240,6 +252,9 @@ impl Study {
         }
         for remark in self.remarks() {
             text.push_str(&format!("\n† {}\n", markdown(&remark)));
+        }
+        for other in self.apart() {
+            text.push_str(&format!("\n‡ {}\n", markdown(&other)));
         }
         if self.methods.len() > 1 {
             text.push_str(&format!(
