@@ -42,6 +42,7 @@ split_folder = "split"
 on_bad_image = "skip"
 split.max_per_class = 500
 split.min_per_class = 2
+split.balanced = true
 split.source.kind = "shapes"
 split.distribution.kind = "pareto"
 sampler.kind = "uniform"
@@ -203,6 +204,7 @@ fn configurations(folder: &Path) -> Vec<Table> {
         let mut other = base.clone();
         at(&mut other, "split").remove("max_per_class");
         at(&mut other, "split").remove("min_per_class");
+        at(&mut other, "split").remove("balanced");
         *at(&mut other, "split.distribution") = table(kind);
         found.push(other);
     }

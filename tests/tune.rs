@@ -267,7 +267,7 @@ fn every_method_gets_as_many_trials_as_the_others() {
 fn every_tune_file_resolves() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/tune");
     let files = experiment_files(&folder).unwrap();
-    assert_eq!(files.len(), 4);
+    assert_eq!(files.len(), 5);
     for path in files {
         let sweep = SweepFile::read(&path).unwrap_or_else(|e| panic!("{e}"));
         assert!(sweep.config.tune.is_some(), "{}", path.display());

@@ -96,6 +96,9 @@ pub(super) struct Args {
         help_heading = "Distribution"
     )]
     counts: Vec<String>,
+    /// Draw as many images as the distribution would, but as balanced as the pool allows
+    #[arg(long, help_heading = "Distribution")]
+    balanced: bool,
     /// Want no class more often than this
     #[arg(long, value_name = "N", help_heading = "Distribution")]
     max_per_class: Option<usize>,
@@ -220,6 +223,7 @@ impl Args {
             };
         }
         config.test = self.test_part.unwrap_or(config.test);
+        config.balanced |= self.balanced;
         config.max_per_class = self.max_per_class.or(config.max_per_class);
         config.min_per_class = self.min_per_class.or(config.min_per_class);
         config.keep_at_least = self.keep_at_least.unwrap_or(config.keep_at_least);

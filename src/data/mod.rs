@@ -2,6 +2,7 @@
 
 mod account;
 pub mod augment;
+pub mod balance;
 pub mod cache;
 mod class_index;
 pub(crate) mod class_name;

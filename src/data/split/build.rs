@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::data::formats::{Loaded, table};
 use crate::data::image::ToldPictures;
 use crate::data::labels::LabelTable;
-use crate::data::{longtail, replay, stratify};
+use crate::data::{balance, longtail, replay, stratify};
 use crate::error::{Error, KeyPath, Result};
 use crate::wording::{counted, first_named};
 
 use super::{
-    Distribution, EmptyClasses, ImageRoots, Manifest, PoolFacts, Preset, Split, SplitConfig,
-    ValidationFrom,
+    Counterpart, Distribution, EmptyClasses, ImageRoots, Manifest, PoolFacts, Preset, Split,
+    SplitConfig, ValidationFrom,
 };
 
 impl Split {
@@ -44,30 +44,21 @@ impl Split {
             pool = pool.subset(&rest);
         }
         handle_empty_classes(config.empty_classes, &mut pool, &mut test)?;
-        let images = draw(config, &pool)?;
+        let mut images = draw(config, &pool)?;
+        let mut counterpart = None;
+        if config.balanced {
+            let (train, _) = without_validation(config, &pool, &images)?;
+            counterpart = Some(Counterpart {
+                images: train.len(),
+                class_counts: train.class_counts(),
+            });
+            images = balance::draw(&pool, images.len(), config.seed);
+        }
         let (in_pool, drawn) = (pool.len(), images.len());
-        let mut train = pool.subset(&images);
-        let validation = match (config.validation > 0.0, config.validation_from) {
-            (false, _) => None,
-            (true, ValidationFrom::Train) => {
-                let (rest, held) = hold_out(&train, config.validation, config.seed, "validation")?;
-                let validation = train.subset(&held);
-                train = train.subset(&rest);
-                Some(validation)
-            }
-            (true, ValidationFrom::Rest) => {
-                let drawn: HashSet<usize> = images.into_iter().collect();
-                let rest: Vec<usize> = (0..pool.len()).filter(|i| !drawn.contains(i)).collect();
-                let rest = pool.subset(&rest);
-                let (_, held) = hold_out(&rest, config.validation, config.seed, "validation")?;
-                Some(rest.subset(&held))
-            }
-        };
-        let counts = train.class_counts();
-        let groups = counts.iter().map(|&n| config.groups.group(n)).collect();
+        let (train, validation) = without_validation(config, &pool, &images)?;
         let test = test.unwrap_or_else(|| LabelTable::new(train.classes().to_vec()));
         let mut split = Split {
-            groups,
+            groups: Vec::new(),
             thresholds: config.groups,
             manifest: Manifest {
                 format: 1,
@@ -80,6 +71,7 @@ impl Split {
                 pool: facts,
                 config: config.clone(),
                 left_out: account.facts(),
+                counterpart,
                 fold: None,
             },
             train: Arc::new(train),
@@ -90,6 +82,7 @@ impl Split {
             hash: String::new(),
             told: ToldPictures::default(),
         };
+        split.groups = split.manifest.groups(&split.train.class_counts());
         split.check_overlap("source")?;
         split.hash = split.files()?.hash();
         split.manifest.hash = split.hash.clone();
@@ -161,6 +154,29 @@ fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
             .hint("no class has both images and a wanted count above 0"));
     }
     Ok(subset.images)
+}
+
+/// The images drawn from the pool as a training and a validation set.
+fn without_validation(
+    config: &SplitConfig,
+    pool: &LabelTable,
+    images: &[usize],
+) -> Result<(LabelTable, Option<LabelTable>)> {
+    let train = pool.subset(images);
+    if config.validation == 0.0 {
+        return Ok((train, None));
+    }
+    let (from, kept) = match config.validation_from {
+        ValidationFrom::Train => (train, None),
+        ValidationFrom::Rest => {
+            let drawn: HashSet<&usize> = images.iter().collect();
+            let rest: Vec<usize> = (0..pool.len()).filter(|i| !drawn.contains(i)).collect();
+            (pool.subset(&rest), Some(train))
+        }
+    };
+    let (rest, held) = hold_out(&from, config.validation, config.seed, "validation")?;
+    let validation = from.subset(&held);
+    Ok((kept.unwrap_or_else(|| from.subset(&rest)), Some(validation)))
 }
 
 /// Splits off `amount` (a part, or a number of images): the images that stay and those held out.

@@ -53,6 +53,11 @@ pub struct SplitConfig {
     /// data as it is, and the published benchmarks' sources by the curve of VOC-MLT.
     #[serde(default)]
     pub distribution: Distribution,
+    /// Draw as many images as the distribution would, but as balanced as the pool allows: another
+    /// training set of the same size, to be compared with that one. Head, medium and tail stay
+    /// those of the images that the distribution would have drawn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub balanced: bool,
     /// Bounds of head, medium and tail.
     #[serde(default)]
     pub groups: GroupThresholds,
@@ -167,6 +172,7 @@ impl SplitConfig {
             allow_overlap: false,
             source,
             distribution,
+            balanced: false,
             groups: GroupThresholds::default(),
         }
     }
@@ -258,6 +264,11 @@ impl SplitConfig {
         }
         if let (Some(min), Some(max)) = (self.min_per_class, self.max_per_class) {
             longtail::check_bounds(at, ("min_per_class", min), ("max_per_class", max))?;
+        }
+        if self.balanced && self.distribution == (Distribution::AsIs {}) {
+            let problem = "has no effect, since the distribution takes the whole pool";
+            return Err(Error::key(at.join("balanced"), problem)
+                .hint("leave it out, or name a distribution whose number of images it takes"));
         }
         let at_distribution = at.join("distribution");
         match &self.distribution {

@@ -149,7 +149,7 @@ impl Split {
             .hint("build the split again, or make a new one from the changed table: `dbloss split --table train.csv --test test.csv --distribution as-is`"));
         }
         let thresholds = manifest.config.groups;
-        let counts = train.class_counts();
+        let groups = manifest.groups(&train.class_counts());
         let absolute = |root: &ImageRoot| match root {
             ImageRoot::Folder { path } => ImageRoot::Folder {
                 path: dir.join(path),
@@ -157,7 +157,7 @@ impl Split {
             other => other.clone(),
         };
         let split = Split {
-            groups: counts.iter().map(|&n| thresholds.group(n)).collect(),
+            groups,
             thresholds,
             train_root: absolute(&manifest.images.train),
             test_root: absolute(&manifest.images.test),

@@ -57,9 +57,8 @@ impl Split {
     }
 
     fn fold(&self, train: LabelTable, held_out: LabelTable, fold: Fold) -> Result<Split> {
-        let counts = train.class_counts();
         let mut split = Split {
-            groups: counts.iter().map(|&n| self.thresholds.group(n)).collect(),
+            groups: self.manifest.groups(&train.class_counts()),
             train: Arc::new(train),
             test: Arc::new(held_out),
             validation: None,

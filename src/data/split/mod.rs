@@ -71,9 +71,34 @@ pub struct Manifest {
     /// What was left out of the source, merged or assumed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// For a balanced training set: the one that the distribution alone would have drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counterpart: Option<Counterpart>,
     /// For a fold of a training set: what it was cut from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<Fold>,
+}
+
+/// The training set whose place a balanced one takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counterpart {
+    /// Its images.
+    pub images: usize,
+    /// Those of each class, which head, medium and tail are made of.
+    pub class_counts: Vec<usize>,
+}
+
+impl Manifest {
+    /// The group of each class of a training set with these images a class.
+    fn groups(&self, class_counts: &[usize]) -> Vec<Group> {
+        let counts = match &self.counterpart {
+            Some(counterpart) => &counterpart.class_counts,
+            None => class_counts,
+        };
+        let thresholds = self.config.groups;
+        counts.iter().map(|&n| thresholds.group(n)).collect()
+    }
 }
 
 /// What a fold was cut from.

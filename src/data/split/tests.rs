@@ -608,3 +608,46 @@ fn sources_and_distributions_survive_toml() {
         }
     }
 }
+
+#[test]
+fn a_balanced_set_has_the_size_and_the_groups_of_the_one_whose_place_it_takes() {
+    let mut fixture = Fixture::new();
+    fixture.config.groups = GroupThresholds {
+        head: 50,
+        medium: 8,
+    };
+    for (validation, from) in [
+        (0.0, ValidationFrom::Train),
+        (0.2, ValidationFrom::Train),
+        (10.0, ValidationFrom::Rest),
+    ] {
+        fixture.config.validation = validation;
+        fixture.config.validation_from = from;
+        fixture.config.balanced = false;
+        let tailed = Split::build(&fixture.config).unwrap();
+        fixture.config.balanced = true;
+        let balanced = Split::build(&fixture.config).unwrap();
+        assert_eq!(balanced.train.len(), tailed.train.len());
+        assert_eq!(balanced.groups, tailed.groups);
+        assert_eq!(balanced.test, tailed.test);
+        assert_ne!(balanced.hash, tailed.hash);
+        let least = |split: &Split| split.train.class_counts().into_iter().min().unwrap();
+        assert!(least(&balanced) > least(&tailed), "{validation}");
+        // Read back, and in its folds.
+        let dir = fixture.path(&format!("balanced-{validation}"));
+        balanced.write(&dir, false).unwrap();
+        assert_eq!(Split::read(&dir).unwrap(), balanced);
+        for (i, fold) in balanced.folds(2, 0).unwrap().iter().enumerate() {
+            assert_eq!(fold.groups, tailed.groups);
+            let dir = fixture.path(&format!("fold-{validation}-{i}"));
+            fold.read_or_write(&dir).unwrap();
+            fold.read_or_write(&dir).unwrap();
+        }
+    }
+    fixture.config.distribution = Distribution::AsIs {};
+    let error = fixture.error();
+    assert!(
+        error.contains("split.balanced") && error.contains("no effect"),
+        "{error}"
+    );
+}

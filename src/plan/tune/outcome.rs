@@ -257,6 +257,7 @@ impl Tuning {
                 ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ],
             methods,
+            chance: study.and_then(Study::chance).map(|chance| chance.means),
             ranks: study.map(Study::rank_picture).transpose()?.flatten(),
             sets: sets
                 .iter()

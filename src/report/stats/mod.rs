@@ -221,8 +221,11 @@ fn group_row(split: &Split, group: Group) -> GroupRow {
     }
 }
 
-/// The wanted counts, descending. Counts given by class are looked up by name.
+/// The wanted counts, descending; none of a balanced set, whose distribution says its size alone. Counts given by class are looked up by name.
 fn reference(config: &SplitConfig, train: &LabelTable) -> Result<Option<Vec<usize>>> {
+    if config.balanced {
+        return Ok(None);
+    }
     let names: Vec<&str> = train.classes().iter().map(String::as_str).collect();
     let mut counts = config.reference_counts(names.len(), &names)?;
     if let Some(counts) = &mut counts {

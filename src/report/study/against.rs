@@ -185,6 +185,27 @@ fn differences<'a>(method: &'a Method, baseline: &Method, scope: Scope) -> Vec<(
     method.pairs().filter_map(difference).collect()
 }
 
+/// The runs of a method, each with its subset, the subsets together.
+fn scores(method: &Method, scope: Scope) -> Vec<(&str, f64)> {
+    let scores = method.scores.iter().map(|scores| scores[scope]);
+    (method.pairs().zip(scores))
+        .filter_map(|((subset, _), score)| Some((subset, score?)))
+        .collect()
+}
+
+/// As [`over_runs`] for the difference of two methods whose runs are no pairs: the variances of both
+/// means, with Welch's degrees of freedom.
+fn over_both(method: &[(&str, f64)], baseline: &[(&str, f64)]) -> Option<(f64, f64)> {
+    let (own, others) = (over_runs(method)?, over_runs(baseline)?);
+    let variance = own.0 + others.0;
+    let parts = own.0.powi(2) / own.1 + others.0.powi(2) / others.1;
+    let freedom = match parts > 0.0 {
+        true => variance.powi(2) / parts,
+        false => own.1 + others.1,
+    };
+    Some((variance, freedom))
+}
+
 /// Variance of the mean over runs, and its degrees of freedom: over the means of the subsets where
 /// there are several, since runs of one subset are alike, else over the seeds. `None` for one run.
 fn over_runs(differences: &[(&str, f64)]) -> Option<(f64, f64)> {
@@ -211,7 +232,10 @@ fn jackknife(method: &Method, baseline: &Method, blank: Test) -> Option<Test> {
     let gain = (method.jackknife.as_ref()?).gain_over(baseline.jackknife.as_ref()?);
     let interval = match blank.test {
         Kind::ImagesAndSeeds => {
-            let runs = PerGroup::from_fn(|scope| over_runs(&differences(method, baseline, scope)));
+            let runs = PerGroup::from_fn(|scope| match method.apart {
+                None => over_runs(&differences(method, baseline, scope)),
+                Some(_) => over_both(&scores(method, scope), &scores(baseline, scope)),
+            });
             gain.intervals_over_runs(&runs, LEVEL)[blank.classes]?
         }
         _ => gain.intervals(LEVEL)[blank.classes]?,
@@ -249,5 +273,16 @@ mod tests {
         // Means 0.02, 0.02, 0.05: sample variance 3e-4.
         assert!((variance - 1e-4).abs() < 1e-12 && freedom == 2.0);
         assert_eq!(over_runs(&[("a", 0.01)]), None);
+    }
+
+    /// scipy.stats.ttest_ind([0.1, 0.2, 0.4], [0.3, 0.35], equal_var=False).df and its standard
+    /// error, sqrt(0.07/9 + 0.00125/2).
+    #[test]
+    fn runs_that_are_no_pairs_have_the_spread_of_both() {
+        let own = [("a", 0.1), ("b", 0.2), ("c", 0.4)];
+        let others = [("d", 0.3), ("d", 0.35)];
+        let (variance, freedom) = over_both(&own, &others).unwrap();
+        assert!((variance - (0.07 / 9.0 + 0.00125 / 2.0)).abs() < 1e-12);
+        assert!((freedom - 2.304580513143397).abs() < 1e-9, "{freedom}");
     }
 }

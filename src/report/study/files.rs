@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LeftOut, Method, Run, Setting, Study, latex, page, plots};
+use super::{Chance, LeftOut, Method, Run, Setting, Study, chance, latex, page, plots};
 use crate::error::Result;
 use crate::io::write_text;
 use crate::metrics::PerGroup;
@@ -38,6 +38,7 @@ impl Study {
         let mut tables = Tables::default();
         let methods: Vec<MethodRow> = (self.methods.iter().enumerate())
             .map(|(place, method)| MethodRow::new(method, self.rank(place)))
+            .chain(self.chance.as_ref().map(MethodRow::chance))
             .collect();
         tables.add("table", &methods)?;
         let left_out = self.left_out.iter().map(RunRow::left_out);
@@ -58,7 +59,7 @@ impl Study {
 pub struct MethodRow {
     /// The method's name.
     pub method: String,
-    /// How many seeds it has.
+    /// How many seeds it has; 0 for the expectation of a random order, `chance`.
     pub seeds: usize,
     /// mAP over all classes.
     #[serde(serialize_with = "number::full_or_empty")]
@@ -141,6 +142,31 @@ impl MethodRow {
     }
 }
 
+impl MethodRow {
+    /// The row of a random order.
+    fn chance(chance: &Chance) -> Self {
+        MethodRow {
+            method: chance::NAME.to_owned(),
+            seeds: 0,
+            total: chance.means.total,
+            total_deviation: None,
+            head: chance.means.head,
+            head_deviation: None,
+            medium: chance.means.medium,
+            medium_deviation: None,
+            tail: chance.means.tail,
+            tail_deviation: None,
+            mean_rank: None,
+            train_seconds: None,
+            total_quoted: None,
+            head_quoted: None,
+            medium_quoted: None,
+            tail_quoted: None,
+            remarks: String::new(),
+        }
+    }
+}
+
 /// A run, a row of `runs.csv`; of one that is left out only name, seed, folder and reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRow {
@@ -214,9 +240,10 @@ impl RunRow {
     }
 }
 
-/// The classes by falling training count; for each method AP and its deviation.
+/// The classes by falling training count: the AP of a random order, and for each method AP and its
+/// deviation.
 fn classes(study: &Study, tables: &mut Tables) -> Result<()> {
-    let mut header = ["class", "group", "train_count", "positives"]
+    let mut header = ["class", "group", "train_count", "positives", "chance"]
         .map(str::to_owned)
         .to_vec();
     for method in &study.methods {
@@ -229,6 +256,7 @@ fn classes(study: &Study, tables: &mut Tables) -> Result<()> {
             Cell::Text(class.group.to_string()),
             Cell::Whole(class.train_count),
             Cell::Whole(class.positives),
+            Cell::Number(study.chance_of(place)),
         ];
         for method in &study.methods {
             row.push(Cell::Number(method.class_scores[place]));

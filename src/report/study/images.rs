@@ -32,11 +32,31 @@ pub(super) struct Scored {
     pub precision: Vec<Option<Vec<f64>>>,
 }
 
+/// The scores of all runs.
+#[derive(Debug, Default)]
+pub(super) struct AllScored {
+    /// Those of each run; `None` where it has no predictions.
+    pub runs: Vec<Option<Scored>>,
+    /// How many images were evaluated; `None` where no run has predictions, or the labels are not
+    /// there.
+    pub images: Option<usize>,
+}
+
+impl AllScored {
+    /// Of runs without any.
+    pub(super) fn none(runs: usize) -> Self {
+        AllScored {
+            runs: vec![None; runs],
+            images: None,
+        }
+    }
+}
+
 /// Reads the predictions of every run, as far as there are any. Without the split there are no
 /// labels, and nothing can be said; a file that does not fit is a warning, since the tables do not
 /// need it.
-pub(super) fn score(runs: &[Run], set: Set) -> Result<Vec<Option<Scored>>> {
-    let none = || vec![None; runs.len()];
+pub(super) fn score(runs: &[Run], set: Set) -> Result<AllScored> {
+    let none = || AllScored::none(runs.len());
     let file = |run: &Run| RunDir::new(&run.folder).eval(set).join("predictions.csv");
     let with: Vec<&Run> = runs.iter().filter(|run| file(run).is_file()).collect();
     let Some(first) = with.first() else {
@@ -72,7 +92,10 @@ pub(super) fn score(runs: &[Run], set: Set) -> Result<Vec<Option<Scored>>> {
             None
         })
     });
-    Ok(scored.collect())
+    Ok(AllScored {
+        runs: scored.collect(),
+        images: Some(table.len()),
+    })
 }
 
 /// Where the split of a run may lie: where its manifest says, or beside the run, where `dbloss run`

@@ -1,8 +1,8 @@
 //! The tables as LaTeX: fragments for a paper, and a document that shows them.
 
-use super::Study;
 use super::published::SOURCE;
-use super::tables::{Mark, marks, rank_text, spread};
+use super::tables::{Mark, WHAT_CHANCE_IS, marks, rank_text, spread};
+use super::{Study, chance};
 use crate::metrics::{PerGroup, Scope};
 use crate::report::table::percent;
 
@@ -60,9 +60,13 @@ pub(super) fn table(study: &Study) -> String {
     text.push_str("\\begin{table}\n\\centering\n\\small\n\\setlength{\\tabcolsep}{4pt}\n");
     text.push_str(&format!(
         "\\caption{{mAP (\\%) on {} ({} set), mean $\\pm$ sample standard deviation over seeds. \
-         Best bold, second underlined.{}}}\n\\label{{tab:{}}}\n",
+         Best bold, second underlined.{}{}}}\n\\label{{tab:{}}}\n",
         escape(&study.title),
         study.set,
+        match study.chance {
+            Some(_) => format!(" {WHAT_CHANCE_IS}"),
+            None => String::new(),
+        },
         match quoted {
             true => format!(" Columns on the right: {}.", escape(SOURCE)),
             false => String::new(),
@@ -98,7 +102,7 @@ pub(super) fn table(study: &Study) -> String {
         text.push_str(&format!(
             "{} & {}",
             escape(&method.title),
-            method.seeds_marked("\\rlap{$^\\dagger$}")
+            method.seeds_marked("\\rlap{$^\\dagger$}", "\\rlap{$^{\\;\\ddagger}$}")
         ));
         for (scope, marks) in columns.iter() {
             let (mean, deviation) = method.mean_and_deviation(scope);
@@ -121,10 +125,25 @@ pub(super) fn table(study: &Study) -> String {
         }
         text.push_str(" \\\\\n");
     }
+    if let Some(chance) = &study.chance {
+        let means = chance.means.iter().map(|(_, mean)| percent(*mean));
+        let cells = std::iter::once(String::new()).chain(means);
+        let more = usize::from(ranked) + if quoted { 4 } else { 0 };
+        text.push_str(&format!(
+            "\\midrule\n{} & {}{} \\\\\n",
+            chance::NAME,
+            cells.collect::<Vec<_>>().join(" & "),
+            " &".repeat(more)
+        ));
+    }
     text.push_str("\\bottomrule\n\\end{tabular}\n");
     for remark in study.remarks() {
         let remark = escape(&remark);
         text.push_str(&format!("\\par\\smallskip$^\\dagger$ {remark}\n"));
+    }
+    for other in study.apart() {
+        let other = escape(&other);
+        text.push_str(&format!("\\par\\smallskip$^\\ddagger$ {other}\n"));
     }
     text.push_str("\\end{table}\n");
     text

@@ -24,6 +24,9 @@ pub struct Method {
     pub class_scores: Vec<Option<f64>>,
     /// Its sample standard deviation over seeds; `None` below two.
     pub class_deviations: Vec<Option<f64>>,
+    /// What is to be said of its training sets, where it shares none with the baseline: it has no
+    /// ranks, and its seeds are paired with nobody's.
+    pub apart: Option<String>,
     /// The published figures, where there are any for this benchmark and method.
     pub published: Option<Published>,
     /// Training loss of each seed, by step.
@@ -53,10 +56,12 @@ impl Method {
         PerGroup::from_fn(|scope| self.mean_and_deviation(scope).0)
     }
 
-    /// The number of its seeds, with `mark` behind it if one of its runs is not what it seems.
-    pub(super) fn seeds_marked(&self, mark: &str) -> String {
-        let mark = if self.remarks.is_empty() { "" } else { mark };
-        format!("{}{mark}", self.seeds.len())
+    /// The number of its seeds, with `amiss` behind it if one of its runs is not what it seems, and
+    /// `apart` if it has other training sets than the baseline.
+    pub(super) fn seeds_marked(&self, amiss: &str, apart: &str) -> String {
+        let amiss = if self.remarks.is_empty() { "" } else { amiss };
+        let apart = if self.apart.is_none() { "" } else { apart };
+        format!("{}{amiss}{apart}", self.seeds.len())
     }
 
     /// Subset and seed of each run: what pairs it with the other methods' runs.
@@ -156,6 +161,7 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
         scores: own.iter().map(|(run, _)| run.groups.means).collect(),
         class_scores,
         class_deviations,
+        apart: None,
         published: benchmark.and_then(|benchmark| published::find(benchmark, name)),
         losses: own.iter().map(|(run, _)| run.loss.clone()).collect(),
         validation: curve::mean(&validations),

@@ -2,6 +2,7 @@
 //! pictures, and one page with all of it.
 
 mod against;
+mod chance;
 mod collect;
 mod curve;
 mod files;
@@ -26,6 +27,7 @@ use crate::metrics::{PerGroup, Scope};
 use crate::report::class_scores::ClassScore;
 
 pub use against::{Kind, Test};
+pub use chance::Chance;
 pub use collect::{LeftOut, Run};
 pub use curve::Curve;
 pub use files::{MethodRow, RunRow};
@@ -69,8 +71,11 @@ pub struct Study {
     left_out: Vec<LeftOut>,
     methods: Vec<Method>,
     baseline: usize,
+    /// The run whose classes stand for all: the baseline's first.
+    reference: usize,
     tests: Vec<Test>,
     ranks: PerGroup<Option<Ranks>>,
+    chance: Option<Chance>,
     settings: Vec<Setting>,
     splits: Splits,
 }
@@ -94,26 +99,34 @@ impl Study {
             ));
         }
         let allowed = options.allow_different_splits;
-        let splits = splits::check(&runs, options.set, allowed)?;
+        let shared = splits::check(&runs, options.set, allowed)?;
         collect::check_pairs(&runs)?;
-        let scored = match splits {
-            Splits::Different => vec![None; runs.len()],
+        let scored = match shared.splits {
+            Splits::Different => images::AllScored::none(runs.len()),
             Splits::One | Splits::Subsets => images::score(&runs, options.set)?,
         };
-        let methods = method::group(&runs, &scored, published::benchmark(&runs));
+        let mut methods = method::group(&runs, &scored.runs, published::benchmark(&runs));
         let baseline = baseline(&methods, options.baseline.as_deref())?;
-        let groups: Vec<Group> = runs[0].classes.iter().map(|class| class.group).collect();
+        for place in 0..methods.len() {
+            methods[place].apart = shared.apart(&methods[place], &methods[baseline]);
+        }
+        let of_baseline = |run: &Run| run.method == methods[baseline].name;
+        let reference = runs.iter().position(of_baseline).unwrap_or(0);
+        let classes = &runs[reference].classes;
+        let groups: Vec<Group> = classes.iter().map(|class| class.group).collect();
         Ok(Study {
             title: (options.title.clone()).unwrap_or_else(|| experiments(&runs).join(", ")),
             set: options.set,
             tests: against::tests(&methods, baseline, &groups),
             ranks: PerGroup::from_fn(|scope| Ranks::new(&methods, scope)),
+            chance: (scored.images).and_then(|images| Chance::new(&runs, images)),
             settings: settings::differing(&runs, &methods),
             methods,
             baseline,
+            reference,
             runs,
             left_out,
-            splits,
+            splits: shared.splits,
         })
     }
 
@@ -138,24 +151,20 @@ impl Study {
         &self.ranks
     }
 
+    /// What a random order would score; `None` where the number of evaluated images is not known:
+    /// without predictions or split, and over different test sets.
+    pub fn chance(&self) -> Option<&Chance> {
+        self.chance.as_ref()
+    }
+
     /// The rows of `ranks.csv`.
     pub fn rank_rows(&self) -> Vec<RankRow> {
         ranks::rows(&self.methods, &self.ranks)
     }
 
-    /// The drawing of the mean ranks and what they say in words; `None` where there are no two methods
-    /// with two blocks.
-    ///
-    /// # Errors
-    /// It cannot be drawn.
-    pub fn rank_picture(&self) -> Result<Option<(String, String)>> {
-        let words = self.ranks.total.as_ref().and_then(Ranks::in_words);
-        Ok(plots::ranks::draw(self)?.zip(words))
-    }
-
     /// Mean rank by total mAP of the method at `place`, 1 for the best.
     fn rank(&self, place: usize) -> Option<f64> {
-        Some(self.ranks[Scope::Total].as_ref()?.ranking.means[place])
+        self.ranks[Scope::Total].as_ref()?.mean(place)
     }
 
     /// Runs that were found and are not in the report.
@@ -163,9 +172,9 @@ impl Study {
         &self.left_out
     }
 
-    /// The classes as the first run has them: names, groups, counts.
+    /// The classes as the baseline's first run has them: names, groups, counts.
     fn classes(&self) -> &[ClassScore] {
-        &self.runs[0].classes
+        &self.runs[self.reference].classes
     }
 
     /// Places of the classes by falling training count.
@@ -173,6 +182,11 @@ impl Study {
         let mut order: Vec<usize> = (0..self.classes().len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(self.classes()[class].train_count));
         order
+    }
+
+    /// The expected AP of a random order in the class at `place`.
+    fn chance_of(&self, place: usize) -> Option<f64> {
+        self.chance.as_ref()?.classes[place]
     }
 
     /// A test's result for a method.

@@ -6,10 +6,11 @@ use minijinja::{Value, context};
 use serde::Serialize;
 
 use super::against::Kind;
+use super::chance;
 use super::collect::short;
 use super::images::RECALLS;
 use super::published::{Checked, SOURCE};
-use super::tables::{AMISS, Mark, marks, p_text, rank_text, signed, spread};
+use super::tables::{AMISS, APART, Mark, marks, p_text, rank_text, signed, spread};
 use super::{Splits, Study, experiments};
 use crate::error::{Error, Result};
 use crate::metrics::{FEW_POSITIVES, PerGroup, Scope};
@@ -74,6 +75,7 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             quoted => study.has_published(),
             source => SOURCE,
             scores => scores(study),
+            chance => study.chance.is_some(),
             kinds => kinds.iter().map(|kind| kind.title()).collect::<Vec<_>>(),
             interval => kinds.contains(&Kind::JackknifeImages),
             gains => Scope::ALL.map(|scope| gains(study, &kinds, scope)),
@@ -84,6 +86,7 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
             runs => runs(study),
             left_out => left_out(study),
             remarks => study.remarks(),
+            others => study.apart(),
             different_splits => study.splits == Splits::Different,
             subsets => study.splits == Splits::Subsets,
             joint => kinds.contains(&Kind::ImagesAndSeeds),
@@ -151,7 +154,7 @@ fn scores(study: &Study) -> Vec<Row> {
     let row = |(place, method): (usize, &super::Method)| {
         let mut cells = vec![number(
             Some(method.seeds.len() as f64),
-            method.seeds_marked(AMISS),
+            method.seeds_marked(AMISS, APART),
         )];
         for (scope, marks) in columns.iter() {
             let (mean, deviation) = method.mean_and_deviation(scope);
@@ -189,7 +192,22 @@ fn scores(study: &Study) -> Vec<Row> {
             cells,
         }
     };
-    study.methods.iter().enumerate().map(row).collect()
+    let mut rows: Vec<Row> = study.methods.iter().enumerate().map(row).collect();
+    if let Some(chance) = &study.chance {
+        let blank = || number(None, String::new());
+        let means = chance.means.iter();
+        let means = means.map(|(_, mean)| number(*mean, percent(*mean)));
+        let behind = 1 + usize::from(study.has_ranks()) + if study.has_published() { 4 } else { 0 };
+        let cells = std::iter::once(blank()).chain(means);
+        rows.push(Row {
+            name: chance::NAME.to_owned(),
+            group: String::new(),
+            cells: cells
+                .chain(std::iter::repeat_with(blank).take(behind))
+                .collect(),
+        });
+    }
+    rows
 }
 
 /// The gains over the baseline in mAP, with their tests.
@@ -227,8 +245,8 @@ fn ranks(study: &Study, scope: Scope) -> Vec<Row> {
     let Some(ranks) = &study.ranks[scope] else {
         return Vec::new();
     };
-    let row = |place: usize| {
-        let rank = Some(ranks.ranking.means[place]);
+    let row = |(place, rank): (usize, f64)| {
+        let rank = Some(rank);
         Row {
             name: study.methods[place].title.clone(),
             group: String::new(),
@@ -255,6 +273,10 @@ fn classes(study: &Study) -> Vec<Row> {
             ),
             number(Some(class.positives as f64), class.positives.to_string()),
         ];
+        if study.chance.is_some() {
+            let chance = study.chance_of(place);
+            cells.push(number(chance, percent(chance)));
+        }
         let marks = marks(&scores);
         for ((method, score), mark) in study.methods.iter().zip(scores).zip(marks) {
             let deviation = method.class_deviations[place].map_or(String::new(), |deviation| {

@@ -1,7 +1,7 @@
 //! The pictures of a study, as SVG.
 
-use super::Study;
 use super::shown::{of_all, shown};
+use super::{Ranks, Study};
 use crate::error::Result;
 use crate::report::comparison_plot::{self, Series};
 
@@ -10,7 +10,7 @@ mod counts;
 mod gain;
 mod learning;
 mod precision_recall;
-pub(super) mod ranks;
+mod ranks;
 
 /// Every picture with its file's name, in the order of the page. Those without data are left out.
 pub(super) fn draw(study: &Study) -> Result<Vec<(&'static str, String)>> {
@@ -27,6 +27,18 @@ pub(super) fn draw(study: &Study) -> Result<Vec<(&'static str, String)>> {
         .into_iter()
         .filter_map(|(name, svg)| Some((name, svg?)));
     Ok(there.collect())
+}
+
+impl Study {
+    /// The drawing of the mean ranks and what they say in words; `None` where there are no two methods
+    /// with two blocks.
+    ///
+    /// # Errors
+    /// It cannot be drawn.
+    pub fn rank_picture(&self) -> Result<Option<(String, String)>> {
+        let words = self.ranks().total.as_ref().and_then(Ranks::in_words);
+        Ok(ranks::draw(self)?.zip(words))
+    }
 }
 
 /// AP of every class, sorted by training count, with the groups shaded.

@@ -10,8 +10,11 @@ use crate::rows::number;
 /// Mean ranks by mAP, a block being the runs of all methods with one subset and one seed.
 #[derive(Debug, Clone)]
 pub struct Ranks {
-    /// The ranks, in the order of the methods.
+    /// The ranks, in the order of the methods that are ranked.
     pub ranking: Ranking,
+    /// The places of those in the tables; methods on other training sets than the baseline are left
+    /// out.
+    pub places: Vec<usize>,
     /// Subsets that the blocks belong to.
     pub subsets: usize,
 }
@@ -55,11 +58,13 @@ impl Ranks {
     /// The ranks over the classes of `scope`; `None` where no pair of subset and seed has a score
     /// of each method.
     pub(super) fn new(methods: &[Method], scope: Scope) -> Option<Self> {
+        let ranked = |&place: &usize| methods[place].apart.is_none();
+        let places: Vec<usize> = (0..methods.len()).filter(ranked).collect();
         let scores = |pair: (&str, u64)| -> Option<Vec<f64>> {
-            let of_method = |method: &Method| method.of_pair(pair, scope);
-            methods.iter().map(of_method).collect()
+            let of_method = |&place: &usize| methods[place].of_pair(pair, scope);
+            places.iter().map(of_method).collect()
         };
-        let common: Vec<(&str, Vec<f64>)> = (methods.first()?.pairs())
+        let common: Vec<(&str, Vec<f64>)> = (methods[*places.first()?].pairs())
             .filter_map(|pair| Some((pair.0, scores(pair)?)))
             .collect();
         let mut subsets: Vec<&str> = common.iter().map(|(subset, _)| *subset).collect();
@@ -67,15 +72,31 @@ impl Ranks {
         let subsets = subsets.len();
         let blocks: Vec<Vec<f64>> = common.into_iter().map(|(_, scores)| scores).collect();
         let ranking = Ranking::new(&blocks, LEVEL)?;
-        Some(Ranks { ranking, subsets })
+        Some(Ranks {
+            ranking,
+            places,
+            subsets,
+        })
     }
 
-    /// Places of the methods by rising mean rank.
-    pub fn order(&self) -> Vec<usize> {
-        let means = &self.ranking.means;
-        let mut order: Vec<usize> = (0..means.len()).collect();
-        order.sort_by(|&a, &b| means[a].total_cmp(&means[b]));
+    /// The ranked methods by rising mean rank: place in the tables and rank.
+    pub fn order(&self) -> Vec<(usize, f64)> {
+        let means = self.ranking.means.iter().copied();
+        let mut order: Vec<(usize, f64)> = self.places.iter().copied().zip(means).collect();
+        order.sort_by(|a, b| a.1.total_cmp(&b.1));
         order
+    }
+
+    /// The mean rank of the method at `place`; `None` where it is not ranked.
+    pub fn mean(&self, place: usize) -> Option<f64> {
+        let own = self.places.iter().position(|&other| other == place)?;
+        Some(self.ranking.means[own])
+    }
+
+    /// Groups of methods that are not told apart, by their places.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
+        let of = |group: &Vec<usize>| group.iter().map(|&own| self.places[own]).collect();
+        self.ranking.groups.iter().map(of)
     }
 
     /// The critical difference with the subsets as blocks; `None` for one subset.
@@ -85,7 +106,7 @@ impl Ranks {
 
     /// The numbers, from 1, of the groups that a method is in, with spaces between.
     pub(super) fn groups_of(&self, method: usize) -> String {
-        let numbered = (1..).zip(&self.ranking.groups);
+        let numbered = (1..).zip(self.groups());
         let own: Vec<String> = numbered
             .filter(|(_, group)| group.contains(&method))
             .map(|(number, _): (usize, _)| number.to_string())
@@ -136,10 +157,10 @@ pub(super) fn rows(methods: &[Method], ranks: &PerGroup<Option<Ranks>>) -> Vec<R
         let Some(ranks) = ranks else { continue };
         let ranking = &ranks.ranking;
         let test = ranking.friedman;
-        rows.extend(ranks.order().into_iter().map(|place| RankRow {
+        rows.extend(ranks.order().into_iter().map(|(place, rank)| RankRow {
             classes: scope,
             method: methods[place].name.clone(),
-            mean_rank: Some(ranking.means[place]),
+            mean_rank: Some(rank),
             groups: ranks.groups_of(place),
             blocks: ranking.blocks,
             critical_difference: ranking.critical_difference,

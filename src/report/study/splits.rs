@@ -1,9 +1,10 @@
 //! What runs of several splits have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::collect::{Run, short};
 use super::images;
+use super::method::Method;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 
@@ -18,23 +19,60 @@ pub enum Splits {
     Different,
 }
 
+/// What the runs share, and what is known of their training sets.
+pub(super) struct Shared {
+    /// What they share.
+    pub splits: Splits,
+    /// Hashes of the splits whose training sets were drawn as balanced as their pools allow.
+    balanced: BTreeSet<String>,
+}
+
+impl Shared {
+    /// What is to be said of a method on training sets that none of the baseline's runs has; `None`
+    /// where they share one, and where that is said of the whole report.
+    pub(super) fn apart(&self, method: &Method, baseline: &Method) -> Option<String> {
+        let shares = |subset| baseline.subsets.contains(subset);
+        if self.splits != Splits::Subsets || method.subsets.iter().any(shares) {
+            return None;
+        }
+        let is_balanced = |subset| self.balanced.contains(subset);
+        Some(match method.subsets.iter().all(is_balanced) {
+            true => "trained on another training set of the same size, as balanced as the pool \
+                     allows"
+                .to_owned(),
+            false => format!("trained on another training set than {}", baseline.title),
+        })
+    }
+}
+
 /// What the splits share. Different test sets are refused unless that is `allowed`: figures of
 /// different classes and images are no comparison.
-pub(super) fn check(runs: &[Run], set: Set, allowed: bool) -> Result<Splits> {
+pub(super) fn check(runs: &[Run], set: Set, allowed: bool) -> Result<Shared> {
+    let all = |splits| Shared {
+        splits,
+        balanced: BTreeSet::new(),
+    };
     let mut others = runs.iter();
     let Some(first) = others.next() else {
-        return Ok(Splits::One);
+        return Ok(all(Splits::One));
     };
     let Some(other) = others.find(|run| run.manifest.split_hash != first.manifest.split_hash)
     else {
-        return Ok(Splits::One);
+        return Ok(all(Splits::One));
     };
-    if set == Set::Test && share_test_set(runs) {
-        return Ok(Splits::Subsets);
+    if set == Set::Test
+        && let Some(splits) = read(runs)
+        && splits.windows(2).all(|pair| pair[0].test == pair[1].test)
+    {
+        let balanced = splits.iter().filter(|split| split.manifest.config.balanced);
+        return Ok(Shared {
+            splits: Splits::Subsets,
+            balanced: balanced.map(|split| split.hash.clone()).collect(),
+        });
     }
     if allowed {
         tracing::warn!("the runs have different splits: no test over images, and gains mix both");
-        return Ok(Splits::Different);
+        return Ok(all(Splits::Different));
     }
     let problem = format!(
         "has another split than {} ({} and {})",
@@ -47,22 +85,18 @@ pub(super) fn check(runs: &[Run], set: Set, allowed: bool) -> Result<Splits> {
     ))
 }
 
-/// Whether all runs were scored on one test set: the same images with the same labels. Not known
-/// where a split is not there.
-fn share_test_set(runs: &[Run]) -> bool {
+/// The splits of the runs, each once; `None` where one is not there.
+fn read(runs: &[Run]) -> Option<Vec<Split>> {
     let mut splits: BTreeMap<&str, &Run> = BTreeMap::new();
     for run in runs {
         splits.entry(&run.manifest.split_hash).or_insert(run);
     }
-    let mut tables = splits.values().map(|run| {
+    let one = |run: &&Run| {
         let folder = images::split_folders(run)
             .into_iter()
             .find(|folder| Split::is_in(folder))?;
         let split = Split::read(&folder).ok()?;
-        (split.hash == run.manifest.split_hash).then_some(split.test)
-    });
-    match tables.next() {
-        Some(Some(first)) => tables.all(|table| table.is_some_and(|table| table == first)),
-        _ => false,
-    }
+        (split.hash == run.manifest.split_hash).then_some(split)
+    };
+    splits.values().map(one).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::Study;
 use super::against::{Kind, Test};
+use super::chance;
 use super::method::Method;
 use super::published::SOURCE;
 use crate::metrics::{PerGroup, Scope};
@@ -52,6 +53,9 @@ pub(super) fn p_text(p: Option<f64>) -> String {
     }
 }
 
+/// What the row of a random order says, a sentence.
+pub(super) const WHAT_CHANCE_IS: &str = "chance: the expected mAP of a random order of the images.";
+
 /// A mean rank with two decimals.
 pub(super) fn rank_text(rank: Option<f64>) -> String {
     rank.map_or(String::new(), |rank| format!("{rank:.2}"))
@@ -60,6 +64,9 @@ pub(super) fn rank_text(rank: Option<f64>) -> String {
 /// Behind the number of a method's seeds where one of its runs is not what it seems. The star of
 /// `comparison.md` has another meaning in the tables of a report.
 pub(super) const AMISS: &str = " †";
+
+/// The same where a method was trained on other training sets than the baseline.
+pub(super) const APART: &str = " ‡";
 
 impl Study {
     /// What is amiss with which run: a line each, in the order of the tables.
@@ -70,6 +77,12 @@ impl Study {
             method.remarks.iter().map(line).collect::<Vec<_>>()
         };
         self.methods.iter().flat_map(of_method).collect()
+    }
+
+    /// Which methods have other training sets than the baseline, a line each.
+    pub(super) fn apart(&self) -> Vec<String> {
+        let line = |method: &Method| Some(format!("{}: {}", method.title, method.apart.as_ref()?));
+        self.methods.iter().filter_map(line).collect()
     }
 
     /// Whether figures were published for any of the rows.
@@ -105,7 +118,7 @@ impl Study {
         let marks = PerGroup::from_fn(|scope| self.marks(scope));
         let mut table = Table::new(header);
         for (place, method) in self.methods.iter().enumerate() {
-            let mut row = vec![name(&method.title), method.seeds_marked(AMISS)];
+            let mut row = vec![name(&method.title), method.seeds_marked(AMISS, APART)];
             for (scope, marks) in marks.iter() {
                 let (mean, deviation) = method.mean_and_deviation(scope);
                 row.push(mark(&spread(mean, deviation, " ± "), marks[place]));
@@ -121,6 +134,11 @@ impl Study {
                         .map(|(_, figure)| (*figure).to_owned()),
                 );
             }
+            table.push(row);
+        }
+        if let Some(chance) = &self.chance {
+            let mut row = vec![name(chance::NAME), String::new()];
+            row.extend(chance.means.iter().map(|(_, mean)| percent(*mean)));
             table.push(row);
         }
         table
@@ -194,6 +212,9 @@ impl Study {
         for remark in self.remarks() {
             text.push_str(&format!("† {remark}\n"));
         }
+        for other in self.apart() {
+            text.push_str(&format!("‡ {other}\n"));
+        }
         if self.methods.len() > 1 {
             text.push_str(&format!(
                 "\nagainst {}, p after Holm\n{}",
@@ -222,11 +243,18 @@ impl Study {
         text.push_str(
             " set, mean ± sample standard deviation over seeds; best bold, second underlined.\n",
         );
+        if self.chance.is_some() {
+            text.push_str(WHAT_CHANCE_IS);
+            text.push('\n');
+        }
         if self.has_published() {
             text.push_str(&format!("Columns marked as quoted: {SOURCE}.\n"));
         }
         for remark in self.remarks() {
             text.push_str(&format!("\n† {}\n", markdown(&remark)));
+        }
+        for other in self.apart() {
+            text.push_str(&format!("\n‡ {}\n", markdown(&other)));
         }
         if self.methods.len() > 1 {
             text.push_str(&format!(

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::io::write_text;
-use crate::metrics::Scope;
+use crate::metrics::{PerGroup, Scope};
 use crate::report::page;
 use crate::report::table::{percent, spread};
 
@@ -29,6 +29,8 @@ pub struct Page {
     pub sets: Vec<(String, usize, String, String)>,
     /// The drawing of the final runs' mean ranks and what they say in words.
     pub ranks: Option<(String, String)>,
+    /// The expected mAP of a random order of the test images, in [0, 1], once it is known.
+    pub chance: Option<PerGroup<Option<f64>>>,
 }
 
 /// A row of the page's table of methods.
@@ -70,6 +72,7 @@ impl Page {
             methods => rows,
             sets => self.sets,
             ranks => self.ranks,
+            chance => self.chance.map(|chance| Scope::ALL.map(|scope| percent(chance[scope]))),
             key => self.methods.first().map(|method| method.key.as_str()),
             curves,
         };

@@ -10,7 +10,7 @@ use crate::report::chart::{Frame, Pixel, dot, line, nice_step, small, title, wri
 use crate::report::drawing::{
     Area, CHARACTER, FAINT, GREY, INK, SERIES, sheet, shown as cut, text,
 };
-use crate::report::study::Study;
+use crate::report::study::{Ranks, Study};
 
 /// Height of a method's row.
 const ROW: i32 = 22;
@@ -23,7 +23,7 @@ const PLOT: i32 = 120;
 /// Where the rows begin: title, a line of words and the critical difference stand above them.
 const TOP: i32 = 96;
 
-pub(in crate::report::study) fn draw(study: &Study) -> Result<Option<String>> {
+pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     let Some(ranks) = study.ranks[Scope::Total].as_ref() else {
         return Ok(None);
     };
@@ -33,11 +33,11 @@ pub(in crate::report::study) fn draw(study: &Study) -> Result<Option<String>> {
     };
     let order = ranks.order();
     let names: Vec<String> = (order.iter())
-        .map(|&place| cut(&study.methods[place].title))
+        .map(|&(place, _)| cut(&study.methods[place].title))
         .collect();
     let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(0);
     let left = 20 + (longest as f64 * 13.0 * CHARACTER * 1.1) as i32;
-    let lines = lanes(ranking, &order);
+    let lines = lanes(ranks, &order);
     let lanes = lines.iter().map(|(lane, _)| lane + 1).max().unwrap_or(0);
     let beside = 16 + lanes * LANE;
     let width = (WIDTH - left - beside).max(PLOT);
@@ -58,8 +58,8 @@ pub(in crate::report::study) fn draw(study: &Study) -> Result<Option<String>> {
             VPos::Top,
         )?;
         axis(area, &frame, ranking, far)?;
-        for (row, (&place, name)) in (0..).zip(order.iter().zip(&names)) {
-            mark(area, &frame, ranking, place, (name, row))?;
+        for (row, (&(_, rank), name)) in (0..).zip(order.iter().zip(&names)) {
+            mark(area, &frame, ranking, rank, (name, row))?;
         }
         for (lane, (first, last)) in &lines {
             let x = frame.right() + 14 + lane * LANE;
@@ -122,28 +122,34 @@ fn mark(
     area: &Area,
     frame: &Frame,
     ranking: &Ranking,
-    place: usize,
+    rank: f64,
     (name, row): (&str, i32),
 ) -> Result<()> {
-    let (rank, y) = (ranking.means[place], middle(frame, row));
+    let y = middle(frame, row);
     let at: Pixel = (x(frame, ranking, rank), y);
     let style = text(13.0, INK, HPos::Right, VPos::Center);
     write(area, name, &style, (frame.left - 8, y))?;
-    line(area, vec![(frame.left, y), at], FAINT.stroke_width(1))?;
-    dot(area, at, 4, SERIES[0].filled())?;
-    // On the side that has room.
-    let (side, to) = match at.0 > frame.left + frame.width * 2 / 3 {
-        true => (HPos::Right, at.0 - 8),
-        false => (HPos::Left, at.0 + 8),
+    // On the side that has room, where the row's line ends before it.
+    let (side, to, end) = match at.0 > frame.left + frame.width * 2 / 3 {
+        true => (HPos::Right, at.0 - 8, at.0 - 36),
+        false => (HPos::Left, at.0 + 8, at.0),
     };
+    let ends = vec![(frame.left, y), (end.max(frame.left), y)];
+    line(area, ends, FAINT.stroke_width(1))?;
+    dot(area, at, 4, SERIES[0].filled())?;
     small(area, &format!("{rank:.1}"), (to, y), side, VPos::Center)
 }
 
 /// The groups as rows from first to last, each in the first lane that is free there.
-fn lanes(ranking: &Ranking, order: &[usize]) -> Vec<(i32, (i32, i32))> {
-    let row = |method: &usize| order.iter().position(|other| other == method).unwrap_or(0) as i32;
+fn lanes(ranks: &Ranks, order: &[(usize, f64)]) -> Vec<(i32, (i32, i32))> {
+    let row = |method: &usize| {
+        order
+            .iter()
+            .position(|(other, _)| other == method)
+            .unwrap_or(0) as i32
+    };
     let mut taken: Vec<i32> = Vec::new();
-    (ranking.groups.iter())
+    (ranks.groups())
         .map(|group| {
             let rows = || group.iter().map(row);
             let span = (rows().min().unwrap_or(0), rows().max().unwrap_or(0));

@@ -137,6 +137,30 @@ fn the_jackknife_is_the_paired_one_over_the_test_images() {
     }
     let read = written(&study);
     assert!(read("index.html").contains("application/json"));
+
+    // A random order of 60 images: the formula's sum, term by term.
+    let expected = |positives: usize| -> f64 {
+        let (n, p) = (60.0, positives as f64);
+        let at = |i: usize| (1.0 + (i as f64 - 1.0) * (p - 1.0) / (n - 1.0)) / i as f64;
+        (1..=60).map(at).sum::<f64>() / n
+    };
+    let by_class: Vec<f64> = (split.test.class_counts().into_iter())
+        .map(expected)
+        .collect();
+    let chance = study.chance().unwrap();
+    for (own, expected) in chance.classes.iter().zip(&by_class) {
+        assert_relative_eq!(own.unwrap(), *expected, max_relative = 1e-12);
+    }
+    let mean = by_class.iter().sum::<f64>() / 3.0;
+    assert_relative_eq!(chance.means.total.unwrap(), mean, max_relative = 1e-12);
+    let row = format!("| chance |  | {:.2} |", mean * 100.0);
+    assert!(read("table.md").contains(&row), "{}", read("table.md"));
+    let table: Vec<MethodRow> = rows_of(&read("table.csv"));
+    assert_eq!((table[2].method.as_str(), table[2].seeds), ("chance", 0));
+    assert_relative_eq!(table[2].total.unwrap(), mean, max_relative = 1e-12);
+    assert!(read("table.tex").contains("\\midrule\nchance &  & "));
+    let tests = read("tests.csv");
+    assert!(!tests.contains("chance"), "it is no method");
     roxmltree::Document::parse(&read("precision_recall.svg")).unwrap();
 
     // Where the predictions do not fit, the rest is still there.
@@ -145,6 +169,12 @@ fn the_jackknife_is_the_paired_one_over_the_test_images() {
     let left = Study::read(&[home.path().to_owned()], &Options::default()).unwrap();
     assert_eq!(left.methods().len(), 2);
     assert!(left.tests().iter().all(|t| t.test != Kind::JackknifeImages));
+}
+
+/// The rows of a CSV text.
+fn rows_of<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    reader.deserialize().map(Result::unwrap).collect()
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
     );
     // The last class has a value for the method that has one.
     let per_class = read("per_class.csv");
-    assert_eq!(per_class.lines().last().unwrap(), "tie,tail,3,5,,,0.9,,,");
+    assert_eq!(per_class.lines().last().unwrap(), "tie,tail,3,5,,,,0.9,,,");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! A training set that is as balanced as its pool allows.
+
+use crate::data::labels::LabelTable;
+use crate::rng::Stream;
+
+/// Draws `images` images of `table` (all, if it has no more), so that the rarest class has as many
+/// as possible: one image after the other for the class with the fewest so far that has images left,
+/// each time the one that adds least to the sum of the squared counts, so that common classes come
+/// along as seldom as they can. Of equally good images the order of a shuffle by `seed` decides.
+/// Images without a label come last. Gives their places, ascending.
+pub fn draw(table: &LabelTable, images: usize, seed: u64) -> Vec<usize> {
+    let wanted = images.min(table.len());
+    let shuffled = shuffle(table.len(), seed);
+    let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); table.num_classes()];
+    for &image in &shuffled {
+        for &class in table.labels(image) {
+            of_class[class as usize].push(image);
+        }
+    }
+    let mut selected = vec![false; table.len()];
+    let mut counts = vec![0usize; table.num_classes()];
+    let mut drawn = 0;
+    while drawn < wanted {
+        let rarest = (0..counts.len())
+            .filter(|&class| !of_class[class].is_empty())
+            .min_by_key(|&class| counts[class]);
+        if let Some(class) = rarest {
+            of_class[class].retain(|&image| !selected[image]);
+            if of_class[class].is_empty() {
+                continue;
+            }
+        }
+        // The squares grow by 2 n + 1 for each label.
+        let cost = |image: &usize| -> usize {
+            let labels = table.labels(*image).iter();
+            labels.map(|&class| 2 * counts[class as usize] + 1).sum()
+        };
+        let next = match rarest {
+            Some(class) => of_class[class].iter().copied().min_by_key(cost),
+            None => shuffled.iter().copied().find(|&image| !selected[image]),
+        };
+        let Some(image) = next else { break };
+        selected[image] = true;
+        drawn += 1;
+        for &class in table.labels(image) {
+            counts[class as usize] += 1;
+        }
+    }
+    (0..table.len()).filter(|&image| selected[image]).collect()
+}
+
+/// The places of `count` images in an order of chance.
+fn shuffle(count: usize, seed: u64) -> Vec<usize> {
+    let mut stream = Stream::new(seed, "balance", 0, 0);
+    let mut order: Vec<usize> = (0..count).collect();
+    for end in (1..count).rev() {
+        order.swap(end, stream.below(end + 1));
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pool in which each picture of b or c shows a too, but for a few.
+    fn pool() -> LabelTable {
+        let mut table = LabelTable::new(["a", "b", "c"].map(String::from).to_vec());
+        for i in 0..200u32 {
+            let labels: &[u32] = match i {
+                0..100 => &[0],
+                100..140 => &[0, 1],
+                140..160 => &[1],
+                160..170 => &[0, 2],
+                170..175 => &[2],
+                _ => &[],
+            };
+            table.push(format!("{i:03}"), labels.iter().copied());
+        }
+        table
+    }
+
+    #[test]
+    fn the_rarest_class_has_as_many_as_there_are() {
+        let pool = pool();
+        let images = draw(&pool, 45, 0);
+        assert_eq!(images.len(), 45);
+        let counts = pool.subset(&images).class_counts();
+        // c has 15 images at all. Of the 45, 15 show it; 15 of a and b are reached by the others.
+        assert_eq!(counts[2], 15);
+        assert!(counts.iter().all(|&n| n >= 15), "{counts:?}");
+        assert!(counts.iter().max().unwrap() - 15 <= 5, "{counts:?}");
+        // Pictures of b without a were there, and are taken before those with a.
+        let alone = images.iter().filter(|&&i| (140..160).contains(&i)).count();
+        assert!(alone >= 15, "{alone}");
+        assert!(images.iter().all(|&i| i < 175), "labels come first");
+    }
+
+    #[test]
+    fn the_seed_decides_and_all_of_a_pool_is_all_of_it() {
+        let pool = pool();
+        assert_eq!(draw(&pool, 30, 1), draw(&pool, 30, 1));
+        assert_ne!(draw(&pool, 30, 1), draw(&pool, 30, 2));
+        assert_eq!(draw(&pool, 999, 0), (0..200).collect::<Vec<_>>());
+        // Unlabelled images fill what is left.
+        let many = draw(&pool, 180, 0);
+        assert!((0..175).all(|i| many.contains(&i)));
+        assert!(draw(&pool, 0, 0).is_empty());
+    }
+}
