@@ -37,7 +37,7 @@ pub use ranked::Ranked;
 pub use ranking::{RankingScores, ranking_scores, top_k_scores};
 pub use score::Score;
 pub use table::ScoreTable;
-pub use threshold::{ThresholdScores, fit_thresholds, threshold_curve, threshold_scores};
+pub use threshold::{F1, ThresholdScores, fit_thresholds, threshold_curve, threshold_scores};
 
 #[cfg(test)]
 mod interval_tests;

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use super::groups::PerGroup;
 use super::order;
 use super::score::{Entry, Score};
 use super::table::ScoreTable;
+use crate::data::labels::Group;
 use crate::error::{Error, Result};
 
 /// Outcomes of a class, or of all, at a threshold.
@@ -100,6 +102,35 @@ pub struct ThresholdScores {
     pub accuracy: Option<f64>,
     /// The share of images whose every class is right (subset accuracy).
     pub exact_match: Option<f64>,
+}
+
+/// F1 over some classes, 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct F1 {
+    /// Of all their entries together; `None` with neither a positive nor a prediction.
+    pub micro: Option<f64>,
+    /// The mean over the classes, in which an undefined value counts 0, as in
+    /// [`ThresholdScores::macro_average`]; `None` without a class.
+    pub macro_average: Option<f64>,
+}
+
+impl ThresholdScores {
+    /// F1 over all classes and over each group; `groups` has one entry a class.
+    pub fn f1_by_group(&self, groups: &[Group]) -> PerGroup<F1> {
+        PerGroup::from_fn(|scope| {
+            let own = || {
+                let all = self.per_class.iter().zip(groups);
+                all.filter(|(_, group)| scope.holds(**group))
+                    .map(|(counts, _)| *counts)
+            };
+            let sum: f64 = own().map(|counts| counts.f1().unwrap_or(0.0)).sum();
+            let classes = own().count();
+            F1 {
+                micro: own().fold(Counts::default(), Counts::plus).f1(),
+                macro_average: (classes > 0).then(|| sum / classes as f64),
+            }
+        })
+    }
 }
 
 /// Scores at thresholds: a class is predicted where its score is above its threshold, which is not
@@ -246,6 +277,36 @@ fn between(low: f64, high: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By sklearn.metrics.f1_score(targets[:, c], scores[:, c] > 0.5, average="micro" and "macro",
+    /// zero_division=0) for the columns of each group; the last class has neither a positive nor a
+    /// prediction.
+    #[test]
+    fn f1_by_group_is_that_of_scikit_learn() {
+        let scores = [
+            0.9, 0.1, 0.8, 0.0, 0.7, 0.6, 0.2, 0.1, 0.2, 0.9, 0.3, 0.0, 0.6, 0.4, 0.9, 0.2, 0.1,
+            0.8, 0.7, 0.3,
+        ];
+        let targets = [1, 0, 1, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0];
+        let table = ScoreTable::new(&scores, &targets, 4).unwrap();
+        let groups = [Group::Head, Group::Head, Group::Tail, Group::Tail];
+        let found = threshold_scores(&table, &[0.5])
+            .unwrap()
+            .f1_by_group(&groups);
+        let near = |own: Option<f64>, expected: f64| {
+            assert!(
+                (own.unwrap() - expected).abs() < 1e-12,
+                "{own:?} {expected}"
+            );
+        };
+        near(found.total.micro, 7.0 / 9.0);
+        near(found.total.macro_average, 0.5809523809523809);
+        near(found.head.micro, 10.0 / 13.0);
+        near(found.head.macro_average, 0.7619047619047619);
+        near(found.tail.micro, 0.8);
+        near(found.tail.macro_average, 0.4);
+        assert_eq!(found.medium, F1::default());
+    }
 
     #[test]
     fn a_curve_is_the_counts_at_each_threshold() {

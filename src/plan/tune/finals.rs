@@ -1,17 +1,20 @@
 //! The final runs: every method with what was chosen for it, on whole subsets, scored once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::trials::Trial;
 use super::{Means, Search, Tuning, apart, trials};
 use crate::config::Experiment;
+use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::io::{absolute, write_text};
 use crate::layers::embedded;
 use crate::plan::collect::{Collected, collect};
 use crate::plan::folder::Plan;
 use crate::plan::grid::Point;
+use crate::report::tuning::{self, F1Row, ThresholdRow};
 use crate::wording::counted;
 
 use super::outcome::SubsetScores;
@@ -93,7 +96,7 @@ impl Tuning {
     /// Runs failed; a subset shares pictures with its test set; a signal came.
     pub(super) fn finals(
         &self,
-        chosen: &[(String, Point)],
+        (chosen, thresholds): (&[(String, Point)], &[ThresholdRow]),
         means: Means,
         hashes: &mut apart::Hashes,
     ) -> Result<(Vec<SubsetScores>, Vec<apart::SetRow>)> {
@@ -117,6 +120,7 @@ impl Tuning {
             let Collected { comparison, .. } = collect(&plan, &split)?;
             if let Some(comparison) = comparison {
                 scores.push(SubsetScores {
+                    f1: self.f1(index, &plan, &split, thresholds)?,
                     name: self.subset_name(index),
                     split: split.hash.clone(),
                     runs: comparison.rows(),
@@ -124,6 +128,59 @@ impl Tuning {
             }
         }
         Ok((scores, sets))
+    }
+
+    /// Of the chosen setting of each method the thresholds that its folds choose together; methods
+    /// without are left out.
+    ///
+    /// # Errors
+    /// A file of scores is damaged.
+    pub(super) fn thresholds(
+        &self,
+        search: &Search,
+        chosen: &[(String, Point)],
+    ) -> Result<Vec<ThresholdRow>> {
+        let mut all = Vec::new();
+        for (method, point) in chosen {
+            let own =
+                |trial: &&Trial| trial.row.method == *method && trial.row.setting == point.label;
+            let folds: Vec<(&Split, PathBuf)> = (search.trials.iter())
+                .filter(own)
+                .map(|trial| (&search.folds[trial.row.fold - 1], trial.predictions.clone()))
+                .collect();
+            all.extend(tuning::thresholds(method, &folds)?.into_iter().flatten());
+        }
+        Ok(all)
+    }
+
+    /// F1 of the runs of a subset whose methods have thresholds.
+    fn f1(
+        &self,
+        index: usize,
+        plan: &Plan,
+        split: &Split,
+        thresholds: &[ThresholdRow],
+    ) -> Result<Vec<F1Row>> {
+        let mut rows = Vec::new();
+        for run in &plan.runs {
+            let Experiment { method, seed, .. } = &run.experiment;
+            let own = thresholds.iter().filter(|row| row.method == *method);
+            let own: Vec<ThresholdRow> = own.cloned().collect();
+            if own.is_empty() {
+                continue;
+            }
+            let path = plan.run_dir(run).eval(Set::Test).join("predictions.csv");
+            let found = tuning::at_thresholds(&own, split, &path)?;
+            rows.extend(found.iter().map(|(scope, f1)| F1Row {
+                subset: self.subset_name(index),
+                method: method.clone(),
+                seed: *seed,
+                classes: scope,
+                micro_f1: f1.micro,
+                macro_f1: f1.macro_average,
+            }));
+        }
+        Ok(rows)
     }
 
     fn final_runs(

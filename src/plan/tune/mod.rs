@@ -70,8 +70,8 @@ pub struct Search {
     sets: Vec<SetRow>,
     /// What was read of them.
     hashes: Hashes,
-    /// Images of each fold.
-    fold_images: Vec<usize>,
+    /// The folds.
+    folds: Vec<Split>,
     /// Seconds that this call spent on it.
     pub seconds: f64,
 }
@@ -208,7 +208,7 @@ impl Tuning {
             subset,
             sets,
             hashes,
-            fold_images: folds.iter().map(|fold| fold.test.len()).collect(),
+            folds,
             seconds: start.elapsed().as_secs_f64(),
         })
     }

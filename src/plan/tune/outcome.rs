@@ -9,7 +9,7 @@ use crate::metrics::{PerGroup, Scope};
 use crate::plan::grid::Point;
 use crate::report::compare::ScoreRow;
 use crate::report::study::{Options, Study};
-use crate::report::tuning::{Method, Page};
+use crate::report::tuning::{F1Row, F1Runs, Method, Page};
 use crate::rows::{self, number};
 
 /// A setting of a method, a row of `settings.csv`, the best of each method first.
@@ -98,6 +98,15 @@ pub(super) struct SubsetScores {
     pub name: String,
     pub split: String,
     pub runs: Vec<ScoreRow>,
+    pub f1: Vec<F1Row>,
+}
+
+/// What the final runs came to; nothing before they ended.
+#[derive(Clone, Copy, Default)]
+struct Finals<'a> {
+    runs: &'a [FinalRow],
+    f1: &'a [F1Row],
+    study: Option<&'a Study>,
 }
 
 impl Tuning {
@@ -117,24 +126,33 @@ impl Tuning {
         )?;
         rows::write(&home.join("settings.csv"), settings.clone())?;
         rows::write(&home.join("chosen.csv"), table.clone())?;
+        let thresholds = self.thresholds(&search, &chosen)?;
+        rows::write(&home.join("thresholds.csv"), thresholds.clone())?;
         let mut sets = search.sets.clone();
         rows::write(&home.join("sets.csv"), sets.clone())?;
-        self.page(&search, &table, &settings, (&[], None), &sets)?;
+        self.page(&search, &table, &settings, Finals::default(), &sets)?;
         if only_search {
             return Ok(table);
         }
-        let (scores, more) = self.finals(&chosen, means, &mut search.hashes)?;
+        let (scores, more) = self.finals((&chosen, &thresholds), means, &mut search.hashes)?;
         sets.extend(more);
         rows::write(&home.join("sets.csv"), sets.clone())?;
         let finals: Vec<FinalRow> = scores.iter().flat_map(final_rows).collect();
         rows::write(&home.join("final.csv"), finals.clone())?;
+        let f1: Vec<F1Row> = scores.iter().flat_map(|s| s.f1.iter().cloned()).collect();
+        rows::write(&home.join("f1.csv"), f1.clone())?;
         let options = Options {
             title: Some(self.sweep.name.clone()),
             ..Options::default()
         };
         let study = Study::read(&[home.join("final")], &options)?;
         study.write(&home.join("report"))?;
-        self.page(&search, &table, &settings, (&finals, Some(&study)), &sets)?;
+        let finals = Finals {
+            runs: &finals,
+            f1: &f1,
+            study: Some(&study),
+        };
+        self.page(&search, &table, &settings, finals, &sets)?;
         Ok(table)
     }
 
@@ -196,9 +214,10 @@ impl Tuning {
         search: &Search,
         chosen: &[ChosenRow],
         settings: &[SettingRow],
-        (finals, study): (&[FinalRow], Option<&Study>),
+        finals: Finals,
         sets: &[SetRow],
     ) -> Result<()> {
+        let Finals { runs, f1, study } = finals;
         let ranks = study.map_or(Vec::new(), Study::rank_rows);
         let methods = (self.candidates.iter().zip(chosen))
             .map(|(candidates, row)| {
@@ -217,7 +236,7 @@ impl Tuning {
                     })
                     .collect();
                 let best = settings.iter().find(|s| s.method == row.method && s.chosen);
-                let mine = || finals.iter().filter(|run| run.method == row.method);
+                let mine = || runs.iter().filter(|run| run.method == row.method);
                 let each = |of: fn(&FinalRow) -> Option<f64>| mine().filter_map(of).collect();
                 Method {
                     name: row.method.clone(),
@@ -237,12 +256,21 @@ impl Tuning {
                         medium: each(|run| run.medium),
                         tail: each(|run| run.tail),
                     },
+                    f1: PerGroup::from_fn(|scope| {
+                        let own = f1.iter();
+                        let own = own.filter(|f1| f1.method == row.method && f1.classes == scope);
+                        F1Runs {
+                            micro: own.clone().filter_map(|f1| f1.micro_f1).collect(),
+                            macro_average: own.filter_map(|f1| f1.macro_f1).collect(),
+                        }
+                    }),
                     rank: rank.and_then(|rank| rank.mean_rank),
                     groups: rank.map_or(String::new(), |rank| rank.groups.clone()),
                 }
             })
             .collect();
-        let images: Vec<String> = search.fold_images.iter().map(usize::to_string).collect();
+        let folds = search.folds.iter();
+        let images: Vec<String> = folds.map(|fold| fold.test.len().to_string()).collect();
         let page = Page {
             title: self.sweep.name.clone(),
             facts: vec![
@@ -252,7 +280,7 @@ impl Tuning {
                     format!("{} images", search.subset.train.len()),
                 ),
                 ("images of each fold", images.join(", ")),
-                ("final runs", finals.len().to_string()),
+                ("final runs", runs.len().to_string()),
                 ("test images", search.subset.test.len().to_string()),
                 ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ],

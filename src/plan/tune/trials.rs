@@ -1,5 +1,7 @@
 //! Trainings of the search and what they scored.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::candidates::Candidates;
@@ -40,6 +42,8 @@ pub(super) struct Trial {
     pub row: TrialRow,
     /// One a class; `None` where the fold has no such image. Empty for a diverged training.
     pub classes: Vec<Option<f64>>,
+    /// The file with its scores of the images that the fold held out.
+    pub predictions: PathBuf,
 }
 
 /// Reads what a trial left in its folder; `None` if it is neither finished nor diverged.
@@ -74,6 +78,7 @@ pub(super) fn read(
             split: split.hash.clone(),
         },
         classes,
+        predictions: folder.eval(Set::Test).join("predictions.csv"),
     }))
 }
 
@@ -174,6 +179,7 @@ mod tests {
                 split: String::new(),
             },
             classes: classes.to_vec(),
+            predictions: PathBuf::new(),
         }
     }
 

@@ -58,21 +58,7 @@ pub(super) fn table(study: &Study) -> String {
     let ranked = study.has_ranks();
     let mut text = header(study, "\\usepackage{booktabs}");
     text.push_str("\\begin{table}\n\\centering\n\\small\n\\setlength{\\tabcolsep}{4pt}\n");
-    text.push_str(&format!(
-        "\\caption{{mAP (\\%) on {} ({} set), mean $\\pm$ sample standard deviation over seeds. \
-         Best bold, second underlined.{}{}}}\n\\label{{tab:{}}}\n",
-        escape(&study.title),
-        study.set,
-        match study.chance {
-            Some(_) => format!(" {WHAT_CHANCE_IS}"),
-            None => String::new(),
-        },
-        match quoted {
-            true => format!(" Columns on the right: {}.", escape(SOURCE)),
-            false => String::new(),
-        },
-        label(study)
-    ));
+    text.push_str(&caption(study));
     let columns = 6 + usize::from(ranked);
     text.push_str(&format!(
         "\\smallskip\n\\begin{{tabular}}{{lr{}{}}}\n\\toprule\n",
@@ -125,18 +111,51 @@ pub(super) fn table(study: &Study) -> String {
         }
         text.push_str(" \\\\\n");
     }
-    if let Some(chance) = &study.chance {
-        let means = chance.means.iter().map(|(_, mean)| percent(*mean));
-        let cells = std::iter::once(String::new()).chain(means);
-        let more = usize::from(ranked) + if quoted { 4 } else { 0 };
-        text.push_str(&format!(
-            "\\midrule\n{} & {}{} \\\\\n",
-            chance::NAME,
-            cells.collect::<Vec<_>>().join(" & "),
-            " &".repeat(more)
-        ));
-    }
+    text.push_str(&chance_row(study));
     text.push_str("\\bottomrule\n\\end{tabular}\n");
+    text.push_str(&footnotes(study));
+    text.push_str("\\end{table}\n");
+    text
+}
+
+/// The caption of the table, with what its columns and rows are.
+fn caption(study: &Study) -> String {
+    format!(
+        "\\caption{{mAP (\\%) on {} ({} set), mean $\\pm$ sample standard deviation over seeds. \
+         Best bold, second underlined.{}{}}}\n\\label{{tab:{}}}\n",
+        escape(&study.title),
+        study.set,
+        match study.chance {
+            Some(_) => format!(" {WHAT_CHANCE_IS}"),
+            None => String::new(),
+        },
+        match study.has_published() {
+            true => format!(" Columns on the right: {}.", escape(SOURCE)),
+            false => String::new(),
+        },
+        label(study)
+    )
+}
+
+/// The row of a random order, where it is known.
+fn chance_row(study: &Study) -> String {
+    let Some(chance) = &study.chance else {
+        return String::new();
+    };
+    let means = chance.means.iter().map(|(_, mean)| percent(*mean));
+    let cells = std::iter::once(String::new()).chain(means);
+    let more = usize::from(study.has_ranks()) + if study.has_published() { 4 } else { 0 };
+    format!(
+        "\\midrule\n{} & {}{} \\\\\n",
+        chance::NAME,
+        cells.collect::<Vec<_>>().join(" & "),
+        " &".repeat(more)
+    )
+}
+
+/// What the marks at the methods mean.
+fn footnotes(study: &Study) -> String {
+    let mut text = String::new();
     for remark in study.remarks() {
         let remark = escape(&remark);
         text.push_str(&format!("\\par\\smallskip$^\\dagger$ {remark}\n"));
@@ -145,7 +164,6 @@ pub(super) fn table(study: &Study) -> String {
         let other = escape(&other);
         text.push_str(&format!("\\par\\smallskip$^\\ddagger$ {other}\n"));
     }
-    text.push_str("\\end{table}\n");
     text
 }
 

@@ -2,6 +2,15 @@
 
 use crate::metrics::PerGroup;
 
+/// F1 of final runs on the test set over some classes, each in [0, 1].
+#[derive(Debug, Clone, Default)]
+pub struct F1Runs {
+    /// Of all entries (image, class) together.
+    pub micro: Vec<f64>,
+    /// The mean over the classes.
+    pub macro_average: Vec<f64>,
+}
+
 /// A method's search and its final runs.
 #[derive(Debug, Clone)]
 pub struct Method {
@@ -29,6 +38,8 @@ pub struct Method {
     pub at_edge: String,
     /// mAP of the final runs on the test set, each in [0, 1]; empty before they ended.
     pub finals: PerGroup<Vec<f64>>,
+    /// F1 of the final runs at the thresholds of the folds; empty before they ended.
+    pub f1: PerGroup<F1Runs>,
     /// Mean rank of the final runs by total mAP, 1 for the best.
     pub rank: Option<f64>,
     /// The groups of methods not told apart that it is in, by their numbers.

@@ -1,6 +1,7 @@
 //! The page of a search for settings: what was tried, what was chosen, and what that reached.
 
 mod curves;
+mod f1;
 mod method;
 
 use std::path::Path;
@@ -14,7 +15,8 @@ use crate::metrics::{PerGroup, Scope};
 use crate::report::page;
 use crate::report::table::{percent, spread};
 
-pub use method::Method;
+pub use f1::{F1Row, ThresholdRow, at_thresholds, thresholds};
+pub use method::{F1Runs, Method};
 
 /// Everything that the page shows.
 #[derive(Debug, Clone)]
@@ -45,6 +47,8 @@ struct Row {
     map: String,
     folds: String,
     finals: Vec<String>,
+    /// micro and macro F1 of each group.
+    f1: Vec<[String; 2]>,
     rank: String,
     groups: String,
     runs: usize,
@@ -68,6 +72,7 @@ impl Page {
             title => self.title,
             facts => self.facts,
             groups => Scope::ALL,
+            with_f1 => self.methods.iter().any(|m| !m.f1.total.micro.is_empty()),
             tested => rows.iter().any(|row| row.runs > 0),
             methods => rows,
             sets => self.sets,
@@ -97,6 +102,15 @@ fn row(method: &Method) -> Row {
         folds,
         finals: (Scope::ALL.iter())
             .map(|&scope| spread(&method.finals[scope]))
+            .collect(),
+        f1: (Scope::ALL.iter())
+            .map(|&scope| {
+                let F1Runs {
+                    micro,
+                    macro_average,
+                } = &method.f1[scope];
+                [spread(micro), spread(macro_average)]
+            })
             .collect(),
         rank: (method.rank).map_or(String::new(), |rank| format!("{rank:.2}")),
         groups: method.groups.clone(),
