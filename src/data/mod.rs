@@ -14,6 +14,7 @@ mod jpeg;
 pub mod labels;
 pub mod loader;
 pub mod longtail;
+mod parquet_file;
 pub mod paths;
 pub mod picture;
 pub(crate) mod picture_name;

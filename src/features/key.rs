@@ -124,7 +124,7 @@ fn pictures(table: &LabelTable, root: &ImageRoot) -> Result<String> {
             let changed = source
                 .changed
                 .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            hasher.update(&source.length.to_le_bytes());
+            hasher.update(&source.stamp.to_le_bytes());
             hasher.update(&changed.unwrap_or_default().as_nanos().to_le_bytes());
         }
     }
