@@ -85,6 +85,11 @@ const KINDS: &[(&str, &str)] = &[
     ),
     (
         "split.source",
+        "kind = 'parquet'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\n\
+         classes = 'c'\nimage_column = 'i'\nlabel_column = 'l'",
+    ),
+    (
+        "split.source",
         "kind = 'open-images'\ntrain = 'a'\ntest = 'b'\nroot = 'r'\ntest_root = 't'\n\
          classes = 'c'\ndescriptions = 'd'",
     ),

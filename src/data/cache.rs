@@ -138,7 +138,7 @@ impl DiskCache {
                 .as_os_str()
                 .as_encoded_bytes(),
         );
-        hasher.update(&source.length.to_le_bytes());
+        hasher.update(&source.stamp.to_le_bytes());
         hasher.update(&changed.as_nanos().to_le_bytes());
         hasher.update(form.as_bytes());
         let name = hasher.finalize().to_hex();

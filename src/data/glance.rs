@@ -42,14 +42,16 @@ pub(super) fn glance(path: &Path) -> Result<(), Flaw> {
         // A file that may not be looked at, or an archive that is no whole one.
         Err(problem) => return Err(Flaw::Unreadable(problem.to_string())),
     };
-    let size = source.length;
+    let mut file = source
+        .open()
+        .map_err(|problem| Flaw::Unreadable(problem.to_string()))?;
+    let size = file.length;
     if size == 0 {
         return Err(Flaw::Empty);
     }
     if size > MAX_FILE_BYTES {
         return Err(Flaw::Unreadable(too_large(size)));
     }
-    let mut file = source.open().map_err(unreadable)?;
     let mut head = Vec::with_capacity(HEAD);
     read_up_to(&mut file, HEAD, &mut head).map_err(unreadable)?;
     let Some(format) = Format::of(&head) else {

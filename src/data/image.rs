@@ -124,10 +124,8 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
             "put the picture there, or pass `--on-bad-image skip` to go on without such pictures",
         ));
     };
-    if source.length > MAX_FILE_BYTES {
-        return Err(bad(path, too_large(source.length), None));
-    }
-    Ok(source.read()?)
+    let bytes = source.read(MAX_FILE_BYTES)?;
+    bytes.ok_or_else(|| bad(path, too_large(source.stamp), None))
 }
 
 /// What is said of a file of more than [`MAX_FILE_BYTES`].

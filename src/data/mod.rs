@@ -16,6 +16,7 @@ pub mod labels;
 pub mod loader;
 pub mod longtail;
 pub mod npy;
+mod parquet_file;
 pub mod paths;
 pub mod picture;
 pub mod picture_hashes;

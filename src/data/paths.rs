@@ -3,6 +3,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
+use super::parquet_file::{ParquetFile, has_parquet_ending};
 use super::picture::has_picture_ending;
 use super::tar::{Tar, has_archive_ending};
 use super::walk::Walk;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 pub const LIST: &str = "-";
 
 /// The names of pictures one after the other: a file's path as it is given, the pictures of a
-/// folder and of those in it sorted, the pictures of a tar archive in its order, the lines of the list
+/// folder and of those in it sorted, the pictures of a tar archive or a Parquet file in its order, the lines of the list
 /// in its place. What is in memory does not grow with their number, but with that of the files in
 /// one folder or archive.
 ///
@@ -63,7 +64,17 @@ impl<'a> PicturePaths<'a> {
 
     /// Lists the pictures of an archive.
     fn list_archive(&mut self, archive: &str) -> Result<()> {
-        let tar = Tar::of(Path::new(archive))?;
+        let path = Path::new(archive);
+        if has_parquet_ending(path) {
+            let file = ParquetFile::of(path)?;
+            let column = file.picture_column(None)?;
+            let rows = (0..file.rows()).rev();
+            self.archive = rows
+                .map(|row| format!("{archive}/{column}/{row}"))
+                .collect();
+            return Ok(());
+        }
+        let tar = Tar::of(path)?;
         let names = tar.entries().iter().map(|entry| entry.name.as_str());
         let (pictures, others): (Vec<&str>, Vec<&str>) = names.partition(|n| has_picture_ending(n));
         self.passed_over += (others.len() + tar.others().len()) as u64;
@@ -146,7 +157,7 @@ impl Iterator for PicturePaths<'_> {
 /// Whether a name is that of an archive that is there.
 fn is_archive(name: &str) -> bool {
     let path = Path::new(name);
-    has_archive_ending(path) && path.is_file()
+    (has_archive_ending(path) || has_parquet_ending(path)) && path.is_file()
 }
 
 #[cfg(test)]

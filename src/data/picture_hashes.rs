@@ -40,7 +40,7 @@ struct Known {
 /// What the system tells of a picture without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
-    /// Bytes.
+    /// The source's stamp: the length of the picture, or of the file around it.
     length: u64,
     /// Nanoseconds from 1970 to the last change.
     changed: u64,
@@ -167,7 +167,7 @@ fn look(root: &ImageRoot, name: &str) -> Result<Look> {
     let state = source.and_then(|source| {
         let changed = source.changed?.duration_since(UNIX_EPOCH).ok()?;
         Some(State {
-            length: source.length,
+            length: source.stamp,
             changed: changed.as_nanos().try_into().ok()?,
         })
     });

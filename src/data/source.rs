@@ -1,28 +1,44 @@
-//! Where a picture's bytes come from: a file, or a part of an archive.
+//! Where a picture's bytes come from: a file, a part of an archive, a row of a Parquet file.
 //!
 //! A picture in an archive has the archive's path and its own name in it for a path,
-//! `shards/000.tar/cat.jpg`; that is told from a file by the archive being one. Whoever reads pictures
-//! reads them through here, so that it makes no difference to them.
+//! `shards/000.tar/cat.jpg`; that is told from a file by the archive being one. One in a Parquet file
+//! has column and row for a name, `train.parquet/image/17`. Whoever reads pictures reads them through
+//! here, so that it makes no difference to them.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::parquet_file::{ParquetFile, has_parquet_ending};
 use super::tar::{Tar, has_archive_ending};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A picture's bytes, which have been found and not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct PictureSource {
-    /// The file that holds them.
-    file: PathBuf,
-    /// Where they begin in it.
-    offset: u64,
-    /// How many there are.
-    pub length: u64,
-    /// When that file was changed last, where the system tells.
+    place: Place,
+    /// A length that changes where the bytes do: theirs, or that of the Parquet file around them.
+    pub stamp: u64,
+    /// When the file that holds them was changed last, where the system tells.
     pub changed: Option<SystemTime>,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    /// So many bytes of a file.
+    Part {
+        file: PathBuf,
+        offset: u64,
+        length: u64,
+    },
+    /// The value of a column in a row.
+    Row {
+        file: Arc<ParquetFile>,
+        column: String,
+        row: u64,
+    },
 }
 
 impl PictureSource {
@@ -33,60 +49,119 @@ impl PictureSource {
     pub(crate) fn find(path: &Path) -> Result<Option<Self>> {
         match path.metadata() {
             Ok(metadata) => Ok(metadata.is_file().then(|| PictureSource {
-                file: path.to_owned(),
-                offset: 0,
-                length: metadata.len(),
+                place: Place::Part {
+                    file: path.to_owned(),
+                    offset: 0,
+                    length: metadata.len(),
+                },
+                stamp: metadata.len(),
                 changed: metadata.modified().ok(),
             })),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Self::in_archive(path)
+                let is_file = |place: &&Path| place.is_file();
+                let Some(around) = path.ancestors().skip(1).find(is_file) else {
+                    return Ok(None);
+                };
+                let name = path.strip_prefix(around).ok().and_then(Path::to_str);
+                let Some(name) = name else { return Ok(None) };
+                let name = name.replace(std::path::MAIN_SEPARATOR, "/");
+                match around {
+                    tar if has_archive_ending(tar) => Self::in_archive(tar, &name),
+                    parquet if has_parquet_ending(parquet) => Self::in_table(parquet, &name),
+                    _ => Ok(None),
+                }
             }
             // Said again with the path.
             Err(_) => Ok(fs_err::metadata(path).map(|_| None)?),
         }
     }
 
-    fn in_archive(path: &Path) -> Result<Option<Self>> {
-        let is_archive = |place: &&Path| has_archive_ending(place) && place.is_file();
-        let Some(archive) = path.ancestors().skip(1).find(is_archive) else {
-            return Ok(None);
-        };
-        let Some(name) = path.strip_prefix(archive).ok().and_then(Path::to_str) else {
-            return Ok(None);
-        };
-        let name = name.replace(std::path::MAIN_SEPARATOR, "/");
+    fn in_archive(archive: &Path, name: &str) -> Result<Option<Self>> {
         let tar = Tar::of(archive)?;
         let changed = fs_err::metadata(archive)?.modified().ok();
-        Ok(tar.entry(&name).map(|entry| PictureSource {
-            file: archive.to_owned(),
-            offset: entry.offset,
-            length: entry.length,
+        Ok(tar.entry(name).map(|entry| PictureSource {
+            place: Place::Part {
+                file: archive.to_owned(),
+                offset: entry.offset,
+                length: entry.length,
+            },
+            stamp: entry.length,
             changed,
         }))
     }
 
-    /// Opens the bytes, at the first of them.
-    pub(crate) fn open(&self) -> io::Result<Part> {
-        let (mut file, _) = fs_err::File::open(&self.file)?.into_parts();
-        file.seek(SeekFrom::Start(self.offset))?;
-        Ok(Part {
-            file,
-            first: self.offset,
-            length: self.length,
-            at: 0,
-        })
+    fn in_table(table: &Path, name: &str) -> Result<Option<Self>> {
+        let file = ParquetFile::of(table)?;
+        let parts = name.rsplit_once('/');
+        let parts = parts.and_then(|(column, row)| Some((column, row.parse::<u64>().ok()?)));
+        let there = parts.filter(|(column, row)| {
+            *row < file.rows() && file.picture_column(Some(column)).is_ok()
+        });
+        Ok(there.map(|(column, row)| PictureSource {
+            stamp: file.length,
+            changed: file.changed,
+            place: Place::Row {
+                column: column.to_owned(),
+                row,
+                file,
+            },
+        }))
     }
 
-    /// All the bytes, of which the caller knows that memory can hold them.
-    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(self.length as usize);
-        self.open()?.read_to_end(&mut bytes)?;
-        match bytes.len() as u64 == self.length {
-            true => Ok(bytes),
-            false => Err(io::Error::new(
-                ErrorKind::UnexpectedEof,
-                format!("{} ends too early", self.file.display()),
-            )),
+    /// Opens the bytes, at the first of them.
+    ///
+    /// # Errors
+    /// The system refuses, or a row of a Parquet file holds none.
+    pub(crate) fn open(&self) -> Result<Part> {
+        match &self.place {
+            Place::Part {
+                file,
+                offset,
+                length,
+            } => {
+                let (mut file, _) = fs_err::File::open(file)?.into_parts();
+                file.seek(SeekFrom::Start(*offset))?;
+                Ok(Part {
+                    whole: Whole::File(file),
+                    first: *offset,
+                    length: *length,
+                    at: 0,
+                })
+            }
+            Place::Row { .. } => {
+                let bytes = self.read(u64::MAX)?.unwrap_or_default();
+                Ok(Part {
+                    length: bytes.len() as u64,
+                    whole: Whole::Bytes(Cursor::new(bytes)),
+                    first: 0,
+                    at: 0,
+                })
+            }
+        }
+    }
+
+    /// All the bytes; `None` where there are more than `most`.
+    ///
+    /// # Errors
+    /// As [`PictureSource::open`], or the file ends too early.
+    pub(crate) fn read(&self, most: u64) -> Result<Option<Vec<u8>>> {
+        match &self.place {
+            Place::Part { length, .. } if *length > most => Ok(None),
+            Place::Part { file, length, .. } => {
+                let mut bytes = Vec::with_capacity(*length as usize);
+                self.open()?.read_to_end(&mut bytes)?;
+                match bytes.len() as u64 == *length {
+                    true => Ok(Some(bytes)),
+                    false => Err(Error::Io(io::Error::new(
+                        ErrorKind::UnexpectedEof,
+                        format!("{} ends too early", file.display()),
+                    ))),
+                }
+            }
+            Place::Row { file, column, row } => {
+                let bytes = file.picture(column, *row)?.unwrap_or_default();
+                Ok((bytes.len() as u64 <= most).then_some(bytes))
+            }
         }
     }
 }
@@ -94,16 +169,32 @@ impl PictureSource {
 /// A part of a file that reads like a file.
 #[derive(Debug)]
 pub(crate) struct Part {
-    file: File,
+    whole: Whole,
     first: u64,
-    length: u64,
+    /// How many bytes there are.
+    pub length: u64,
     at: u64,
+}
+
+#[derive(Debug)]
+enum Whole {
+    File(File),
+    Bytes(Cursor<Vec<u8>>),
+}
+
+impl Read for &mut Whole {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Whole::File(file) => file.read(buffer),
+            Whole::Bytes(bytes) => bytes.read(buffer),
+        }
+    }
 }
 
 impl Read for Part {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.length.saturating_sub(self.at);
-        let read = (&mut self.file).take(left).read(buffer)?;
+        let read = (&mut self.whole).take(left).read(buffer)?;
         self.at += read as u64;
         Ok(read)
     }
@@ -118,7 +209,11 @@ impl Seek for Part {
         };
         let at = at.ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
         let place = self.first.checked_add(at).ok_or(ErrorKind::InvalidInput)?;
-        self.file.seek(SeekFrom::Start(place))?;
+        let place = SeekFrom::Start(place);
+        match &mut self.whole {
+            Whole::File(file) => file.seek(place)?,
+            Whole::Bytes(bytes) => bytes.seek(place)?,
+        };
         self.at = at;
         Ok(at)
     }

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod formula;
+pub(crate) mod parquet;
 pub(crate) mod small;
 pub(crate) mod tables;
 pub(crate) mod torch;

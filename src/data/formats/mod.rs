@@ -15,7 +15,9 @@ pub mod folder;
 mod format;
 pub mod label_me;
 pub mod open_images;
+pub mod parquet;
 pub mod shapes;
+mod shards;
 pub mod table;
 pub mod voc;
 pub mod web_dataset;
@@ -33,6 +35,7 @@ pub use folder::Folder;
 pub use format::{FormatOption, Info, Loaded, OptionValue};
 pub use label_me::LabelMe;
 pub use open_images::OpenImages;
+pub use parquet::Parquet;
 pub use shapes::Shapes;
 pub use table::Table;
 pub use voc::{Difficult, Voc};
@@ -125,6 +128,8 @@ formats! {
     /// WebDataset shards: tar archives.
     #[serde(rename = "webdataset")]
     WebDataset,
+    /// Parquet files with pictures in a column.
+    Parquet,
     /// The embedded set, drawn by the program itself.
     Shapes,
 }

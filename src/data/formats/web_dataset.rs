@@ -11,15 +11,12 @@ use super::format::{
     ChangePath, Format, Info, Loaded, OptionValue, annotation_files, beside, option,
     options_beside_files,
 };
+use super::shards::{Shards, shards};
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture::has_picture_ending;
-use crate::data::tar::{Entry, Tar, has_archive_ending};
+use crate::data::tar::{Entry, Tar};
 use crate::error::{Error, Result};
 use crate::text;
-
-mod shards;
-
-use shards::shards;
 
 annotation_files! {
     /// Tar archives with the files of a sample beside each other.
@@ -70,7 +67,7 @@ impl Format for WebDataset {
             "webdataset",
             "train",
             OptionValue::Path("SHARDS"),
-            "WebDataset shards: a tar archive, several as `name-{000..012}.tar`, or a folder of them",
+            "WebDataset shards: a tar archive, several as `name-{000..012}.tar` or `name-*.tar`, or a folder of them",
         )],
         options: options_beside_files!(
             option(
@@ -137,6 +134,12 @@ struct Sample<'a> {
     labels: [Option<&'a Entry>; 3],
 }
 
+/// What the shards are.
+const ARCHIVES: Shards = Shards {
+    ending: "tar",
+    remedy: "unpack compressed shards first: pictures in them are read from their place",
+};
+
 /// Longest file with labels that is read, in bytes.
 const LONGEST_LABELS: u64 = 1 << 20;
 
@@ -144,7 +147,7 @@ impl WebDataset {
     /// Reads all shards that a path stands for, in their order.
     fn read_rows(&self, path: &Path, reading: &mut Reading) -> Result<Rows> {
         let mut rows = Rows::new();
-        for (shard, name) in shards(path)? {
+        for (shard, name) in shards(path, ARCHIVES)? {
             let tar = Tar::of(&shard)?;
             let file = fs_err::File::open(&shard)?;
             self.read_shard(file, &tar, (&shard, &name), reading, &mut rows)?;

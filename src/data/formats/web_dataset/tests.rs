@@ -125,7 +125,7 @@ fn load(shards: &[(&str, Vec<u8>)], settings: WebDataset) -> Result<Loaded> {
         };
         for image in loaded.pool.images() {
             let source = PictureSource::find(&path.join(image)).unwrap().unwrap();
-            assert_eq!(source.read().unwrap(), b"picture", "{image}");
+            assert_eq!(source.read(100).unwrap().unwrap(), b"picture", "{image}");
         }
     }
     loaded
