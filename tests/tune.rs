@@ -3,7 +3,7 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::small::{dbloss, folder, ok, read, signal, start, wait_for};
 use common::tables::same_rows;
@@ -44,6 +44,8 @@ fn results(home: &Path) -> Vec<String> {
         "chosen.toml",
         "sets.csv",
         "final.csv",
+        "thresholds.csv",
+        "f1.csv",
         "index.html",
     ];
     let mut all: Vec<String> = names.map(|name| read(&home.join(name))).to_vec();
@@ -140,6 +142,8 @@ fn choices_come_from_folds_that_hold_no_test_image() {
         assert!(read(&home.join("chosen.toml")).contains(&format!("learning_rate = {rate}")));
     }
 
+    f1_is_taken_at_thresholds_of_the_folds(&home, &best);
+
     // A second search after the look at the test set is refused where it chooses otherwise.
     let other = TUNE.replace("[0.02, 1e30, 0.001]", "[0.013, 0.017]");
     std::fs::write(folder.path().join("t.toml"), other).unwrap();
@@ -150,6 +154,97 @@ fn choices_come_from_folds_that_hold_no_test_image() {
         .code(2)
         .stderr(predicate::str::contains("have seen the test set"));
     assert_eq!(read(&home.join("chosen.toml")), chosen);
+}
+
+/// Scores and labels of the images of `split`'s `test.csv`, class by class, from the `runs`.
+fn scored(runs: &[(PathBuf, PathBuf)]) -> Vec<Vec<(f64, bool)>> {
+    let mut classes: Vec<Vec<(f64, bool)>> = Vec::new();
+    for (split, run) in runs {
+        let predictions = read(&run.join("eval/test/predictions.csv"));
+        let names: Vec<&str> = predictions.lines().next().unwrap().split(',').collect();
+        let labels = read(&split.join("test.csv"));
+        let labels: std::collections::BTreeMap<&str, Vec<&str>> = (labels.lines().skip(1))
+            .map(|line| line.split_once(',').unwrap())
+            .map(|(image, labels)| (image, labels.split('|').collect()))
+            .collect();
+        classes.resize(names.len() - 1, Vec::new());
+        for line in predictions.lines().skip(1) {
+            let cells: Vec<&str> = line.split(',').collect();
+            for (class, score) in cells[1..].iter().enumerate() {
+                let label = labels[cells[0]].contains(&names[class + 1]);
+                classes[class].push((score.parse().unwrap(), label));
+            }
+        }
+    }
+    classes
+}
+
+/// Hits, and what hits, false alarms and misses are together: F1 is twice the first over the hits
+/// more than the second.
+fn outcomes(scores: &[(f64, bool)], threshold: f64) -> (usize, usize) {
+    let hits = scores.iter().filter(|(s, l)| *l && *s > threshold).count();
+    let any = scores.iter().filter(|(s, l)| *l || *s > threshold).count();
+    (hits, any)
+}
+
+fn f1((hits, any): (usize, usize)) -> f64 {
+    match any {
+        0 => 0.0,
+        _ => 2.0 * hits as f64 / (any + hits) as f64,
+    }
+}
+
+fn f1_is_taken_at_thresholds_of_the_folds(home: &Path, best: &[(String, f64, String)]) {
+    let thresholds = read(&home.join("thresholds.csv"));
+    let rows: Vec<(String, String)> = (column(&thresholds, "method").into_iter())
+        .zip(column(&thresholds, "logit"))
+        .collect();
+    assert_eq!(rows.len(), 40, "two methods, twenty classes");
+    let table = read(&home.join("f1.csv"));
+    assert_eq!(column(&table, "micro_f1").len(), 8 * 4);
+    for (method, _, setting) in best {
+        let folds: Vec<(PathBuf, PathBuf)> = ["fold-1", "fold-2"]
+            .map(|fold| {
+                let run = format!("trials/{fold}/{method}{setting}-s0");
+                (home.join("folds").join(fold), home.join(run))
+            })
+            .to_vec();
+        let own: Vec<Option<f64>> = (rows.iter())
+            .filter(|(name, _)| name == method)
+            .map(|(_, logit)| logit.parse().ok())
+            .collect();
+        for (scores, threshold) in scored(&folds).iter().zip(&own) {
+            let Some(threshold) = threshold else {
+                assert!(scores.iter().all(|(_, label)| !label));
+                continue;
+            };
+            let reached = f1(outcomes(scores, *threshold));
+            for (other, _) in scores {
+                assert!(f1(outcomes(scores, other.next_down())) <= reached + 1e-12);
+            }
+        }
+        // The same thresholds on the test images.
+        let run = home.join(format!("final/subset-4/{method}-s1"));
+        let test = scored(&[(home.join("final/subset-4/split"), run)]);
+        let by_class = test.iter().zip(&own);
+        let found: Vec<(usize, usize)> = by_class
+            .map(|(scores, threshold)| outcomes(scores, threshold.unwrap_or(0.0)))
+            .collect();
+        let micro = f1(found.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1)));
+        let average = found.iter().map(|&class| f1(class)).sum::<f64>() / found.len() as f64;
+        let prefix = format!("subset 4,{method},1,total,");
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(&prefix))
+            .unwrap();
+        let values: Vec<f64> = (row.split(',').skip(4))
+            .map(|value| value.parse().unwrap())
+            .collect();
+        assert!((values[0] - micro).abs() < 1e-12, "{row}: {micro}");
+        assert!((values[1] - average).abs() < 1e-12, "{row}: {average}");
+    }
+    let page = read(&home.join("index.html"));
+    assert!(page.contains("micro F1, test") && page.contains(">chance</td>"));
 }
 
 #[test]
@@ -261,6 +356,24 @@ fn every_method_gets_as_many_trials_as_the_others() {
         [tune.range]\n'optimizer.learning_rate' = { min = 1e-3, max = 1e-1, scale = 'log' }\n\
         [tune.methods.db-focal]\n'loss.mu' = [0.2, 0.3]\n";
     assert_eq!(refusal(random), "");
+}
+
+/// What only this machine listens to is refused where Slurm runs the trainings, as by `sweep`.
+#[test]
+fn slurm_is_not_told_of_jobs_and_threads() {
+    let folder = folder();
+    std::fs::write(folder.path().join("t.toml"), TUNE).unwrap();
+    for option in ["--jobs", "--threads"] {
+        dbloss(folder.path())
+            .args(["tune", "t.toml", "--executor", "slurm", option, "2"])
+            .assert()
+            .code(2)
+            .stderr(
+                predicate::str::contains(option).and(predicate::str::contains(
+                    "belongs to this machine, not to Slurm",
+                )),
+            );
+    }
 }
 
 #[test]

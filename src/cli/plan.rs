@@ -52,6 +52,29 @@ impl PlanArgs {
         }
     }
 
+    /// Refuses what Slurm would not be told of: the file's `[slurm]` says it there.
+    pub(super) fn refuse_ignored_by_slurm(&self) -> Result<()> {
+        let given = [
+            (
+                "--jobs",
+                self.jobs.is_some(),
+                "`max_running` in the file's `[slurm]` bounds the tasks at a time",
+            ),
+            (
+                "--threads",
+                self.machine.asks_for_threads(),
+                "`cpus` in the file's `[slurm]` is the number of threads of a run",
+            ),
+        ];
+        match given.iter().find(|(_, given, _)| *given) {
+            Some((option, _, hint)) => {
+                let problem = "belongs to this machine, not to Slurm";
+                Err(Error::argument(*option, problem).hint(hint))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Processes of this machine, `jobs` at a time.
     pub(super) fn processes(&self, jobs: usize, replace: Replace) -> Result<Processes> {
         Ok(Processes {

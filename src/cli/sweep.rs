@@ -140,28 +140,12 @@ fn start(args: &Args, path: &Path) -> Result<()> {
 
 /// Options that would say nothing to the executor.
 fn refuse_ignored(args: &Args, slurm: bool) -> Result<()> {
-    let wrong =
-        |option: &str, problem: &str, hint: &str| Err(Error::argument(option, problem).hint(hint));
     if !slurm && args.wait {
-        return wrong(
-            "--wait",
-            "belongs to `--executor slurm`",
-            "on this machine a sweep always stays until its runs have ended",
-        );
+        return Err(Error::argument("--wait", "belongs to `--executor slurm`")
+            .hint("on this machine a sweep always stays until its runs have ended"));
     }
-    if slurm && args.plan.jobs.is_some() {
-        return wrong(
-            "--jobs",
-            "belongs to this machine, not to Slurm",
-            "`max_running` in the file's `[slurm]` bounds the tasks at a time",
-        );
+    match slurm {
+        true => args.plan.refuse_ignored_by_slurm(),
+        false => Ok(()),
     }
-    if slurm && args.plan.machine.asks_for_threads() {
-        return wrong(
-            "--threads",
-            "belongs to this machine, not to Slurm",
-            "`cpus` in the file's `[slurm]` is the number of threads of a run",
-        );
-    }
-    Ok(())
 }

@@ -58,6 +58,10 @@ impl Executor for Patient {
 
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> Result<()> {
+    let slurm = args.executor == "slurm";
+    if slurm {
+        args.plan.refuse_ignored_by_slurm()?;
+    }
     let layers = Layers::read(&args.file)?;
     let sweep = match SweepFile::is_one(&layers) {
         true => SweepFile::of(&args.file, &layers)?,
@@ -66,7 +70,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let overrides = args.plan.overrides.assignments();
     let sweep = sweep.renamed(&overrides);
     let jobs = args.plan.jobs(sweep.config.jobs)?;
-    let slurm = sweep.config.slurm.clone();
+    let slurm_config = sweep.config.slurm.clone();
     let tuning = Tuning::new(sweep, &args.plan.out.out, &overrides)?;
     tracing::info!("{}", tuning.summary());
     if args.plan.dry_run {
@@ -76,12 +80,12 @@ pub(super) fn run(args: Args) -> Result<()> {
     interrupt::listen()?;
     let _lock = tuning.lock()?;
     let replace = Replace::Nothing;
-    let (executor, room): (Box<dyn Executor>, Room) = match args.executor.as_str() {
-        "slurm" => {
-            let array = args.plan.job_array(slurm, replace)?;
+    let (executor, room): (Box<dyn Executor>, Room) = match slurm {
+        true => {
+            let array = args.plan.job_array(slurm_config, replace)?;
             (Box::new(Patient(array)), Room::Elsewhere)
         }
-        _ => args.plan.here(jobs, replace)?,
+        false => args.plan.here(jobs, replace)?,
     };
     let means = Means {
         executor: &*executor,

@@ -47,8 +47,7 @@ mod tests {
                 *sum += found;
                 *orders += 1.0;
             }
-            for positives in 1..=images {
-                let (sum, orders) = sums[positives];
+            for (positives, (sum, orders)) in sums.into_iter().enumerate().skip(1) {
                 assert_relative_eq!(
                     expected_average_precision(images, positives).unwrap(),
                     sum / orders,

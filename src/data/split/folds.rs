@@ -1,5 +1,6 @@
 //! A training set cut into folds, for choosing settings without a look at the test set.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,17 +19,25 @@ impl Split {
     /// Every class that has a training image keeps one in each fold: where a part holds all of them,
     /// its first goes to the training set, and is held out by no fold.
     ///
+    /// Images with the same number in `together`, one for each training image, are in the same part:
+    /// a picture that is there twice is not trained on where it is held out.
+    ///
     /// # Errors
     /// There are fewer training images than folds.
-    pub fn folds(&self, folds: usize, seed: u64) -> Result<Vec<Split>> {
+    pub fn folds(&self, folds: usize, seed: u64, together: &[usize]) -> Result<Vec<Split>> {
+        assert_eq!(together.len(), self.train.len(), "one for each image");
         if self.train.len() < folds {
             let problem = format!("{} training images make no {folds} folds", self.train.len());
             return Err(Error::input("split", problem));
         }
-        let part = stratify::iterative(&self.train, &vec![1.0; folds], seed);
+        let mut part = stratify::iterative(&self.train, &vec![1.0; folds], seed);
+        let mut part_of: HashMap<usize, usize> = HashMap::new();
+        for (part, group) in part.iter_mut().zip(together) {
+            *part = *part_of.entry(*group).or_insert(*part);
+        }
         (0..folds)
             .map(|held_out| {
-                let kept = self.kept_for_training(&part, held_out);
+                let kept = self.kept_for_training(&part, held_out, together);
                 let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.train.len())
                     .partition(|image| part[*image] == held_out && !kept.contains(image));
                 let fold = Fold {
@@ -43,14 +52,15 @@ impl Split {
     }
 
     /// Images of the part `held_out` without which a class would have no training image.
-    fn kept_for_training(&self, part: &[usize], held_out: usize) -> Vec<usize> {
+    fn kept_for_training(&self, part: &[usize], held_out: usize, together: &[usize]) -> Vec<usize> {
         let mut kept: Vec<usize> = Vec::new();
         for images in self.train.images_by_class() {
             let is_left = |&&image: &&u32| {
                 part[image as usize] != held_out || kept.contains(&(image as usize))
             };
             if let (Some(&first), None) = (images.first(), images.iter().find(is_left)) {
-                kept.push(first as usize);
+                let group = together[first as usize];
+                kept.extend((0..together.len()).filter(|&image| together[image] == group));
             }
         }
         kept

@@ -637,7 +637,12 @@ fn a_balanced_set_has_the_size_and_the_groups_of_the_one_whose_place_it_takes() 
         let dir = fixture.path(&format!("balanced-{validation}"));
         balanced.write(&dir, false).unwrap();
         assert_eq!(Split::read(&dir).unwrap(), balanced);
-        for (i, fold) in balanced.folds(2, 0).unwrap().iter().enumerate() {
+        for (i, fold) in balanced
+            .folds(2, 0, &alone(&balanced))
+            .unwrap()
+            .iter()
+            .enumerate()
+        {
             assert_eq!(fold.groups, tailed.groups);
             let dir = fixture.path(&format!("fold-{validation}-{i}"));
             fold.read_or_write(&dir).unwrap();
@@ -650,4 +655,50 @@ fn a_balanced_set_has_the_size_and_the_groups_of_the_one_whose_place_it_takes() 
         error.contains("split.balanced") && error.contains("no effect"),
         "{error}"
     );
+}
+
+/// Every training image by itself.
+fn alone(split: &Split) -> Vec<usize> {
+    (0..split.train.len()).collect()
+}
+
+#[test]
+fn pictures_that_belong_together_are_in_one_part() {
+    let mut fixture = Fixture::new();
+    fixture.config.keep_at_least = 1;
+    let split = Split::build(&fixture.config).unwrap();
+    let train = &split.train;
+    // Each third image is the same picture as the one before it, and all cows are one.
+    let mut together: Vec<usize> = (0..train.len())
+        .map(|i| i - usize::from(i % 3 == 2))
+        .collect();
+    let cow = train
+        .classes()
+        .iter()
+        .position(|name| name == "cow")
+        .unwrap() as u32;
+    let cows: Vec<usize> = (0..train.len())
+        .filter(|&i| train.labels(i).contains(&cow))
+        .collect();
+    for &image in &cows {
+        together[image] = cows[0];
+    }
+    let parted = |folds: &[Split]| {
+        let is_parted = |fold: &Split| {
+            let groups = |table: &LabelTable| -> std::collections::BTreeSet<usize> {
+                let place = |name: &String| train.images().iter().position(|own| own == name);
+                let images = table.images().iter().filter_map(place);
+                images.map(|image| together[image]).collect()
+            };
+            !groups(&fold.train).is_disjoint(&groups(&fold.test))
+        };
+        folds.iter().filter(|fold| is_parted(fold)).count()
+    };
+    let apart = split.folds(3, 0, &alone(&split)).unwrap();
+    assert!(parted(&apart) > 0, "else this tests nothing");
+    let folds = split.folds(3, 0, &together).unwrap();
+    assert_eq!(parted(&folds), 0);
+    for fold in &folds {
+        assert!(fold.train.class_counts().iter().all(|&n| n > 0));
+    }
 }

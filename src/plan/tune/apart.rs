@@ -33,24 +33,45 @@ pub(super) struct Hashes(HashMap<PathBuf, String>);
 impl Hashes {
     /// The pictures of a set by their hashes. One that is drawn or missing counts by its name.
     fn of<'a>(&mut self, root: &ImageRoot, table: &'a LabelTable) -> Result<Pictures<'a>> {
-        let place = |name: &str| root.file(name).unwrap_or_else(|| PathBuf::from(name));
+        self.read(root, table)?;
+        let names = table.images().iter();
+        let pictures = names.map(|name| (self.0[&place(root, name)].clone(), name.as_str()));
+        Ok(Pictures(pictures.collect()))
+    }
+
+    /// For each image of a set the place of the first with the same bytes: its own, mostly.
+    pub(super) fn together(&mut self, root: &ImageRoot, table: &LabelTable) -> Result<Vec<usize>> {
+        self.read(root, table)?;
+        let mut first: HashMap<&str, usize> = HashMap::new();
+        let places = table.images().iter().enumerate().map(|(image, name)| {
+            let hash = self.0[&place(root, name)].as_str();
+            *first.entry(hash).or_insert(image)
+        });
+        Ok(places.collect())
+    }
+
+    /// Reads the pictures of a set that were not read yet.
+    fn read(&mut self, root: &ImageRoot, table: &LabelTable) -> Result<()> {
         let unknown: Vec<&String> = (table.images().iter())
-            .filter(|name| !self.0.contains_key(&place(name)))
+            .filter(|name| !self.0.contains_key(&place(root, name)))
             .collect();
         let hashed: Vec<Result<(PathBuf, String)>> = (unknown.into_par_iter())
             .map(|name| {
                 let hash = root.hash(name)?.unwrap_or_else(|| name.clone());
-                Ok((place(name), hash))
+                Ok((place(root, name), hash))
             })
             .collect();
         for found in hashed {
             let (place, hash) = found?;
             self.0.insert(place, hash);
         }
-        let names = table.images().iter();
-        let pictures = names.map(|name| (self.0[&place(name)].clone(), name.as_str()));
-        Ok(Pictures(pictures.collect()))
+        Ok(())
     }
+}
+
+/// The file of a picture, or its name where it is drawn.
+fn place(root: &ImageRoot, name: &str) -> PathBuf {
+    root.file(name).unwrap_or_else(|| PathBuf::from(name))
 }
 
 /// The pictures of a set by their hashes.
@@ -109,4 +130,31 @@ pub(super) fn check(split: &Split, name: &str, hashes: &mut Hashes) -> Result<Ve
     }
     rows.push(row("test", &test, &split.test));
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::write_text;
+
+    #[test]
+    fn a_picture_that_is_there_twice_is_known_by_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut table = LabelTable::new(vec!["a".into()]);
+        for (name, bytes) in [
+            ("x.jpg", "1"),
+            ("y.jpg", "2"),
+            ("z.jpg", "1"),
+            ("w.jpg", "1"),
+        ] {
+            write_text(&folder.path().join(name), bytes).unwrap();
+            table.push(name, [0]);
+        }
+        table.push("missing.jpg", [0]);
+        let root = ImageRoot::Folder {
+            path: folder.path().to_owned(),
+        };
+        let mut hashes = Hashes::default();
+        assert_eq!(hashes.together(&root, &table).unwrap(), [0, 1, 0, 0, 4]);
+    }
 }

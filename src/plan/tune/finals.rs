@@ -23,10 +23,11 @@ impl Tuning {
     /// The file of the chosen settings: an experiment that extends the one that was tuned.
     const CHOSEN: &str = "chosen.toml";
 
-    /// Writes down what the search chose. Once the final runs have begun it can be changed no more.
+    /// Writes down what the search chose. Once the final runs have begun it can be changed no more:
+    /// other methods may come in, with choices of their own, but none is chosen for anew.
     ///
     /// # Errors
-    /// Final runs are there already, of another choice.
+    /// Final runs are there already, of another choice for one of their methods.
     pub(super) fn fix_choice(&self, search: &Search) -> Result<Vec<(String, Point)>> {
         let mut chosen = Vec::new();
         for candidates in &self.candidates {
@@ -35,8 +36,7 @@ impl Tuning {
         }
         let text = self.choice_text(&chosen)?;
         let path = self.home.join(Self::CHOSEN);
-        let before = fs_err::read_to_string(&path).ok();
-        if before.as_ref().is_some_and(|before| *before != text) && self.has_final_runs() {
+        if self.has_final_runs() && !keeps(&path, &text) {
             let problem =
                 "another choice was made before, and its final runs have seen the test set";
             return Err(Error::file(&path, problem).hint(
@@ -205,6 +205,23 @@ impl Tuning {
     }
 }
 
+/// Whether the choice `after` has every method of the one that lies at `path` with the settings that
+/// it has there.
+fn keeps(path: &Path, after: &str) -> bool {
+    let methods = |text: &str| -> Option<Table> {
+        match text.parse::<Table>().ok()?.remove("methods")? {
+            Value::Table(methods) => Some(methods),
+            _ => None,
+        }
+    };
+    let before = fs_err::read_to_string(path).ok();
+    let before = before.and_then(|before| methods(&before));
+    let (Some(before), Some(after)) = (before, methods(after)) else {
+        return false;
+    };
+    (before.iter()).all(|(method, settings)| after.get(method) == Some(settings))
+}
+
 /// Puts `value` at the nested key `keys`.
 fn insert(table: &mut Table, keys: &[String], value: Value) {
     match keys {
@@ -220,5 +237,24 @@ fn insert(table: &mut Table, keys: &[String], value: Value) {
                 insert(below, rest, value);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_may_come_in_and_none_may_change_or_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chosen.toml");
+        let erm = "[methods.erm.optimizer]\nlearning_rate = 2.0\n";
+        let rs = "[methods.rs.optimizer]\nlearning_rate = 1.0\n";
+        assert!(!keeps(&path, erm), "what it was is not known");
+        write_text(&path, &format!("extends = \"a.toml\"\n{erm}")).unwrap();
+        assert!(keeps(&path, erm));
+        assert!(keeps(&path, &format!("{rs}{erm}")));
+        assert!(!keeps(&path, rs));
+        assert!(!keeps(&path, &erm.replace("2.0", "1.0")));
     }
 }

@@ -188,8 +188,11 @@ impl Tuning {
         let mut hashes = Hashes::default();
         let mut sets = apart::check(&subset, &self.subset_name(0), &mut hashes)?;
         let mut folds = Vec::new();
+        // A picture that is in the subset twice is not held out where it is trained on.
+        let together = hashes.together(&subset.train_root, &subset.train)?;
         for repeat in 0..self.config.repeats {
-            folds.extend(subset.folds(self.config.folds, self.config.seed + repeat as u64)?);
+            let seed = self.config.seed + repeat as u64;
+            folds.extend(subset.folds(self.config.folds, seed, &together)?);
         }
         let mut trials: Vec<Trial> = Vec::new();
         for (number, fold) in folds.iter().enumerate() {

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::candidates::Candidates;
 use super::trials::{self, Score};
 use super::{Means, Search, SetRow, Tuning};
 use crate::error::Result;
 use crate::metrics::{PerGroup, Scope};
 use crate::plan::grid::Point;
 use crate::report::compare::ScoreRow;
-use crate::report::study::{Options, Study};
+use crate::report::study::{Options, RankRow, Study};
 use crate::report::tuning::{F1Row, F1Runs, Method, Page};
 use crate::rows::{self, number};
 
@@ -217,57 +218,9 @@ impl Tuning {
         finals: Finals,
         sets: &[SetRow],
     ) -> Result<()> {
-        let Finals { runs, f1, study } = finals;
-        let ranks = study.map_or(Vec::new(), Study::rank_rows);
+        let ranks = finals.study.map_or(Vec::new(), Study::rank_rows);
         let methods = (self.candidates.iter().zip(chosen))
-            .map(|(candidates, row)| {
-                let of = |setting: &str| {
-                    (settings.iter())
-                        .find(|s| s.method == row.method && s.setting == setting)
-                        .and_then(|s| s.map)
-                };
-                let rank = (ranks.iter())
-                    .find(|rank| rank.classes == Scope::Total && rank.method == row.method);
-                let axis = candidates.points[0].assignments.first();
-                let curve = (candidates.points.iter())
-                    .filter_map(|point| {
-                        let value = number_of(&point.assignments.first()?.value)?;
-                        Some((value, of(&point.label)?))
-                    })
-                    .collect();
-                let best = settings.iter().find(|s| s.method == row.method && s.chosen);
-                let mine = || runs.iter().filter(|run| run.method == row.method);
-                let each = |of: fn(&FinalRow) -> Option<f64>| mine().filter_map(of).collect();
-                Method {
-                    name: row.method.clone(),
-                    setting: row.setting_in_words(),
-                    key: axis.map_or(String::new(), |axis| axis.key.to_string()),
-                    curve,
-                    map: row.map,
-                    lowest: best.and_then(|best| best.lowest),
-                    highest: best.and_then(|best| best.highest),
-                    settings: row.settings,
-                    trainings: row.trainings,
-                    diverged: row.diverged,
-                    at_edge: row.at_edge.clone(),
-                    finals: PerGroup {
-                        total: each(|run| run.total),
-                        head: each(|run| run.head),
-                        medium: each(|run| run.medium),
-                        tail: each(|run| run.tail),
-                    },
-                    f1: PerGroup::from_fn(|scope| {
-                        let own = f1.iter();
-                        let own = own.filter(|f1| f1.method == row.method && f1.classes == scope);
-                        F1Runs {
-                            micro: own.clone().filter_map(|f1| f1.micro_f1).collect(),
-                            macro_average: own.filter_map(|f1| f1.macro_f1).collect(),
-                        }
-                    }),
-                    rank: rank.and_then(|rank| rank.mean_rank),
-                    groups: rank.map_or(String::new(), |rank| rank.groups.clone()),
-                }
-            })
+            .map(|(candidates, row)| method(candidates, row, settings, finals, &ranks))
             .collect();
         let folds = search.folds.iter();
         let images: Vec<String> = folds.map(|fold| fold.test.len().to_string()).collect();
@@ -280,13 +233,18 @@ impl Tuning {
                     format!("{} images", search.subset.train.len()),
                 ),
                 ("images of each fold", images.join(", ")),
-                ("final runs", runs.len().to_string()),
+                ("final runs", finals.runs.len().to_string()),
                 ("test images", search.subset.test.len().to_string()),
                 ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ],
             methods,
-            chance: study.and_then(Study::chance).map(|chance| chance.means),
-            ranks: study.map(Study::rank_picture).transpose()?.flatten(),
+            chance: (finals.study)
+                .and_then(Study::chance)
+                .map(|chance| chance.means),
+            ranks: (finals.study)
+                .map(Study::rank_picture)
+                .transpose()?
+                .flatten(),
             sets: sets
                 .iter()
                 .map(|row| {
@@ -300,6 +258,62 @@ impl Tuning {
                 .collect(),
         };
         page.write(self.home())
+    }
+}
+
+/// A method as the page shows it.
+fn method(
+    candidates: &Candidates,
+    row: &ChosenRow,
+    settings: &[SettingRow],
+    Finals { runs, f1, .. }: Finals,
+    ranks: &[RankRow],
+) -> Method {
+    let of = |setting: &str| {
+        (settings.iter())
+            .find(|s| s.method == row.method && s.setting == setting)
+            .and_then(|s| s.map)
+    };
+    let rank =
+        (ranks.iter()).find(|rank| rank.classes == Scope::Total && rank.method == row.method);
+    let axis = candidates.points[0].assignments.first();
+    let curve = (candidates.points.iter())
+        .filter_map(|point| {
+            let value = number_of(&point.assignments.first()?.value)?;
+            Some((value, of(&point.label)?))
+        })
+        .collect();
+    let best = settings.iter().find(|s| s.method == row.method && s.chosen);
+    let mine = || runs.iter().filter(|run| run.method == row.method);
+    let each = |of: fn(&FinalRow) -> Option<f64>| mine().filter_map(of).collect();
+    Method {
+        name: row.method.clone(),
+        setting: row.setting_in_words(),
+        key: axis.map_or(String::new(), |axis| axis.key.to_string()),
+        curve,
+        map: row.map,
+        lowest: best.and_then(|best| best.lowest),
+        highest: best.and_then(|best| best.highest),
+        settings: row.settings,
+        trainings: row.trainings,
+        diverged: row.diverged,
+        at_edge: row.at_edge.clone(),
+        finals: PerGroup {
+            total: each(|run| run.total),
+            head: each(|run| run.head),
+            medium: each(|run| run.medium),
+            tail: each(|run| run.tail),
+        },
+        f1: PerGroup::from_fn(|scope| {
+            let own = f1.iter();
+            let own = own.filter(|f1| f1.method == row.method && f1.classes == scope);
+            F1Runs {
+                micro: own.clone().filter_map(|f1| f1.micro_f1).collect(),
+                macro_average: own.filter_map(|f1| f1.macro_f1).collect(),
+            }
+        }),
+        rank: rank.and_then(|rank| rank.mean_rank),
+        groups: rank.map_or(String::new(), |rank| rank.groups.clone()),
     }
 }
 
