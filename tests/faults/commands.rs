@@ -122,7 +122,7 @@ pub(crate) const COMMANDS: &[Disturbed] = &[
     },
     Disturbed {
         name: "export",
-        arguments: "export run --card markdown",
+        arguments: "export run --card md",
         resumed: None,
         leaves: &["run/export", "run/eval"],
         before: &[TRAIN],

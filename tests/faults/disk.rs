@@ -130,9 +130,9 @@ fn on_a_full_disk_nothing_is_lost_and_it_is_said() {
         }
         refused += 1;
         assert!(said.contains("the disk is full"), "{kilobytes}: {said}");
-        let resize = format!("remount,size=64m");
+        let resize = "remount,size=64m";
         let grown = Command::new("mount")
-            .args(["-o", &resize])
+            .args(["-o", resize])
             .arg(disk.0.path())
             .status();
         assert!(grown.unwrap().success());
@@ -174,6 +174,11 @@ fn a_folder_that_cannot_be_written_is_refused_by_name() {
         let parent = target.parent().unwrap();
         std::fs::set_permissions(parent, Permissions::from_mode(0o555)).unwrap();
         let closed = !may_write_anyway(parent);
+        if !closed && target.extension().is_some() {
+            // A file in the place of a link is no refusal.
+            std::fs::set_permissions(parent, Permissions::from_mode(0o755)).unwrap();
+            continue;
+        }
         if !closed {
             let _ = std::fs::remove_dir_all(&target);
             std::os::unix::fs::symlink("/proc/nowhere", &target).unwrap();

@@ -25,15 +25,16 @@ fn said(folder: &Path, words: &str) -> (Option<i32>, String) {
 fn a_batch_that_no_memory_holds_is_refused_with_the_estimate_and_leaves_nothing() {
     let command = command("train");
     let folder = folder(command);
-    let words = "train small.toml --method erm --out run --set train.batch_size=1000000 \
-                 --set sampler.epoch_length=4000000";
-    let (code, said) = said(folder.path(), words);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(
-        said.contains("train.batch_size") && said.contains("GB"),
-        "{said}"
-    );
-    assert!(!folder.path().join("run/manifest.json").exists());
+    for (batch, word) in [("100000000", "GB"), ("1000000000000000000", "from 2 to")] {
+        let words = format!(
+            "train small.toml --method erm --out run --set train.batch_size={batch} \
+             --set sampler.epoch_length={batch}"
+        );
+        let (code, said) = said(folder.path(), &words);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("batch_size") && said.contains(word), "{said}");
+        assert!(!folder.path().join("run/manifest.json").exists());
+    }
 }
 
 #[test]
