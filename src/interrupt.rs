@@ -1,5 +1,6 @@
-//! SIGINT, SIGTERM and SIGUSR1 ask long work to save and leave; a second SIGINT or SIGTERM ends it
-//! at once. SIGUSR1 is what batch systems are usually told to send before the time is up.
+//! SIGINT and SIGTERM ask long work to save and leave; a second one ends it at once. SIGUSR1 asks it
+//! to save and go on; under a batch system, which is usually told to send it before the time is up,
+//! to save and leave.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -11,13 +12,15 @@ const ENDING: &[i32] = &[signal_hook::consts::SIGINT, signal_hook::consts::SIGTE
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
+static SAVING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
 /// Starts listening. Calling it again changes nothing.
 pub fn listen() -> Result<()> {
     install(true)
 }
 
-/// Like [`listen`], for a process that a batch system signals: no signal ends it, because Slurm
-/// repeats them while the work is being saved. Has to come before any [`listen`].
+/// Like [`listen`], for a process that a batch system signals: SIGUSR1 asks it to leave, and no signal
+/// ends it, because Slurm repeats them while the work is being saved. Has to come before any [`listen`].
 pub fn listen_patiently() -> Result<()> {
     install(false)
 }
@@ -34,9 +37,13 @@ fn install(second_ends: bool) -> Result<()> {
         }
         signal_hook::flag::register(*signal, Arc::clone(flag))?;
     }
-    // A warning, however often it comes.
+    // However often it comes.
     #[cfg(unix)]
-    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(flag))?;
+    {
+        let saving = SAVING.get_or_init(Arc::default);
+        let asked = if second_ends { saving } else { flag };
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(asked))?;
+    }
     Ok(())
 }
 
@@ -45,6 +52,13 @@ pub fn requested() -> bool {
     REQUESTED
         .get()
         .is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// True if a signal asked to save and go on since the last call.
+pub fn saving_requested() -> bool {
+    SAVING
+        .get()
+        .is_some_and(|flag| flag.swap(false, Ordering::Relaxed))
 }
 
 /// An error once a signal came; `what` says what is left undone.

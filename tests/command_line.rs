@@ -338,7 +338,7 @@ fn wrong_input_gets_one_clear_error_and_code_2() {
         ),
         (
             &["run", "range.toml"],
-            &["range.toml:", "batch_size", "at or above 2"],
+            &["range.toml:", "batch_size", "from 2 to"],
         ),
         (
             &["run", "loss.toml"],

@@ -43,7 +43,7 @@ fn signals_save_and_a_resumed_run_ends_like_an_uninterrupted_one() {
         (read(&out.join("steps.csv")), model)
     };
     let whole = result("whole");
-    for (name, code) in [("TERM", Some(130)), ("USR1", Some(130)), ("KILL", None)] {
+    for (name, code) in [("TERM", Some(130)), ("INT", Some(130)), ("KILL", None)] {
         assert_eq!(stop(folder.path(), name, name), code, "{name}");
         let manifest = read(&folder.path().join(name).join("manifest.json"));
         let status = if name == "KILL" {

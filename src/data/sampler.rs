@@ -16,6 +16,9 @@ mod frequency;
 
 pub use frequency::{LabelFrequency, expected_label_frequency};
 
+/// Most images of an epoch: as many as have numbers.
+pub const MOST_IMAGES: i64 = 1 << 31;
+
 /// How the images of an epoch are drawn, by `kind` in TOML.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
@@ -169,7 +172,8 @@ impl SamplerConfig {
         }
         match self.epoch_length_setting() {
             Some(EpochLength::Images(images)) => {
-                Range::AtLeast(1).check_whole(&at.join("epoch_length"), images)
+                let range = Range::WholeWithin(1, MOST_IMAGES);
+                range.check_whole(&at.join("epoch_length"), images)
             }
             _ => Ok(()),
         }

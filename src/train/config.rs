@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::labels::LabelTable;
-use crate::data::sampler::SamplerConfig;
+use crate::data::sampler::{MOST_IMAGES, SamplerConfig};
 use crate::error::{Error, KeyPath, Result};
 use crate::optim::Extent;
 use crate::range::Range;
@@ -90,10 +90,12 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Checks the ranges; `at` is the table's own key.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
-        Range::AtLeast(2).check_whole(&at.join("batch_size"), self.batch_size)?;
-        Range::Whole.check_whole(&at.join("epochs"), self.epochs)?;
+        // Upper bounds far beyond use, so that no product of counts leaves its type.
+        let images = Range::WholeWithin(2, MOST_IMAGES);
+        images.check_whole(&at.join("batch_size"), self.batch_size)?;
         Range::AtLeast(1).check_whole(&at.join("checkpoint_steps"), self.checkpoint_steps)?;
         let most = 1 << 20;
+        Range::WholeWithin(0, most).check_whole(&at.join("epochs"), self.epochs)?;
         Range::WholeWithin(0, most).check_whole(&at.join("keep_every"), self.keep_every)?;
         Range::WholeWithin(1, most)
             .check_whole(&at.join("accumulation_steps"), self.accumulation_steps)?;

@@ -97,10 +97,15 @@ impl<'a> Session<'a> {
         self.progress.advance(1);
 
         let stop = interrupt::requested();
-        if stop || position.step.is_multiple_of(config.checkpoint_steps) {
+        // Asked at every step: what came before a checkpoint is answered by it.
+        let asked = interrupt::saving_requested();
+        if stop || asked || position.step.is_multiple_of(config.checkpoint_steps) {
             // The rows first: a checkpoint must never know of steps that they lack.
             self.recorder.sync()?;
             self.save(Checkpoint::Last, true, position)?;
+        }
+        if asked {
+            tracing::info!("saved at step {}, as SIGUSR1 asked", position.step);
         }
         if stop {
             let total = self.steps_per_epoch * config.epochs;

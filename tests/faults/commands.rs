@@ -108,9 +108,9 @@ pub(crate) const COMMANDS: &[Disturbed] = &[
     Disturbed {
         name: "features --out",
         arguments: "features small.toml --set model.frozen_stages=4 --set model.norm_eval=true \
-                    --on test --out f.safetensors --no-features --workers 1",
+                    --on test --out f.safetensors --features-folder kept --workers 1",
         resumed: None,
-        leaves: &["f.safetensors", "runs"],
+        leaves: &["f.safetensors", "kept", "runs"],
         before: &[],
     },
     Disturbed {
@@ -122,7 +122,7 @@ pub(crate) const COMMANDS: &[Disturbed] = &[
     },
     Disturbed {
         name: "export",
-        arguments: "export run --card markdown",
+        arguments: "export run --card md",
         resumed: None,
         leaves: &["run/export", "run/eval"],
         before: &[TRAIN],

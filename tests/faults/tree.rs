@@ -5,13 +5,17 @@ use std::path::Path;
 
 /// All that a run, a plan or a tuning knows of the clock, by the end of the path. Every other file
 /// has to be the same, byte by byte, whatever happened on the way.
-pub(crate) const CLOCKS: [&str; 5] = [
+pub(crate) const CLOCKS: [&str; 8] = [
     // When and how long: `started_unix`, `train_seconds`.
     "manifest.json",
     "epoch_times.csv",
     // Of a plan: how long each run took; of a tuning: each trial.
     "timings.csv",
     "trials.csv",
+    // Of a report: what training took.
+    "report/index.html",
+    "report/table.csv",
+    "report/runs.csv",
     // What processes said, beginning with the time it took.
     ".log",
 ];

@@ -51,7 +51,12 @@ impl BackboneConfig {
             }
         }
         let pictures = (3 * side * side) as u64;
-        PROCESS + SCALAR * (batch as u64 * (kept + largest + pictures) + weights)
+        // What no number holds is more than any machine has.
+        (batch as u64)
+            .saturating_mul(kept.saturating_add(largest).saturating_add(pictures))
+            .saturating_add(weights)
+            .saturating_mul(SCALAR)
+            .saturating_add(PROCESS)
     }
 }
 
