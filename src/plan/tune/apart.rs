@@ -1,13 +1,12 @@
 //! Proof that no test picture was there for training or choosing: sets compared by content.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
+use crate::data::picture_hashes::PictureHashes;
 use crate::data::split::Split;
 use crate::error::{Error, Result};
 use crate::wording::{counted, first_named};
@@ -25,59 +24,30 @@ pub struct SetRow {
     pub split: String,
 }
 
-/// Hashes of the bytes of pictures: a picture that is in several folds, or in the test set of
-/// several subsets, is read once.
-#[derive(Default)]
-pub(super) struct Hashes(HashMap<PathBuf, String>);
-
-impl Hashes {
-    /// The pictures of a set by their hashes. One that is drawn or missing counts by its name.
-    fn of<'a>(&mut self, root: &ImageRoot, table: &'a LabelTable) -> Result<Pictures<'a>> {
-        self.read(root, table)?;
-        let names = table.images().iter();
-        let pictures = names.map(|name| (self.0[&place(root, name)].clone(), name.as_str()));
-        Ok(Pictures(pictures.collect()))
-    }
-
-    /// For each image of a set the place of the first with the same bytes: its own, mostly.
-    pub(super) fn together(&mut self, root: &ImageRoot, table: &LabelTable) -> Result<Vec<usize>> {
-        self.read(root, table)?;
-        let mut first: HashMap<&str, usize> = HashMap::new();
-        let places = table.images().iter().enumerate().map(|(image, name)| {
-            let hash = self.0[&place(root, name)].as_str();
-            *first.entry(hash).or_insert(image)
-        });
-        Ok(places.collect())
-    }
-
-    /// Reads the pictures of a set that were not read yet.
-    fn read(&mut self, root: &ImageRoot, table: &LabelTable) -> Result<()> {
-        let unknown: Vec<&String> = (table.images().iter())
-            .filter(|name| !self.0.contains_key(&place(root, name)))
-            .collect();
-        let hashed: Vec<Result<(PathBuf, String)>> = (unknown.into_par_iter())
-            .map(|name| {
-                let hash = root.hash(name)?.unwrap_or_else(|| name.clone());
-                Ok((place(root, name), hash))
-            })
-            .collect();
-        for found in hashed {
-            let (place, hash) = found?;
-            self.0.insert(place, hash);
-        }
-        Ok(())
-    }
-}
-
-/// The file of a picture, or its name where it is drawn.
-fn place(root: &ImageRoot, name: &str) -> PathBuf {
-    root.file(name).unwrap_or_else(|| PathBuf::from(name))
+/// For each image of a set the place of the first with the same bytes: its own, mostly.
+pub(super) fn together(
+    root: &ImageRoot,
+    table: &LabelTable,
+    hashes: &mut PictureHashes,
+) -> Result<Vec<usize>> {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let places = hashes.of(root, table)?.into_iter().enumerate();
+    Ok(places
+        .map(|(image, hash)| *first.entry(hash).or_insert(image))
+        .collect())
 }
 
 /// The pictures of a set by their hashes.
 struct Pictures<'a>(HashMap<String, &'a str>);
 
-impl Pictures<'_> {
+impl<'a> Pictures<'a> {
+    fn of(root: &ImageRoot, table: &'a LabelTable, hashes: &mut PictureHashes) -> Result<Self> {
+        let names = table.images().iter().map(String::as_str);
+        Ok(Pictures(
+            hashes.of(root, table)?.into_iter().zip(names).collect(),
+        ))
+    }
+
     /// Hash of the set.
     fn hash(&self) -> String {
         let mut hashes: Vec<&str> = self.0.keys().map(String::as_str).collect();
@@ -93,8 +63,8 @@ impl Pictures<'_> {
 ///
 /// # Errors
 /// A test picture lies in another set too, under whatever name, unless the split allows that.
-pub(super) fn check(split: &Split, name: &str, hashes: &mut Hashes) -> Result<Vec<SetRow>> {
-    let test = hashes.of(&split.test_root, &split.test)?;
+pub(super) fn check(split: &Split, name: &str, hashes: &mut PictureHashes) -> Result<Vec<SetRow>> {
+    let test = Pictures::of(&split.test_root, &split.test, hashes)?;
     let mut rows = Vec::new();
     let row = |set: &str, pictures: &Pictures, table: &LabelTable| SetRow {
         set: format!("{name} {set}"),
@@ -108,7 +78,7 @@ pub(super) fn check(split: &Split, name: &str, hashes: &mut Hashes) -> Result<Ve
     ];
     for (set, table) in others {
         let Some(table) = table else { continue };
-        let pictures = hashes.of(&split.train_root, table)?;
+        let pictures = Pictures::of(&split.train_root, table, hashes)?;
         let mut shared: Vec<String> = (pictures.0.iter())
             .filter_map(|(hash, name)| Some(format!("{name} = {}", test.0.get(hash)?)))
             .collect();
@@ -154,7 +124,10 @@ mod tests {
         let root = ImageRoot::Folder {
             path: folder.path().to_owned(),
         };
-        let mut hashes = Hashes::default();
-        assert_eq!(hashes.together(&root, &table).unwrap(), [0, 1, 0, 0, 4]);
+        let mut hashes = PictureHashes::default();
+        assert_eq!(
+            together(&root, &table, &mut hashes).unwrap(),
+            [0, 1, 0, 0, 4]
+        );
     }
 }

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::trials::Trial;
 use super::{Means, Search, Tuning, apart, trials};
 use crate::config::Experiment;
+use crate::data::picture_hashes::PictureHashes;
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::io::{absolute, write_text};
@@ -98,7 +99,7 @@ impl Tuning {
         &self,
         (chosen, thresholds): (&[(String, Point)], &[ThresholdRow]),
         means: Means,
-        hashes: &mut apart::Hashes,
+        hashes: &mut PictureHashes,
     ) -> Result<(Vec<SubsetScores>, Vec<apart::SetRow>)> {
         let (mut scores, mut sets) = (Vec::new(), Vec::new());
         for index in 0..self.config.subsets.len().max(1) {

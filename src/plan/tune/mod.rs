@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::{Experiment, ExperimentSources};
+use crate::data::picture_hashes::PictureHashes;
 use crate::data::split::Split;
 use crate::error::{Error, KeyPath, Result};
 use crate::io::absolute;
@@ -31,7 +32,6 @@ use crate::progress::human_seconds;
 use crate::run_dir::{Manifest, RunDir};
 use crate::wording::counted;
 
-use apart::Hashes;
 use candidates::Candidates;
 use trials::Trial;
 
@@ -69,7 +69,7 @@ pub struct Search {
     /// The pictures of its sets and folds.
     sets: Vec<SetRow>,
     /// What was read of them.
-    hashes: Hashes,
+    hashes: PictureHashes,
     /// The folds.
     folds: Vec<Split>,
     /// Seconds that this call spent on it.
@@ -185,11 +185,11 @@ impl Tuning {
         let start = Instant::now();
         let (subset, _) = self.subset(0)?;
         tracing::info!("{}", subset.summary());
-        let mut hashes = Hashes::default();
+        let mut hashes = PictureHashes::default();
         let mut sets = apart::check(&subset, &self.subset_name(0), &mut hashes)?;
         let mut folds = Vec::new();
         // A picture that is in the subset twice is not held out where it is trained on.
-        let together = hashes.together(&subset.train_root, &subset.train)?;
+        let together = apart::together(&subset.train_root, &subset.train, &mut hashes)?;
         for repeat in 0..self.config.repeats {
             let seed = self.config.seed + repeat as u64;
             folds.extend(subset.folds(self.config.folds, seed, &together)?);
