@@ -25,14 +25,14 @@ fn said(folder: &Path, words: &str) -> (Option<i32>, String) {
 fn a_batch_that_no_memory_holds_is_refused_with_the_estimate_and_leaves_nothing() {
     let command = command("train");
     let folder = folder(command);
-    for (batch, word) in [("100000000", "GB"), ("1000000000000000000", "from 2 to")] {
+    for (batch, word) in [("100000000", "GB"), ("1000000000000000000", "to 2147483648")] {
         let words = format!(
             "train small.toml --method erm --out run --set train.batch_size={batch} \
              --set sampler.epoch_length={batch}"
         );
         let (code, said) = said(folder.path(), &words);
         assert_eq!(code, Some(2), "{said}");
-        assert!(said.contains("batch_size") && said.contains(word), "{said}");
+        assert!(said.contains(word), "{said}");
         assert!(!folder.path().join("run/manifest.json").exists());
     }
 }
