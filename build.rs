@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
@@ -25,7 +26,54 @@ fn main() -> io::Result<()> {
     }
     list.push_str("]\n");
     let out = env::var("OUT_DIR").map_err(io::Error::other)?;
-    fs::write(Path::new(&out).join("experiments.rs"), list)
+    fs::write(Path::new(&out).join("experiments.rs"), list)?;
+    tell_of_compiler();
+    match env::var_os("CARGO_FEATURE_CUDA") {
+        Some(_) => compile_kernels(&Path::new(&out).join("kernels.ptx")),
+        None => Ok(()),
+    }
+}
+
+/// Says whether there is a C++ compiler, without which the tests of the GPU's kernels cannot run.
+fn tell_of_compiler() {
+    println!("cargo::rerun-if-env-changed=CXX");
+    println!("cargo::rustc-check-cfg=cfg(has_cxx)");
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let told = Command::new(compiler).arg("--version").output();
+    if told.is_ok_and(|told| told.status.success()) {
+        println!("cargo::rustc-cfg=has_cxx");
+    }
+}
+
+/// Compiles the kernels of the GPU to the intermediate code of the oldest card that is served, which
+/// the driver translates for the card that there is.
+fn compile_kernels(output: &Path) -> io::Result<()> {
+    let folder = Path::new("src/ops/cuda/kernels");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    println!("cargo::rerun-if-env-changed=NVCC");
+    println!("cargo::rerun-if-env-changed=CUDA_COMPUTE_CAP");
+    let compiler = env::var("NVCC").unwrap_or_else(|_| "nvcc".to_owned());
+    let card = env::var("CUDA_COMPUTE_CAP").unwrap_or_else(|_| "80".to_owned());
+    let status = Command::new(&compiler)
+        .args([
+            "--ptx",
+            "-O3",
+            "-std=c++17",
+            &format!("-arch=compute_{card}"),
+        ])
+        .arg(folder.join("kernels.cu"))
+        .arg("-o")
+        .arg(output)
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(io::Error::other(format!(
+            "`{compiler}` ended with {status}"
+        ))),
+        Err(e) => Err(io::Error::other(format!(
+            "`{compiler}` cannot be started ({e}): see docs/gpu.md"
+        ))),
+    }
 }
 
 /// The files under `folder` with one of the `endings`.

@@ -13,7 +13,8 @@ pub fn parse(name: &str) -> Result<Device> {
             let hint = if candle_core::utils::cuda_is_available() {
                 "is there a GPU of that number? `--device cpu` works everywhere"
             } else {
-                "this build has no GPU support: `cargo build --release --features cuda`"
+                "this build has no GPU support: `cargo build --release --features cudnn`, \
+                 docs/gpu.md"
             };
             let reason = e.to_string();
             let reason = reason.lines().next().unwrap_or_default();

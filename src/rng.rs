@@ -21,6 +21,14 @@ impl Stream {
         Stream(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()))
     }
 
+    /// Passes over `count` draws, which someone else makes: those of the ChaCha stream of 8 rounds of
+    /// this key from this number on, each of 64 bits.
+    pub fn skip(&mut self, count: usize) -> ([u8; 32], usize) {
+        let first = self.0.get_word_pos() / 2;
+        self.0.set_word_pos((first + count as u128) * 2);
+        (self.0.get_seed(), first as usize)
+    }
+
     /// 64 uniform bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
@@ -109,6 +117,19 @@ mod tests {
             histogram.iter().all(|&h| (9_600..10_400).contains(&h)),
             "{histogram:?}"
         );
+    }
+
+    #[test]
+    fn draws_that_are_passed_over_are_those_that_would_have_been_made() {
+        let (mut drawn, mut passed) = (Stream::new(3, "s", 0, 0), Stream::new(3, "s", 0, 0));
+        let mut first = 0;
+        for count in [0, 3, 8, 70] {
+            (0..count).for_each(|_| _ = drawn.next_u64());
+            assert_eq!(passed.skip(count).1, first);
+            first += count;
+            assert_eq!(drawn.next_u64(), passed.next_u64());
+            first += 1;
+        }
     }
 
     #[test]

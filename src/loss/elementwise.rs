@@ -11,6 +11,7 @@ use super::kernel::focal_factor;
 use super::weight::{Weights, normalise};
 use crate::data::labels::ClassFrequency;
 use crate::error::{KeyPath, Result};
+use crate::ops::cuda::loss as device;
 
 /// Elements from which a batch is worth spreading over threads.
 const PARALLEL_ELEMENTS: usize = 1 << 13;
@@ -173,6 +174,46 @@ impl Elementwise {
 }
 
 impl Elementwise {
+    /// The same for the kernels of the GPU, in `epoch`: the settings, the numbers by element (weights,
+    /// then targets) and those by class.
+    pub fn for_device(
+        &self,
+        targets: &[f32],
+        epoch: usize,
+    ) -> (device::Settings, Vec<f64>, Vec<f64>) {
+        let parts = &self.composition;
+        let relabel = (parts.relabel.as_ref()).filter(|relabel| epoch >= relabel.from_epoch);
+        let settings = device::Settings {
+            kernel: parts.kernel.for_device(),
+            scale: parts.scale,
+            scale_negative: self.scale_negative,
+            factor_negative: self.factor_negative,
+            relabel: relabel.map(|relabel| relabel.tau),
+            focal: parts
+                .focal
+                .as_ref()
+                .map(|focal| (focal.gamma, focal.balance)),
+            divisor: self.divisor(targets.len()),
+        };
+        let mut by_element = self.weights(targets);
+        by_element.extend(targets.iter().map(|&target| f64::from(target)));
+        let by_class = [
+            &self.shift_positive,
+            &self.shift_negative,
+            &self.scale_positive,
+        ];
+        (settings, by_element, by_class.map(Vec::as_slice).concat())
+    }
+
+    /// What the sum over `elements` is divided by.
+    fn divisor(&self, elements: usize) -> f64 {
+        (match self.composition.reduction {
+            Reduction::Mean => elements,
+            Reduction::Sum => 1,
+            Reduction::ImageMean => elements / self.classes().max(1),
+        }) as f64
+    }
+
     /// Classes that it was made for.
     pub(super) fn classes(&self) -> usize {
         self.bias.len()
@@ -181,11 +222,7 @@ impl Elementwise {
     /// The value for a batch; writes its derivatives over `gradient`.
     pub(super) fn sum_over(&self, batch: &Batch, gradient: &mut [f64]) -> f64 {
         let num_classes = batch.num_classes();
-        let divisor = match self.composition.reduction {
-            Reduction::Mean => batch.logits().len(),
-            Reduction::Sum => 1,
-            Reduction::ImageMean => batch.num_images(),
-        } as f64;
+        let divisor = self.divisor(batch.logits().len());
         let weights = self.weights(batch.targets());
         // Sums are taken image by image and then over images in order, so that the number of
         // threads does not show in the result.

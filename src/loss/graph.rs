@@ -5,15 +5,18 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 
 use super::batch::Batch;
+use super::elementwise::Elementwise;
 use super::objective::Loss;
 use crate::error::Result;
+use crate::ops::cuda::loss as device;
+use crate::ops::graph as ops;
 
 /// The loss of a batch as a scalar f32 tensor; its backward gives the gradient of the logits only.
 ///
 /// `logits` have the shape (images, classes), any float type, any device; `targets` (0 or 1) are
-/// theirs row by row, on the host as the loader made them. `epoch` counts from 0. Logits are few:
-/// those on a GPU are copied to the host, where the loss is taken in f64, and the gradient is
-/// copied back.
+/// theirs row by row, on the host as the loader made them. `epoch` counts from 0. On a GPU an
+/// element-wise loss is taken there. For any other the logits, which are few, are copied to the host,
+/// where the loss is taken in f64, and the gradient is copied back.
 pub fn apply(
     loss: &Arc<dyn Loss>,
     logits: &Tensor,
@@ -21,6 +24,13 @@ pub fn apply(
     epoch: usize,
 ) -> Result<Tensor> {
     let (_, num_classes) = logits.dims2()?;
+    if let Some(elementwise) = loss.elementwise()
+        && ops::on_device(logits)
+        && loss.num_classes() == Some(num_classes)
+        && targets.len() == logits.elem_count()
+    {
+        return on_device(elementwise, logits, targets, epoch);
+    }
     let host = logits.detach().to_device(&Device::Cpu)?;
     let logit_values = host.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
     let batch = Batch::new(&logit_values, targets, num_classes, epoch)?;
@@ -29,6 +39,17 @@ pub fn apply(
     let op = Evaluated { value, gradient };
     let host = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
     Ok(host.apply_op1(op)?.to_device(logits.device())?)
+}
+
+/// A loss whose kernel runs where the logits lie.
+fn on_device(loss: &Elementwise, logits: &Tensor, targets: &[f32], epoch: usize) -> Result<Tensor> {
+    let (settings, by_element, by_class) = loss.for_device(targets, epoch);
+    let detached = logits.detach().contiguous()?;
+    let (value, gradient) = device::evaluate(&detached, &settings, by_element, &by_class)?;
+    // A scalar of this value and gradient, in candle's graph.
+    let slope = (logits * gradient)?.sum_all()?;
+    let nothing = (&slope - slope.detach())?;
+    Ok((nothing + value)?)
 }
 
 /// A loss that has been evaluated already: forward and backward hand out what is known.

@@ -2,8 +2,32 @@
 
 use super::composition::Kernel;
 use super::dual::Dual;
+use crate::ops::cuda::loss as device;
 
 impl Kernel {
+    /// The same for the kernels of the GPU; the formulas there are those below.
+    pub(super) fn for_device(&self) -> device::Kernel {
+        match *self {
+            Kernel::CrossEntropy {} => device::Kernel::CrossEntropy,
+            Kernel::Asymmetric {
+                gamma_negative,
+                gamma_positive,
+                clip,
+                first_order,
+                second_order,
+                eps,
+                detach_focusing,
+            } => device::Kernel::Asymmetric {
+                gammas: [gamma_negative, gamma_positive],
+                clip,
+                orders: [first_order, second_order],
+                eps,
+                hold: detach_focusing,
+            },
+            Kernel::Hill { limit, gamma } => device::Kernel::Hill { limit, gamma },
+        }
+    }
+
     /// The loss of the logit `z` of a positive or a negative.
     #[inline]
     pub fn loss(&self, z: Dual, positive: bool) -> Dual {

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use crate::error::Result;
+use crate::ops::graph;
 use crate::rng::Stream;
 
 /// Drops entries with `probability` and scales the others up by 1 / (1 - probability), so that the
@@ -11,15 +12,7 @@ pub(super) fn dropout(x: &Tensor, probability: f64, stream: &mut Stream) -> Resu
     if probability == 0.0 {
         return Ok(x.clone());
     }
-    let kept = (1.0 / (1.0 - probability)) as f32;
-    let mask: Vec<f32> = (0..x.elem_count())
-        .map(|_| match stream.chance(probability) {
-            true => 0.0,
-            false => kept,
-        })
-        .collect();
-    let mask = Tensor::from_vec(mask, x.shape(), x.device())?;
-    Ok((x * mask.to_dtype(x.dtype())?)?)
+    Ok((x * graph::dropout_mask(x, probability, stream)?)?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Numeric kernels of the CPU engine: convolution, pooling, batch norm and their gradients.
 //!
 //! Kernels work on plain `f32` slices in channels-last order `[batch, height, width,
-//! channels]` and know nothing of candle, but for `graph`. The only `unsafe` code of the project is here.
+//! channels]` and know nothing of candle, but for `graph` and `cuda`. The only `unsafe` code of the project is here.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -27,6 +27,7 @@
 //! | `dots` | products of rows with rows, nothing packed |
 //! | `matrix` | products of small matrices by the register tile |
 //! | `graph` | some of them as operations of candle's graph |
+//! | `cuda` | the same for NVIDIA GPUs |
 //! | `attention` | attention among tokens and its gradient |
 //! | `tokens` | from patches to tokens with positions, and the gradients |
 //! | `mapped` | a file's bytes in memory without a copy |
@@ -49,6 +50,7 @@ pub mod batch_norm;
 pub mod buffer;
 pub mod conv;
 mod correlate;
+pub mod cuda;
 pub mod depthwise;
 mod disjoint;
 mod dots;

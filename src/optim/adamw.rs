@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::update::{Step, Update};
 use crate::error::{KeyPath, Result};
+use crate::ops::cuda::step::Rule;
 use crate::range::Range;
 
 /// AdamW.
@@ -78,6 +79,15 @@ impl Update for AdamW {
             // Not (1 - decay) p, which PyTorch rounds to the same side at every step.
             *p -= decay * *p + rate * *m / (v.sqrt() / root + epsilon);
         }
+    }
+
+    fn rule(&self, count: u64) -> Option<Rule> {
+        Some(Rule::AdamW {
+            betas: self.betas,
+            epsilon: self.epsilon,
+            weight_decay: self.weight_decay,
+            count,
+        })
     }
 
     fn tensors(

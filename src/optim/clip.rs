@@ -1,15 +1,11 @@
 //! The global norm of the gradients and the factor that keeps it under a bound.
 
 use crate::error::Result;
-use crate::ops::graph::Lazy;
+use crate::ops::graph::{self, Lazy};
 
 /// The L2 norm over all `gradients` together, accumulated in f64.
 pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a Lazy>) -> Result<f64> {
-    let mut total = 0.0;
-    for gradient in gradients {
-        total += gradient.sum_of_squares()?;
-    }
-    Ok(total.sqrt())
+    Ok(graph::sum_of_squares(gradients)?.sqrt())
 }
 
 /// The factor on the gradients for a norm of at most `max_norm`, PyTorch's `clip_grad_norm_`.

@@ -56,6 +56,11 @@ macro_rules! optimizers {
                 match self { $(Kind::$Rule(rule) => rule.scalars(step, parameter, slots, gradient)),+ }
             }
 
+            /// See [`Update::rule`].
+            pub fn rule(&self, count: u64) -> Option<crate::ops::cuda::step::Rule> {
+                match self { $(Kind::$Rule(rule) => rule.rule(count)),+ }
+            }
+
             /// See [`Update::tensors`].
             pub fn tensors(
                 &self,

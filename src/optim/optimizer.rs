@@ -7,6 +7,7 @@ use super::config::OptimizerConfig;
 use super::update::Step;
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Parameter, Parameters, Role};
+use crate::ops::cuda::step;
 use crate::ops::graph::{self, Lazy};
 
 /// An optimiser over the parameters of one network.
@@ -26,6 +27,29 @@ struct Member {
     slots: Vec<Var>,
     rate: f64,
     decay: f64,
+}
+
+/// All parameters in one launch of the GPU.
+fn update_on_device(
+    rule: &step::Rule,
+    work: &[(&Parameter, &Member, &Lazy)],
+    rate: f64,
+    factor: f64,
+) -> Result<()> {
+    let member = |(entry, member, gradient): &(&Parameter, &Member, &Lazy)| {
+        let slots = member.slots.iter().map(|slot| slot.as_tensor().clone());
+        Ok(step::Member {
+            parameter: entry.var.as_tensor().clone(),
+            slots: slots.collect(),
+            gradient: gradient.tensor()?.contiguous()?,
+            rate: rate * member.rate,
+            decay: member.decay,
+        })
+    };
+    let members = work.iter().map(member).collect::<Result<Vec<_>>>()?;
+    step::update(rule, &members, factor)?;
+    work.iter().for_each(|(entry, ..)| entry.changed());
+    Ok(())
 }
 
 impl Optimizer {
@@ -82,6 +106,12 @@ impl Optimizer {
         let work: Vec<(&Parameter, &Member, &Lazy)> = (parameters.iter().zip(&self.members))
             .filter_map(|(entry, member)| Some((entry, member.as_ref()?, gradients.get(entry)?)))
             .collect();
+        if let Some((first, ..)) = work.first()
+            && graph::on_device(first.var.as_tensor())
+            && let Some(rule) = self.kind.rule(self.count)
+        {
+            return update_on_device(&rule, &work, rate, factor);
+        }
         let update = |(entry, member, gradient): &(&Parameter, &Member, &Lazy)| {
             let step = Step {
                 count: self.count,

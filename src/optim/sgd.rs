@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::update::{Step, Update};
 use crate::error::{KeyPath, Result};
+use crate::ops::cuda::step::Rule;
 use crate::range::Range;
 
 /// SGD. The defaults are the published recipe.
@@ -68,6 +69,14 @@ impl Update for Sgd {
                 *p -= rate * *v;
             }
         }
+    }
+
+    fn rule(&self, _: u64) -> Option<Rule> {
+        Some(Rule::Sgd {
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            nesterov: self.nesterov,
+        })
     }
 
     fn tensors(

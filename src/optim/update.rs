@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{KeyPath, Result};
+use crate::ops::cuda::step::Rule;
 
 /// One update of one parameter, beside its values.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,13 @@ pub trait Update:
         slots: &mut [&mut [f32]],
         gradient: &[f32],
     );
+
+    /// The kernel of the GPU that does the same, in update number `count`; without one, operations of
+    /// candle do.
+    fn rule(&self, count: u64) -> Option<Rule> {
+        let _ = count;
+        None
+    }
 
     /// The same in operations of candle, for other devices than the CPU: the new slots and what is
     /// to be taken off the parameter.

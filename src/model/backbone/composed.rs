@@ -60,25 +60,9 @@ impl Composed {
                 Source::Image => &images,
                 Source::Node(index) => &outputs[index],
             };
-            let output = match layer {
-                Layer::MaxPool(pool) => max_pool(input, pool)?,
-                Layer::Conv(conv, parameters) => {
-                    let batch_statistics = train && !self.config.norm_eval;
-                    let x = convolve(input, conv, parameters)?;
-                    let x = scale(&x, &parameters.affine, batch_statistics)?;
-                    let x = match conv.residual {
-                        Some(residual) => (x + &outputs[residual])?,
-                        None => x,
-                    };
-                    activate(&x, conv.activation)?
-                }
-                Layer::LayerNorm(norm, parameters) => layer_norm(input, norm.epsilon, parameters)?,
-                Layer::AveragePool(node) => average_pool(input, node.shape.side)?,
-                Layer::Average(_) => input.mean_keepdim((2, 3))?,
-                Layer::Gate(gate) => input.broadcast_mul(&outputs[gate.gate])?,
-                Layer::Tokens(node, parameters) => tokens(input, node, parameters)?,
-                Layer::Attention(node) => attention(input, &node.shape)?,
-            };
+            let second = node.second().map(|index| &outputs[index]);
+            let own_statistics = train && !self.config.norm_eval;
+            let output = apply(layer, input, second, own_statistics)?;
             outputs.push(output);
         }
         let last = outputs.last().unwrap_or(&images);
@@ -120,6 +104,37 @@ impl Backbone for Composed {
             pooler: &*self.pooler,
         })
     }
+}
+
+/// What a layer makes of its input and of the second node that it reads, if it does; norms take the
+/// batch's own statistics or the running ones.
+pub(super) fn apply(
+    layer: &Layer,
+    input: &Tensor,
+    second: Option<&Tensor>,
+    own_statistics: bool,
+) -> Result<Tensor> {
+    Ok(match layer {
+        Layer::MaxPool(pool) => max_pool(input, pool)?,
+        Layer::Conv(conv, parameters) => {
+            let x = convolve(input, conv, parameters)?;
+            let x = scale(&x, &parameters.affine, own_statistics)?;
+            let x = match second {
+                Some(residual) => (x + residual)?,
+                None => x,
+            };
+            activate(&x, conv.activation)?
+        }
+        Layer::LayerNorm(norm, parameters) => layer_norm(input, norm.epsilon, parameters)?,
+        Layer::AveragePool(node) => average_pool(input, node.shape.side)?,
+        Layer::Average(_) => input.mean_keepdim((2, 3))?,
+        Layer::Gate(_) => match second {
+            Some(gate) => input.broadcast_mul(gate)?,
+            None => input.clone(),
+        },
+        Layer::Tokens(node, parameters) => tokens(input, node, parameters)?,
+        Layer::Attention(node) => attention(input, &node.shape)?,
+    })
 }
 
 fn convolve(input: &Tensor, node: &ConvNode, parameters: &ConvParameters) -> Result<Tensor> {

@@ -50,10 +50,13 @@ pub fn profile(
     for round in 0..=rounds {
         let start = Instant::now();
         backbone.features(&images)?.pooled()?;
+        // A GPU is still at work when its operations have been handed to it.
+        device.synchronize()?;
         let inferred = start.elapsed();
         backbone.take_times();
         let start = Instant::now();
         training_step(&*backbone, &images)?;
+        device.synchronize()?;
         let trained = start.elapsed();
         let times = backbone.take_times();
         if round == 0 {

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use candle_core::{DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::{kernels, values};
+use super::{kernels, on_device, values};
+use crate::ops::cuda::step;
 use crate::ops::linear::{self, Outer, ROWS};
 use crate::ops::{AlignedVec, Isa};
 
@@ -78,7 +79,7 @@ impl Lazy {
         match &self.0 {
             Form::Tensor(tensor) => {
                 let host = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-                read(&host.contiguous()?, |values| Ok(sum_of_squares(values)))
+                read(&host.contiguous()?, |values| Ok(squares(values)))
             }
             Form::Product { left, right } => {
                 let isa = Isa::best();
@@ -113,6 +114,22 @@ impl Lazy {
             Form::Product { left, right } => visit(&Pieces::Product(outer(left, right)?)),
         }
     }
+}
+
+/// The sum of the squares of all values of `all` together. On a GPU that is one number to copy.
+///
+/// # Errors
+/// If a tensor operation fails.
+pub fn sum_of_squares<'a>(all: impl IntoIterator<Item = &'a Lazy>) -> candle_core::Result<f64> {
+    let (mut sum, mut there) = (0.0, Vec::new());
+    for lazy in all {
+        match &lazy.0 {
+            Form::Tensor(tensor) if on_device(tensor) => there.push(tensor.contiguous()?),
+            _ => sum += lazy.sum_of_squares()?,
+        }
+    }
+    let there: Vec<&Tensor> = there.iter().collect();
+    Ok(sum + step::sum_of_squares(&there)?)
 }
 
 /// The values of a tensor in pieces, cut in a way that depends on its shape alone.
@@ -182,7 +199,7 @@ fn read<T>(
 }
 
 /// The sum of squares, in chunks and in double precision.
-fn sum_of_squares(values: &[f32]) -> f64 {
+fn squares(values: &[f32]) -> f64 {
     let partial: Vec<f64> = values.par_chunks(CHUNK).map(chunk_sum).collect();
     partial.iter().sum()
 }

@@ -3,6 +3,7 @@
 
 mod average;
 mod batch_norm;
+mod dropout;
 mod in_place;
 mod layer_norm;
 mod lazy;
@@ -14,18 +15,25 @@ mod testing;
 
 pub use average::global_average;
 pub use batch_norm::{Normalised, batch_norm};
+pub use dropout::dropout_mask;
 pub use in_place::{Pass, change, for_each, upload};
 pub use layer_norm::layer_norm;
-pub use lazy::Lazy;
+pub use lazy::{Lazy, sum_of_squares};
 pub use linear::linear;
 pub use positions::resampled;
 pub use softmax::softmax;
 
+use super::cuda;
 use candle_core::{CpuStorage, DType, Device, Layout, Tensor};
 
 /// Whether the kernels of [`crate::ops`] serve tensors of this device and type.
 pub fn kernels_serve(device: &Device, dtype: DType) -> bool {
     device.is_cpu() && dtype == DType::F32
+}
+
+/// Whether the kernels of the GPU serve this tensor, there.
+pub fn on_device(tensor: &Tensor) -> bool {
+    !tensor.device().is_cpu() && cuda::serves(tensor.device(), tensor.dtype())
 }
 
 /// Whether the kernels can take these tensors.

@@ -1,0 +1,54 @@
+//! Convolutions and their gradients, on pictures `[batch, height, width, channels]` with weights
+//! `[outputs, kernel, kernel, channels / groups]`: by cuDNN on the GPU in builds with that feature,
+//! else by columns.
+
+use candle_core::{Result, Tensor};
+
+use super::columns;
+use super::convolution::Convolution;
+#[cfg(feature = "cudnn")]
+use super::cudnn;
+
+/// Bytes of columns that lie in memory at the same time, about.
+const COLUMN_BYTES: usize = 256 << 20;
+
+/// The output of a convolution.
+///
+/// # Errors
+/// If a kernel fails, or the shapes do not fit each other.
+pub fn forward(x: &Tensor, weights: &Tensor, convolution: &Convolution) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if x.device().is_cuda() {
+        return cudnn::forward(x, weights, convolution);
+    }
+    columns::forward(x, weights, convolution, COLUMN_BYTES)
+}
+
+/// The gradient of the input `[.., height, width, ..]`, from that of the output.
+///
+/// # Errors
+/// If a kernel fails, or the shapes do not fit each other.
+pub fn input_gradient(
+    gradient: &Tensor,
+    weights: &Tensor,
+    convolution: &Convolution,
+    size: (usize, usize),
+) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if gradient.device().is_cuda() {
+        return cudnn::input_gradient(gradient, weights, convolution, size);
+    }
+    columns::input_gradient(gradient, weights, convolution, size, COLUMN_BYTES)
+}
+
+/// The gradient of the weights, from the input and the gradient of the output.
+///
+/// # Errors
+/// If a kernel fails, or the shapes do not fit each other.
+pub fn weight_gradient(x: &Tensor, gradient: &Tensor, convolution: &Convolution) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if x.device().is_cuda() {
+        return cudnn::weight_gradient(x, gradient, convolution);
+    }
+    columns::weight_gradient(x, gradient, convolution, COLUMN_BYTES)
+}
