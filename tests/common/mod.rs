@@ -4,13 +4,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod formula;
-<<<<<<< HEAD
-pub(crate) mod parquet;
-=======
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 #[allow(unsafe_code, reason = "calls of compiled C++")]
 pub(crate) mod host_kernels;
->>>>>>> 763e6c1 (Kernels, an executor and cuDNN for GPUs, held on the host against the CPU's)
+pub(crate) mod parquet;
 pub(crate) mod small;
 pub(crate) mod tables;
 pub(crate) mod torch;
