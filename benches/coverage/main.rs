@@ -4,11 +4,12 @@
 //! coverage (per cent of the sets) and the mean width (in points) of this program's intervals and
 //! of those of the textbooks. `-- SETS TEXTBOOK` takes other numbers of sets than 1,500 for ours
 //! (the coverage is then known to about half a point) and 150 for the textbooks' (two points); the
-//! latter take nearly all of the time, an hour or more on one core. Words choose rows: `AP` or
-//! `gain` the table, any other the populations whose name holds it (`-- 150 150 gain tied`).
+//! latter take nearly all of the time, an hour or more on one core. Words choose rows: `AP`, `gain` or
+//! `runs` the table, any other the populations whose name holds it (`-- 150 150 gain tied`).
 
 mod forms;
 mod population;
+mod runs;
 
 use forms::{FORMS, TestSet, ours, textbooks};
 use population::{Setting, settings};
@@ -22,7 +23,7 @@ fn main() {
     let textbook_sets = numbers.next().unwrap_or(150).min(sets);
     let words = (arguments.iter()).filter(|a| !a.starts_with('-') && a.parse::<usize>().is_err());
     let (tables, names): (Vec<&String>, Vec<&String>) =
-        words.partition(|word| ["AP", "gain"].contains(&word.as_str()));
+        words.partition(|word| ["AP", "gain", "runs"].contains(&word.as_str()));
     for (gain, title) in [(false, "AP and mAP"), (true, "A gain, paired by image")] {
         let word = if gain { "gain" } else { "AP" };
         if !tables.is_empty() && !tables.iter().any(|table| *table == word) {
@@ -43,6 +44,11 @@ fn main() {
                 row(&setting, gain, sets, textbook_sets);
             }
         }
+    }
+    if tables.is_empty() || tables.iter().any(|table| *table == "runs") {
+        let chosen =
+            |name: &str| names.is_empty() || names.iter().any(|n| name.contains(n.as_str()));
+        runs::table(&settings(), chosen, sets);
     }
 }
 

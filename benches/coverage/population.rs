@@ -68,12 +68,12 @@ impl Setting {
         self.positives.len()
     }
 
-    fn share(&self, class: usize) -> f64 {
+    pub(super) fn share(&self, class: usize) -> f64 {
         self.positives[class] / self.images as f64
     }
 
     /// Strong and weak classes in an order that has nothing to do with their positives.
-    fn margin(&self, class: usize, better: bool) -> f64 {
+    pub(super) fn margin(&self, class: usize, better: bool) -> f64 {
         let [first, last] = self.margins;
         let part = match self.classes() {
             1 => 0.5,
@@ -90,12 +90,18 @@ impl Setting {
     /// The population's AP of a class: the mean over its positives of the part of positives among
     /// all that score as high.
     pub(super) fn population(&self, class: usize, better: bool) -> f64 {
+        self.population_at(class, self.margin(class, better), 1e-3)
+    }
+
+    /// The same for another margin, by slices of the scores as wide as `width` where they are not
+    /// rounded.
+    pub(super) fn population_at(&self, class: usize, margin: f64, width: f64) -> f64 {
         let normal = Normal::standard();
-        let (share, margin) = (self.share(class), self.margin(class, better));
+        let share = self.share(class);
         let negatives = |s: f64| normal.sf(s);
         let found =
             |s: f64| (1.0 - self.hidden) * normal.sf(s - margin) + self.hidden * normal.sf(s);
-        let width = if self.step > 0.0 { self.step } else { 1e-3 };
+        let width = if self.step > 0.0 { self.step } else { width };
         let mut sum = 0.0;
         let mut above = 0.0;
         for k in (0..(24.0 / width) as usize).rev() {

@@ -122,6 +122,42 @@ fn exact(doubled: &[usize], smaller: usize) -> f64 {
     2.0 * probability.iter().sum::<f64>()
 }
 
+/// Variance of the mean over runs, each with its training subset (those of a subset together), and
+/// its degrees of freedom: over the means of the subsets where there are several, since runs of one
+/// subset are alike, else over the seeds. `None` for one run.
+pub fn variance_over_runs(values_of_runs: &[(&str, f64)]) -> Option<(f64, f64)> {
+    let mut subsets: Vec<Vec<f64>> = Vec::new();
+    let mut last = None;
+    for (subset, value) in values_of_runs {
+        if last.replace(*subset) != Some(*subset) {
+            subsets.push(Vec::new());
+        }
+        subsets.last_mut()?.push(*value);
+    }
+    let values: Vec<f64> = match subsets.as_slice() {
+        [seeds] => seeds.clone(),
+        several => (several.iter())
+            .filter_map(|seeds| mean_and_deviation(seeds).0)
+            .collect(),
+    };
+    let deviation = mean_and_deviation(&values).1?;
+    let n = values.len() as f64;
+    Some((deviation * deviation / n, n - 1.0))
+}
+
+/// As [`variance_over_runs`] for the difference of two methods whose runs are no pairs: the
+/// variances of both means, with Welch's degrees of freedom.
+pub fn variance_over_both(method: &[(&str, f64)], baseline: &[(&str, f64)]) -> Option<(f64, f64)> {
+    let (own, others) = (variance_over_runs(method)?, variance_over_runs(baseline)?);
+    let variance = own.0 + others.0;
+    let parts = own.0.powi(2) / own.1 + others.0.powi(2) / others.1;
+    let freedom = match parts > 0.0 {
+        true => variance.powi(2) / parts,
+        false => own.1 + others.1,
+    };
+    Some((variance, freedom))
+}
+
 /// p-values corrected for their number after Holm: the chance of a single false finding among all
 /// of them stays below the level. What is `None` does not count.
 pub fn holm(p_values: &[Option<f64>]) -> Vec<Option<f64>> {
@@ -259,5 +295,35 @@ mod tests {
     #[test]
     fn equal_scores_share_their_rank() {
         assert_eq!(ranks(&[0.5, 0.9, 0.5, 0.1]), [2.5, 1.0, 2.5, 4.0]);
+    }
+
+    #[test]
+    fn runs_of_one_subset_are_seeds_and_several_subsets_count_by_their_means() {
+        let (variance, freedom) = variance_over_runs(&[("a", 0.01), ("a", 0.03)]).unwrap();
+        // Sample variance 2e-4, of the mean of two half of that.
+        assert!((variance - 1e-4).abs() < 1e-12 && freedom == 1.0);
+        let three = [
+            ("a", 0.01),
+            ("a", 0.03),
+            ("b", 0.02),
+            ("b", 0.02),
+            ("c", 0.05),
+            ("c", 0.05),
+        ];
+        let (variance, freedom) = variance_over_runs(&three).unwrap();
+        // Means 0.02, 0.02, 0.05: sample variance 3e-4.
+        assert!((variance - 1e-4).abs() < 1e-12 && freedom == 2.0);
+        assert_eq!(variance_over_runs(&[("a", 0.01)]), None);
+    }
+
+    /// scipy.stats.ttest_ind([0.1, 0.2, 0.4], [0.3, 0.35], equal_var=False).df and its standard
+    /// error, sqrt(0.07/9 + 0.00125/2).
+    #[test]
+    fn runs_that_are_no_pairs_have_the_spread_of_both() {
+        let own = [("a", 0.1), ("b", 0.2), ("c", 0.4)];
+        let others = [("d", 0.3), ("d", 0.35)];
+        let (variance, freedom) = variance_over_both(&own, &others).unwrap();
+        assert!((variance - (0.07 / 9.0 + 0.00125 / 2.0)).abs() < 1e-12);
+        assert!((freedom - 2.304580513143397).abs() < 1e-9, "{freedom}");
     }
 }

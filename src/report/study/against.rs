@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::method::Method;
 use crate::data::labels::Group;
 use crate::metrics::significance::{
-    holm, mean_and_deviation, paired_t_test, pairs_needed, wilcoxon_signed_rank,
+    holm, mean_and_deviation, paired_t_test, pairs_needed, variance_over_both, variance_over_runs,
+    wilcoxon_signed_rank,
 };
 use crate::metrics::{PerGroup, Scope};
 use crate::report::evaluation::LEVEL;
@@ -193,48 +194,13 @@ fn scores(method: &Method, scope: Scope) -> Vec<(&str, f64)> {
         .collect()
 }
 
-/// As [`over_runs`] for the difference of two methods whose runs are no pairs: the variances of both
-/// means, with Welch's degrees of freedom.
-fn over_both(method: &[(&str, f64)], baseline: &[(&str, f64)]) -> Option<(f64, f64)> {
-    let (own, others) = (over_runs(method)?, over_runs(baseline)?);
-    let variance = own.0 + others.0;
-    let parts = own.0.powi(2) / own.1 + others.0.powi(2) / others.1;
-    let freedom = match parts > 0.0 {
-        true => variance.powi(2) / parts,
-        false => own.1 + others.1,
-    };
-    Some((variance, freedom))
-}
-
-/// Variance of the mean over runs, and its degrees of freedom: over the means of the subsets where
-/// there are several, since runs of one subset are alike, else over the seeds. `None` for one run.
-fn over_runs(differences: &[(&str, f64)]) -> Option<(f64, f64)> {
-    let mut subsets: Vec<Vec<f64>> = Vec::new();
-    let mut last = None;
-    for (subset, difference) in differences {
-        if last.replace(*subset) != Some(*subset) {
-            subsets.push(Vec::new());
-        }
-        subsets.last_mut()?.push(*difference);
-    }
-    let values: Vec<f64> = match subsets.as_slice() {
-        [seeds] => seeds.clone(),
-        several => (several.iter())
-            .filter_map(|seeds| mean_and_deviation(seeds).0)
-            .collect(),
-    };
-    let deviation = mean_and_deviation(&values).1?;
-    let n = values.len() as f64;
-    Some((deviation * deviation / n, n - 1.0))
-}
-
 fn jackknife(method: &Method, baseline: &Method, blank: Test) -> Option<Test> {
     let gain = (method.jackknife.as_ref()?).gain_over(baseline.jackknife.as_ref()?);
     let interval = match blank.test {
         Kind::ImagesAndSeeds => {
             let runs = PerGroup::from_fn(|scope| match method.apart {
-                None => over_runs(&differences(method, baseline, scope)),
-                Some(_) => over_both(&scores(method, scope), &scores(baseline, scope)),
+                None => variance_over_runs(&differences(method, baseline, scope)),
+                Some(_) => variance_over_both(&scores(method, scope), &scores(baseline, scope)),
             });
             gain.intervals_over_runs(&runs, LEVEL)[blank.classes]?
         }
@@ -250,39 +216,4 @@ fn jackknife(method: &Method, baseline: &Method, blank: Test) -> Option<Test> {
         doubtful: Some(interval.is_doubtful()),
         ..blank
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_of_one_subset_are_seeds_and_several_subsets_count_by_their_means() {
-        let (variance, freedom) = over_runs(&[("a", 0.01), ("a", 0.03)]).unwrap();
-        // Sample variance 2e-4, of the mean of two half of that.
-        assert!((variance - 1e-4).abs() < 1e-12 && freedom == 1.0);
-        let three = [
-            ("a", 0.01),
-            ("a", 0.03),
-            ("b", 0.02),
-            ("b", 0.02),
-            ("c", 0.05),
-            ("c", 0.05),
-        ];
-        let (variance, freedom) = over_runs(&three).unwrap();
-        // Means 0.02, 0.02, 0.05: sample variance 3e-4.
-        assert!((variance - 1e-4).abs() < 1e-12 && freedom == 2.0);
-        assert_eq!(over_runs(&[("a", 0.01)]), None);
-    }
-
-    /// scipy.stats.ttest_ind([0.1, 0.2, 0.4], [0.3, 0.35], equal_var=False).df and its standard
-    /// error, sqrt(0.07/9 + 0.00125/2).
-    #[test]
-    fn runs_that_are_no_pairs_have_the_spread_of_both() {
-        let own = [("a", 0.1), ("b", 0.2), ("c", 0.4)];
-        let others = [("d", 0.3), ("d", 0.35)];
-        let (variance, freedom) = over_both(&own, &others).unwrap();
-        assert!((variance - (0.07 / 9.0 + 0.00125 / 2.0)).abs() < 1e-12);
-        assert!((freedom - 2.304580513143397).abs() < 1e-9, "{freedom}");
-    }
 }
