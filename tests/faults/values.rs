@@ -25,7 +25,10 @@ fn said(folder: &Path, words: &str) -> (Option<i32>, String) {
 fn a_batch_that_no_memory_holds_is_refused_with_the_estimate_and_leaves_nothing() {
     let command = command("train");
     let folder = folder(command);
-    for (batch, word) in [("100000000", "GB"), ("1000000000000000000", "to 2147483648")] {
+    for (batch, word) in [
+        ("100000000", "GB"),
+        ("1000000000000000000", "to 2147483648"),
+    ] {
         let words = format!(
             "train small.toml --method erm --out run --set train.batch_size={batch} \
              --set sampler.epoch_length={batch}"
