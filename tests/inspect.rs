@@ -232,7 +232,7 @@ fn what_there_is_no_room_for_is_said() {
     split.train = table.clone().into();
     split.groups = vec![dbloss::data::labels::Group::Tail; 2];
     let part = dbloss::report::inspect::Part {
-        set: dbloss::data::split::Set::Test,
+        set: dbloss::report::inspect::Shown::Own(dbloss::data::split::Set::Test),
         predictions,
         table: table.into(),
         root: split.test_root.clone(),
@@ -245,7 +245,7 @@ fn what_there_is_no_room_for_is_said() {
         side: 48,
         most_bytes: 20_000,
     };
-    let page = dbloss::report::inspect::page(&part, None, &split, &options).unwrap();
+    let page = dbloss::report::inspect::page(&part, None, &(&split).into(), &options).unwrap();
     let bytes: usize = (page.split("url(").skip(1))
         .map(|rest| rest.find(')').unwrap())
         .sum();
@@ -256,6 +256,57 @@ fn what_there_is_no_room_for_is_said() {
     // All positives of a tail class are listed all the same.
     assert_eq!(listed(&page, 0)["positive"].len(), 30);
     options.most_bytes = 10 << 20;
-    let page = dbloss::report::inspect::page(&part, None, &split, &options).unwrap();
+    let page = dbloss::report::inspect::page(&part, None, &(&split).into(), &options).unwrap();
     assert!(!page.contains("left out"));
+}
+
+#[test]
+fn another_data_set_is_looked_at_in_the_classes_that_both_have() {
+    let folder = folder();
+    let root = folder.path();
+    let [a, b, _] = CLASSES;
+    // The third class is not annotated there, and one is that the run does not know.
+    let mut rows = "image,labels\n".to_owned();
+    for (i, labels) in [a, b, &format!("{a}|{b}"), "z"].iter().enumerate() {
+        let picture = shapes::draw(0, &format!("pool/{:06}", 900 + i), 40).unwrap();
+        std::fs::write(root.join(format!("new{i}.png")), picture.to_png().unwrap()).unwrap();
+        rows += &format!("new{i}.png,{labels}\n");
+    }
+    std::fs::write(root.join("new.csv"), rows).unwrap();
+    ok(root, "split --table new.csv --out new");
+    let (printed, said) = ok(root, "inspect r --test-split new --on train --out new.html");
+    assert!(printed.contains("4 pictures of the new set"), "{printed}");
+    assert!(
+        said.contains("that the run does not know left out"),
+        "{said}"
+    );
+    let page = read(&root.join("new.html"));
+    assert!(page.contains("new, another data set"));
+    let shown: Vec<BTreeMap<String, Vec<String>>> =
+        (0..2).map(|class| listed(&page, class)).collect();
+    let pictures = shown.iter().flat_map(|class| class.values().flatten());
+    assert!(pictures.clone().count() > 0);
+    for picture in pictures {
+        assert!(picture.starts_with("new"), "{picture}");
+    }
+    // The scores are those of `eval`, in the same place.
+    let scores = root.join("r/eval/other-new/predictions.csv");
+    let of_inspect = read(&scores);
+    ok(root, "eval r --test-split new --on train");
+    assert_eq!(read(&scores), of_inspect);
+    dbloss(root)
+        .args([
+            "inspect",
+            "r",
+            "--test-split",
+            "new",
+            "--on",
+            "train",
+            "--out",
+            "c.html",
+        ])
+        .args(["--classes", "c"])
+        .assert()
+        .code(2)
+        .stderr(contains("`c`"));
 }

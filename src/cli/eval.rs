@@ -13,6 +13,7 @@ use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
 use dbloss::{Error, Result};
 
 use super::common::{MachineArgs, checkpoint_parser, set_parser, tell_of_bootstrap};
+use super::other_set::OtherSetArgs;
 use super::output::{self, FormatArg};
 use super::source::SourceOptions;
 
@@ -28,6 +29,7 @@ use super::source::SourceOptions;
 /// name.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("separator", |arg| arg.help(SEPARATOR)))]
+#[command(mut_arg("test_split", |arg| arg.conflicts_with_all(["predictions", "from"])))]
 #[command(after_help = "Examples:
   dbloss eval runs/shapes/db-focal-s0
   dbloss eval runs/shapes/db-focal-s0 --against runs/shapes/erm-s0
@@ -60,14 +62,8 @@ pub(super) struct Args {
     /// Which images of the split [default: test]
     #[arg(long, value_name = "SET", value_parser = set_parser(), conflicts_with = "from")]
     on: Option<Set>,
-    /// Score the run on another split's images, matched by the names of the classes
-    #[arg(long, value_name = "DIR", help_heading = "Another test set",
-        conflicts_with_all = ["predictions", "from"])]
-    test_split: Option<PathBuf>,
-    /// Name of the other test set: the results go to `eval/other-<NAME>/` of the run [default: that
-    /// of its file or folder]
-    #[arg(long, value_name = "NAME", help_heading = "Another test set")]
-    name: Option<String>,
+    #[command(flatten)]
+    other: OtherSetArgs,
     #[command(flatten)]
     source: SourceOptions,
     /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
@@ -140,15 +136,12 @@ impl Args {
 
     /// The other test set, if one is named.
     fn other_set(&self, model: &Path) -> Result<Option<OtherSet>> {
-        let name = self.name.as_deref();
-        if let Some(folder) = &self.test_split {
-            return OtherSet::of_split(folder, self.set(), name).map(Some);
-        }
-        match (self.source.source("test-split")?, name) {
-            (Some(source), _) => OtherSet::of_source(source, name).map(Some),
-            (None, Some(_)) => Err(Error::argument("--name", "names no set")
-                .hint("give one, for example with `--table` or `--test-split`")),
-            (None, None) if model.is_file() => match &self.split {
+        match self
+            .other
+            .set(self.set(), self.source.source("test-split")?)?
+        {
+            Some(set) => Ok(Some(set)),
+            None if model.is_file() => match &self.split {
                 Some(folder) => OtherSet::of_own_split(folder, self.set()).map(Some),
                 None => Err(
                     Error::file(model, "is an exported model, which names no pictures").hint(
@@ -156,7 +149,7 @@ impl Args {
                     ),
                 ),
             },
-            (None, None) => Ok(None),
+            None => Ok(None),
         }
     }
 

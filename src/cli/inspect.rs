@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use dbloss::data::split::Set;
-use dbloss::job::{Evaluate, Opened};
+use dbloss::job::{Evaluate, EvaluateOther, Opened};
+use dbloss::report::evaluation::TrainedOn;
 use dbloss::report::inspect::{Options, page};
 use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
 use dbloss::wording::counted;
 use dbloss::{Error, Result, io};
 
 use super::common::{MachineArgs, checkpoint_parser, class_named, free_file, set_parser};
+use super::other_set::OtherSetArgs;
 use super::output;
 
 /// Look at a trained run: its worst errors in pictures, on one page
@@ -17,12 +19,14 @@ use super::output;
 /// For each class the worst false positives and false negatives, of a tail class all pictures with
 /// the label; calibration; precision, recall and F1 against the threshold; errors that come
 /// together; labels that are likely wrong. Scores that `dbloss eval` has written are taken, others
-/// computed and kept as it keeps them.
+/// computed and kept as it keeps them. With `--test-split` pictures of
+/// another data set are looked at, in the classes that it has in common with the run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss inspect runs/shapes/db-focal-s0
   dbloss inspect runs/own/erm-s0 --on validation --per-class 20 --out errors.html
-  dbloss inspect runs/own/erm-s0 --classes cow 'traffic light'")]
+  dbloss inspect runs/own/erm-s0 --classes cow 'traffic light'
+  dbloss inspect runs/own/erm-s0 --test-split splits/new")]
 pub(super) struct Args {
     /// Folder of a trained run
     #[arg(value_name = "RUN_DIR")]
@@ -33,9 +37,11 @@ pub(super) struct Args {
     /// Replace the file
     #[arg(long)]
     force: bool,
-    /// Which images of the run's split
+    /// Which images of the run's split, or of `--test-split`
     #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
     on: Set,
+    #[command(flatten)]
+    other: OtherSetArgs,
     /// The run's split, if it has been moved
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
@@ -58,6 +64,14 @@ pub(super) struct Args {
     machine: MachineArgs,
 }
 
+/// The indices of the classes that are asked for.
+fn chosen(names: &[String], classes: &[String]) -> Result<Vec<usize>> {
+    let named = names
+        .iter()
+        .map(|name| class_named(classes, name, "--classes"));
+    named.collect()
+}
+
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> Result<()> {
     free_file(&args.out, args.force)?;
@@ -73,9 +87,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         split_folder,
     } = Opened::read(&run, args.split.as_deref())?;
     let manifest = Manifest::read(&run.manifest())?;
-    let classes = (args.classes.iter())
-        .map(|name| class_named(split.classes(), name, "--classes"))
-        .collect::<Result<_>>()?;
+    let other_set = args.other.set(args.on, None)?;
     let machine = args.machine.open()?;
     let evaluate = Evaluate {
         run: &run,
@@ -86,8 +98,33 @@ pub(super) fn run(args: Args) -> Result<()> {
         checkpoint: args.checkpoint,
         fit_thresholds: false,
     };
-    let looked_at = evaluate.part(&machine)?;
-    let validation = evaluate.validation_part(&machine)?;
+    let all: Vec<usize> = (0..split.classes().len()).collect();
+    let (looked_at, known) = match &other_set {
+        Some(set) => {
+            let evaluate = EvaluateOther {
+                model: &args.run,
+                split_folder: args.split.as_deref(),
+                set,
+                checkpoint: args.checkpoint,
+                fit_thresholds: false,
+            };
+            evaluate.part(&machine)?
+        }
+        None => (evaluate.part(&machine)?, all),
+    };
+    let validation = match &other_set {
+        // It is the test set of the other split that is named.
+        Some(_) => Evaluate {
+            set: Set::Test,
+            ..evaluate
+        }
+        .validation_part(&machine)?,
+        None => evaluate.validation_part(&machine)?,
+    };
+    let looked_at = looked_at.only(&known);
+    let validation = validation.map(|part| part.only(&known));
+    let classes = chosen(&args.classes, looked_at.table.classes())?;
+    let trained_on = TrainedOn::from(&split).only(&known);
     let options = Options {
         title: format!("A look at {} of {}", manifest.method, manifest.experiment),
         facts: vec![
@@ -101,13 +138,13 @@ pub(super) fn run(args: Args) -> Result<()> {
         side: args.side,
         most_bytes: (args.room as usize) << 20,
     };
-    let page = page(&looked_at, validation.as_ref(), &split, &options)?;
+    let page = page(&looked_at, validation.as_ref(), &trained_on, &options)?;
     io::write_text(&args.out, &page)?;
     output::data(&format!(
         "{}: {} of the {} set, {:.1} MiB",
         args.out.display(),
         counted(looked_at.table.len(), "picture"),
-        args.on,
+        other_set.map_or(args.on.to_string(), |set| set.name),
         page.len() as f64 / f64::from(1 << 20)
     ));
     Ok(())

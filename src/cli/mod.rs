@@ -19,6 +19,7 @@ mod init;
 mod inspect;
 mod loss;
 mod man;
+mod other_set;
 mod plan;
 mod predict;
 mod report;

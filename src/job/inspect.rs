@@ -2,12 +2,13 @@
 
 use super::Machine;
 use super::evaluate::Evaluate;
+use super::other_set::EvaluateOther;
 use super::thresholds::is_current;
 use crate::data::split::Set;
 use crate::error::Result;
 use crate::predict::Predictions;
 use crate::report::evaluation::Options;
-use crate::report::inspect::Part;
+use crate::report::inspect::{Part, Shown};
 
 impl Evaluate<'_> {
     /// The scores of the set: as `predictions.csv` of [`RunDir::eval_of`] holds them, if that is of
@@ -43,7 +44,7 @@ impl Evaluate<'_> {
             scale: read.scale,
         };
         Ok(Part {
-            set: self.set,
+            set: Shown::Own(self.set),
             predictions,
             table: table.into(),
             root: root.clone(),
@@ -64,5 +65,26 @@ impl Evaluate<'_> {
             ..*self
         };
         of_validation.part(machine).map(Some)
+    }
+}
+
+impl EvaluateOther<'_> {
+    /// The scores of the other set, which is evaluated as [`run`](Self::run) does it, and the classes
+    /// of the run, by index, that its annotations know.
+    ///
+    /// # Errors
+    /// As of `run`.
+    pub fn part(&self, machine: &Machine) -> Result<(Part, Vec<usize>)> {
+        let (_, evaluated) = self.run(machine, Options::default())?;
+        let classes = evaluated.table.classes().iter().enumerate();
+        let known = classes.filter(|(_, class)| self.set.knows(class));
+        let known = known.map(|(index, _)| index).collect();
+        let part = Part {
+            set: Shown::Other(self.set.name.clone()),
+            predictions: evaluated.predictions,
+            table: evaluated.table,
+            root: self.set.root().clone(),
+        };
+        Ok((part, known))
     }
 }

@@ -91,6 +91,16 @@ impl OtherSet {
         })
     }
 
+    /// Whether its annotations say anything about a class.
+    pub(super) fn knows(&self, class: &str) -> bool {
+        self.labels.classes().iter().any(|known| known == class)
+    }
+
+    /// Where its pictures lie.
+    pub(super) fn root(&self) -> &ImageRoot {
+        &self.root
+    }
+
     /// The folder of its results among those of `run`.
     pub fn results(&self, run: &RunDir, checkpoint: Checkpoint) -> PathBuf {
         match self.own {

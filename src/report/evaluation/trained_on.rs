@@ -24,7 +24,7 @@ impl From<&Split> for TrainedOn {
 
 impl TrainedOn {
     /// The same of the classes `known` alone.
-    pub(super) fn only(&self, known: &[usize]) -> Self {
+    pub fn only(&self, known: &[usize]) -> Self {
         TrainedOn {
             groups: known.iter().map(|&class| self.groups[class]).collect(),
             counts: known.iter().map(|&class| self.counts[class]).collect(),

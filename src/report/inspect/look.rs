@@ -13,11 +13,20 @@ use crate::report::evaluation::Evaluation;
 /// Intervals of a reliability curve.
 pub(super) const BINS: usize = 15;
 
+/// What is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A set of the split that the run was trained on.
+    Own(Set),
+    /// Another data set, by its name.
+    Other(String),
+}
+
 /// Scored and labelled pictures of a run.
 #[derive(Debug)]
 pub struct Part {
-    /// Which of the split they are.
-    pub set: Set,
+    /// What they are.
+    pub set: Shown,
     /// Their scores; rows and columns are those of `table`.
     pub predictions: Predictions,
     /// Their labels.
@@ -28,11 +37,39 @@ pub struct Part {
 
 impl Part {
     /// The set in words.
-    pub(super) fn name(&self) -> &'static str {
-        match self.set {
-            Set::Train => "training set",
-            Set::Validation => "validation part",
-            Set::Test => "test set",
+    pub(super) fn name(&self) -> String {
+        match &self.set {
+            Shown::Own(Set::Train) => "training set".to_owned(),
+            Shown::Own(Set::Validation) => "validation part".to_owned(),
+            Shown::Own(Set::Test) => "test set".to_owned(),
+            Shown::Other(name) => format!("{name}, another data set"),
+        }
+    }
+
+    /// Whether it is this set of the run's own split.
+    pub(super) fn is(&self, set: Set) -> bool {
+        self.set == Shown::Own(set)
+    }
+
+    /// The same pictures and the classes `known` alone, by index, in ascending order.
+    pub fn only(self, known: &[usize]) -> Self {
+        let count = self.table.num_classes();
+        let keep: Vec<bool> = (0..count).map(|class| known.contains(&class)).collect();
+        if !keep.contains(&false) {
+            return self;
+        }
+        let table = self.table.only_classes(&keep);
+        let rows = self.predictions.scores.chunks(count);
+        let scores = rows.flat_map(|row| known.iter().map(|&class| row[class]));
+        Part {
+            predictions: Predictions {
+                scores: scores.collect(),
+                classes: table.classes().to_vec(),
+                images: self.predictions.images.clone(),
+                scale: self.predictions.scale,
+            },
+            table: table.into(),
+            ..self
         }
     }
 

@@ -8,18 +8,18 @@ mod pictures;
 mod plots;
 mod suspects;
 
-use crate::data::split::{Set, Split};
+use crate::data::split::Set;
 use crate::error::Result;
 use crate::metrics::{ScoreTable, error_pairs};
 use crate::predict::{Predictions, Scale};
 use crate::report::evaluation::{
-    Evaluation, Options as EvaluationOptions, fitted_thresholds, targets,
+    Evaluation, Options as EvaluationOptions, TrainedOn, fitted_thresholds, targets,
 };
 
 use look::{Look, Thresholds};
-pub use look::{Options, Part};
+pub use look::{Options, Part, Shown};
 
-/// The page on a run: `looked_at` is shown, by the class groups of `split`; `validation` chooses the
+/// The page on a run: `looked_at` is shown, by the class groups of `trained_on`; `validation` chooses the
 /// thresholds and is searched for wrong labels too. Without it thresholds are a probability of one
 /// half, but those of a validation part that is looked at itself.
 ///
@@ -28,13 +28,13 @@ pub use look::{Options, Part};
 pub fn page(
     looked_at: &Part,
     validation: Option<&Part>,
-    split: &Split,
+    trained_on: &TrainedOn,
     options: &Options,
 ) -> Result<String> {
-    let fitted = match (validation, looked_at.set) {
+    let fitted = match (validation, looked_at.is(Set::Validation)) {
         (Some(part), _) => Some(part),
-        (None, Set::Validation) => Some(looked_at),
-        (None, _) => None,
+        (None, true) => Some(looked_at),
+        (None, false) => None,
     };
     let fitted = fitted.map(|part| {
         let logits = Predictions {
@@ -60,13 +60,17 @@ pub fn page(
         thresholds: thresholds.all(),
         ..EvaluationOptions::default()
     };
-    let evaluation = Evaluation::new(&as_logits, &looked_at.table, split, &evaluation_options)?;
+    let evaluation = Evaluation::new(
+        &as_logits,
+        &looked_at.table,
+        trained_on.clone(),
+        &evaluation_options,
+    )?;
     let mut chosen = options.classes.clone();
     if chosen.is_empty() {
         chosen = (0..count).collect();
     }
-    let train_counts = split.train.class_counts();
-    chosen.sort_by_key(|&class| (std::cmp::Reverse(train_counts[class]), class));
+    chosen.sort_by_key(|&class| (std::cmp::Reverse(trained_on.counts[class]), class));
     let probabilities = looked_at.probabilities();
     let calibrated = ScoreTable::new(&probabilities, &targets, count)?;
     let mut pairs = error_pairs(&scores, &thresholds.all());
@@ -80,7 +84,7 @@ pub fn page(
         calibrated,
         thresholds,
         evaluation,
-        groups: &split.groups,
+        groups: &trained_on.groups,
         classes: chosen,
         pairs,
         options,

@@ -57,8 +57,8 @@ pub(super) fn render(look: &Look) -> Result<String> {
         title => options.title,
         facts => facts(look),
         set => look.part().name(),
-        trained_on => look.part().set == Set::Train,
-        fitted_here => look.part().set == Set::Validation,
+        trained_on => look.part().is(Set::Train),
+        fitted_here => look.part().is(Set::Validation),
         fitted,
         class_count => look.groups.len(),
         bins => BINS,
@@ -75,7 +75,7 @@ pub(super) fn render(look: &Look) -> Result<String> {
 /// What was looked at: name and value.
 fn facts(look: &Look) -> Vec<(&'static str, String)> {
     let mut facts = look.options.facts.clone();
-    facts.push(("looked at", look.part().name().to_owned()));
+    facts.push(("looked at", look.part().name()));
     facts.push(("pictures", look.part().table.len().to_string()));
     let classes = look.groups.len();
     facts.push((

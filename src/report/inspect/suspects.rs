@@ -18,7 +18,7 @@ const MOST: usize = 24;
 #[derive(Debug, Serialize)]
 pub(super) struct Searched {
     /// The set in words.
-    pub set: &'static str,
+    pub set: String,
     /// Its pictures.
     pub images: usize,
     /// Whether the run was trained on them.
@@ -66,7 +66,7 @@ pub(super) fn searched(look: &Look, wanted: &mut Wanted) -> Result<Vec<Searched>
         all.push(Searched {
             set: part.name(),
             images: part.table.len(),
-            trained_on: part.set == Set::Train,
+            trained_on: part.is(Set::Train),
             lists: lists.into(),
         });
     }
