@@ -1,25 +1,15 @@
 //! One run of a plan in a process of its own, as an executor starts it.
 
-use std::time::Duration;
-
 use super::executor::one;
 use super::folder::{Plan, PlannedRun, Replace};
 use crate::error::Result;
 use crate::job::{self, Machine, Room};
 
-/// How long a run waits for a process that an earlier, killed plan left behind: it has been told to
-/// save and leave.
-const PATIENCE: Duration = Duration::from_secs(600);
-
 /// Trains the run, from where it stands, and evaluates it. What is done already is not done again.
 pub fn run_task(plan: &Plan, run: &PlannedRun, machine: &Machine, replace: Replace) -> Result<()> {
     let split = plan.split()?;
     job::tell([&run.experiment], &split, Room::of(&machine.device, 1))?;
-    let machine = Machine {
-        patience: PATIENCE,
-        ..machine.clone()
-    };
-    match one::run(plan, run, &split, &machine, replace) {
+    match one::run(plan, run, &split, machine, replace) {
         Ok(None) => tracing::info!("{}: finished already", run.name),
         Ok(Some(evaluation)) => tracing::info!("{}: mAP {}", run.name, evaluation.one_line()),
         Err(stopped) => return Err(stopped.error),

@@ -1,5 +1,7 @@
 //! One run of a plan, from where it stands to its evaluation.
 
+use std::time::Duration;
+
 use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::job::{Evaluate, Machine, Train};
@@ -7,6 +9,10 @@ use crate::plan::folder::{Plan, PlannedRun, Replace};
 use crate::plan::state::{is_finished, manifest_of};
 use crate::report::evaluation::{Evaluation, Options};
 use crate::run_dir::{Checkpoint, Existing};
+
+/// How long a run waits for a process that holds its folder, such as one that an earlier, killed plan
+/// left behind: it has been told to save and leave.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why a run did not come to its end.
 #[derive(Debug)]
@@ -29,6 +35,10 @@ pub(in crate::plan) fn run(
     let before = |error| Stopped {
         error,
         began: false,
+    };
+    let machine = &Machine {
+        patience: PATIENCE,
+        ..machine.clone()
     };
     let folder = plan.run_dir(run);
     let ours = manifest_of(&folder, run, split);
