@@ -42,7 +42,7 @@ const FIELDS: &[Field] = include!(concat!(env!("OUT_DIR"), "/fields.rs"));
 const ROOT: &str = "src/config/mod.rs";
 
 /// Types that are read from a value, whatever their variants are in Rust.
-const VALUES: [&str; 3] = ["Extent", "EpochLength", "Separator"];
+const VALUES: [&str; 4] = ["Extent", "EpochLength", "Separator", "Checkpoint"];
 
 /// Tables that are off where they are missing, with what makes them be there.
 const OFF: [(&str, &str); 2] = [
@@ -410,6 +410,9 @@ fn holds(kind: &str) -> &'static str {
         (false, "PathBuf") => "path",
         (false, "Extent") => "length: steps or epochs, a part of the training, or \"2 epochs\"",
         (false, "EpochLength") => "whole number, or \"class-aware\"",
+        (false, "Checkpoint") => {
+            "text: `last`, `best`, or `epoch-3` for the one after three epochs"
+        }
         _ => "text",
     }
 }
