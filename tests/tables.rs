@@ -108,7 +108,14 @@ fn scores_and_reports() {
     assert!((gain[0]["gain"].as_f64().unwrap() - difference).abs() < 1e-12);
 
     let printed = json(folder, "report runs --out report");
-    let names = ["table", "runs", "tests", "per_class", "settings"];
+    // Every CSV file of the report.
+    let files = std::fs::read_dir(folder.join("report")).unwrap();
+    let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names: Vec<String> = files
+        .filter_map(|name| name.strip_suffix(".csv").map(str::to_owned))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert!(names.len() >= 6, "{names:?}");
     same_files(&printed, &folder.join("report"), &names);
 }
 
