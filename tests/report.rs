@@ -9,7 +9,7 @@ use predicates::prelude::*;
 use dbloss::report::class_scores::ClassScore;
 use dbloss::report::compare::{ScoreRow, TimingRow};
 use dbloss::report::evaluation::{GroupRow, MetricRow};
-use dbloss::report::study::{MethodRow, RunRow, Test};
+use dbloss::report::study::{MethodRow, RankRow, RunRow, Test};
 use dbloss::rows;
 use dbloss::train::record::{EpochRecord, EpochTime};
 
@@ -76,6 +76,7 @@ fn kept_files_are_read_and_written_back_byte_for_byte() {
                 ("table.csv", true) => same::<MethodRow>(&path, scratch),
                 ("runs.csv", true) => same::<RunRow>(&path, scratch),
                 ("tests.csv", true) => same::<Test>(&path, scratch),
+                ("ranks.csv", true) => same::<RankRow>(&path, scratch),
                 ("comparison.csv", false) if has_scores_alone(&path) => {
                     same::<ScoreRow>(&path, scratch)
                 }
@@ -84,7 +85,7 @@ fn kept_files_are_read_and_written_back_byte_for_byte() {
             *files.entry(name).or_default() += 1;
         }
     }
-    assert_eq!(files.len(), 9, "{files:?}");
+    assert_eq!(files.len(), 11, "{files:?}");
     assert!(files["per_class.csv"] > 50 && lines > 1000, "{files:?}");
 }
 

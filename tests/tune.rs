@@ -380,7 +380,7 @@ fn slurm_is_not_told_of_jobs_and_threads() {
 fn every_tune_file_resolves() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/tune");
     let files = experiment_files(&folder).unwrap();
-    assert_eq!(files.len(), 5);
+    assert_eq!(files.len(), 6);
     for path in files {
         let sweep = SweepFile::read(&path).unwrap_or_else(|e| panic!("{e}"));
         assert!(sweep.config.tune.is_some(), "{}", path.display());

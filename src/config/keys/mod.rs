@@ -481,7 +481,12 @@ mod tests {
 
     /// Key, kind, default and range, by the published recipe, PyTorch's OneCycleLR and the papers.
     const EXPECTED: [(&str, &str, &str, &str); 16] = [
-        ("train.batch_size", "", "32", "a whole number at or above 2"),
+        (
+            "train.batch_size",
+            "",
+            "32",
+            "a whole number from 2 to 2147483648",
+        ),
         ("train.ema_decay", "", "0", "a number from 0 to below 1"),
         ("train.tensorboard", "", "false", ""),
         (
