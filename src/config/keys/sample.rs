@@ -39,7 +39,6 @@ const BESIDE: [&str; 11] = [
 #[derive(Debug)]
 pub(super) struct Sample {
     written: Table,
-    read: Experiment,
     /// What is written of it again: the defaults among it.
     whole: BTreeMap<String, Value>,
     ranges: BTreeMap<KeyPath, Range>,
@@ -75,7 +74,6 @@ impl Sample {
         let whole = Table::try_from(&read).map_err(|error| Error::input("an experiment", error))?;
         Ok(Sample {
             written,
-            read,
             whole: leaves(&whole).into_iter().collect(),
             ranges,
         })
@@ -101,21 +99,23 @@ impl Sample {
     pub(super) fn default(&self, key: &KeyPath, candidates: &[Value]) -> Option<Value> {
         let mut written = self.written.clone();
         let is_given = remove(&mut written, key.keys());
-        match self.whole.get(&key.to_string()) {
-            Some(value) if !is_given => return Some(value.clone()),
-            Some(_) => {
-                // It is written in the sample, but it may still be left out.
+        let whole = match is_given {
+            false => self.whole.get(&key.to_string()).cloned(),
+            // It is written in the sample, but it may still be left out.
+            true => {
                 let table = Table::try_from(read(&written).ok()?).ok()?;
-                return leaves(&table)
-                    .into_iter()
-                    .find_map(|(other, value)| (other == key.to_string()).then_some(value));
+                let mut leaves = leaves(&table).into_iter();
+                leaves.find_map(|(other, value)| (other == key.to_string()).then_some(value))
             }
-            None => {}
+        };
+        if whole.is_some() {
+            return whole;
         }
+        let left_out = read(&written).ok()?;
         let same = |value: &&Value| {
-            let mut written = self.written.clone();
+            let mut written = written.clone();
             insert(&mut written, key.keys(), (*value).clone());
-            read(&written).is_ok_and(|read| read == self.read)
+            read(&written).is_ok_and(|read| read == left_out)
         };
         candidates.iter().find(same).cloned()
     }
