@@ -48,8 +48,8 @@ fn write_through(
     Ok(())
 }
 
-/// The folder that a file lies in.
-fn folder_of(path: &Path) -> &Path {
+/// The folder that a file lies in: `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -5,28 +5,11 @@ mod common;
 use std::path::Path;
 
 use common::parquet::{Labels, Written, class_names};
-use common::small::{dbloss, ok, read, refused};
+use common::small::{OWN, dbloss, ok, read, refused};
 use dbloss::data::formats::{Parquet, Source};
 use dbloss::data::shapes;
 use parquet::basic::Compression;
 use predicates::prelude::*;
-
-const EXPERIMENT: &str = r#"
-name = "own"
-[model]
-backbone = "resnet10_w16"
-frozen_stages = -1
-norm_eval = false
-neck = { out_channels = 16 }
-[input]
-size = 32
-[train]
-batch_size = 4
-epochs = 1
-[methods.erm]
-loss = { name = "bce" }
-sampler = { kind = "uniform", epoch_length = 24 }
-"#;
 
 const CLASSES: [&str; 3] = ["a", "b", "c"];
 
@@ -69,7 +52,7 @@ fn folder() -> tempfile::TempDir {
         }
         std::fs::write(root.join(format!("{table}.csv")), rows).unwrap();
     }
-    std::fs::write(root.join("own.toml"), EXPERIMENT).unwrap();
+    std::fs::write(root.join("own.toml"), OWN).unwrap();
     folder
 }
 

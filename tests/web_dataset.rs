@@ -4,26 +4,9 @@ mod common;
 
 use std::path::Path;
 
-use common::small::{dbloss, ok, read};
+use common::small::{OWN, dbloss, ok, read};
 use dbloss::data::shapes;
 use predicates::prelude::*;
-
-const EXPERIMENT: &str = r#"
-name = "own"
-[model]
-backbone = "resnet10_w16"
-frozen_stages = -1
-norm_eval = false
-neck = { out_channels = 16 }
-[input]
-size = 32
-[train]
-batch_size = 4
-epochs = 1
-[methods.erm]
-loss = { name = "bce" }
-sampler = { kind = "uniform", epoch_length = 24 }
-"#;
 
 /// An archive of files, as POSIX lays it out.
 fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
@@ -75,7 +58,7 @@ fn folder() -> tempfile::TempDir {
         }
         std::fs::write(root.join(format!("{table}.csv")), rows).unwrap();
     }
-    std::fs::write(root.join("own.toml"), EXPERIMENT).unwrap();
+    std::fs::write(root.join("own.toml"), OWN).unwrap();
     folder
 }
 

@@ -10,7 +10,8 @@ use crate::rng::Stream;
 /// Images without a label come last. Gives their places, ascending.
 pub fn draw(table: &LabelTable, images: usize, seed: u64) -> Vec<usize> {
     let wanted = images.min(table.len());
-    let shuffled = shuffle(table.len(), seed);
+    let mut shuffled: Vec<usize> = (0..table.len()).collect();
+    Stream::new(seed, "balance", 0, 0).shuffle(&mut shuffled);
     let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); table.num_classes()];
     for &image in &shuffled {
         for &class in table.labels(image) {
@@ -47,16 +48,6 @@ pub fn draw(table: &LabelTable, images: usize, seed: u64) -> Vec<usize> {
         }
     }
     (0..table.len()).filter(|&image| selected[image]).collect()
-}
-
-/// The places of `count` images in an order of chance.
-fn shuffle(count: usize, seed: u64) -> Vec<usize> {
-    let mut stream = Stream::new(seed, "balance", 0, 0);
-    let mut order: Vec<usize> = (0..count).collect();
-    for end in (1..count).rev() {
-        order.swap(end, stream.below(end + 1));
-    }
-    order
 }
 
 #[cfg(test)]

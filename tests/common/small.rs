@@ -42,6 +42,24 @@ loss = { name = "db-focal" }
 sampler = { kind = "class-aware", epoch_length = 100 }
 "#;
 
+/// One epoch of a tiny network on pictures that a test names.
+pub(crate) const OWN: &str = r#"
+name = "own"
+[model]
+backbone = "resnet10_w16"
+frozen_stages = -1
+norm_eval = false
+neck = { out_channels = 16 }
+[input]
+size = 32
+[train]
+batch_size = 4
+epochs = 1
+[methods.erm]
+loss = { name = "bce" }
+sampler = { kind = "uniform", epoch_length = 24 }
+"#;
+
 /// A folder with the experiment as `small.toml`.
 pub(crate) fn folder() -> tempfile::TempDir {
     folder_with(EXPERIMENT)

@@ -7,6 +7,7 @@ use super::format::{
 };
 use crate::data::class_index::Reading;
 use crate::error::Result;
+use crate::io;
 
 mod instances;
 mod json;
@@ -87,22 +88,14 @@ impl Format for Coco {
 /// Where the pictures of an annotation file usually lie: `<set>` or `images/<set>` beside the
 /// folder of `instances_<set>.json`; else that file's own folder.
 pub fn guess_images(annotations: &Path) -> PathBuf {
-    let folder = match annotations.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
+    let folder = io::folder_of(annotations);
     let stem = annotations.file_stem().and_then(|s| s.to_str());
     let set = stem.and_then(|s| s.strip_prefix("instances_"));
     let beside = match folder.file_name() {
-        Some(name) if name == "annotations" => {
-            folder.parent().map(|p| match p.as_os_str().is_empty() {
-                true => PathBuf::from("."),
-                false => p.to_path_buf(),
-            })
-        }
-        _ => Some(folder.clone()),
+        Some(name) if name == "annotations" => io::folder_of(folder),
+        _ => folder,
     };
-    if let (Some(set), Some(beside)) = (set, &beside) {
+    if let Some(set) = set {
         for candidate in [beside.join(set), beside.join("images").join(set)] {
             if candidate.is_dir() {
                 return candidate;
@@ -110,9 +103,9 @@ pub fn guess_images(annotations: &Path) -> PathBuf {
         }
     }
     // LVIS names pictures with their folder.
-    match (stem, beside) {
-        (Some(stem), Some(beside)) if stem.starts_with("lvis") => beside,
-        _ => folder,
+    match stem {
+        Some(stem) if stem.starts_with("lvis") => beside.to_path_buf(),
+        _ => folder.to_path_buf(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::data::class_index::{Reading, Rows};
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
 use crate::error::{KeyPath, Result};
+use crate::io;
 
 /// What the command line and the documentation know of a format.
 #[derive(Debug)]
@@ -264,8 +265,5 @@ impl Files<'_> {
 
 /// The folder that a file lies in.
 pub(super) fn beside(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
+    io::folder_of(file).to_path_buf()
 }

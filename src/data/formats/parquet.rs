@@ -1,7 +1,7 @@
 //! Parquet files with pictures in a column, as data sets of Hugging Face are kept: labels in a column
 //! of numbers, names or lists of them, or a column of 0 and 1 for each class.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ::parquet::file::reader::SerializedFileReader;
 use ::parquet::record::reader::RowIter;
@@ -9,10 +9,9 @@ use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::{Type, TypePtr};
 
 use super::format::{
-    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, beside, option,
-    options_beside_files,
+    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
 };
-use super::shards::{Shards, shards};
+use super::shards::{Shards, folder_of_shards, shards};
 use crate::data::class_index::{Reading, Rows};
 use crate::data::class_name::clean;
 use crate::data::parquet_file::{ParquetFile, damaged, guarded};
@@ -79,7 +78,7 @@ impl Format for Parquet {
                 reading = Reading::over(Some(names));
             }
         }
-        files.load(reading, folder_of, |path, reading| {
+        files.load(reading, folder_of_shards, |path, reading| {
             let mut rows = Rows::new();
             for (file, name) in shards(path, FILES)? {
                 self.read_file(&file, &name, reading, &mut rows)?;
@@ -119,14 +118,6 @@ impl Format for Parquet {
             bytes: tests::file().leak(),
             read,
         }]
-    }
-}
-
-/// The folder that the files lie in.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.is_dir() {
-        true => path.to_owned(),
-        false => beside(path),
     }
 }
 

@@ -24,6 +24,14 @@ impl Shards {
 /// Most shards that a range may name.
 const MOST: u64 = 1_000_000;
 
+/// The folder that the files of a path lie in, as [`shards`] finds them.
+pub(super) fn folder_of_shards(path: &Path) -> PathBuf {
+    match path.is_dir() {
+        true => path.to_owned(),
+        false => beside(path),
+    }
+}
+
 /// The files of a path, with their names, in order: the file itself, those of a range such as
 /// `name-{000..012}.tar`, those of a pattern such as `name-*.tar`, or those in a folder.
 ///

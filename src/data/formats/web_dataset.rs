@@ -3,15 +3,14 @@
 
 use std::fmt;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::format::{
-    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, beside, option,
-    options_beside_files,
+    ChangePath, Format, Info, Loaded, OptionValue, annotation_files, option, options_beside_files,
 };
-use super::shards::{Shards, shards};
+use super::shards::{Shards, folder_of_shards, shards};
 use crate::data::class_index::{Reading, Rows};
 use crate::data::picture::has_picture_ending;
 use crate::data::tar::{Entry, Tar};
@@ -88,9 +87,11 @@ impl Format for WebDataset {
 
     fn load(&self) -> Result<Loaded> {
         let files = self.files();
-        files.load(Reading::new(files.classes)?, folder_of, |path, reading| {
-            self.read_rows(path, reading)
-        })
+        files.load(
+            Reading::new(files.classes)?,
+            folder_of_shards,
+            |path, reading| self.read_rows(path, reading),
+        )
     }
 
     fn each_path(&mut self, change: ChangePath) {
@@ -116,14 +117,6 @@ impl Format for WebDataset {
             bytes: bytes.leak(),
             read,
         }]
-    }
-}
-
-/// The folder that the shards lie in.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.is_dir() {
-        true => path.to_owned(),
-        false => beside(path),
     }
 }
 

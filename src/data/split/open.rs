@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::io::{claim_folder, sync_folder, temporary_folder};
+use crate::io::{claim_folder, folder_of, sync_folder, temporary_folder};
 
 use super::{Split, SplitConfig};
 
@@ -35,10 +35,7 @@ impl Split {
     pub(super) fn write_whole(&self, folder: &Path) -> Result<()> {
         claim_folder(folder, false)?;
         // Beside its place first: a process that ends in the middle leaves no half a split there.
-        let parent = match folder.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let parent = folder_of(folder);
         fs_err::create_dir_all(parent)?;
         let building = temporary_folder(parent)?;
         self.write(building.path(), false)?;

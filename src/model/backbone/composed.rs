@@ -13,7 +13,7 @@ use super::layers::{
     AffineParameters, BatchNorm, ConvParameters, Layer, NormParameters, TokensParameters,
 };
 use crate::error::Result;
-use crate::model::parameters::{Parameter, Role};
+use crate::model::parameters::Parameter;
 use crate::model::pooling::{Features, Pooler};
 use crate::ops::attention::AttentionShape;
 use crate::ops::{Activation, Padding, graph};
@@ -87,11 +87,8 @@ impl Backbone for Composed {
 
     fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)> {
         let size = check_images(images, self.architecture.patch())?;
-        let learning = (self.layers.iter())
-            .flat_map(Layer::parameters)
-            .chain(self.pooler.parameters())
-            .filter(|parameter| parameter.role == Role::Trainable);
-        let tape = InGraph(learning.cloned().collect());
+        let parameters = self.layers.iter().flat_map(Layer::parameters);
+        let tape = InGraph::of(parameters.chain(self.pooler.parameters()));
         let output = self.forward(images, true)?;
         let features = Features::new(output, size, self.pooler.clone());
         Ok((features, Box::new(tape)))

@@ -9,7 +9,7 @@ use candle_core::{DType, Tensor};
 use super::architecture::Architecture;
 use super::layers::Layer;
 use crate::error::{Error, Result};
-use crate::model::parameters::{Gradients, Parameter};
+use crate::model::parameters::{Gradients, Parameter, Role};
 use crate::model::pooling::{Features, Pooler};
 
 /// A network that turns normalised `f32` pictures `[batch, height, width, 3]` into features: one
@@ -80,6 +80,15 @@ pub trait Tape: fmt::Debug {
 /// The tape of a network whose operations are all in candle's graph, with its parameters that learn.
 #[derive(Debug)]
 pub struct InGraph(pub Vec<Parameter>);
+
+impl InGraph {
+    /// Of those among `parameters` that learn.
+    pub fn of<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> Self {
+        let learning =
+            (parameters.into_iter()).filter(|parameter| parameter.role == Role::Trainable);
+        InGraph(learning.cloned().collect())
+    }
+}
 
 impl Tape for InGraph {
     fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()> {

@@ -27,7 +27,6 @@ use super::config::BackboneConfig;
 use super::interface::{Backbone, InGraph, NodeTime, Parts, Tape, check_images};
 use super::layers::Layer;
 use crate::error::Result;
-use crate::model::parameters::Role;
 use crate::model::pooling::{Features, Pooler};
 use backward::EngineTape;
 use network::Network;
@@ -79,9 +78,7 @@ impl Backbone for Engine {
         self.network.release_changing();
         let maps = Var::from_vec(maps.values, maps.shape, images.device())?.into_inner();
         let features = Features::new(maps.clone(), size, self.pooler.clone());
-        let learning = (self.pooler.parameters().into_iter())
-            .filter(|parameter| parameter.role == Role::Trainable);
-        let pooling = InGraph(learning.cloned().collect());
+        let pooling = InGraph::of(self.pooler.parameters());
         let network = self.network.clone();
         let tape = EngineTape::new(network, images.clone(), records, maps, pooling);
         Ok((features, Box::new(tape)))

@@ -223,11 +223,9 @@ impl Backbone for Taped {
         let (maps, records) = self.network.forward(&images.contiguous()?, true)?;
         let maps = Var::from_tensor(&maps)?.into_inner();
         let features = Features::new(maps.clone(), size, self.pooler.clone());
-        let learning = (self.pooler.parameters().into_iter())
-            .filter(|parameter| parameter.role == Role::Trainable);
         let tape = NodeTape {
             network: self.network.clone(),
-            pooling: InGraph(learning.cloned().collect()),
+            pooling: InGraph::of(self.pooler.parameters()),
             maps,
             records,
         };
