@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use dbloss::data::labels::LabelTable;
+use dbloss::model::backbone::adapter;
 use dbloss::model::head::Kind;
 use dbloss::model::names::published;
 use dbloss::model::onnx::{GraphOptions, Normalisation};
@@ -64,6 +65,7 @@ fn labels() -> LabelTable {
     labels
 }
 
+/// `head` may be followed by other tables.
 fn config(backbone: &str, head: &str) -> ModelConfig {
     let neck = match head.contains("csra") || head.contains("decoder") || head.ends_with("0.3") {
         true => "kind = 'none'",
@@ -83,6 +85,8 @@ fn network(config: &ModelConfig) -> Model {
         let inputs: usize = parameter.var.dims().iter().skip(1).product();
         let square = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
         let factor = (2.0 / inputs as f32 / square).sqrt();
+        // Adapters begin as nothing.
+        let empty = square == 0.0;
         let values = values.into_iter();
         let name = parameter.name.as_str();
         let moved = |value: f32, stream: &mut Stream| match name {
@@ -92,6 +96,7 @@ fn network(config: &ModelConfig) -> Model {
             _ if parameter.role == Role::Buffer || parameter.var.rank() < 2 => {
                 value + 0.2 * stream.normal() as f32
             }
+            _ if empty => 0.2 * stream.normal() as f32,
             _ if name.ends_with("weight") => value * factor,
             _ => value,
         };
@@ -188,6 +193,28 @@ fn every_head_does_what_it_does_in_the_program() {
     // Places that are tokens.
     agrees("vit_tiny_patch16_224", HEADS[2], 48);
     agrees("vit_tiny_patch16_224", HEADS[5], 32);
+}
+
+#[test]
+fn every_adapter_is_part_of_the_graph() {
+    let backbone = "vit_tiny_patch16_224";
+    let plain = network(&config(backbone, "kind = 'linear'"));
+    for kind in adapter::Kind::NAMES {
+        let head = format!("kind = 'linear'\n[adapter]\nkind = '{kind}'\nblocks = 2");
+        agrees(backbone, &head, 32);
+        // And that says something: the adapter changes the logits.
+        let adapted = network(&config(backbone, &head));
+        let pictures = Input::Pictures(pictures(32));
+        let with = adapted.logits(&pictures).unwrap();
+        for parameter in adapted.parameters.iter() {
+            if plain.parameters.get(&parameter.name).is_none() {
+                let count = parameter.var.elem_count();
+                parameter.fill(vec![0.0; count]).unwrap();
+            }
+        }
+        let without = adapted.logits(&pictures).unwrap();
+        assert!(difference(&with, &without, kind) > 1e-2, "{kind}");
+    }
 }
 
 /// The tensors of the network are in the file bit for bit, but for those that it has turned over.

@@ -1,0 +1,203 @@
+//! What ran where, when and on what: `manifest.json`.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::io::write_text;
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Training goes on, or was killed.
+    Running,
+    /// Stopped by a signal with a checkpoint written.
+    Interrupted,
+    /// All epochs are done.
+    Finished,
+    /// Ended with an error.
+    Failed,
+}
+
+/// Facts of a run that the configuration does not hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What became of it.
+    pub status: Status,
+    /// The experiment's name.
+    pub experiment: String,
+    /// The method's name.
+    pub method: String,
+    /// The seed.
+    pub seed: u64,
+    /// The command line that started it.
+    pub command: Vec<String>,
+    /// The experiment file; `dbloss:/voc-mlt/erm.toml` for an embedded one. Empty where an earlier
+    /// version did not write it.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub experiment_file: PathBuf,
+    /// The version of dbloss.
+    pub version: String,
+    /// The device, for example `cpu`.
+    pub device: String,
+    /// Threads of the engine.
+    pub threads: usize,
+    /// Loader workers.
+    pub workers: usize,
+    /// The processor and the instruction set that the engine chose; empty where an earlier version
+    /// did not write it.
+    #[serde(default)]
+    pub processor: String,
+    /// When this process started the training, seconds since 1970; 0 where an earlier
+    /// version did not write it.
+    #[serde(default)]
+    pub started_unix: u64,
+    /// Folder of the split.
+    pub split_folder: PathBuf,
+    /// Content hash of the split.
+    pub split_hash: String,
+    /// Names of the classes, in the order of the logits; empty where an earlier version did not
+    /// write them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// Hash of the weight file the backbone started from, or of the checkpoint that the network did.
+    pub weights_hash: Option<String>,
+    /// Hash of the configuration, which tells a finished run from one with other settings.
+    pub config_hash: String,
+    /// Training time so far, seconds.
+    pub train_seconds: f64,
+    /// Training images seen so far.
+    pub images_seen: u64,
+    /// Steps of the whole training; those that were done, where the validation part ended it.
+    #[serde(default)]
+    pub total_steps: Option<usize>,
+    /// The error that ended it, if it failed.
+    pub error: Option<String>,
+    /// True if that is because the training left the range of finite numbers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub diverged: bool,
+    /// Norm of the loss's gradient at the logits, over a batch, with all logits 0: how large the loss
+    /// is. `None` where an earlier version did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_gradient: Option<f64>,
+    /// The same as a multiple of that of binary cross-entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_gradient_of_bce: Option<f64>,
+    /// What was found amiss with a training that came to its end, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+    /// The network, where a version that writes it trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+/// What a network is, beyond its configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// Scalars of all parameters.
+    pub parameters: usize,
+    /// Scalars of those that learn.
+    pub trainable: usize,
+    /// Width of the backbone's features.
+    pub features: usize,
+    /// The zeros around a picture: `symmetric`, or `same` as in TensorFlow; empty without a
+    /// backbone.
+    pub padding: String,
+}
+
+impl Manifest {
+    /// What is amiss with the run, a sentence each: what its training found, and whether all
+    /// images of its test set score `alike`.
+    pub fn remarks(&self, alike: bool) -> Vec<String> {
+        let scored = alike.then(|| "all images score alike".to_owned());
+        self.findings.iter().cloned().chain(scored).collect()
+    }
+
+    /// The manifest of scores that another program made: a finished run of `method` without a
+    /// training, so that they stand in a report beside those of dbloss. `hash` is that of the
+    /// scores' file.
+    pub fn of_predictions(
+        method: &str,
+        seed: u64,
+        split_folder: &Path,
+        split_hash: &str,
+        hash: String,
+    ) -> Result<Self> {
+        Ok(Manifest {
+            status: Status::Finished,
+            experiment: "predictions".to_owned(),
+            method: method.to_owned(),
+            seed,
+            command: std::env::args().collect(),
+            experiment_file: PathBuf::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: String::new(),
+            threads: 0,
+            workers: 0,
+            processor: String::new(),
+            started_unix: 0,
+            split_folder: std::path::absolute(split_folder)?,
+            split_hash: split_hash.to_owned(),
+            classes: Vec::new(),
+            weights_hash: None,
+            config_hash: hash,
+            train_seconds: 0.0,
+            images_seen: 0,
+            total_steps: None,
+            error: None,
+            diverged: false,
+            start_gradient: None,
+            start_gradient_of_bce: None,
+            findings: Vec::new(),
+            network: None,
+        })
+    }
+
+    /// Training images a second over the whole run; `None` before the first.
+    pub fn images_per_second(&self) -> Option<f64> {
+        (self.images_seen > 0 && self.train_seconds > 0.0)
+            .then(|| self.images_seen as f64 / self.train_seconds)
+    }
+
+    /// What is different about the machine of `now`, which goes on with this run: the manifest
+    /// names the last machine only, and times no longer come from one.
+    pub fn machine_changes(&self, now: &Manifest) -> Vec<String> {
+        let fact = |what, before: &dyn Display, now: &dyn Display, effect| {
+            let (before, now) = (before.to_string(), now.to_string());
+            (before != now).then(|| format!("resumed on {what} {now}, was {before}: {effect}"))
+        };
+        let times = "speed and time are a mixture of both";
+        let bytes = "the last digits may differ from those of an uninterrupted run";
+        [
+            fact("device", &self.device, &now.device, bytes),
+            fact("processor", &self.processor, &now.processor, bytes),
+            fact("version", &self.version, &now.version, bytes),
+            fact("threads", &self.threads, &now.threads, times),
+            fact("loader workers", &self.workers, &now.workers, times),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Writes the file.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::file(path, format_args!("cannot be written: {e}")))?;
+        write_text(path, &(text + "\n"))
+    }
+
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs_err::read_to_string(path)?;
+        serde_json::from_str(&text)
+            .map_err(|e| Error::file(path, format_args!("is not a run's manifest: {e}")))
+    }
+}
