@@ -20,7 +20,8 @@ use crate::train::history::History;
 pub struct Watch {
     run: RunDir,
     name: String,
-    batch_size: usize,
+    /// Pictures of one step.
+    step_images: usize,
     history: History,
     manifest: Option<Manifest>,
     /// Moments at which steps were seen, for the speed: (when, steps done).
@@ -43,7 +44,7 @@ impl Watch {
         let experiment = Experiment::read(&run.config())?;
         let mut watch = Watch {
             name: format!("{} / {}", experiment.name, experiment.run_name()),
-            batch_size: experiment.train.batch_size,
+            step_images: experiment.train.step_images(),
             history: History::new(&run),
             manifest: None,
             seen: Vec::new(),
@@ -89,7 +90,7 @@ impl Watch {
             .iter()
             .rev()
             .find_map(|e| e.images_per_second)?;
-        Some(speed / self.batch_size as f64)
+        Some(speed / self.step_images as f64)
     }
 
     fn state(&self) -> &'static str {
@@ -129,7 +130,7 @@ impl Watch {
         };
         // Of a run that stands still the speed is what it was.
         let speed = match self.state() {
-            "running" => rate.map(|rate| rate * self.batch_size as f64),
+            "running" => rate.map(|rate| rate * self.step_images as f64),
             _ => self.manifest.as_ref().and_then(Manifest::images_per_second),
         };
         let text = |value: Option<f64>, digits: usize| {
@@ -429,12 +430,20 @@ mod tests {
         assert_eq!(watch.state(), "stopped");
         let _lock = run.lock(std::time::Duration::ZERO).unwrap();
         assert_eq!(watch.state(), "running");
+        let eta = |watch: &Watch| {
+            let newest = watch.newest();
+            newest
+                .into_iter()
+                .find(|(name, _)| *name == "eta")
+                .unwrap()
+                .1
+        };
         // 40 steps are left, at 41 images, or 5.125 batches, a second.
-        let newest = watch.newest();
-        assert_eq!(
-            newest.iter().find(|(name, _)| *name == "eta").unwrap().1,
-            "8 s"
-        );
+        assert_eq!(eta(&watch), "8 s");
+        // Two batches a step: half the steps a second.
+        let config = format!("{CONFIG}accumulation_steps = 2\n");
+        fs_err::write(run.config(), config).unwrap();
+        assert_eq!(eta(&Watch::new(run).unwrap()), "16 s");
     }
 
     #[test]

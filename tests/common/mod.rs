@@ -11,6 +11,7 @@ pub(crate) mod parquet;
 pub(crate) mod small;
 pub(crate) mod tables;
 pub(crate) mod torch;
+pub(crate) mod tree;
 
 use std::path::PathBuf;
 

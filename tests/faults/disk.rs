@@ -10,7 +10,7 @@ use dbloss::run_dir::RunDir;
 
 use crate::commands::{COMMANDS, Disturbed, command, folder};
 use crate::common::small::{dbloss, program, wait_for};
-use crate::tree::{assert_no_halves, assert_same, tree};
+use crate::common::tree::{assert_no_halves, assert_same, tree};
 
 /// What the command says where no file may have more than `blocks` half kilobytes: the system
 /// refuses the write, as it does on a full disk. `None` if that was enough.
@@ -143,7 +143,7 @@ fn on_a_full_disk_nothing_is_lost_and_it_is_said() {
             .success();
         let found = tree(disk.0.path(), &["run"]);
         // The folder of the split stands in the configuration.
-        let strip = |tree: crate::tree::Tree| -> crate::tree::Tree {
+        let strip = |tree: crate::common::tree::Tree| -> crate::common::tree::Tree {
             (tree.into_iter())
                 .filter(|(name, _)| !name.ends_with("config.toml"))
                 .collect()

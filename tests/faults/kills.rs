@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dbloss::rng::Stream;
 
 use crate::commands::{COMMANDS, Disturbed, command, folder};
-use crate::tree::{Tree, assert_no_halves, assert_same, tree};
+use crate::common::tree::{Tree, assert_no_halves, assert_same, tree};
 
 /// What a command leaves that nobody disturbs, and how long it takes.
 fn undisturbed(command: &Disturbed, folder: &Path) -> (Tree, Duration) {

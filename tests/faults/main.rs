@@ -5,12 +5,14 @@
 //! `DBLOSS_KILLS` says how many kills each command has to survive in the long test, `DBLOSS_SEED`
 //! with which seed.
 
+mod clocks;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
 mod kills;
+#[cfg(target_os = "linux")]
+mod long_runs;
 mod pictures;
 mod signals;
-mod tree;
 mod values;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::common::small::{dbloss, ok, read, signal, start, wait_for};
-use crate::tree::{assert_same, tree};
+use crate::common::tree::{assert_same, tree};
 
 const EXPERIMENT: &str = r#"
 name = "own"
@@ -28,7 +28,7 @@ loss = { name = "bce" }
 "#;
 
 /// A folder with an experiment on pictures of its own.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = "image,labels\n".to_owned();
     for i in 0..16 {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::commands::{command, folder};
 use crate::common::small::{read, signal, wait_for};
-use crate::tree::{assert_same, tree};
+use crate::common::tree::{assert_same, tree};
 
 #[test]
 fn sigusr1_saves_and_goes_on() {

@@ -8,7 +8,7 @@ use dbloss::model::weights::{read_tensors, to_bytes};
 
 use crate::commands::{command, folder};
 use crate::common::small::{dbloss, read};
-use crate::tree::{assert_same, tree};
+use crate::common::tree::{assert_same, tree};
 
 /// The exit code and the words of a command.
 fn said(folder: &Path, words: &str) -> (Option<i32>, String) {
