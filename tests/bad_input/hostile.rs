@@ -2,10 +2,12 @@
 //! second and a hundred megabytes.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dbloss::error::Result;
 
+use crate::common::small::dbloss;
 use crate::common::torch::safetensors;
 use crate::peak_memory;
 use crate::readers::{READERS, feed, named};
@@ -260,4 +262,37 @@ fn deep_nesting_is_refused() {
             assert!(read.is_err() || !nests.contains(&reader.name), "{what}");
         }
     }
+}
+
+/// Inputs that fuzzing found and that were mended: `READER--what it was`.
+#[test]
+fn what_was_found_stays_mended() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bad_input/found");
+    let mut tried = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (reader, _) = name.split_once("--").unwrap();
+        let _ = fed(reader, &name, &std::fs::read(&path).unwrap());
+        tried += 1;
+    }
+    assert!(tried > 0);
+}
+
+/// The library that reads Parquet gives up on some files in a panic: an error like another, of which
+/// nobody sees more than that.
+#[test]
+fn a_library_that_panics_is_not_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bad_input/found");
+    let file = folder.path().join("p.parquet");
+    std::fs::copy(found.join("parquet--no-dictionary"), file).unwrap();
+    let output = dbloss(folder.path())
+        .args("split --parquet p.parquet --distribution as-is --out s".split(' '))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(!told.contains("panicked"), "{told}");
+    assert!(told.contains("damaged: Decoder for dict"), "{told}");
 }
