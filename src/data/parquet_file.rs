@@ -4,11 +4,12 @@
 //! unpacked. The footer of a file is read once; what is kept of it does not grow with the rows.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::SystemTime;
 
 use ::parquet::column::reader::get_column_reader;
@@ -190,15 +191,37 @@ pub(crate) fn damaged(path: &Path, problem: impl std::fmt::Display) -> Error {
 }
 
 /// What the reader of Parquet makes of bytes; that it gives up in a panic on some that are damaged is
-/// an error like another.
+/// an error like another, and said once: as that error.
 pub(crate) fn guarded<T>(
     read: impl FnOnce() -> std::result::Result<T, ParquetError>,
 ) -> std::result::Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(read)) {
+    hush();
+    let before = HUSHED.replace(true);
+    let read = catch_unwind(AssertUnwindSafe(read));
+    HUSHED.set(before);
+    match read {
         Ok(Ok(read)) => Ok(read),
         Ok(Err(error)) => Err(in_words(&error)),
         Err(panic) => Err(format!("damaged: {}", message(&*panic))),
     }
+}
+
+thread_local! {
+    /// Whether a panic of this thread is going to be caught and told as an error.
+    static HUSHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has panics told as before, but for those of threads that are hushed.
+fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !HUSHED.get() {
+                told(panic);
+            }
+        }));
+    });
 }
 
 fn in_words(error: &ParquetError) -> String {
@@ -210,8 +233,13 @@ fn in_words(error: &ParquetError) -> String {
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+/// The first line of what a panic said, and no more of that than a line has.
+fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no reason given")
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let line = text.and_then(|text| text.lines().next());
+    line.unwrap_or("no reason given")
+        .chars()
+        .take(100)
+        .collect()
 }

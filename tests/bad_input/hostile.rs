@@ -2,24 +2,34 @@
 //! second and a hundred megabytes.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use dbloss::error::Result;
+
+use crate::common::small::dbloss;
 use crate::common::torch::safetensors;
 use crate::peak_memory;
-use crate::readers::feed;
+use crate::readers::{READERS, feed, named};
 use crate::seeds;
 
 /// More than a file may cost that is refused: a second of the program as users build it.
 const TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
 const MEMORY: u64 = 100 << 20;
 
-/// What the reader says of a hostile file.
-fn refused(reader: &str, what: &str, bytes: &[u8]) -> String {
+/// Reads a hostile file, which costs little whatever becomes of it.
+fn fed(reader: &str, what: &str, bytes: &[u8]) -> Result<()> {
     let (memory, start) = (peak_memory(), Instant::now());
-    let error = feed(reader, bytes).expect_err(what).to_string();
+    let read = feed(named(reader).unwrap(), bytes);
     let (took, more) = (start.elapsed(), peak_memory().saturating_sub(memory));
     assert!(took < TIME, "{what}: {took:?}");
     assert!(more < MEMORY, "{what}: {} MB", more >> 20);
+    read
+}
+
+/// What the reader says of a hostile file.
+fn refused(reader: &str, what: &str, bytes: &[u8]) -> String {
+    let error = fed(reader, what, bytes).expect_err(what).to_string();
     assert!(
         !error.is_empty() && !error.contains("panicked"),
         "{what}: {error}"
@@ -79,7 +89,7 @@ fn safetensors_that_lie_are_refused() {
     }
     // The same as a well-formed one, so that the cases above fail for what they say.
     let good = safetensors(&[("conv1.weight", "F32", &[2, 3], vec![0; 24])]);
-    feed("safetensors", &good).ok();
+    feed(named("safetensors").unwrap(), &good).ok();
 }
 
 /// A pickle that, where it were run as Python does, would call `os.system`.
@@ -221,4 +231,68 @@ fn tables_archives_and_pictures_that_lie_are_refused() {
     let file = "<!DOCTYPE a [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>\
         <annotation><object><name>&e;</name></object></annotation>";
     refused("voc", "an entity of a file", file.as_bytes());
+}
+
+/// Endless nesting neither overflows the stack nor is taken for data.
+#[test]
+fn deep_nesting_is_refused() {
+    for unit in [
+        "[",
+        "{\"images\":[",
+        "{\"a\":",
+        "<annotation>",
+        "a = [",
+        "(lp0\n",
+    ] {
+        let bytes = unit.repeat(50_000).into_bytes();
+        for reader in READERS {
+            let what = format!("{}: {unit} and so on", reader.name);
+            let read = fed(reader.name, &what, &bytes);
+            // Where a line is a name, or a table without rows is one, there is nothing to refuse.
+            let nests = [
+                "csv",
+                "tsv",
+                "json_lines",
+                "voc",
+                "coco",
+                "label_me",
+                "torch",
+                "plan",
+            ];
+            assert!(read.is_err() || !nests.contains(&reader.name), "{what}");
+        }
+    }
+}
+
+/// Inputs that fuzzing found and that were mended: `READER--what it was`.
+#[test]
+fn what_was_found_stays_mended() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bad_input/found");
+    let mut tried = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (reader, _) = name.split_once("--").unwrap();
+        let _ = fed(reader, &name, &std::fs::read(&path).unwrap());
+        tried += 1;
+    }
+    assert!(tried > 0);
+}
+
+/// The library that reads Parquet gives up on some files in a panic: an error like another, of which
+/// nobody sees more than that.
+#[test]
+fn a_library_that_panics_is_not_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bad_input/found");
+    let file = folder.path().join("p.parquet");
+    std::fs::copy(found.join("parquet--no-dictionary"), file).unwrap();
+    let output = dbloss(folder.path())
+        .args("split --parquet p.parquet --distribution as-is --out s".split(' '))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(!told.contains("panicked"), "{told}");
+    assert!(told.contains("damaged: Decoder for dict"), "{told}");
 }

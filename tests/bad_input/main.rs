@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use dbloss::data::formats::Source;
 use dbloss::rng::Stream;
 
 use mutate::mutated;
@@ -39,7 +40,7 @@ struct Tally {
 /// Gives one input to a reader. What makes it panic is kept, and named in the panic.
 fn try_one(reader: &Reader, bytes: &[u8], tally: &mut Tally) {
     let start = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| feed(reader.name, bytes)));
+    let result = catch_unwind(AssertUnwindSafe(|| feed(reader, bytes)));
     tally.slowest = tally.slowest.max(start.elapsed());
     match result {
         Ok(Ok(())) => tally.accepted += 1,
@@ -84,7 +85,7 @@ fn no_reader_panics_or_takes_what_a_file_is_not_worth() {
         .collect();
     // The first seed is well-formed: it has to be read.
     let firsts = states.iter().filter_map(|(reader, seeds, ..)| {
-        let error = feed(reader.name, &seeds[0]).err()?;
+        let error = feed(reader, &seeds[0]).err()?;
         Some(format!("{}: {error}", reader.name))
     });
     let refused: Vec<String> = firsts.collect();
@@ -145,20 +146,19 @@ fn seeds_become_the_corpus() {
     }
 }
 
-/// Each reader has its target for `cargo fuzz`, and no target is without a reader.
+/// No format of annotations without a reader here.
 #[test]
-fn every_reader_has_a_fuzz_target() {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    for reader in READERS {
-        let target = root.join(format!("fuzz_targets/{}.rs", reader.name));
-        let text = std::fs::read_to_string(&target)
-            .unwrap_or_else(|e| panic!("{}: {e}", target.display()));
-        let line = format!("fuzz_with!(\"{}\");", reader.name);
-        assert!(text.contains(&line), "{}: no `{line}`", target.display());
-        let entry = format!("name = \"{}\"", reader.name);
-        assert!(manifest.contains(&entry), "fuzz/Cargo.toml: no `{entry}`");
+fn every_format_is_tried() {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bad_input/readers/mod.rs");
+    let text = std::fs::read_to_string(here).unwrap();
+    let unknown = toml::from_str::<Source>("kind = 'none of them'").unwrap_err();
+    let kinds: Vec<&str> = (unknown.message().split('`').skip(3).step_by(2)).collect();
+    assert!(kinds.len() > 7, "{unknown}");
+    let others = ["lvis", "csv", "tsv", "jsonl"];
+    for kind in kinds.into_iter().filter(|kind| !others.contains(kind)) {
+        // Folders of pictures and the embedded set are no files.
+        let has_bytes = !["folder", "shapes"].contains(&kind);
+        let tried = text.contains(&format!("load(\"{kind}\""));
+        assert_eq!(tried, has_bytes, "`{kind}`");
     }
-    let targets = std::fs::read_dir(root.join("fuzz_targets")).unwrap();
-    assert_eq!(targets.count(), READERS.len());
 }

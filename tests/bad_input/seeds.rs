@@ -1,7 +1,7 @@
 //! Well-formed files for every reader, the first of which is read without an error.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -12,8 +12,11 @@ use dbloss::model::weights::to_bytes;
 use dbloss::model::{ModelConfig, Parameters, Role};
 use dbloss::run_dir::{Checkpoint, Manifest};
 use dbloss::train::checkpoint::{Contents, Position, save};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 
+use crate::common::parquet::{Labels, Written, class_names};
 use crate::common::torch::{self, dict, tensor};
+use crate::readers::parts::PLAN;
 
 /// The seeds of the reader called `name`: its own, then those of the folder of cases.
 pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
@@ -33,6 +36,15 @@ fn own(name: &str) -> Vec<Vec<u8>> {
         "sweep" => texts(&[
             "experiment = 'e.toml'\nseeds = [0, 1]\njobs = 2\n[grid]\n'optimizer.learning_rate' = [0.02, 0.001]\n",
         ]),
+        "tune" => texts(&[
+            "name = 't'\nexperiment = 'e.toml'\nmethods = ['a', 'b']\n[grid]\n\
+             'optimizer.learning_rate' = [0.02, 0.001]\n[tune]\nfolds = 2\nsubsets = [3]\n",
+            "name = 't'\nexperiment = 'e.toml'\n[tune]\nstrategy = 'halving'\ntrials = 4\nkeep = 0.5\n\
+             [tune.range]\n'optimizer.learning_rate' = { min = 1e-4, max = 1e-2, scale = 'log' }\n\
+             [tune.methods.b]\n'loss.gamma' = [1.0, 2.0, 3.0, 4.0]\n",
+        ]),
+        "plan" => vec![PLAN.to_vec()],
+        "slurm_job" => texts(&["{\"job\": \"17\", \"runs\": [\"m-s3\", \"m-s4\"]}\n"]),
         "split_config" => texts(&[
             "seed = 3\nvalidation = 0.1\n[source]\nkind = 'table'\ntrain = 'a.csv'\ntest = 'b.csv'\n\
              [distribution]\nkind = 'exponential'\nmax = 100\nimbalance_factor = 10.0\n",
@@ -53,7 +65,7 @@ fn own(name: &str) -> Vec<Vec<u8>> {
              <object><name>cat&e;</name><difficult>1</difficult></object><object><name>b</name></object></annotation>",
         ]),
         "voc_list" => texts(&["1\n", "1  1\r\n", "1 -1\n"]),
-        "coco" => texts(&[
+        "coco" | "unknown_json" => texts(&[
             "{\"info\": {\"a\": [1]}, \"images\": [{\"id\": 1, \"file_name\": \"a.jpg\"}, {\"id\": 2, \
              \"coco_url\": \"x/y/b.jpg\"}], \"annotations\": [{\"image_id\": 1, \"category_id\": 3, \
              \"area\": 2.5, \"bbox\": [0, 0, 2, 2], \"segmentation\": [[1, 2, 3]], \"ignore\": 0}], \
@@ -75,6 +87,12 @@ fn own(name: &str) -> Vec<Vec<u8>> {
             ("a.png", &picture("picture.png")),
             ("a.cls", b"3"),
         ])],
+        "parquet" | "pictures_in_parquet" => parquet_files(),
+        "unknown_table" => texts(&[
+            "image,labels\na.jpg,cat|dog\nb.jpg,\n",
+            "image,labels,split\na.jpg,\"['cat', 'dog']\",train\nb.jpg,[],test\n",
+            "image\tcat\tdog\na.jpg\t1\t0\n",
+        ]),
         "split_toml" => in_split("split.toml"),
         "split_train" => in_split("train.csv"),
         "split_classes" => in_split("classes.csv"),
@@ -94,11 +112,25 @@ fn own(name: &str) -> Vec<Vec<u8>> {
             "epoch,loss,validation_map,ema_validation_map\n0,0.6,0.25,\n1,0.3,,0.5\n",
             "epoch,loss,validation_map,seconds,images_per_second\n0,0.6,0.25,12,40\n",
         ]),
+        "class_scores" => texts(&[
+            "class,group,train_count,test_positives,average_precision,auc,precision,recall,f1,accuracy,\
+             average_precision_low,average_precision_high,doubtful\n\
+             cat,head,3,2,0.25,0.5,,0,0,1,0.1,0.5,false\ndog,tail,1,0,,,,,,,,,\n",
+        ]),
+        "scores" => texts(&["metric,value\nmap,0.25\nclasses_scored_alike,0\nmicro_f1,\n"]),
+        "groups" => texts(&[
+            "group,classes,undefined,map,map_low,map_high,map_standard_error,few_positives,doubtful\n\
+             total,3,1,0.25,0.1,0.5,0.01,1,true\nhead,2,0,,,,,,\n",
+        ]),
+        "thresholds" => texts(&["class,logit,probability\ncat,0.5,0.62\ndog,,\n"]),
+        "picture_hashes" => texts(&[
+            "picture,length,changed,blake3\n\"a,b.jpg\",300,17,00ff\nb.jpg,1,18446744073709551615,\n",
+        ]),
         "predictions" => texts(&[
             "image (logits),cat,dog\na.jpg,0.5,-2\n",
             "image,cat,dog\na.jpg,0.5,0.25\n",
         ]),
-        "npy" | "class_vectors_npy" => vec![npy(name)],
+        "npy" | "class_vectors_npy" => vec![npy(name), npz(&npy(name))],
         "features_safetensors" => {
             let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
             let features = Tensor::from_vec(values, (3, 4), &Device::Cpu).unwrap();
@@ -118,6 +150,8 @@ fn of_cases(name: &str) -> Vec<Vec<u8>> {
     let endings: &[&str] = match name {
         "experiment" | "sweep" | "split_toml" => &["toml"],
         "csv" | "predictions" | "split_train" | "open_images" => &["csv"],
+        "unknown_table" => &["csv"],
+        "unknown_json" => &["json"],
         "tsv" => &["tsv", "csv"],
         "voc" => &["xml"],
         "voc_list" | "ids" | "classes" => &["txt"],
@@ -350,4 +384,65 @@ fn npy(name: &str) -> Vec<u8> {
     let values: Vec<f32> = (0..rows * 4).map(|i| i as f32).collect();
     dbloss::data::npy::write(&path, &[rows, 4], |put| put(&values)).unwrap();
     std::fs::read(path).unwrap()
+}
+
+/// The same array as numpy packs several.
+fn npz(npy: &[u8]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    (archive.start_file("features.npy", options)).unwrap();
+    archive.write_all(npy).unwrap();
+    archive.finish().unwrap().into_inner()
+}
+
+/// Labels of every layout, pages packed in every way.
+fn parquet_files() -> Vec<Vec<u8>> {
+    let small = picture("picture.png");
+    let pictures = [small.clone(), small.clone(), small].map(Some);
+    let lists = || vec![vec![0], vec![1, 0], vec![]];
+    let named = || vec![vec!["cat".to_owned()], vec![], vec!["dog".to_owned()]];
+    let marks = vec![
+        ("cat".to_owned(), vec![1, 0, 1]),
+        ("dog".to_owned(), vec![0, 0, 1]),
+    ];
+    let told = class_names("labels", &["cat", "dog"], true);
+    [
+        (
+            false,
+            Labels::Numbers(lists()),
+            Some(told),
+            Compression::SNAPPY,
+        ),
+        (
+            true,
+            Labels::Names(named()),
+            None,
+            Compression::UNCOMPRESSED,
+        ),
+        (
+            false,
+            Labels::Number(vec![Some(1), Some(0), Some(1)]),
+            None,
+            Compression::ZSTD(ZstdLevel::default()),
+        ),
+        (true, Labels::Marks(marks), None, Compression::LZ4_RAW),
+        (
+            true,
+            Labels::Numbers(lists()),
+            None,
+            Compression::GZIP(GzipLevel::default()),
+        ),
+    ]
+    .map(|(plain, labels, metadata, packed)| {
+        let written = Written {
+            pictures: &pictures,
+            plain,
+            labels,
+            metadata,
+            group: 2,
+            packed,
+        };
+        written.bytes()
+    })
+    .to_vec()
 }

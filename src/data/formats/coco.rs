@@ -72,17 +72,6 @@ impl Format for Coco {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        vec![super::format::Sample {
-            name: "coco",
-            bytes: b"{\"info\": {\"a\": [1]}, \"images\": [{\"id\": 1, \"file_name\": \"a.jpg\"}, {\"id\": 2, \"coco_url\": \"x/y/b.jpg\"}], \"annotations\": [{\"image_id\": 1, \"category_id\": 3, \"area\": 2.5, \"bbox\": [0, 0, 2, 2], \"segmentation\": [[1, 2, 3]], \"ignore\": 0}], \"categories\": [{\"id\": 3, \"name\": \"cat\"}]}",
-            read: |bytes, path, reading| {
-                Instances::parse(bytes, path)?.into_rows(Objects::Usable, reading)
-            },
-        }]
-    }
 }
 
 /// Where the pictures of an annotation file usually lie: `<set>` or `images/<set>` beside the

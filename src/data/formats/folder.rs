@@ -41,11 +41,6 @@ impl Format for Folder {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        Vec::new()
-    }
 }
 
 /// Names of folders that part a set, not its classes.

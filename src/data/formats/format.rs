@@ -112,18 +112,6 @@ pub(super) trait Format {
 
     /// True if the settings name a test set.
     fn has_test(&self) -> bool;
-
-    /// Well-formed bytes with a reader of them, for the fuzzer.
-    #[cfg(test)]
-    fn samples() -> Vec<Sample>;
-}
-
-/// A well-formed file and a reader of its bytes.
-#[cfg(test)]
-pub(super) struct Sample {
-    pub name: &'static str,
-    pub bytes: &'static [u8],
-    pub read: fn(&[u8], &Path, &mut Reading) -> Result<Rows>,
 }
 
 /// What a source holds.

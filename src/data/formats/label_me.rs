@@ -45,21 +45,6 @@ impl Format for LabelMe {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        use super::format::Sample;
-        vec![Sample {
-            name: "labelme",
-            bytes: b"{\"version\": \"5\", \"flags\": {\"indoor\": true}, \"imagePath\": \"a.jpg\", \"shapes\": [{\"label\": \"cat\", \"points\": [[1, 2.5]]}]}",
-            read: |bytes, path, reading| {
-                let text = text::decode(bytes.to_vec(), path)?;
-                let file = parse(&text, path)?;
-                let labels = file.labels().map(|name| reading.classes.number(name, path, None));
-                Ok(vec![("a.jpg".to_owned(), labels.collect::<Result<_>>()?)])
-            },
-        }]
-    }
 }
 
 /// What is read of one file.

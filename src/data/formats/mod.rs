@@ -1,8 +1,7 @@
 //! Where a split's images and labels come from: the list of formats, one file each.
 //!
 //! A format is a struct of its settings with [`Format`] and a line in `formats!`: that list
-//! drives the configuration's `kind`, the options of `dbloss split` with their help, and the
-//! fuzzer.
+//! drives the configuration's `kind` and the options of `dbloss split` with their help.
 
 use std::path::PathBuf;
 
@@ -22,12 +21,7 @@ pub mod table;
 pub mod voc;
 pub mod web_dataset;
 
-#[cfg(test)]
-mod fuzz;
-
 use format::Format;
-#[cfg(test)]
-use format::Sample;
 
 pub use crate::data::image::ImageRoot;
 pub use coco::{Coco, Objects};
@@ -99,12 +93,6 @@ macro_rules! formats {
                     })*
                 }
             }
-        }
-
-        /// Samples of every format.
-        #[cfg(test)]
-        fn samples() -> Vec<Sample> {
-            [$(<$format as Format>::samples()),*].into_iter().flatten().collect()
         }
     };
 }

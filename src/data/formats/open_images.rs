@@ -82,19 +82,6 @@ impl Format for OpenImages {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        vec![super::format::Sample {
-            name: "open images",
-            bytes:
-                b"ImageID,Source,LabelName,Confidence\n1a,v,/m/01,1\n1a,v,/m/02,0\n2b,v,/m/01,0.7\n",
-            read: |bytes, path, reading| {
-                let names = [("/m/01".to_owned(), "cat".to_owned())].into();
-                parse(bytes, path, &names, 0.5, reading)
-            },
-        }]
-    }
 }
 
 /// Reads rows with the columns `ImageID`, `LabelName` and, if there, `Confidence`: below

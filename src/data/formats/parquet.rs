@@ -97,28 +97,6 @@ impl Format for Parquet {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        let read: fn(&[u8], &Path, &mut Reading) -> Result<Rows> = |bytes, _, reading| {
-            let folder = tempfile::tempdir()?;
-            let path = folder.path().join("a.parquet");
-            fs_err::write(&path, bytes)?;
-            let mut rows = Rows::new();
-            let settings = Parquet::default();
-            settings.read_file(&path, "a.parquet", reading, &mut rows)?;
-            let file = ParquetFile::of(&path)?;
-            for row in 0..file.rows().min(3) {
-                file.picture("image", row)?;
-            }
-            Ok(rows)
-        };
-        vec![super::format::Sample {
-            name: "parquet",
-            bytes: tests::file().leak(),
-            read,
-        }]
-    }
 }
 
 /// Where the labels of a file are.

@@ -98,9 +98,4 @@ impl Format for Shapes {
     fn has_test(&self) -> bool {
         true
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        Vec::new()
-    }
 }

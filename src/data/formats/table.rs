@@ -68,33 +68,6 @@ impl Format for Table {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        use super::format::Sample;
-        vec![
-            Sample {
-                name: "csv",
-                bytes: b"image,labels\r\n\"a,b.jpg\",cat|dog\nc.jpg,\nd.jpg,\"do\"\"g\"\n",
-                read: |b, p, r| parse_delimited(b, p, b',', &Separator::default(), r),
-            },
-            Sample {
-                name: "one-hot tsv",
-                bytes: b"image\tcat\tdog\na.jpg\t1\t0\nb.jpg\t0\t1.0\n",
-                read: |b, p, r| parse_delimited(b, p, b'\t', &Separator::default(), r),
-            },
-            Sample {
-                name: "lists in a semicolon table",
-                bytes: b"image;labels\na.jpg;\"['cat', 'dog']\"\nb.jpg;[]\n",
-                read: |b, p, r| parse_delimited(b, p, b',', &Separator::List, r),
-            },
-            Sample {
-                name: "json lines",
-                bytes: b"{\"image\": \"a.jpg\", \"labels\": [\"cat\", \"\\u00e9\"]}\n{\"image\":\"b\",\"labels\":[]}\n",
-                read: |b, p, r| parse_json_lines(b, p, &Separator::default(), r),
-            },
-        ]
-    }
 }
 
 /// How a table is written.

@@ -144,20 +144,6 @@ impl Format for Voc {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        vec![super::format::Sample {
-            name: "voc",
-            bytes: b"<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY e \"x\">]><annotation><object><name>cat&e;</name><difficult>1</difficult></object></annotation>",
-            read: |bytes, path, reading| {
-                let text = text::decode_xml(bytes.to_vec(), path)?;
-                let read = parse(&text, path, Difficult::Count)?;
-                let labels = read.names.iter().map(|name| reading.classes.number(name, path, None));
-                Ok(vec![("a.jpg".to_owned(), labels.collect::<Result<_>>()?)])
-            },
-        }]
-    }
 }
 
 /// The folder `VOC<year>` and the folder that holds it, found from `root`: a devkit, a folder

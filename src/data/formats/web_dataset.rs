@@ -101,23 +101,6 @@ impl Format for WebDataset {
     fn has_test(&self) -> bool {
         self.test.is_some()
     }
-
-    #[cfg(test)]
-    fn samples() -> Vec<super::format::Sample> {
-        let read: fn(&[u8], &Path, &mut Reading) -> Result<Rows> = |bytes, path, reading| {
-            let reader = std::io::Cursor::new(bytes);
-            let tar = Tar::parse(reader.clone(), bytes.len() as u64, path)?;
-            let mut rows = Rows::new();
-            WebDataset::default().read_shard(reader, &tar, (path, "s.tar"), reading, &mut rows)?;
-            Ok(rows)
-        };
-        let bytes = tests::archive(&[("a.jpg", b"x"), ("a.json", b"{\"labels\": [\"cat\", 3]}")]);
-        vec![super::format::Sample {
-            name: "webdataset",
-            bytes: bytes.leak(),
-            read,
-        }]
-    }
 }
 
 /// The files of a sample: the picture, and those with labels by their endings.

@@ -34,11 +34,6 @@ fn written(labels: Given, metadata: Option<String>) -> Vec<u8> {
     .bytes()
 }
 
-/// A file for the fuzzer.
-pub(super) fn file() -> Vec<u8> {
-    written(Given::Numbers(lists()), None)
-}
-
 fn load(files: &[(&str, Vec<u8>)], settings: Parquet) -> Result<Loaded> {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {

@@ -1,29 +1,37 @@
-//! Every reader of the program as a function of bytes, for the fuzzers: the one here, on stable Rust,
-//! and those under `fuzz/`, which include this file.
+//! Every reader of the program as a function of bytes, for two fuzzers: the one here, on stable Rust,
+//! and the target under `fuzz/`, which includes this file.
+
+pub(crate) mod parts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use dbloss::config::{Experiment, ExperimentFile};
-use dbloss::data::formats::{ImageRoot, Source};
 use dbloss::data::labels::LabelTable;
-use dbloss::data::split::{Set, Split, SplitConfig};
+use dbloss::data::picture_hashes::PictureHashes;
+use dbloss::data::split::{Distribution, Set, Split, SplitConfig};
 use dbloss::error::{Error, Result};
-use dbloss::export;
-use dbloss::model::weights::{load_backbone, metadata, read_tensors, to_bytes};
-use dbloss::model::{GivenFeatures, Model, ModelConfig, Parameters, Role};
-use dbloss::plan::SweepFile;
+use dbloss::job::ThresholdRow;
+use dbloss::model::weights::to_bytes;
+use dbloss::plan::tune::Tuning;
+use dbloss::plan::{Plan, RunState, Slurm, SweepFile};
 use dbloss::predict::Predictions;
-use dbloss::rows;
+use dbloss::report::{class_scores, evaluation};
 use dbloss::run_dir::{Manifest, RunDir};
 use dbloss::train::checkpoint::Saved;
 use dbloss::train::history::History;
 use dbloss::train::record::{EpochRecord, StepRecord};
+use dbloss::{export, init, rows};
+
+use parts::{
+    PLAN, TABLE, decode, features, head, load, prepare_features, prepare_plan, prepare_split, put,
+    small_network, source, split, weights,
+};
 
 /// A reader: bytes become a file, which is read.
 pub(crate) struct Reader {
-    /// Its name, also that of its target under `fuzz/`.
+    /// Its name, which `DBLOSS_FUZZ_READER` gives.
     pub name: &'static str,
     /// The file that the bytes become, in a folder of its own.
     pub file: &'static str,
@@ -72,10 +80,45 @@ pub(crate) const READERS: &[Reader] = &[
             )
         },
     ),
+    with(
+        reader("tune", "s.toml", |file, folder| {
+            Tuning::new(SweepFile::read(file)?, folder, &[]).map(drop)
+        }),
+        |folder| {
+            put(
+                folder,
+                "e.toml",
+                b"name = 'a'\nsampler.kind = 'uniform'\ntrain.batch_size = 8\nsplit.source.kind = 'shapes'\n\
+                [methods]\na.loss.name = 'bce'\nb.loss.name = 'db-focal'\n",
+            )
+        },
+    ),
+    with(
+        reader("plan", "plan.json", |_, folder| {
+            let plan = Plan::open(folder)?;
+            // It may name any folder.
+            let _ = plan.split();
+            let split = Split::read(&folder.join("split"))?;
+            (plan.runs.iter()).try_for_each(|run| RunState::read(&plan, run, &split).map(drop))
+        }),
+        prepare_plan,
+    ),
+    with(
+        reader("slurm_job", "slurm/job.json", |_, folder| {
+            Slurm::new(&Plan::open(folder)?).job().map(drop)
+        }),
+        |folder| {
+            prepare_plan(folder)?;
+            put(folder, "plan.json", PLAN)
+        },
+    ),
     reader("split_config", "split.toml", |file, _| {
         SplitConfig::read(file).map(drop)
     }),
-    reader("csv", "t.csv", |file, _| load("table", "train", file, "")),
+    reader("csv", "t.csv", |file, _| {
+        let _ = load("table", "train", file, "separator = 'list'");
+        load("table", "train", file, "")
+    }),
     reader("tsv", "t.tsv", |file, _| load("table", "train", file, "")),
     reader("json_lines", "t.jsonl", |file, _| {
         load("table", "train", file, "")
@@ -90,7 +133,7 @@ pub(crate) const READERS: &[Reader] = &[
     with(
         reader("ids", "ids.txt", |file, folder| {
             let mut config = SplitConfig::new(source("table", "train", &folder.join("t.csv"), "")?);
-            config.distribution = dbloss::data::split::Distribution::Ids { file: file.into() };
+            config.distribution = Distribution::Ids { file: file.into() };
             Split::build(&config).map(drop)
         }),
         |folder| put(folder, "t.csv", TABLE),
@@ -146,24 +189,32 @@ pub(crate) const READERS: &[Reader] = &[
     }),
     reader("pictures_in_tar", "s.tar", |file, folder| {
         load("webdataset", "train", file, "")?;
-        let root = ImageRoot::Folder {
-            path: folder.to_owned(),
-        };
-        root.decode("s.tar/a.png").map(drop)
+        decode(folder, "s.tar/a.png")
+    }),
+    reader("parquet", "p.parquet", |file, _| {
+        load("parquet", "train", file, "")
+    }),
+    reader("pictures_in_parquet", "p.parquet", |_, folder| {
+        decode(folder, "p.parquet/image/0")?;
+        decode(folder, "p.parquet/image/2")
+    }),
+    // What `dbloss init` looks into to find out what it is.
+    reader("unknown_table", "u.csv", |file, _| {
+        init::detect(file)?.source.load().map(drop)
+    }),
+    reader("unknown_json", "u.json", |file, _| {
+        init::detect(file)?.source.load().map(drop)
     }),
     with(reader("split_toml", "split.toml", split), prepare_split),
     with(reader("split_train", "train.csv", split), prepare_split),
     with(reader("split_classes", "classes.csv", split), prepare_split),
     reader("picture", "a.jpg", |file, folder| {
-        let root = ImageRoot::Folder {
-            path: folder.to_owned(),
-        };
-        let first = root.decode("a.jpg");
+        let first = decode(folder, "a.jpg");
         // What is refused by one way is by the other.
         let bytes = std::fs::read(file)?;
         let second = dbloss::data::image::decode(&bytes);
         assert_eq!(first.is_ok(), second.is_ok(), "two ways, two answers");
-        first.map(drop)
+        first
     }),
     with(
         reader("glance", "a.jpg", |_, folder| {
@@ -219,6 +270,26 @@ pub(crate) const READERS: &[Reader] = &[
         table.push("a.jpg".to_owned(), [0]);
         read.align(&table, file).map(drop)
     }),
+    reader("class_scores", "per_class.csv", |file, _| {
+        class_scores::read(file).map(drop)
+    }),
+    reader("scores", "scores.csv", |file, _| {
+        evaluation::all_alike(file).map(drop)
+    }),
+    reader("groups", "groups.csv", |file, _| {
+        rows::read::<evaluation::GroupRow>(file).map(drop)
+    }),
+    reader("thresholds", "thresholds.csv", |file, _| {
+        rows::read::<ThresholdRow>(file).map(drop)
+    }),
+    reader("picture_hashes", "pictures.csv", |file, _| {
+        // A file that cannot be read is made anew.
+        let read = PictureHashes::read(file);
+        match format!("{read:?}") == format!("{:?}", PictureHashes::default()) {
+            true => Err(Error::file(file, "is not taken")),
+            false => Ok(()),
+        }
+    }),
     with(reader("npy", "f.npy", features), prepare_features),
     with(
         reader("features_safetensors", "f.safetensors", features),
@@ -249,16 +320,20 @@ pub(crate) const READERS: &[Reader] = &[
     }),
 ];
 
-const TABLE: &[u8] = b"image,labels\na.jpg,cat\nb.jpg,dog|cat\nc.jpg,\n";
+/// The reader called `name`.
+pub(crate) fn named(name: &str) -> Option<&'static Reader> {
+    READERS.iter().find(|reader| reader.name == name)
+}
 
-/// Reads `bytes` with the reader called `name`, in a folder that this thread has for it.
-pub(crate) fn feed(name: &str, bytes: &[u8]) -> Result<()> {
-    let reader = (READERS.iter().find(|reader| reader.name == name)).expect("one of the readers");
+/// Reads `bytes` with `reader`, in a folder that this thread has for it.
+pub(crate) fn feed(reader: &Reader, bytes: &[u8]) -> Result<()> {
     let folder = folder_of(reader)?;
     let file = folder.join(reader.file);
     if let Some(parent) = file.parent() {
         std::fs::create_dir_all(parent)?;
     }
+    // Some file systems wait for the disk where a file is cut to nothing and written again.
+    let _ = std::fs::remove_file(&file);
     std::fs::write(&file, bytes)?;
     (reader.read)(&file, &folder)
 }
@@ -276,86 +351,4 @@ fn folder_of(reader: &Reader) -> Result<PathBuf> {
         (reader.prepare)(&folder)?;
     }
     Ok(folder)
-}
-
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
-    Ok(std::fs::write(path, bytes)?)
-}
-
-/// The source of that kind, whose key `key` is `path`.
-fn source(kind: &str, key: &str, path: &Path, more: &str) -> Result<Source> {
-    let path = path.display().to_string();
-    let text = format!("kind = {kind:?}\n{key} = {path:?}\n{more}\n");
-    toml::from_str(&text).map_err(|e| Error::input("source", e))
-}
-
-fn load(kind: &str, key: &str, path: &Path, more: &str) -> Result<()> {
-    let loaded = source(kind, key, path, more)?.load()?;
-    // What is read must hold together, or this goes out of bounds.
-    let classes = loaded.pool.num_classes();
-    let mut row = vec![0.0; classes];
-    for image in 0..loaded.pool.len() {
-        loaded.pool.fill_targets(image, &mut row);
-    }
-    Ok(())
-}
-
-fn prepare_split(folder: &Path) -> Result<()> {
-    put(folder, "t.csv", TABLE)?;
-    let source = source("table", "train", &folder.join("t.csv"), "")?;
-    let mut config = SplitConfig::new(source);
-    config.distribution = dbloss::data::split::Distribution::AsIs {};
-    Split::build(&config)?.write(folder, true)
-}
-
-fn split(_: &Path, folder: &Path) -> Result<()> {
-    let split = Split::read(folder)?;
-    let mut row = vec![0.0; split.train.num_classes()];
-    (0..split.train.len()).for_each(|image| split.train.fill_targets(image, &mut row));
-    Ok(())
-}
-
-/// A network of three tensors with a ResNet's names.
-fn small_network() -> Parameters {
-    let mut parameters = Parameters::new();
-    for name in [
-        "backbone.conv1.weight",
-        "backbone.bn1.weight",
-        "head.weight",
-    ] {
-        let var = Var::zeros((2, 3), DType::F32, &Device::Cpu).expect("six zeros");
-        (parameters.insert(name, var, Role::Trainable, 0)).expect("three names");
-    }
-    parameters
-}
-
-fn weights(file: &Path, _: &Path) -> Result<()> {
-    let _ = metadata(file);
-    let loaded = load_backbone(&small_network(), file, "resnet18", &Device::Cpu);
-    read_tensors(file, &Device::Cpu)?;
-    loaded.map(drop)
-}
-
-fn prepare_features(folder: &Path) -> Result<()> {
-    prepare_split(folder)?;
-    put(folder, "f.csv", b"image\na.jpg\nb.jpg\nc.jpg\n")
-}
-
-fn features(file: &Path, folder: &Path) -> Result<()> {
-    let split = Split::read(folder)?;
-    let text = format!("train = {:?}", file.display().to_string());
-    let config: GivenFeatures = toml::from_str(&text).expect("a path");
-    dbloss::features::given::read(&config, Set::Train, &split).map(drop)
-}
-
-fn head(kind: &str, key: &str, file: &Path, more: &str) -> Result<()> {
-    let path = file.display().to_string();
-    let text = format!(
-        "backbone = 'resnet18'\nneck = {{ kind = 'none' }}\n[head]\nkind = {kind:?}\n{key} = {path:?}\n{more}"
-    );
-    let config: ModelConfig = toml::from_str(&text).map_err(|e| Error::input("model", e))?;
-    let labels = LabelTable::new(vec!["cat".into(), "dog".into()]);
-    Model::on_features(&config, 4, &labels, &Device::Cpu, Some(0)).map(drop)
 }

@@ -1,6 +1,0 @@
-#![no_main]
-
-#[path = "../with.rs"]
-mod with;
-
-fuzz_with!("open_images");
