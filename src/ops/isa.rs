@@ -3,7 +3,7 @@
 //! The default x86-64 target knows only SSE2. [`Isa::run`] compiles an [`Op`], which is ordinary
 //! safe Rust, once for each instruction set and calls the copy that the machine can execute.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(fuzzing)))]
 use std::marker::PhantomData;
 
 use super::vector::{self, Vector};
@@ -34,7 +34,7 @@ impl Isa {
     /// Every instruction set of this machine that the kernels know, fastest first.
     pub fn available() -> Vec<Self> {
         let mut levels = Vec::new();
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", not(fuzzing)))]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             if avx2
@@ -73,12 +73,14 @@ impl Isa {
     pub fn run<O: Op>(self, op: O) -> O::Output {
         match self.0 {
             // SAFETY: a value of `Isa` exists only where the features were detected.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(fuzzing)))]
             Level::Avx512 => unsafe { run_avx512(op) },
             // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", not(fuzzing)))]
             Level::Avx2 => unsafe { run_avx2(op) },
-            Level::Portable => op.run::<Native>(),
+            // `Portable`, and everything under `cargo fuzz`, which is after the readers: with its
+            // instrumentation the other copies of the kernels would take the compiler an hour.
+            _ => op.run::<Native>(),
         }
     }
 }
@@ -101,10 +103,10 @@ pub trait Arithmetic {
 }
 
 /// One instruction, one rounding; vectors of type `V`.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(fuzzing)))]
 pub struct Fused<V>(PhantomData<V>);
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(fuzzing)))]
 impl<V: Vector> Arithmetic for Fused<V> {
     type Vector = V;
     #[inline(always)]
@@ -124,13 +126,13 @@ impl Arithmetic for Native {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(fuzzing)))]
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
 fn run_avx512<O: Op>(op: O) -> O::Output {
     op.run::<Fused<vector::Avx512>>()
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(fuzzing)))]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<O: Op>(op: O) -> O::Output {
     op.run::<Fused<vector::Avx2>>()
