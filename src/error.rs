@@ -195,9 +195,9 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     ),
     (
         5,
-        "a part is not done, runs of several or pictures of many; each said why",
+        "partly done: some of the runs or pictures failed, each with its reason on stderr",
     ),
-    (130, "interrupted by a signal; what was done is saved"),
+    (130, "interrupted by a signal; finished work is saved"),
 ];
 
 /// True where the path is at fault, which nearly always comes from the user: missing, a folder,

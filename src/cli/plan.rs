@@ -27,13 +27,13 @@ pub(super) struct PlanArgs {
     pub overrides: OverrideArgs,
     #[command(flatten)]
     pub out: OutArgs,
-    /// Runs at a time on this machine; where there are several, each is a process of its own
-    /// [default: 1, or the sweep file's `jobs`]
+    /// Runs at a time on this machine; if several, each is a process of its own [default: 1, or the
+    /// sweep file's `jobs`]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     #[command(flatten)]
     pub machine: MachineArgs,
-    /// Say what would be run, and what of it is finished; run and write nothing
+    /// List what would be run and what is already finished, without running or writing anything
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -228,7 +228,7 @@ pub(super) fn dry_run(plan: &Plan, format: FormatArg) -> Result<()> {
 /// Which plan: its file, or its folder.
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
-    /// The file that the runs were made from, or the folder that holds them
+    /// The file that the runs were made from, or the folder that contains them
     #[arg(value_name = "FILE.toml|FOLDER")]
     pub plan: PathBuf,
     #[command(flatten)]

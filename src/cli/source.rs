@@ -45,7 +45,9 @@ fn argument(option: &'static FormatOption) -> Arg {
         .help_heading(HEADING);
     match option.value {
         OptionValue::Nothing => arg.action(ArgAction::SetTrue),
-        OptionValue::Choice(words) => arg.value_parser(PossibleValuesParser::new(words)),
+        OptionValue::Choice(words) => arg
+            .value_name("CHOICE")
+            .value_parser(PossibleValuesParser::new(words)),
         OptionValue::Path(name)
         | OptionValue::Text(name)
         | OptionValue::Whole(name)

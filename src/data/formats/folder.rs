@@ -23,7 +23,7 @@ impl Format for Folder {
             "folder",
             "train",
             OptionValue::Path("DIR"),
-            "A folder with one folder of pictures a class",
+            "A folder with one folder of pictures per class",
         )],
         options: options_beside_files!(),
         as_is: true,

@@ -27,7 +27,7 @@ impl Format for LabelMe {
             "labelme",
             "train",
             OptionValue::Path("DIR"),
-            "A folder of LabelMe JSON files: labels of shapes, and flags that are true",
+            "A folder of LabelMe JSON files, whose labels are those of the shapes and the flags that are true",
         )],
         options: options_beside_files!(),
         as_is: true,

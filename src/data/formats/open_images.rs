@@ -37,20 +37,20 @@ impl Format for OpenImages {
             "open-images",
             "train",
             OptionValue::Path("FILE"),
-            "Open Images CSV: image-level labels or boxes",
+            "An Open Images CSV file: image-level labels or boxes",
         )],
         options: options_beside_files!(
             option(
                 "descriptions",
                 "descriptions",
                 OptionValue::Path("FILE"),
-                "Open Images: CSV that names the label codes",
+                "Open Images: CSV file that gives the names of the label codes",
             ),
             option(
                 "min-confidence",
                 "min_confidence",
                 OptionValue::Number("P"),
-                "Open Images: labels with less confidence are absent [default: 0.5]",
+                "Open Images: labels with a lower confidence do not count [default: 0.5]",
             ),
         ),
         as_is: true,

@@ -48,7 +48,7 @@ impl Format for Parquet {
             "parquet",
             "train",
             OptionValue::Path("FILES"),
-            "Parquet with pictures inside: a file, several as `train-*.parquet`, or a folder of them",
+            "Parquet with pictures inside: one file, several as `train-*.parquet`, or a folder of them",
         )],
         options: options_beside_files!(
             option(
@@ -61,7 +61,7 @@ impl Format for Parquet {
                 "label-column",
                 "label_column",
                 OptionValue::Text("NAME"),
-                "Parquet: column of the labels [default: labels or label, else a column of 0 and 1 for each class]",
+                "Parquet: column of the labels [default: labels or label, or else one column of 0 and 1 per class]",
             ),
         ),
         as_is: true,

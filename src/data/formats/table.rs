@@ -43,13 +43,13 @@ impl Format for Table {
             "table",
             "train",
             OptionValue::Path("FILE"),
-            "A label table: CSV or TSV with the columns `image` and `labels` (separated by `|`), or `image` and one column of 0 and 1 a class; or JSON lines",
+            "A label table: CSV or TSV with the columns `image` and `labels` (separated by `|`), or `image` and one column of 0 and 1 per class; or JSON lines",
         )],
         options: options_beside_files!(option(
             "separator",
             "separator",
             OptionValue::Text("SIGN"),
-            "Table: what separates the labels of an image: a sign, comma, semicolon, tab, space, or list for `['a', 'b']` [default: |]",
+            "Table: what separates the labels of an image: a character; `comma`, `semicolon`, `tab` or `space`; or `list` for `['a', 'b']` [default: |]",
         )),
         as_is: true,
     };

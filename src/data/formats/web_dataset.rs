@@ -66,7 +66,7 @@ impl Format for WebDataset {
             "webdataset",
             "train",
             OptionValue::Path("SHARDS"),
-            "WebDataset shards: a tar archive, several as `name-{000..012}.tar` or `name-*.tar`, or a folder of them",
+            "WebDataset shards: one tar archive, several as `name-{000..012}.tar` or `name-*.tar`, or a folder of them",
         )],
         options: options_beside_files!(
             option(
