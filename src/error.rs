@@ -160,7 +160,7 @@ impl Error {
             Error::Input(input) => input.hint.as_deref(),
             Error::Diverged(failure) | Error::Unfinished(failure) => failure.hint.as_deref(),
             Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
-                Some("make room; the same command goes on from the last checkpoint")
+                Some("free some space; the same command continues from the last checkpoint")
             }
             Error::Io(_) | Error::Tensor(_) | Error::Interrupted(_) => None,
         }

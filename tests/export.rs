@@ -228,7 +228,7 @@ fn what_cannot_be_exported_is_refused_by_name() {
     export(path, &["run", "--no-thresholds", "--out", "a.safetensors"]);
     let error = refused(path, &["run", "--no-thresholds", "--out", "a.safetensors"]);
     assert!(
-        error.contains("is there already") && error.contains("--force"),
+        error.contains("already exists") && error.contains("--force"),
         "{error}"
     );
     export(

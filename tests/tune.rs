@@ -332,7 +332,7 @@ fn every_method_gets_as_many_trials_as_the_others() {
         (format!("{grid}[tune]\nfolds = 1\n"), "folds"),
         (
             format!("{grid}[tune.methods.db-fokal]\n'loss.mu' = [1]\n"),
-            "no method of this file",
+            "not a method of this file",
         ),
         ("[tune]\nfolds = 2\n".to_owned(), "names no value to try"),
         (
@@ -370,7 +370,7 @@ fn slurm_is_not_told_of_jobs_and_threads() {
             .code(2)
             .stderr(
                 predicate::str::contains(option).and(predicate::str::contains(
-                    "belongs to this machine, not to Slurm",
+                    "applies to this machine, not to Slurm",
                 )),
             );
     }

@@ -35,7 +35,7 @@ pub(super) fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
 /// There is none; one that is spelled nearly so is named.
 pub(super) fn class_named(classes: &[String], name: &str, argument: &str) -> Result<usize> {
     (classes.iter().position(|class| class == name)).ok_or_else(|| {
-        let error = Error::argument(argument, format_args!("`{name}` is no class of the split"));
+        let error = Error::argument(argument, format_args!("the split has no class `{name}`"));
         match closest(name, classes.iter().map(String::as_str)) {
             Some(near) => error.hint(format_args!("did you mean `{near}`?")),
             None => error.hint(format_args!("the classes are {}", classes.join(", "))),
@@ -279,7 +279,7 @@ impl InputArgs {
                         format_args!("--set {value}"),
                         "expected `key.path=value`",
                     )
-                    .hint("`--on train|validation|test` says which images"));
+                    .hint("choose the images with `--on train|validation|test`"));
                 }
             }
         }
@@ -340,6 +340,6 @@ pub(super) fn seed(text: &str) -> std::result::Result<u64, String> {
 /// Says that 0.1.0's `--bootstrap` is taken but changes nothing.
 pub(super) fn tell_of_bootstrap(resamples: Option<usize>) {
     if resamples.is_some() {
-        tracing::info!("`--bootstrap` has no effect: the intervals need no resampling any more");
+        tracing::info!("`--bootstrap` has no effect: the intervals no longer need resampling");
     }
 }

@@ -340,7 +340,7 @@ fn write(names: &[String], to: &Path, force: bool) -> Result<()> {
     }
     let paths: Vec<PathBuf> = files.keys().map(|file| to.join(file)).collect();
     if let Some(there) = paths.iter().find(|path| path.exists() && !force) {
-        return Err(Error::file(there, "is there already")
+        return Err(Error::file(there, "already exists")
             .hint("name another folder with `--to`, or replace it with `--force`"));
     }
     for (path, text) in paths.iter().zip(files.values()) {

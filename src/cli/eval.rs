@@ -144,8 +144,8 @@ impl Args {
             None if model.is_file() => match &self.split {
                 Some(folder) => OtherSet::of_own_split(folder, self.set()).map(Some),
                 None => Err(
-                    Error::file(model, "is an exported model, which names no pictures").hint(
-                        "name some, for example with `--table`, or its own split with `--split`",
+                    Error::file(model, "is an exported model, which does not come with pictures").hint(
+                        "name a data set, for example with `--table`, or the model's own split with `--split`",
                     ),
                 ),
             },
@@ -292,7 +292,7 @@ fn score_file(args: &Args, file: &Path, mut options: Options) -> Result<(Split, 
                 let (validation, found) = read(file)?;
                 if found != scale {
                     let problem = format!("holds {}, `--predictions` {}", found.name(), scale.name());
-                    return Err(Error::file(file, problem).hint("give both on one scale"));
+                    return Err(Error::file(file, problem).hint("give both on the same scale"));
                 }
                 in_order(&validation, &held_out, &rest, file)?
             }

@@ -108,12 +108,12 @@ impl Args {
             ("--probabilities", self.probabilities),
         ];
         if self.format == Format::Backbone && !self.card.is_empty() {
-            let problem = "describes a whole model, and a backbone is none";
-            return Err(Error::argument("--card", problem).hint("leave one of the two out"));
+            let problem = "describes a whole model, not a backbone alone";
+            return Err(Error::argument("--card", problem).hint("leave out one of the two"));
         }
         match idle.into_iter().find(|(_, given)| *given) {
             Some((option, _)) if self.format != Format::Onnx => {
-                let problem = "is about a graph, and safetensors hold none";
+                let problem = "applies to a graph, which a safetensors file does not contain";
                 Err(Error::argument(option, problem).hint("add `--format onnx`"))
             }
             _ => Ok(()),
@@ -127,7 +127,7 @@ impl Args {
         };
         let cards = self.card.iter().map(|card| card.place(out));
         if cards.clone().any(|card| card == *out) {
-            let problem = format!("would take the place of {} itself", out.display());
+            let problem = format!("would overwrite {} itself", out.display());
             return Err(Error::argument("--card", problem));
         }
         for file in std::iter::once(out.clone()).chain(cards) {
@@ -135,7 +135,7 @@ impl Args {
                 return Err(Error::file(&file, "is a folder, expected a file's name"));
             }
             if file.exists() && !self.force {
-                return Err(Error::file(&file, "is there already")
+                return Err(Error::file(&file, "already exists")
                     .hint("name another file, or pass `--force` to replace it"));
             }
         }
@@ -148,7 +148,7 @@ impl Args {
             let place = self.model.with_extension(ending);
             return match place.exists() {
                 true => {
-                    Err(Error::file(&place, "is there already")
+                    Err(Error::file(&place, "already exists")
                         .hint("name another file with `--out`"))
                 }
                 false => Ok(place),

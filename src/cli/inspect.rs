@@ -79,8 +79,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     free_file(&args.out, args.force)?;
     let ending = args.out.extension().unwrap_or_default();
     if !["html", "htm"].contains(&&*ending.to_string_lossy().to_lowercase()) {
-        let problem = format!("`{}` is no page", args.out.display());
-        return Err(Error::argument("--out", problem).hint("end it in `.html`"));
+        let problem = format!("`{}` is not an HTML file", args.out.display());
+        return Err(Error::argument("--out", problem).hint("choose a name that ends in `.html`"));
     }
     let run = RunDir::new(&args.run);
     let Opened {

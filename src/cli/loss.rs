@@ -139,7 +139,7 @@ fn size(loss: &dyn Loss, split: &Split) -> Result<String> {
     let frequency = labels.class_frequency();
     let start = start_gradient(loss, &targets, &frequency, batch_size, 0)?;
     Ok(format!(
-        "gradient at the logits at the start, over batches of {batch_size}: norm {}, {} times that of \
+        "gradient with respect to the logits at the start, over batches of {batch_size}: norm {}, {} times that of \
          `bce`",
         short(start.norm),
         short(start.ratio())

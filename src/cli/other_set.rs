@@ -28,8 +28,11 @@ impl OtherSetArgs {
         }
         match (source, name) {
             (Some(source), _) => OtherSet::of_source(source, name).map(Some),
-            (None, Some(_)) => Err(Error::argument("--name", "names no set")
-                .hint("give one, for example with `--test-split`")),
+            (None, Some(_)) => Err(Error::argument(
+                "--name",
+                "has no effect without another data set",
+            )
+            .hint("give one, for example with `--test-split`")),
             (None, None) => Ok(None),
         }
     }

@@ -149,7 +149,7 @@ pub(crate) fn report(error: &Error) -> ExitCode {
         // The message quotes the path.
         let relative = match io.to_string().contains("`/") {
             true => "",
-            false => "; it is relative to the working directory",
+            false => "; relative paths start from the working directory",
         };
         let _ = writeln!(stderr, "hint: check the path{relative}");
     }

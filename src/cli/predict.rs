@@ -108,8 +108,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     });
     let writes_labels = format != LabelFormat::Predictions;
     if let (false, Some(option)) = (writes_labels, args.choosing_option()) {
-        let problem = "has no effect beside `--format predictions`, which writes no labels";
-        return Err(Error::argument(option, problem).hint("leave one of the two out"));
+        let problem = "has no effect with `--format predictions`, which writes no labels";
+        return Err(Error::argument(option, problem).hint("leave out one of the two"));
     }
     if let Some(file) = &args.out {
         free_file(file, args.force)?;
@@ -162,8 +162,9 @@ pub(super) fn run(args: Args) -> Result<()> {
 /// An error where no picture has scores.
 fn some_predicted(Tally { predicted, unread }: Tally) -> Result<()> {
     if predicted + unread == 0 {
-        return Err(Error::argument("PATH", "names no picture")
-            .hint("name files, folders that hold some, or `-` and give paths on stdin"));
+        return Err(Error::argument("PATH", "names no picture").hint(
+            "name picture files or folders that contain some, or pass `-` and give paths on stdin",
+        ));
     }
     if predicted == 0 {
         let all = counted(unread as usize, "picture");
@@ -219,7 +220,9 @@ impl Args {
         let passed_over = paths.passed_over();
         if passed_over > 0 {
             let files = counted(passed_over as usize, "file");
-            tracing::info!("{files} of the folders passed over, without the ending of a picture");
+            tracing::info!(
+                "{files} in the folders skipped: their endings are not those of pictures"
+            );
         }
         Ok(Some(tally))
     }
@@ -252,11 +255,11 @@ impl Args {
         let (half, classes) = (ensemble.scale().threshold(), ensemble.classes());
         let Some(fitted) = ensemble.thresholds(self.checkpoint)? else {
             let why = match self.others.is_empty() {
-                true => "no validation part of the run gives thresholds",
-                false => "no validation part that the runs share gives thresholds",
+                true => "the run has no validation part to take thresholds from",
+                false => "the runs share no validation part to take thresholds from",
             };
             tracing::warn!(
-                "{why}: a class is a label above a probability of 0.5 (`--threshold` says another)"
+                "{why}: a class becomes a label above a probability of 0.5 (change it with `--threshold`)"
             );
             return Ok(vec![half; classes.len()]);
         };
@@ -265,13 +268,15 @@ impl Args {
         let without: Vec<&str> = without.map(|(class, _)| class.as_str()).collect();
         if !without.is_empty() {
             tracing::warn!(
-                "{} without a picture in the validation part, a label above a probability of 0.5: {}",
+                "{} without a picture in the validation part, so the threshold is a probability of 0.5: {}",
                 counted(without.len(), "class"),
                 first_named(without)
             );
         }
         if self.tta.is_some() {
-            tracing::info!("the thresholds are of the run's own views, not those of `--tta`");
+            tracing::info!(
+                "the thresholds were fitted with the run's own views, not with those of `--tta`"
+            );
         }
         Ok(fitted.into_iter().map(|t| t.unwrap_or(half)).collect())
     }

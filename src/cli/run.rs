@@ -76,8 +76,8 @@ fn opened(which: &Which) -> Result<(Plan, Split)> {
     match plan.existing_split()? {
         Some(split) => Ok((plan, split)),
         None => Err(
-            Error::file(&plan.home, "holds no run of this experiment yet")
-                .hint("give the same `--out` as to `dbloss run`"),
+            Error::file(&plan.home, "contains no run of this experiment yet")
+                .hint("pass the same `--out` as to `dbloss run`"),
         ),
     }
 }

@@ -157,7 +157,7 @@ fn value(option: &FormatOption, text: &str) -> Result<toml::Value> {
 
 /// The error for an option that the chosen source does not take.
 fn no_effect(flag: &str, source: &str) -> Error {
-    let problem = format_args!("has no effect beside `--{source}`");
+    let problem = format_args!("has no effect with `--{source}`");
     let takers: Vec<String> = sources()
         .filter(|(info, _)| info.options.iter().any(|option| option.flag == flag))
         .map(|(_, source)| format!("`--{}`", source.flag))
@@ -165,6 +165,6 @@ fn no_effect(flag: &str, source: &str) -> Error {
     let error = Error::argument(format_args!("--{flag}"), problem);
     match takers.is_empty() {
         true => error,
-        false => error.hint(format_args!("it goes with {}", takers.join(", "))),
+        false => error.hint(format_args!("it belongs with {}", takers.join(", "))),
     }
 }

@@ -283,7 +283,7 @@ fn read_settings(path: &Path) -> Result<(SplitConfig, SettingsFile<'_>)> {
         Some(split) => Ok((split, SettingsFile::Experiment(Box::new(experiment)))),
         None => Err(
             Error::file(path, "is an experiment without a `[split]` table")
-                .hint("name one that says how its split is made, not where it lies"),
+                .hint("name an experiment that says how its split is made, not where it is"),
         ),
     }
 }

@@ -91,9 +91,10 @@ fn start(args: &Args, path: &Path) -> Result<()> {
     let overrides = args.plan.overrides.assignments();
     let file = SweepFile::read(path)?.renamed(&overrides);
     if file.config.tune.is_some() {
-        let problem = "has a table `[tune]`: its settings are to be chosen, not compared";
+        let problem =
+            "has a `[tune]` table: it is meant for choosing settings, not for comparing them";
         return Err(Error::file(path, problem).hint(format_args!(
-            "`dbloss tune {}` does, without a look at the test set",
+            "use `dbloss tune {}`, which does so without the test set",
             path.display()
         )));
     }
@@ -142,8 +143,10 @@ fn start(args: &Args, path: &Path) -> Result<()> {
 /// Options that would say nothing to the executor.
 fn refuse_ignored(args: &Args, slurm: bool) -> Result<()> {
     if !slurm && args.wait {
-        return Err(Error::argument("--wait", "belongs to `--executor slurm`")
-            .hint("on this machine a sweep always stays until its runs have ended"));
+        return Err(
+            Error::argument("--wait", "has no effect without `--executor slurm`")
+                .hint("on this machine a sweep always waits until its runs have ended"),
+        );
     }
     match slurm {
         true => args.plan.refuse_ignored_by_slurm(),

@@ -84,9 +84,9 @@ pub(super) fn run(args: Args) -> Result<()> {
             job::tell([&experiment], &split, Room::of(&machine.device, 1))?;
             let trained = train.prepare()?.train();
             let Trained { manifest, .. } = trained.map_err(|error| match error {
-                Error::Interrupted(what) => {
-                    Error::Interrupted(format!("{what}; the same command with `--resume` goes on"))
-                }
+                Error::Interrupted(what) => Error::Interrupted(format!(
+                    "{what}; continue with the same command and `--resume`"
+                )),
                 other => other,
             })?;
             manifest

@@ -95,7 +95,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let chosen = tuning.run(means, args.only_search)?;
     output::table(args.plan.format, chosen, chosen_table)?;
     tracing::info!(
-        "{} shows the search and what it led to",
+        "see {} for the search and its outcome",
         tuning.home().join("index.html").display()
     );
     Ok(())

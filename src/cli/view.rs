@@ -61,14 +61,14 @@ pub(super) fn run(args: Args) -> Result<()> {
     let ending = args.out.extension().unwrap_or_default();
     let ending = ending.to_string_lossy().to_lowercase();
     if !["html", "htm", "png"].contains(&ending.as_str()) {
-        let problem = format!("`{}` is neither a page nor a PNG", args.out.display());
+        let problem = format!("`{}` is neither an HTML nor a PNG file", args.out.display());
         return Err(Error::argument("--out", problem)
-            .hint("end it in `.html` for a page with names and labels, in `.png` without"));
+            .hint("choose a name that ends in `.html` for a page with names and labels, or in `.png` for a picture without"));
     }
     if args.augment > 30 || args.columns > 100 || args.count > 2000 {
         return Err(Error::input(
             "sheet",
-            "is too large, expected up to 2000 pictures, 100 columns and 30 copies",
+            "is too large; at most 2000 pictures, 100 columns and 30 copies fit",
         ));
     }
     let config = args.input.config()?;
@@ -83,7 +83,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     if images.is_empty() {
         return Err(Error::file(
             args.split.folder(),
-            "has no such picture to show",
+            "has no picture that matches",
         ));
     }
     Stream::new(args.seed, "view", 0, 0).shuffle(&mut images);

@@ -329,7 +329,9 @@ fn class_aware(
                 labels.classes()[class]
             ),
         )
-        .hint("leave the class out of the split, add images of it, or take `kind = \"repeat-factor\"`"));
+        .hint(
+            "remove the class from the split, add images of it, or use `kind = \"repeat-factor\"`",
+        ));
     }
     // Each class has a stream of its own, so that the images of one class do not depend on how
     // many another has.
@@ -365,7 +367,7 @@ fn square_root(labels: &LabelTable, length: usize, stream: &mut Stream) -> Resul
             "sampler",
             "has nothing to draw: no training image has a label",
         )
-        .hint("square-root sampling draws classes; take `kind = \"uniform\"`"));
+        .hint("square-root sampling draws classes; use `kind = \"uniform\"`"));
     }
     Ok((0..length)
         .map(|_| {

@@ -142,7 +142,7 @@ fn parse(
             rows[row].1.push(class);
         }
     }
-    let what = format!("with a confidence between 0 and {min_confidence}, giving no label");
+    let what = format!("with a confidence between 0 and {min_confidence}, not counted as labels");
     reading
         .account
         .tell(path, ("row", &what), unsure.iter().map(String::as_str));

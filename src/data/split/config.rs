@@ -257,7 +257,7 @@ impl SplitConfig {
             let whole_or_part = amount < 1.0 || amount.fract() == 0.0;
             if !(amount >= 0.0 && amount.is_finite() && whole_or_part) {
                 let problem = format!(
-                    "is {amount}, expected a part from 0 to below 1, or a whole number of images"
+                    "is {amount}, expected a fraction from 0 to below 1, or a whole number of images"
                 );
                 return Err(Error::key(at.join(key), problem));
             }
@@ -267,8 +267,9 @@ impl SplitConfig {
         }
         if self.balanced && self.distribution == (Distribution::AsIs {}) {
             let problem = "has no effect, since the distribution takes the whole pool";
-            return Err(Error::key(at.join("balanced"), problem)
-                .hint("leave it out, or name a distribution whose number of images it takes"));
+            return Err(Error::key(at.join("balanced"), problem).hint(
+                "leave it out, or choose a distribution, whose number of images it then uses",
+            ));
         }
         let at_distribution = at.join("distribution");
         match &self.distribution {

@@ -116,7 +116,7 @@ pub(super) fn of(
     let at = KeyPath::from("tune");
     if let Some(unknown) = (config.methods.keys()).find(|name| !methods.contains(name)) {
         let key = at.child("methods").child(unknown);
-        let problem = format!("is no method of this file, only {}", methods.join(", "));
+        let problem = format!("is not a method of this file, only {}", methods.join(", "));
         let error = Error::key(key, problem);
         let names = methods.iter().map(String::as_str);
         return Err(sweep.locate(error.did_you_mean(unknown, names)));
