@@ -107,7 +107,7 @@ pub fn failed(path: &Path, error: csv::Error) -> Error {
                 None => problem,
             })
         }
-        other => at(format!("is no CSV file: {other:?}")),
+        other => at(format!("is not a CSV file: {other:?}")),
     }
 }
 

@@ -144,7 +144,7 @@ fn predictions_are_those_of_the_evaluation() {
         .assert()
         .success()
         .stdout(labelled)
-        .stderr(predicate::str::contains("fitted").not());
+        .stderr(predicate::str::contains("fitting thresholds").not());
 
     // The folder of the run is enough.
     std::fs::rename(folder.join("s"), folder.join("elsewhere")).unwrap();

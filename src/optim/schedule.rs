@@ -273,7 +273,7 @@ impl Schedule {
                         at.join("milestones"),
                         format_args!(
                             "is [{}], expected ascending epochs, counted from 1, or ascending \
-                             parts of the training between 0 and 1",
+                             fractions of the training between 0 and 1",
                             found.join(", ")
                         ),
                     ));

@@ -121,7 +121,7 @@ impl TrainConfig {
                 "train.batch_size",
                 format_args!("is {batch}, more than an epoch's {images} images"),
             )
-            .hint("an epoch needs one full batch, for example with `--set train.batch_size=8`")),
+            .hint("an epoch needs at least one full batch; try for example `--set train.batch_size=8`")),
             0 => Err(Error::key(
                 "train.accumulation_steps",
                 format_args!(

@@ -71,7 +71,8 @@ impl AdapterConfig {
     pub fn check(&self, at: &KeyPath, architecture: &Architecture) -> Result<()> {
         let blocks = stages(architecture).count();
         if blocks == 0 {
-            let problem = "adapts the blocks of a vision transformer, and `model.backbone` is none";
+            let problem =
+                "adapts the blocks of a vision transformer, but `model.backbone` is not one";
             return Err(Error::key(at, problem)
                 .hint("choose a vision transformer (docs/backbones.md), or leave the table out"));
         }
