@@ -19,7 +19,7 @@ pub struct ModelConfig {
     /// Where the backbone's weights come from: a file or folder, a hub name, or embedded ones.
     /// Empty for random initial weights.
     pub weights: String,
-    /// Stages that do not learn: -1 none, 0 the stem, 1 the stem and layer1, ...
+    /// Stages that are frozen: -1 none, 0 the stem, 1 the stem and layer1, ...
     pub frozen_stages: i32,
     /// True: the backbone's batch norms use their running statistics while training.
     pub norm_eval: bool,

@@ -27,7 +27,7 @@ pub struct StartConfig {
     /// Which of the folder's checkpoints.
     #[serde(default = "last")]
     pub checkpoint: Checkpoint,
-    /// Draw the head anew, and take only backbone and neck.
+    /// Start with a new head, and take over only backbone and neck.
     #[serde(default)]
     pub reset_head: bool,
 }

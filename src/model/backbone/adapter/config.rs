@@ -17,10 +17,10 @@ use crate::range::Range;
 /// the kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterConfig {
-    /// So many blocks have it, the last ones; all where it is left out.
+    /// How many blocks have the adapter, counted from the last; all if left out.
     pub blocks: Option<usize>,
-    /// Whether the adapter itself stays as it is too, as for a second training that starts from
-    /// the first one's network; false.
+    /// Whether the adapter itself is frozen too, as in a second training that starts from the
+    /// network of the first; false.
     pub frozen: bool,
     /// The adapter, with the keys of its own.
     pub kind: Kind,
