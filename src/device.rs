@@ -11,7 +11,7 @@ pub fn parse(name: &str) -> Result<Device> {
     let cuda = |index: usize| {
         Device::new_cuda(index).map_err(|e| {
             let hint = if candle_core::utils::cuda_is_available() {
-                "is there a GPU of that number? `--device cpu` works everywhere"
+                "check that a GPU of that number exists; `--device cpu` works everywhere"
             } else {
                 "this build has no GPU support: `cargo build --release --features cudnn`, \
                  docs/gpu.md"
@@ -74,7 +74,7 @@ pub fn usable_threads(asked: usize) -> usize {
         _ if asked <= 2 * cores => asked,
         _ => {
             tracing::warn!(
-                "--threads {asked}: this machine has {}, so {cores} are taken",
+                "--threads {asked}: this machine has {}, so {cores} are used",
                 counted(cores, "core")
             );
             cores

@@ -160,7 +160,7 @@ impl Error {
             Error::Input(input) => input.hint.as_deref(),
             Error::Diverged(failure) | Error::Unfinished(failure) => failure.hint.as_deref(),
             Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
-                Some("make room; the same command goes on from the last checkpoint")
+                Some("free some space; the same command continues from the last checkpoint")
             }
             Error::Io(_) | Error::Tensor(_) | Error::Interrupted(_) => None,
         }
@@ -195,9 +195,9 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     ),
     (
         5,
-        "a part is not done, runs of several or pictures of many; each said why",
+        "partly done: some of the runs or pictures failed, each with its reason on stderr",
     ),
-    (130, "interrupted by a signal; what was done is saved"),
+    (130, "interrupted by a signal; finished work is saved"),
 ];
 
 /// True where the path is at fault, which nearly always comes from the user: missing, a folder,

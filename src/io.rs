@@ -102,7 +102,7 @@ impl Write for Named<'_> {
 fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
     let problem = match error.kind() {
         ErrorKind::StorageFull => "the disk is full".to_owned(),
-        ErrorKind::QuotaExceeded => "the quota of the disk is used up".to_owned(),
+        ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
         // The writer goes on after these.
         ErrorKind::Interrupted => return ErrorKind::Interrupted.into(),
         _ => error.to_string(),

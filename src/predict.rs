@@ -136,7 +136,7 @@ impl Predictions {
             }
         }
         if predictions.images.is_empty() {
-            return Err(Error::file(path, "holds no prediction"));
+            return Err(Error::file(path, "contains no predictions"));
         }
         Ok(predictions)
     }
@@ -173,21 +173,21 @@ impl Predictions {
             (Some(own), Some(given)) if own != given => {
                 let (own, given) = (own.name(), given.name());
                 let problem =
-                    format!("says that its scores are {own}, and `--scores` that they are {given}");
+                    format!("says that its scores are {own}, but `--scores` says {given}");
                 return Err(Error::file(path, problem).hint("leave `--scores` out"));
             }
             (Some(scale), _) | (None, Some(scale)) => scale,
             (None, None) => match &first {
                 None => {
                     tracing::info!(
-                        "{}: all scores lie in 0..1 and are taken for probabilities (`--scores logits` if they are not)",
+                        "{}: all scores lie in 0..1 and are read as probabilities (`--scores logits` if they are not)",
                         path.display()
                     );
                     Scale::Probabilities
                 }
                 Some(first) => {
                     tracing::warn!(
-                        "{}: {outside} of {} scores lie outside of 0..1, {first}: they are taken for logits, present above 0 (`--scores logits` says so)",
+                        "{}: {outside} of {} scores lie outside 0..1, {first}: they are read as logits, with 0 as the threshold (pass `--scores logits` to confirm)",
                         path.display(),
                         self.scores.len()
                     );
@@ -196,7 +196,7 @@ impl Predictions {
             },
         };
         if let (Scale::Probabilities, Some(first)) = (scale, first) {
-            let problem = format!("{outside} of its probabilities lie outside of 0..1, {first}");
+            let problem = format!("{outside} of its probabilities lie outside 0..1, {first}");
             return Err(Error::file(path, problem).hint("for logits pass `--scores logits`"));
         }
         self.scale = Some(scale);
@@ -242,7 +242,7 @@ impl Predictions {
             .collect();
         if let Some(first) = missing.first() {
             let known = rows.keys().min().map_or(String::new(), |row| {
-                format!(", and has rows that fit none, first `{row}`")
+                format!(", and has rows that match no image, first `{row}`")
             });
             return Err(Error::file(
                 path,
@@ -271,7 +271,7 @@ impl Predictions {
         if let Some(first) = unused.next() {
             let images = counted(1 + unused.count(), "image");
             tracing::info!(
-                "{}: {images} of the split's other sets passed over, first `{}`",
+                "{}: {images} of the split's other sets skipped, first `{}`",
                 path.display(),
                 self.images[first]
             );
@@ -292,7 +292,7 @@ impl Predictions {
         if let Some(stranger) = self.classes.iter().find(|c| known().all(|k| k != *c)) {
             let mut error = Error::file(
                 path,
-                format_args!("has a column `{stranger}`, which is no class of the labels"),
+                format_args!("has a column `{stranger}`, which is not a class of the labels"),
             );
             if let Some(near) = closest(stranger, known()) {
                 error = error.hint(format_args!("did you mean `{near}`?"));
@@ -354,7 +354,7 @@ fn first_cell(header: &csv::StringRecord, separator: u8) -> Result<Option<Scale>
                 other => char::from(other).to_string(),
             };
             return Err(format!(
-                "the cells seem to be separated otherwise: `--separator '{name}'`"
+                "the cells seem to have another separator: try `--separator '{name}'`"
             ));
         }
     }
@@ -413,7 +413,7 @@ fn match_base_names(
     }
     if let Some((row, image)) = first {
         tracing::info!(
-            "{}: {matched} images are matched by their base names, first `{row}` with `{image}`",
+            "{}: {matched} images are matched by file name without folder, first `{row}` with `{image}`",
             path.display()
         );
     }

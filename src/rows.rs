@@ -93,7 +93,7 @@ pub fn failed(path: &Path, error: csv::Error) -> Error {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
         } => at(format!("{len} columns, but the header has {expected_len}"))
-            .hint("put names that hold the separator in double quotes"),
+            .hint("put names that contain the separator in double quotes"),
         csv::ErrorKind::Deserialize { err, .. } => {
             use csv::DeserializeErrorKind::{ParseFloat, ParseInt, UnexpectedEndOfRow};
             let problem = match err.kind() {
@@ -107,7 +107,7 @@ pub fn failed(path: &Path, error: csv::Error) -> Error {
                 None => problem,
             })
         }
-        other => at(format!("is no CSV file: {other:?}")),
+        other => at(format!("is not a CSV file: {other:?}")),
     }
 }
 

@@ -98,7 +98,7 @@ impl RunDir {
             let problem = "another process is training into this folder";
             if start.elapsed() >= patience {
                 return Err(Error::file(&self.root, problem)
-                    .hint("wait for it, or give another folder with `--out`"));
+                    .hint("wait for it, or choose another folder with `--out`"));
             }
             if !told {
                 tracing::info!("{}: {problem}; waiting for it", self.root.display());
@@ -174,8 +174,8 @@ impl RunDir {
         if self.manifest().is_file() {
             Manifest::read(&self.manifest())?;
             return match existing {
-                Existing::Refuse => Err(Error::file(folder, "holds a run already").hint(
-                    "`--resume` goes on with it, `--force` replaces it, `--out` writes elsewhere",
+                Existing::Refuse => Err(Error::file(folder, "already contains a run").hint(
+                    "continue it with `--resume`, replace it with `--force`, or write elsewhere with `--out`",
                 )),
                 _ => Ok(()),
             };
@@ -187,7 +187,8 @@ impl RunDir {
                 let early = name == Self::SPLIT || name == Self::LOCK || is_temporary(&name);
                 if !early {
                     let name = name.display();
-                    let problem = format!("is not empty and not a run's folder: it holds `{name}`");
+                    let problem =
+                        format!("is not empty and not a run's folder: it contains `{name}`");
                     return Err(
                         Error::file(folder, problem).hint("name another folder with `--out`")
                     );
@@ -195,8 +196,9 @@ impl RunDir {
             }
         }
         match existing {
-            Existing::Resume => Err(Error::file(folder, "holds no run to resume")
-                .hint("check `--out`, `--method` and `--seed`, or leave `--resume` out to start")),
+            Existing::Resume => Err(Error::file(folder, "contains no run to resume").hint(
+                "check `--out`, `--method` and `--seed`, or start a new run without `--resume`",
+            )),
             _ => Ok(()),
         }
     }

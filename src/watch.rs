@@ -39,7 +39,7 @@ impl Watch {
                 run.path(),
                 "is not a run's folder: it has no `manifest.json`",
             )
-            .hint("give the folder of one run, for example runs/shapes/erm-s0"));
+            .hint("give the folder of a run, for example runs/shapes/erm-s0"));
         }
         let experiment = Experiment::read(&run.config())?;
         let mut watch = Watch {

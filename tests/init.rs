@@ -182,5 +182,5 @@ fn what_is_no_source_is_refused_with_what_would_be() {
     }
     write(&root.join("s.csv"), "image,labels,split\na.png,x,train\n");
     let output = dbloss(root).args(["init", "s.csv"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("column `split` is not looked at"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("column `split` is ignored"));
 }

@@ -331,7 +331,7 @@ impl Walk<'_> {
         let accepted = [
             "expected",
             "is missing",
-            "no key belongs here",
+            "this table takes no keys",
             "cannot differ",
             "there are",
         ];

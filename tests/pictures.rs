@@ -459,7 +459,7 @@ fn a_tiff_with_a_palette_is_refused_in_one_clear_line() {
     tiff.extend([0; 4]);
     assert_eq!(
         pictures::decode(&tiff).unwrap_err(),
-        "a TIFF with a palette, which is not read: save it as RGB"
+        "a TIFF with a palette, which is not supported: save it as RGB"
     );
     // The same as shades of grey is read: the file is sound.
     let photometric = directory as usize + 2 + 4 * 12 + 8;

@@ -206,7 +206,7 @@ fn an_interrupted_run_goes_on_with_the_same_command() {
     signal(child.id(), "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let said = read(&folder.path().join("errors"));
-    assert!(said.contains("the same command goes on"), "{said}");
+    assert!(said.contains("the same command continues"), "{said}");
     assert!(!said.contains("--resume"), "{said}");
     dbloss(folder.path())
         .args(["run", "status", "small.toml"])

@@ -144,7 +144,7 @@ fn predictions_are_those_of_the_evaluation() {
         .assert()
         .success()
         .stdout(labelled)
-        .stderr(predicate::str::contains("fitted").not());
+        .stderr(predicate::str::contains("fitting thresholds").not());
 
     // The folder of the run is enough.
     std::fs::rename(folder.join("s"), folder.join("elsewhere")).unwrap();
@@ -250,8 +250,8 @@ fn another_set_is_matched_by_the_names_of_classes() {
     for (arguments, said) in [
         ("eval r --table new.csv", "--name"),
         ("eval r --table none.csv", "no class of the run"),
-        ("eval r --name x", "names no set"),
-        ("eval r --images p", "has no effect beside `--test-split`"),
+        ("eval r --name x", "has no effect without another data set"),
+        ("eval r --images p", "has no effect with `--test-split`"),
     ] {
         dbloss(folder)
             .args(arguments.split(' '))
@@ -302,7 +302,7 @@ fn an_exported_file_is_scored_as_its_run_is() {
     );
     assert_eq!(alone, shown[0][2]);
     let file = ["eval", "x/birds.safetensors"];
-    let hint = predicate::str::contains("names no pictures");
+    let hint = predicate::str::contains("does not come with pictures");
     dbloss(folder)
         .args(file)
         .assert()

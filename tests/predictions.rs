@@ -85,10 +85,10 @@ fn one_file_has_one_score_whatever_its_scale() {
     assert_eq!(eval(folder, "plain.csv", "--scores logits").0, expected);
     let (found, said) = eval(folder, "plain.csv", "");
     assert_eq!(found, expected);
-    assert!(said.contains("scores lie outside of 0..1"), "{said}");
+    assert!(said.contains("scores lie outside 0..1"), "{said}");
     let (found, said) = eval(folder, "probabilities.csv", "");
     assert_eq!(found, expected);
-    assert!(said.contains("are taken for probabilities"), "{said}");
+    assert!(said.contains("are read as probabilities"), "{said}");
     let text = refused(folder, "said.csv", "--scores probabilities");
     assert!(text.contains("says that its scores are logits"), "{text}");
     let text = refused(folder, "plain.csv", "--scores probabilities");
@@ -152,7 +152,7 @@ fn base_names_and_separators_are_understood() {
     let (found, said) = eval(folder, "base.csv", "--scores logits");
     assert_eq!(found, expected);
     assert!(
-        said.contains("6 images are matched by their base names, first `t0.jpg`"),
+        said.contains("6 images are matched by file name without folder, first `t0.jpg`"),
         "{said}"
     );
     file(folder, "semicolons.csv", "image;a;b", |i| {

@@ -222,7 +222,7 @@ fn wrong_splits_are_refused() {
         ),
         (
             &["--table", "pool.csv", "--max", "0", "--min", "0"],
-            &["makes an empty subset"],
+            &["gives an empty subset"],
         ),
         (
             &["--table", "pool.csv", "--test", "both.csv"],
@@ -267,7 +267,7 @@ fn wrong_splits_are_refused() {
             &["--coco", "cut.json"],
             &["cut.json:1: malformed JSON at column"],
         ),
-        (&["--folder", "."], &["holds no pictures"]),
+        (&["--folder", "."], &["contains no pictures"]),
         (
             &["--table", "joined.csv"],
             &["joined.csv:2", "`cat,dog`", "--separator comma"],

@@ -152,7 +152,7 @@ fn choices_come_from_folds_that_hold_no_test_image() {
         .args(["tune", "t.toml", "--out", "runs"])
         .assert()
         .code(2)
-        .stderr(predicate::str::contains("have seen the test set"));
+        .stderr(predicate::str::contains("have used the test set"));
     assert_eq!(read(&home.join("chosen.toml")), chosen);
 }
 
@@ -332,12 +332,12 @@ fn every_method_gets_as_many_trials_as_the_others() {
         (format!("{grid}[tune]\nfolds = 1\n"), "folds"),
         (
             format!("{grid}[tune.methods.db-fokal]\n'loss.mu' = [1]\n"),
-            "no method of this file",
+            "not a method of this file",
         ),
         ("[tune]\nfolds = 2\n".to_owned(), "names no value to try"),
         (
             "[tune.range]\n'train.epochs' = { min = 3, max = 1 }\n".to_owned(),
-            "rising",
+            "ascending",
         ),
         (
             "[tune.range]\n'train.epochs' = 3\n".to_owned(),
@@ -345,7 +345,7 @@ fn every_method_gets_as_many_trials_as_the_others() {
         ),
         (
             "[tune.range.x]\nmin = 1\nmax = 2\n".to_owned(),
-            "no end of points",
+            "infinitely many points",
         ),
     ] {
         let error = refusal(&tune);
@@ -370,7 +370,7 @@ fn slurm_is_not_told_of_jobs_and_threads() {
             .code(2)
             .stderr(
                 predicate::str::contains(option).and(predicate::str::contains(
-                    "belongs to this machine, not to Slurm",
+                    "applies to this machine, not to Slurm",
                 )),
             );
     }

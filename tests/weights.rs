@@ -298,7 +298,7 @@ fn strangers_are_called_by_their_names() {
             b"\x80\x04\x95\x02\0\0\0\0\0\0\0}.",
             "not one that `torch.save` wrote",
         ),
-        (b"\x01\x02\x03\xff", "is no weight file"),
+        (b"\x01\x02\x03\xff", "is not a weight file"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let text = message(load(&network(RESNET18), &path).unwrap_err());
@@ -369,7 +369,7 @@ fn a_model_in_several_files_is_read_as_one() {
     map[0] = "\"conv1.weight\": \"model-00003-of-00002.safetensors\"".into();
     write(&map);
     let text = message(load(&network(RESNET18), folder.path()).unwrap_err());
-    assert!(text.contains("which is not there"), "{text}");
+    assert!(text.contains("which does not exist"), "{text}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ Examples:
   Does the input pipeline keep the network fed?
     dbloss bench step splits/voc-mlt --backbone mobilenet_v2";
 
-/// Time training steps and inference of a backbone on random pictures, and on real ones.
+/// Time training steps and inference of a backbone, on random pictures and on real ones.
 #[derive(Debug, clap::Args)]
 #[command(after_help = STEP_EXAMPLES)]
 #[command(group(clap::ArgGroup::new("pictures").args(["folder", "split"])))]
@@ -61,13 +61,13 @@ struct StepArgs {
     /// The backbone, by its name in docs/backbones.md
     #[arg(long, default_value = "resnet50", value_name = "NAME")]
     backbone: String,
-    /// Pictures a step
+    /// Pictures per step
     #[arg(long, default_value_t = 32, value_name = "N")]
     batch: usize,
     /// Side of the pictures in pixels
     #[arg(long, default_value_t = 224, value_name = "PIXELS")]
     size: usize,
-    /// Stages that do not learn, -1 for none
+    /// Number of frozen stages; -1 for none
     #[arg(
         long,
         default_value_t = 1,
@@ -75,26 +75,26 @@ struct StepArgs {
         allow_negative_numbers = true
     )]
     frozen_stages: i32,
-    /// Only an adapter of this kind learns, with its defaults: `model.adapter.kind`
+    /// Train only an adapter of this kind, with its defaults (`model.adapter.kind`)
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::NAMES))]
     adapter: Option<String>,
-    /// Batch norms take the batch's statistics
+    /// Use the batch's own statistics in batch normalisation
     #[arg(long)]
     batch_statistics: bool,
-    /// No Winograd convolutions: `model.winograd = "off"`
+    /// Use no Winograd convolutions (`model.winograd = "off"`)
     #[arg(long)]
     no_winograd: bool,
-    /// Timed rounds, after one to warm up
+    /// Timed rounds, after one warm-up round
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: usize,
-    /// Split folder: train on its training pictures too, as the loader gives them, beside a batch
-    /// that stays in memory (the options about loading matter only here)
+    /// Split folder: also train on its training pictures as the loader delivers them, to compare
+    /// with a batch that stays in memory (the options about loading matter only here)
     #[arg(value_name = "SPLIT")]
     folder: Option<PathBuf>,
     /// How version 0.1 spelled it
     #[arg(long, value_name = "DIR", hide = true, conflicts_with = "folder")]
     split: Option<PathBuf>,
-    /// With a split: timed steps of each kind in a round
+    /// With a split: timed steps of each kind per round
     #[arg(
         long,
         default_value_t = 16,
@@ -109,7 +109,7 @@ struct StepArgs {
     machine: MachineArgs,
 }
 
-/// Time the input pipeline by stage, on one core, and the loader as a whole.
+/// Time each stage of the input pipeline on one core, and the loader as a whole.
 #[derive(Debug, clap::Args)]
 #[command(after_help = INPUT_EXAMPLES)]
 struct InputStages {
@@ -120,7 +120,7 @@ struct InputStages {
     /// Pictures to time, drawn at random
     #[arg(long, default_value_t = 500, value_name = "N")]
     count: usize,
-    /// Epochs of the loader as a whole over these pictures
+    /// Epochs of the whole loader over these pictures
     #[arg(
         long,
         default_value_t = 3,
@@ -130,7 +130,7 @@ struct InputStages {
     epochs: u64,
     #[command(flatten)]
     loader: LoaderArgs,
-    /// Write CSV, in full precision
+    /// Print CSV with full precision
     #[arg(long, conflicts_with = "format")]
     csv: bool,
     #[command(flatten)]

@@ -35,7 +35,7 @@ pub(super) fn checkpoint_parser() -> impl TypedValueParser<Value = Checkpoint> {
 /// There is none; one that is spelled nearly so is named.
 pub(super) fn class_named(classes: &[String], name: &str, argument: &str) -> Result<usize> {
     (classes.iter().position(|class| class == name)).ok_or_else(|| {
-        let error = Error::argument(argument, format_args!("`{name}` is no class of the split"));
+        let error = Error::argument(argument, format_args!("the split has no class `{name}`"));
         match closest(name, classes.iter().map(String::as_str)) {
             Some(near) => error.hint(format_args!("did you mean `{near}`?")),
             None => error.hint(format_args!("the classes are {}", classes.join(", "))),
@@ -58,14 +58,16 @@ pub(super) fn free_file(file: &Path, force: bool) -> Result<()> {
 /// How pictures are loaded; none of it changes a number.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct LoaderArgs {
-    /// Threads of a run that load pictures beside its engine; 0 loads between the steps
+    /// Threads per run that load pictures while the network computes; 0 loads them between the
+    /// steps
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
-    /// Mebibytes of decoded pictures that a run keeps in memory from epoch to epoch; 0 keeps none
+    /// Mebibytes of decoded pictures that each run keeps in memory between epochs; 0 keeps none
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     cache_memory: u64,
-    /// Folder that keeps decoded pictures from run to run: worth its room (about ten times that of
-    /// the files) where they are large, do not fit into memory, or serve several runs at once
+    /// Folder that keeps decoded pictures between runs. It takes about ten times the size of the
+    /// files, and pays off when pictures are large, do not fit into memory, or are read by several
+    /// runs at once
     #[arg(long, value_name = "DIR")]
     cache_folder: Option<PathBuf>,
 }
@@ -99,20 +101,19 @@ impl LoaderArgs {
 /// Where and with how many threads; none of it changes a number.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct MachineArgs {
-    /// auto, cpu, cuda or cuda:N
+    /// Device to compute on: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// Threads of the engine, or of all engines together where several runs go at a time; 0 takes
-    /// all cores
+    /// Threads to compute with, shared out if several runs go at once; 0 uses all cores
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
     #[command(flatten)]
     loader: LoaderArgs,
-    /// Folder that keeps what a backbone that does not learn makes of the pictures, for all runs
-    /// [default: `features` in the folder of the split]
+    /// Folder that keeps the features that a frozen backbone computes, for all runs to share
+    /// [default: `features` in the split folder]
     #[arg(long, value_name = "DIR", conflicts_with = "no_features")]
     features_folder: Option<PathBuf>,
-    /// Compute features anew at every use of a picture: the same result, much later
+    /// Compute features again each time a picture is used: the same result, but much slower
     #[arg(long)]
     no_features: bool,
 }
@@ -174,10 +175,10 @@ impl MachineArgs {
 /// What to do with results that are there already.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ExistingArgs {
-    /// Go on from the last checkpoint of a run that was interrupted
+    /// Continue an interrupted run from its last checkpoint
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Replace a run that is there already
+    /// Replace an existing run
     #[arg(long)]
     force: bool,
 }
@@ -200,10 +201,10 @@ pub(super) struct OverrideArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
     /// What to do about a picture that cannot be decoded, instead of the file's `on_bad_image`:
-    /// stop, or warn and leave it out
+    /// stop with an error, or warn and skip it
     #[arg(long, value_name = "CHOICE", value_parser = ["error", "skip"])]
     on_bad_image: Option<String>,
-    /// Write TensorBoard event files too, into each run's `tensorboard/`
+    /// Also write TensorBoard event files, into `tensorboard/` of each run
     #[arg(long)]
     tensorboard: bool,
 }
@@ -222,7 +223,7 @@ impl OverrideArgs {
 /// Where runs are written.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct OutArgs {
-    /// Folder of all runs; an experiment's lie in `<OUT>/<experiment>/`
+    /// Folder for all runs; those of one experiment go into `<OUT>/<experiment>/`
     #[arg(long, default_value = "runs", value_name = "DIR")]
     pub out: PathBuf,
 }
@@ -249,18 +250,18 @@ impl SplitArg {
 /// How pictures become a network's input, and which of a split are taken.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct InputArgs {
-    /// Which images
+    /// Which images [default: train]
     #[arg(long, value_name = "SET", value_parser = set_parser())]
     on: Option<Set>,
     /// Override a key of the configuration, for example `--set input.size=96`; may be repeated
     // Version 0.1 named the images with it: `--set test`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
-    /// Experiment whose `[input]` table to use, that of its first method; default the published
-    /// recipe
+    /// Experiment whose `[input]` table to use, that of its first method [default: the published
+    /// recipe]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Side of the pictures in pixels; overrides the configuration's
+    /// Side of the pictures in pixels, instead of the configuration's `input.size`
     #[arg(long, value_name = "PIXELS")]
     size: Option<u32>,
 }
@@ -278,7 +279,7 @@ impl InputArgs {
                         format_args!("--set {value}"),
                         "expected `key.path=value`",
                     )
-                    .hint("`--on train|validation|test` says which images"));
+                    .hint("choose the images with `--on train|validation|test`"));
                 }
             }
         }
@@ -339,6 +340,6 @@ pub(super) fn seed(text: &str) -> std::result::Result<u64, String> {
 /// Says that 0.1.0's `--bootstrap` is taken but changes nothing.
 pub(super) fn tell_of_bootstrap(resamples: Option<usize>) {
     if resamples.is_some() {
-        tracing::info!("`--bootstrap` has no effect: the intervals need no resampling any more");
+        tracing::info!("`--bootstrap` has no effect: the intervals no longer need resampling");
     }
 }

@@ -7,11 +7,11 @@ use dbloss::Result;
 
 use super::output;
 
-/// Print what a shell needs to complete commands and options
+/// Print a script that completes commands and options in your shell
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss completions bash > ~/.local/share/bash-completion/completions/dbloss
-  dbloss completions zsh > ~/.zfunc/_dbloss          # a folder of zsh's fpath
+  dbloss completions zsh > ~/.zfunc/_dbloss          # a folder in zsh's fpath
   dbloss completions fish > ~/.config/fish/completions/dbloss.fish")]
 pub(super) struct Args {
     /// The shell

@@ -37,13 +37,13 @@ enum Action {
     Show {
         /// The experiment file, or the name of an embedded one (`dbloss config list`)
         file: PathBuf,
-        /// Which of its methods
+        /// Which of the file's methods
         #[arg(long, value_name = "NAME")]
         method: Option<String>,
         #[command(flatten)]
         overrides: OverrideArgs,
     },
-    /// Check files: every key, every range, every method
+    /// Check files: every key, range and method
     Check {
         /// The experiment files
         #[arg(required = true)]
@@ -53,27 +53,27 @@ enum Action {
     },
     /// List the embedded experiments, and the names of losses, samplers and backbones
     ///
-    /// Every command that takes an experiment file takes one of these names in its place.
+    /// Every command that takes an experiment file also takes one of these names.
     List {
-        /// The files of this folder instead of the embedded ones
+        /// List the files in this folder instead of the embedded ones
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
         #[command(flatten)]
         format: FormatArg,
     },
-    /// Every key with type, default, range and meaning
+    /// List every key with its type, default, range and meaning
     Keys {
-        /// Only the keys of this table, or this key: `train`, `model.head`
+        /// Only this key or the keys of this table, for example `train` or `model.head`
         #[arg(value_name = "PREFIX")]
         prefix: Option<String>,
-        /// How they are printed
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: DocumentFormat,
     },
-    /// Write embedded experiments as files, to be changed
+    /// Write copies of embedded experiments for you to change
     ///
-    /// What they extend and the tables that they name are written too, in the same folders below
-    /// DIR, so that the copies work as they are.
+    /// The files that they extend and the tables that they refer to are written too, in the same
+    /// folders below DIR, so the copies work as they are.
     Write {
         /// Names of embedded experiments [default: all]
         #[arg(value_name = "NAME")]
@@ -81,7 +81,7 @@ enum Action {
         /// Folder to write into
         #[arg(long, value_name = "DIR", default_value = "experiments")]
         to: PathBuf,
-        /// Replace files that are there already
+        /// Replace existing files
         #[arg(long)]
         force: bool,
     },
@@ -340,7 +340,7 @@ fn write(names: &[String], to: &Path, force: bool) -> Result<()> {
     }
     let paths: Vec<PathBuf> = files.keys().map(|file| to.join(file)).collect();
     if let Some(there) = paths.iter().find(|path| path.exists() && !force) {
-        return Err(Error::file(there, "is there already")
+        return Err(Error::file(there, "already exists")
             .hint("name another folder with `--to`, or replace it with `--force`"));
     }
     for (path, text) in paths.iter().zip(files.values()) {

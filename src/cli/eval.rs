@@ -17,16 +17,16 @@ use super::other_set::OtherSetArgs;
 use super::output::{self, FormatArg};
 use super::source::SourceOptions;
 
-/// Score a run, or anyone's predictions
+/// Score a run, or predictions of any program
 ///
-/// Writes `predictions.csv` (logits), `per_class.csv` and `groups.csv` to the run's
-/// `eval/<set>/`, and prints mAP over all, head, medium and tail classes. Of a run that kept an
-/// average of its weights (`train.ema_decay`) that is scored; the weights themselves are scored
-/// into `eval/<set>-plain/`. With `--predictions` no model is needed: a CSV with an image and one score a class is compared with the labels of a
-/// split. With a source (`--table`, `--coco`, ...) or `--test-split` a run is scored on pictures of
-/// another data set, into `eval/other-<name>/`. The file of `dbloss export` takes the run's place: it
-/// is scored on another data set, or with `--split` on its own, into a folder beside it that has its
-/// name.
+/// Writes `predictions.csv` (logits), `per_class.csv` and `groups.csv` to the run's `eval/<set>/`,
+/// and prints mAP over all, head, medium and tail classes. If the run kept an average of its
+/// weights (`train.ema_decay`), the average is scored; the plain weights are scored too, into
+/// `eval/<set>-plain/`. With a source (`--table`, `--coco`, ...) or `--test-split`, the run is
+/// scored on another data set, into `eval/other-<name>/`. With `--predictions` no model is needed:
+/// a CSV file with an image and one score per class in each row is compared with the labels of a
+/// split. A file that `dbloss export` wrote can be given instead of a run; it is scored on another
+/// data set, or with `--split` on its own one, into a folder of the same name beside the file.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("separator", |arg| arg.help(SEPARATOR)))]
 #[command(mut_arg("test_split", |arg| arg.conflicts_with_all(["predictions", "from"])))]
@@ -39,24 +39,23 @@ use super::source::SourceOptions;
   dbloss eval --predictions scores.csv --split runs/shapes/split --method theirs --out runs/theirs
   dbloss eval --predictions all.csv --split runs/shapes/split --scores logits --fit-thresholds")]
 pub(super) struct Args {
-    /// Folder of a trained run, or a file that was exported
+    /// Folder of a trained run, or a file that `dbloss export` wrote
     #[arg(required_unless_present = "predictions", value_name = "RUN")]
     run: Option<PathBuf>,
-    /// Scores to evaluate instead of a run's: `image,<class>,<class>,...`
+    /// Scores to evaluate instead of a run's: a CSV file `image,<class>,<class>,...`
     #[arg(long, value_name = "FILE", requires = "split", conflicts_with = "run")]
     predictions: Option<PathBuf>,
-    /// What the scores of `--predictions` are, where the file does not say it itself by beginning
-    /// with `image (logits)` or `image (probabilities)` [default: logits if one is outside of
-    /// 0..1]
+    /// What the scores of `--predictions` are, unless the file's header says so with `image
+    /// (logits)` or `image (probabilities)` [default: logits if any score is outside 0..1]
     #[arg(long, value_name = "SCALE", requires = "predictions",
         value_parser = ["logits", "probabilities"])]
     scores: Option<String>,
-    /// Scores of the split's validation part for `--fit-thresholds`, if `--predictions` does not
-    /// hold them too
+    /// Scores of the split's validation part for `--fit-thresholds`, unless `--predictions`
+    /// contains them
     #[arg(long, value_name = "FILE", requires_all = ["predictions", "fit_thresholds"])]
     validation_predictions: Option<PathBuf>,
-    /// The split whose labels and class groups to compare with; for a run, its own if that has
-    /// been moved
+    /// The split whose labels and class groups to compare with; for a run, the place of its own
+    /// split if it has moved
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
     /// Which images of the split [default: test]
@@ -66,35 +65,36 @@ pub(super) struct Args {
     other: OtherSetArgs,
     #[command(flatten)]
     source: SourceOptions,
-    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` if it was
+    /// kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser(),
         conflicts_with = "predictions")]
     checkpoint: Checkpoint,
-    /// Score at or below which a class counts as absent in precision, recall and F1 [default: 0
-    /// for logits, 0.5 for probabilities]
+    /// Score above which a class counts as predicted in precision, recall and F1 [default: 0 for
+    /// logits, 0.5 for probabilities]
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f64>,
-    /// Another run on the same split, evaluated before: prints the gain over it, with
-    /// intervals that pair the images
+    /// Another run on the same split, already evaluated: prints the gain over it, with intervals
+    /// paired by image
     #[arg(long, value_name = "RUN_DIR")]
     against: Option<PathBuf>,
-    /// Per-class thresholds with the best F1 on the split's validation part
+    /// Fit a threshold per class: the one with the best F1 on the split's validation part
     #[arg(long, conflicts_with = "threshold")]
     fit_thresholds: bool,
     /// An option of 0.1.0: intervals are no bootstrap any more
     #[arg(long, value_name = "N", hide = true)]
     bootstrap: Option<usize>,
-    /// How AP is taken from the precision-recall curve
+    /// How AP is computed from the precision-recall curve
     #[arg(long = "ap", default_value = "area", value_name = "METHOD")]
     average_precision: ApName,
-    /// Where to write the tables of `--predictions`; without it they are only printed
+    /// Folder for the tables of `--predictions`, which are otherwise only printed
     #[arg(long, value_name = "DIR", requires = "predictions")]
     out: Option<PathBuf>,
-    /// Make `--out` a run's folder under this method's name, which `dbloss report` compares with
-    /// other runs
+    /// Make `--out` the folder of a run of this method, which `dbloss report` can compare with
+    /// others
     #[arg(long, value_name = "NAME", requires_all = ["predictions", "out"])]
     method: Option<String>,
-    /// The seed of `--method`: scores with the seed of a run are compared with it in pairs
+    /// The seed of that run: `dbloss report` compares runs with the same seed in pairs
     #[arg(long, value_name = "N", default_value_t = 0, requires = "method", allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: u64,
     /// Write into an output folder that is not empty
@@ -108,9 +108,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum ApName {
-    /// The area under the steps of the curve, as scikit-learn has it
+    /// The area under the stepwise curve, as in scikit-learn
     Area,
-    /// VOC's mean over 11 recalls, for comparison with papers before 2010
+    /// VOC's mean precision at 11 recall levels, to compare with papers from before 2010
     ElevenPoint,
 }
 
@@ -124,8 +124,8 @@ impl From<ApName> for ApMethod {
 }
 
 /// What `--separator` stands for here.
-const SEPARATOR: &str = "Between the cells of `--predictions`: a character, `\\t` for a tab [default: ,]; \
-    between the labels of an image in `--table`: a sign, comma, semicolon, tab, space, or list for \
+const SEPARATOR: &str = "What separates the cells of `--predictions`: one character, or `\\t` for a tab [default: ,]; \
+    and the labels of an image in `--table`: a character; `comma`, `semicolon`, `tab` or `space`; or `list` for \
     `['a', 'b']` [default: |]";
 
 impl Args {
@@ -144,8 +144,8 @@ impl Args {
             None if model.is_file() => match &self.split {
                 Some(folder) => OtherSet::of_own_split(folder, self.set()).map(Some),
                 None => Err(
-                    Error::file(model, "is an exported model, which names no pictures").hint(
-                        "name some, for example with `--table`, or its own split with `--split`",
+                    Error::file(model, "is an exported model, which does not come with pictures").hint(
+                        "name a data set, for example with `--table`, or the model's own split with `--split`",
                     ),
                 ),
             },
@@ -292,7 +292,7 @@ fn score_file(args: &Args, file: &Path, mut options: Options) -> Result<(Split, 
                 let (validation, found) = read(file)?;
                 if found != scale {
                     let problem = format!("holds {}, `--predictions` {}", found.name(), scale.name());
-                    return Err(Error::file(file, problem).hint("give both on one scale"));
+                    return Err(Error::file(file, problem).hint("give both on the same scale"));
                 }
                 in_order(&validation, &held_out, &rest, file)?
             }

@@ -11,13 +11,13 @@ use dbloss::{Error, Result, io};
 use super::common::{MachineArgs, checkpoint_parser};
 use super::output;
 
-/// Write a trained model as one file for other programs
+/// Write a trained model to one file, for other programs to load
 ///
-/// As safetensors: the tensors under the names of torchvision or timm, and in the file's metadata a
-/// card with classes, thresholds, preprocessing, scores and the experiment. `dbloss predict` takes the
-/// file in place of the run. As ONNX: a graph from pictures to a logit a
-/// class, with the same card. The thresholds are those of the best F1 on the validation part, which
-/// is scored for them if it has not been. docs/export.md has the snippets that load both.
+/// A safetensors file holds the tensors under the names of torchvision or timm, and in its metadata
+/// a card with classes, thresholds, preprocessing, scores and the experiment; `dbloss predict`
+/// accepts it instead of the run. An ONNX file holds a graph from pictures to one logit per class,
+/// and the same card. The thresholds are the ones with the best F1 on the validation part, which is
+/// scored first if necessary. docs/export.md shows how to load both.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss export runs/shapes/db-focal-s0
@@ -25,36 +25,37 @@ use super::output;
   dbloss export runs/shapes/db-focal-s0 --format onnx --with-preprocessing --probabilities
   dbloss export cats.safetensors --format onnx --out cats.onnx")]
 pub(super) struct Args {
-    /// Folder of a trained run, or a file that was exported
+    /// Folder of a trained run, or a file that `dbloss export` wrote
     #[arg(value_name = "RUN")]
     model: PathBuf,
     /// What to write
     #[arg(long, default_value = "safetensors", value_name = "FORMAT")]
     format: Format,
-    /// File to write; one that is there is only replaced with --force [default: in `export` in the
-    /// run's folder, or beside the file]
+    /// File to write; an existing one is replaced only with --force [default: in `export` in the
+    /// run's folder, or beside the exported file]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace the file of `--out`
     #[arg(long, requires = "out")]
     force: bool,
-    /// Write the card beside the file too, to be read
+    /// Also write the card to a file of its own, beside the model
     #[arg(long, value_name = "FORMAT")]
     card: Vec<CardFormat>,
-    /// Normalise in the graph: its input is bytes [pictures, rows, columns, RGB] of the network's
-    /// size. With `--format onnx`
+    /// With `--format onnx`: normalise inside the graph, whose input is then bytes [pictures, rows,
+    /// columns, RGB] of the network's size
     #[arg(long)]
     with_preprocessing: bool,
-    /// A second output with probabilities. With `--format onnx`
+    /// With `--format onnx`: add a second output with probabilities
     #[arg(long)]
     probabilities: bool,
-    /// Leave thresholds out: nothing is scored for them
+    /// Leave the thresholds out, so that nothing needs to be scored
     #[arg(long)]
     no_thresholds: bool,
-    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` if it was
+    /// kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
     checkpoint: Checkpoint,
-    /// The run's split, if it has been moved
+    /// The run's split, if it has moved
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
     #[command(flatten)]
@@ -63,11 +64,11 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// Tensors under published names
+    /// Tensors under their published names
     Safetensors,
-    /// A graph
+    /// A graph for ONNX runtimes
     Onnx,
-    /// The backbone alone, in half precision, for `model.weights` of another training
+    /// Only the backbone, in half precision, for `model.weights` of another training
     Backbone,
 }
 
@@ -107,12 +108,12 @@ impl Args {
             ("--probabilities", self.probabilities),
         ];
         if self.format == Format::Backbone && !self.card.is_empty() {
-            let problem = "describes a whole model, and a backbone is none";
-            return Err(Error::argument("--card", problem).hint("leave one of the two out"));
+            let problem = "describes a whole model, not a backbone alone";
+            return Err(Error::argument("--card", problem).hint("leave out one of the two"));
         }
         match idle.into_iter().find(|(_, given)| *given) {
             Some((option, _)) if self.format != Format::Onnx => {
-                let problem = "is about a graph, and safetensors hold none";
+                let problem = "applies to a graph, which a safetensors file does not contain";
                 Err(Error::argument(option, problem).hint("add `--format onnx`"))
             }
             _ => Ok(()),
@@ -126,7 +127,7 @@ impl Args {
         };
         let cards = self.card.iter().map(|card| card.place(out));
         if cards.clone().any(|card| card == *out) {
-            let problem = format!("would take the place of {} itself", out.display());
+            let problem = format!("would overwrite {} itself", out.display());
             return Err(Error::argument("--card", problem));
         }
         for file in std::iter::once(out.clone()).chain(cards) {
@@ -134,7 +135,7 @@ impl Args {
                 return Err(Error::file(&file, "is a folder, expected a file's name"));
             }
             if file.exists() && !self.force {
-                return Err(Error::file(&file, "is there already")
+                return Err(Error::file(&file, "already exists")
                     .hint("name another file, or pass `--force` to replace it"));
             }
         }
@@ -147,7 +148,7 @@ impl Args {
             let place = self.model.with_extension(ending);
             return match place.exists() {
                 true => {
-                    Err(Error::file(&place, "is there already")
+                    Err(Error::file(&place, "already exists")
                         .hint("name another file with `--out`"))
                 }
                 false => Ok(place),

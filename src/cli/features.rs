@@ -11,12 +11,12 @@ use dbloss::{Error, Result};
 use super::common::{MachineArgs, OverrideArgs};
 use super::output;
 
-/// Compute the features of a backbone that does not learn, or write them down for others
+/// Compute the features of a frozen backbone, or export them to a file
 ///
-/// `train`, `run` and `sweep` compute and keep them by themselves; this does it ahead, for the sets
-/// that a training and its evaluation want. With `--out` they are written as an array instead, with
-/// the names and labels of their pictures: in a `.csv` file beside a `.npy` file, or in the same
-/// `.safetensors` file. `model.features` of an experiment reads both.
+/// `train`, `run` and `sweep` compute and keep features on their own; this command does it in
+/// advance, for the sets that training and evaluation need. With `--out` they are written as an
+/// array instead, with the names and labels of their pictures: a `.npy` file with a `.csv` file
+/// beside it, or one `.safetensors` file. An experiment reads either with `model.features`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss features experiments/voc-mlt.toml --set model.frozen_stages=4 --views 10
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// The experiment file
     #[arg(value_name = "EXPERIMENT.toml")]
     file: PathBuf,
-    /// Which of the file's methods; the first if it is left out
+    /// Which of the file's methods [default: the first]
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// Which images
@@ -35,8 +35,8 @@ pub(super) struct Args {
     /// Augmented versions of each training picture, instead of the file's `input.augment.views`
     #[arg(long, value_name = "K")]
     views: Option<usize>,
-    /// Write the features of the pictures as testing shows them, or with `--views` as training does,
-    /// into a `.npy` or `.safetensors` file
+    /// Write features to a `.npy` or `.safetensors` file: of the pictures as in testing, or with
+    /// `--views` as in training
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]

@@ -12,10 +12,10 @@ use super::source::SourceOptions;
 
 /// Write a first experiment for your own pictures
 ///
-/// Looks at a table (CSV, TSV, JSON lines), a COCO file, a VOC devkit, a folder with a folder of
-/// pictures a class, a folder of LabelMe files, or a folder with one of these in it; an option names
-/// the kind where it cannot be recognised. The file says what was seen, and gives settings that fit
-/// the number of pictures and the machine, each with its reason.
+/// Looks at a table (CSV, TSV, JSON lines), a COCO file, a VOC devkit, a folder with one folder of
+/// pictures per class, a folder of LabelMe files, or a folder that contains one of these. If the
+/// kind is not recognised, name it with an option. The file that is written says what was found,
+/// and contains settings that fit the number of pictures and the machine, with a reason for each.
 #[derive(Debug, clap::Args)]
 #[command(mut_group("from", |group| group.required(true).arg("path")))]
 #[command(after_help = "Examples:
@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// The annotations, or the folder of pictures
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-    /// Name of the experiment [default: that of the source]
+    /// Name of the experiment [default: the name of the source]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// File to write [default: <name>.toml]
@@ -37,10 +37,10 @@ pub(super) struct Args {
     #[arg(long)]
     force: bool,
     /// Weights that the backbone starts from: a file, a name on the Hugging Face hub, or `none` for
-    /// random ones [default: ImageNet's, from the hub]
+    /// random ones [default: ImageNet weights from the hub]
     #[arg(long, value_name = "WEIGHTS")]
     weights: Option<String>,
-    /// Where the training will be: auto, cpu, cuda or cuda:N
+    /// Device that the training will use: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
     #[command(flatten)]

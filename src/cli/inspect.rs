@@ -14,24 +14,24 @@ use super::common::{MachineArgs, checkpoint_parser, class_named, free_file, set_
 use super::other_set::OtherSetArgs;
 use super::output;
 
-/// Look at a trained run: its worst errors in pictures, on one page
+/// Make a page about a trained run, with pictures of its worst errors
 ///
-/// For each class the worst false positives and false negatives, of a tail class all pictures with
-/// the label; calibration; precision, recall and F1 against the threshold; errors that come
-/// together; labels that are likely wrong. Scores that `dbloss eval` has written are taken, others
-/// computed and kept as it keeps them. With `--test-split` pictures of
-/// another data set are looked at, in the classes that it has in common with the run.
+/// The page shows the worst false positives and false negatives of each class, and for tail classes
+/// every picture with the label; calibration; precision, recall and F1 by threshold; errors that
+/// occur together; and labels that are probably wrong. Scores that `dbloss eval` has written are
+/// reused; missing ones are computed and stored in the same place. With `--test-split`, the page
+/// shows pictures of another data set, for the classes that it shares with the run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss inspect runs/shapes/db-focal-s0
-  dbloss inspect runs/own/erm-s0 --on validation --per-class 20 --out errors.html
-  dbloss inspect runs/own/erm-s0 --classes cow 'traffic light'
-  dbloss inspect runs/own/erm-s0 --test-split splits/new")]
+  dbloss inspect runs/own-data/erm-s0 --on validation --per-class 20 --out errors.html
+  dbloss inspect runs/own-data/erm-s0 --classes cow 'traffic light'
+  dbloss inspect runs/own-data/erm-s0 --test-split splits/new")]
 pub(super) struct Args {
     /// Folder of a trained run
     #[arg(value_name = "RUN_DIR")]
     run: PathBuf,
-    /// Page to write; one that is there is only replaced with --force
+    /// Page to write; an existing one is replaced only with --force
     #[arg(short, long, default_value = "inspect.html", value_name = "FILE")]
     out: PathBuf,
     /// Replace the file
@@ -42,22 +42,24 @@ pub(super) struct Args {
     on: Set,
     #[command(flatten)]
     other: OtherSetArgs,
-    /// The run's split, if it has been moved
+    /// The run's split, if it has moved
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
-    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` if it was
+    /// kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
     checkpoint: Checkpoint,
-    /// False positives and false negatives that are shown of a class, each
+    /// How many false positives, and how many false negatives, to show per class
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     per_class: u32,
     /// Only these classes
     #[arg(long, value_name = "NAME", num_args = 1..)]
     classes: Vec<String>,
-    /// The longest side of a picture in the page, in pixels
+    /// The longest side of a picture on the page, in pixels
     #[arg(long, default_value_t = 160, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=2048))]
     side: u32,
-    /// Mebibytes of the page that pictures may take; what is beyond is left out, which is said
+    /// Mebibytes that the pictures on the page may take; those beyond are left out, and the page
+    /// says so
     #[arg(long, default_value_t = 24, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
     room: u32,
     #[command(flatten)]
@@ -77,8 +79,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     free_file(&args.out, args.force)?;
     let ending = args.out.extension().unwrap_or_default();
     if !["html", "htm"].contains(&&*ending.to_string_lossy().to_lowercase()) {
-        let problem = format!("`{}` is no page", args.out.display());
-        return Err(Error::argument("--out", problem).hint("end it in `.html`"));
+        let problem = format!("`{}` is not an HTML file", args.out.display());
+        return Err(Error::argument("--out", problem).hint("choose a name that ends in `.html`"));
     }
     let run = RunDir::new(&args.run);
     let Opened {

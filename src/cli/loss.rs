@@ -19,7 +19,7 @@ use dbloss::{Error, Result};
 
 use super::output::{self, DocumentFormat, FormatArg};
 
-/// List losses, and show what one does on a split.
+/// List the losses, and show what one does to the classes of a split.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -32,10 +32,10 @@ enum Command {
     Show(ShowArgs),
 }
 
-/// Print every loss: formula, keys with meaning, default, range and unit, source.
+/// Print every loss with its formula, its source, and its keys (meaning, default, range, unit).
 #[derive(Debug, clap::Args)]
 struct ListArgs {
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: DocumentFormat,
 }
@@ -47,10 +47,10 @@ Examples:
 
 /// Print the weights and biases that a loss gives to each class of a split.
 ///
-/// Weights are means over the training images that show a class (positive) and that do not
-/// (negative), each image once. Shifts are what is added to a logit before the loss: margin,
-/// negative tolerance and logit adjustment together. With --out the curves of the loss and of its
-/// gradient against the logit are drawn for a head class and a tail class.
+/// A weight is the mean over the training images that show the class (positive) or do not
+/// (negative), with each image counted once. A shift is what is added to a logit before the loss:
+/// margin, negative tolerance and logit adjustment together. --out draws the loss and its gradient
+/// as functions of the logit, for a head class and a tail class.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct ShowArgs {
@@ -63,12 +63,12 @@ struct ShowArgs {
     /// repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
-    /// Print CSV in full precision instead of a table
+    /// Print CSV with full precision instead of a table
     #[arg(long, conflicts_with = "format")]
     csv: bool,
     #[command(flatten)]
     format: FormatArg,
-    /// Draw the curves into this SVG file
+    /// Draw the curves to this SVG file
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace the SVG file if it exists
@@ -139,7 +139,7 @@ fn size(loss: &dyn Loss, split: &Split) -> Result<String> {
     let frequency = labels.class_frequency();
     let start = start_gradient(loss, &targets, &frequency, batch_size, 0)?;
     Ok(format!(
-        "gradient at the logits at the start, over batches of {batch_size}: norm {}, {} times that of \
+        "gradient with respect to the logits at the start, over batches of {batch_size}: norm {}, {} times that of \
          `bce`",
         short(start.norm),
         short(start.ratio())

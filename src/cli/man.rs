@@ -10,7 +10,7 @@ use dbloss::io::{claim_folder, write_atomic};
 
 use super::output;
 
-/// Write manual pages, one a command
+/// Write manual pages, one per command
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss man man1

@@ -10,11 +10,11 @@ use dbloss::{Error, Result};
 /// Another data set: a set of another split; a command may take sources beside.
 #[derive(Debug, clap::Args)]
 pub(super) struct OtherSetArgs {
-    /// Score the run on another split's images, matched by the names of the classes
+    /// Use the images of another split, with classes matched by name
     #[arg(long, value_name = "DIR", help_heading = "Another test set")]
     test_split: Option<PathBuf>,
-    /// Name of the other test set: the results go to `eval/other-<NAME>/` of the run [default: that
-    /// of its file or folder]
+    /// Name of the other test set, whose results go to `eval/other-<NAME>/` of the run [default:
+    /// the name of its file or folder]
     #[arg(long, value_name = "NAME", help_heading = "Another test set")]
     name: Option<String>,
 }
@@ -28,8 +28,11 @@ impl OtherSetArgs {
         }
         match (source, name) {
             (Some(source), _) => OtherSet::of_source(source, name).map(Some),
-            (None, Some(_)) => Err(Error::argument("--name", "names no set")
-                .hint("give one, for example with `--test-split`")),
+            (None, Some(_)) => Err(Error::argument(
+                "--name",
+                "has no effect without another data set",
+            )
+            .hint("give one, for example with `--test-split`")),
             (None, None) => Ok(None),
         }
     }

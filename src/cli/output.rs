@@ -17,10 +17,10 @@ use dbloss::{Error, Result};
 /// How much is logged.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Verbosity {
-    /// Log more (-v: details, -vv: everything)
+    /// Log more (-v: details; -vv: everything)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
-    /// Log warnings and errors only, and draw no progress bar
+    /// Log only warnings and errors, and draw no progress bar
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 }
@@ -59,15 +59,15 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Text,
-    /// For programs: the rows of the CSV file of the same table, a list of objects; where there are
-    /// several tables, an object of such lists under the names of the files
+    /// For programs: a list of objects, the rows of the CSV file of the same table; for several
+    /// tables, an object that holds such a list under each file's name
     Json,
 }
 
 /// The option of every command that prints a table.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct FormatArg {
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -149,7 +149,7 @@ pub(crate) fn report(error: &Error) -> ExitCode {
         // The message quotes the path.
         let relative = match io.to_string().contains("`/") {
             true => "",
-            false => "; it is relative to the working directory",
+            false => "; relative paths start from the working directory",
         };
         let _ = writeln!(stderr, "hint: check the path{relative}");
     }

@@ -27,13 +27,13 @@ pub(super) struct PlanArgs {
     pub overrides: OverrideArgs,
     #[command(flatten)]
     pub out: OutArgs,
-    /// Runs at a time on this machine; where there are several, each is a process of its own
-    /// [default: 1, or the sweep file's `jobs`]
+    /// Runs at a time on this machine; if several, each is a process of its own [default: 1, or the
+    /// sweep file's `jobs`]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     #[command(flatten)]
     pub machine: MachineArgs,
-    /// Say what would be run, and what of it is finished; run and write nothing
+    /// List what would be run and what is already finished, without running or writing anything
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -45,7 +45,7 @@ impl PlanArgs {
     pub(super) fn jobs(&self, default: usize) -> Result<usize> {
         match self.jobs.unwrap_or(default) {
             0 => {
-                let problem = "`0` runs nothing, expected at least 1";
+                let problem = "is 0, expected at least 1";
                 Err(Error::argument("--jobs", problem))
             }
             jobs => Ok(jobs),
@@ -58,17 +58,17 @@ impl PlanArgs {
             (
                 "--jobs",
                 self.jobs.is_some(),
-                "`max_running` in the file's `[slurm]` bounds the tasks at a time",
+                "set `max_running` in the file's `[slurm]` table, which limits the tasks at a time",
             ),
             (
                 "--threads",
                 self.machine.asks_for_threads(),
-                "`cpus` in the file's `[slurm]` is the number of threads of a run",
+                "set `cpus` in the file's `[slurm]` table, which is the number of threads per run",
             ),
         ];
         match given.iter().find(|(_, given, _)| *given) {
             Some((option, _, hint)) => {
-                let problem = "belongs to this machine, not to Slurm";
+                let problem = "applies to this machine, not to Slurm";
                 Err(Error::argument(*option, problem).hint(hint))
             }
             None => Ok(()),
@@ -138,7 +138,7 @@ pub(super) fn prepare(
     let split = plan.prepare(file, replace)?;
     tracing::info!("{}", split.summary());
     plan::check(plan, &split, replace == Replace::Everything, room)?;
-    interrupt::check("nothing has begun")?;
+    interrupt::check("nothing was started")?;
     Ok((split, lock))
 }
 
@@ -228,7 +228,7 @@ pub(super) fn dry_run(plan: &Plan, format: FormatArg) -> Result<()> {
 /// Which plan: its file, or its folder.
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
-    /// The file that the runs were made from, or the folder that holds them
+    /// The file that the runs were made from, or the folder that contains them
     #[arg(value_name = "FILE.toml|FOLDER")]
     pub plan: PathBuf,
     #[command(flatten)]

@@ -20,60 +20,62 @@ use super::output;
 
 const EXAMPLES: &str = "\
 Examples:
-  dbloss predict runs/own/erm-s0 photos/
-  find /pictures -name '*.jpg' | dbloss predict runs/own/erm-s0 - > labels.csv
-  dbloss predict runs/own/erm-s0 a.jpg b.jpg --top 3
-  An ensemble of three seeds, half sure at least:
-    dbloss predict runs/own/erm-s0 --with runs/own/erm-s1 --with runs/own/erm-s2 photos --threshold 0.5
+  dbloss predict runs/own-data/erm-s0 photos/
+  find /pictures -name '*.jpg' | dbloss predict runs/own-data/erm-s0 - > labels.csv
+  dbloss predict runs/own-data/erm-s0 a.jpg b.jpg --top 3
+  An ensemble of three seeds, with one threshold for all classes:
+    dbloss predict runs/own-data/erm-s0 --with runs/own-data/erm-s1 \\
+      --with runs/own-data/erm-s2 photos/ --threshold 0.5
   Scores that `dbloss eval --predictions` reads:
-    dbloss predict runs/own/erm-s0 photos --format predictions > scores.csv";
+    dbloss predict runs/own-data/erm-s0 photos/ --format predictions > scores.csv";
 
 /// Label pictures with a trained run
 ///
 /// Writes the labels of each picture and the probability of every class, in the order of the
-/// pictures. A class is a label where its probability is above the threshold with the best F1 on
-/// the validation part of the run's split; that is fitted once, and kept in `eval/validation/` of the
-/// run. A picture that cannot be read is told of and left out; the exit code is 5 then. See
-/// docs/predict.md.
+/// pictures. A class becomes a label if its probability is above its threshold: the one with the
+/// best F1 on the validation part of the run's split, which is fitted once and kept in
+/// `eval/validation/` of the run. A picture that cannot be read is reported and left out, and the
+/// exit code is then 5. See docs/predict.md.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Folder of a trained run, or a file that `dbloss export` wrote
     #[arg(value_name = "RUN_DIR")]
     run: PathBuf,
-    /// Pictures: files, folders with all folders in them, or `-` for paths on stdin, one a line
+    /// Pictures: files, folders (with all their subfolders), or `-` to read paths from stdin, one
+    /// per line
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// Another run with the same classes, in any order: the probabilities of all are averaged; may
-    /// be repeated
+    /// Another run with the same classes, in any order; the probabilities of all runs are averaged;
+    /// may be repeated
     #[arg(long = "with", value_name = "RUN_DIR")]
     others: Vec<PathBuf>,
-    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` where it is kept
+    /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` if it was
+    /// kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
     checkpoint: Checkpoint,
-    /// The split of the run, if it has been moved: its validation part gives the thresholds
+    /// The run's split, if it has moved; its validation part gives the thresholds
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
-    /// Probability above which a class is a label, the same for all classes
+    /// Probability above which a class becomes a label, the same for all classes
     #[arg(long, value_name = "P", value_parser = part)]
     threshold: Option<f64>,
-    /// The most probable classes are the labels, no more than this many; of all classes unless
-    /// `--threshold` is given too
+    /// Take the K most probable classes as labels; with `--threshold`, only those above it
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
-    /// What is written: `csv` labels and probabilities, `jsonl` the same as JSON lines, `table` for
-    /// people, `predictions` the scores as `eval` writes and reads them [default: table on a
-    /// terminal, csv elsewhere]
+    /// Output format: labels and probabilities as `csv`, as JSON lines (`jsonl`) or as a `table`
+    /// for people, or the scores alone, as `eval` writes and reads them (`predictions`) [default:
+    /// table on a terminal, csv elsewhere]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     format: Option<LabelFormat>,
-    /// File to write, whole or not at all, instead of stdout
+    /// File to write instead of stdout; it appears only once it is complete
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace the file of `--out`
     #[arg(long, requires = "out")]
     force: bool,
-    /// Test-time augmentation, views whose scores are averaged: none, each picture also mirrored,
-    /// five crops, or both [default: as the run says, `input.test_time`]
+    /// Test-time augmentation, which averages the scores of several views: none, the picture and
+    /// its mirror image, five crops, or both [default: the run's `input.test_time`]
     #[arg(long, value_name = "VIEWS", value_parser = PossibleValuesParser::new(VIEWS))]
     tta: Option<String>,
     #[command(flatten)]
@@ -106,8 +108,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     });
     let writes_labels = format != LabelFormat::Predictions;
     if let (false, Some(option)) = (writes_labels, args.choosing_option()) {
-        let problem = "has no effect beside `--format predictions`, which writes no labels";
-        return Err(Error::argument(option, problem).hint("leave one of the two out"));
+        let problem = "has no effect with `--format predictions`, which writes no labels";
+        return Err(Error::argument(option, problem).hint("leave out one of the two"));
     }
     if let Some(file) = &args.out {
         free_file(file, args.force)?;
@@ -160,8 +162,9 @@ pub(super) fn run(args: Args) -> Result<()> {
 /// An error where no picture has scores.
 fn some_predicted(Tally { predicted, unread }: Tally) -> Result<()> {
     if predicted + unread == 0 {
-        return Err(Error::argument("PATH", "names no picture")
-            .hint("name files, folders that hold some, or `-` and give paths on stdin"));
+        return Err(Error::argument("PATH", "names no picture").hint(
+            "name picture files or folders that contain some, or pass `-` and give paths on stdin",
+        ));
     }
     if predicted == 0 {
         let all = counted(unread as usize, "picture");
@@ -217,7 +220,9 @@ impl Args {
         let passed_over = paths.passed_over();
         if passed_over > 0 {
             let files = counted(passed_over as usize, "file");
-            tracing::info!("{files} of the folders passed over, without the ending of a picture");
+            tracing::info!(
+                "{files} in the folders skipped: their endings are not those of pictures"
+            );
         }
         Ok(Some(tally))
     }
@@ -250,11 +255,11 @@ impl Args {
         let (half, classes) = (ensemble.scale().threshold(), ensemble.classes());
         let Some(fitted) = ensemble.thresholds(self.checkpoint)? else {
             let why = match self.others.is_empty() {
-                true => "no validation part of the run gives thresholds",
-                false => "no validation part that the runs share gives thresholds",
+                true => "the run has no validation part to take thresholds from",
+                false => "the runs share no validation part to take thresholds from",
             };
             tracing::warn!(
-                "{why}: a class is a label above a probability of 0.5 (`--threshold` says another)"
+                "{why}: a class becomes a label above a probability of 0.5 (change it with `--threshold`)"
             );
             return Ok(vec![half; classes.len()]);
         };
@@ -263,13 +268,15 @@ impl Args {
         let without: Vec<&str> = without.map(|(class, _)| class.as_str()).collect();
         if !without.is_empty() {
             tracing::warn!(
-                "{} without a picture in the validation part, a label above a probability of 0.5: {}",
+                "{} without a picture in the validation part, so the threshold is a probability of 0.5: {}",
                 counted(without.len(), "class"),
                 first_named(without)
             );
         }
         if self.tta.is_some() {
-            tracing::info!("the thresholds are of the run's own views, not those of `--tta`");
+            tracing::info!(
+                "the thresholds were fitted with the run's own views, not with those of `--tta`"
+            );
         }
         Ok(fitted.into_iter().map(|t| t.unwrap_or(half)).collect())
     }

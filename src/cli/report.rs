@@ -10,23 +10,22 @@ use dbloss::report::study::{Options, Study};
 use super::common::{set_parser, tell_of_bootstrap};
 use super::output::{self, FormatArg};
 
-/// Compare many runs: tables for a paper, tests between methods, pictures, one page
+/// Compare many runs: tables for a paper, tests between methods, charts, one page
 ///
-/// Takes the folders of runs, or folders that hold them at any depth, and compares their methods
-/// over their seeds. Printed are mAP (mean and standard deviation over seeds) and the gain of each
-/// method over a baseline with its tests: a paired jackknife over the test images, where
-/// predictions and split are there, and paired t and Wilcoxon tests over classes and over seeds, all
-/// corrected after Holm.
+/// Takes folders of runs, or folders that contain them at any depth, and compares methods over
+/// their seeds. It prints mAP (mean and standard deviation over seeds) and each method's gain over
+/// a baseline with tests: a paired jackknife over the test images, if predictions and split are
+/// available, and paired t and Wilcoxon tests over classes and over seeds, all Holm-corrected.
 ///
-/// For the benchmarks of the paper its figures stand beside ours, in columns of their own.
-/// Unfinished runs, and those without an evaluation, are listed and left out.
+/// On the paper's benchmarks, the published figures stand in columns of their own. Unfinished runs
+/// and runs without an evaluation are listed and left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Files in DIR:
-  index.html                     everything on one page that needs no other file
-  table.csv, .md, .tex           a row a method; the best bold, the second underlined
-  per_class.csv, .tex            a row a class; report.tex is a document with both tables
-  tests.csv, runs.csv            every test, every run
-  ranks.csv, ranks.svg           mean ranks, and which methods they do not tell apart
+  index.html                     everything on one page, which needs no other file
+  table.csv, .md, .tex           one row per method; the best bold, the second underlined
+  per_class.csv, .tex            one row per class; report.tex is a document with both tables
+  tests.csv, runs.csv            one row per test and per run
+  ranks.csv, ranks.svg           mean ranks, and which methods they cannot tell apart
   settings.csv                   the settings that differ between methods
   methods.svg, per_class.svg, gain.svg, training_count.svg, learning.svg, precision_recall.svg
 
@@ -34,28 +33,28 @@ Examples:
   dbloss report runs/voc07 --out voc07-report
   dbloss report runs/voc-mlt runs/voc-mlt-ablation-mu --baseline db-focal --out mu-report")]
 pub(super) struct Args {
-    /// Folders of runs, or folders that hold them
+    /// Folders of runs, or folders that contain them
     #[arg(required = true, value_name = "RUNS")]
     runs: Vec<PathBuf>,
-    /// The folder that the report goes into
+    /// Folder to write the report to
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Write into a folder that is not empty
     #[arg(long)]
     force: bool,
-    /// The method that the others are compared with [default: erm, else the first]
+    /// Method that the others are compared with [default: erm, or else the first]
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
     /// An option of 0.1.0: intervals are no bootstrap any more
     #[arg(long, value_name = "N", hide = true)]
     bootstrap: Option<usize>,
-    /// Which evaluation of the runs
+    /// Which evaluation of the runs to compare
     #[arg(long, default_value = "test", value_name = "SET", value_parser = set_parser())]
     on: Set,
     /// Title of the report [default: the names of the experiments]
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// Compare runs on different splits with the same classes; there is no test over images then
+    /// Also compare runs on different splits with the same classes, without the test over images
     #[arg(long)]
     allow_different_splits: bool,
     #[command(flatten)]

@@ -11,12 +11,12 @@ use dbloss::{Error, Result};
 use super::output;
 use super::plan::{PlanArgs, Which, dry_run, finish, prepare, status};
 
-/// Split, train and evaluate every method of an experiment, and compare
+/// Split, train and evaluate every method of an experiment, and compare them
 ///
-/// Runs that are finished are recognised by their configuration and not trained again; those that
-/// were interrupted go on: whatever ends it, the same command again goes on, and ends with the same
-/// tables. A run that fails does not stop the others. The comparison is printed and written as CSV
-/// and Markdown to `<OUT>/<experiment>/`.
+/// Finished runs are recognised by their configuration and not trained again, and interrupted ones
+/// continue: however the command ends, running it again picks up where it stopped and gives the
+/// same tables. A run that fails does not stop the others. The comparison is printed, and written
+/// as CSV and Markdown to `<OUT>/<experiment>/`.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -33,13 +33,13 @@ pub(super) struct Args {
     /// The experiment file, or the name of an embedded one (`dbloss config list`)
     #[arg(value_name = "EXPERIMENT.toml", required = true)]
     file: Option<PathBuf>,
-    /// Only this method; may be repeated [default: all]
+    /// Run only this method; may be repeated [default: all]
     #[arg(long, value_name = "NAME")]
     method: Vec<String>,
     /// Seeds, instead of the file's
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', allow_negative_numbers = true, value_parser = super::common::seed)]
     seeds: Vec<u64>,
-    /// Train runs again that are there already
+    /// Train existing runs again
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Show how far each run is
+    /// Show the progress of each run
     Status(Which),
 }
 
@@ -76,8 +76,8 @@ fn opened(which: &Which) -> Result<(Plan, Split)> {
     match plan.existing_split()? {
         Some(split) => Ok((plan, split)),
         None => Err(
-            Error::file(&plan.home, "holds no run of this experiment yet")
-                .hint("give the same `--out` as to `dbloss run`"),
+            Error::file(&plan.home, "contains no run of this experiment yet")
+                .hint("pass the same `--out` as to `dbloss run`"),
         ),
     }
 }

@@ -45,7 +45,9 @@ fn argument(option: &'static FormatOption) -> Arg {
         .help_heading(HEADING);
     match option.value {
         OptionValue::Nothing => arg.action(ArgAction::SetTrue),
-        OptionValue::Choice(words) => arg.value_parser(PossibleValuesParser::new(words)),
+        OptionValue::Choice(words) => arg
+            .value_name("CHOICE")
+            .value_parser(PossibleValuesParser::new(words)),
         OptionValue::Path(name)
         | OptionValue::Text(name)
         | OptionValue::Whole(name)
@@ -155,7 +157,7 @@ fn value(option: &FormatOption, text: &str) -> Result<toml::Value> {
 
 /// The error for an option that the chosen source does not take.
 fn no_effect(flag: &str, source: &str) -> Error {
-    let problem = format_args!("has no effect beside `--{source}`");
+    let problem = format_args!("has no effect with `--{source}`");
     let takers: Vec<String> = sources()
         .filter(|(info, _)| info.options.iter().any(|option| option.flag == flag))
         .map(|(_, source)| format!("`--{}`", source.flag))
@@ -163,6 +165,6 @@ fn no_effect(flag: &str, source: &str) -> Error {
     let error = Error::argument(format_args!("--{flag}"), problem);
     match takers.is_empty() {
         true => error,
-        false => error.hint(format_args!("it goes with {}", takers.join(", "))),
+        false => error.hint(format_args!("it belongs with {}", takers.join(", "))),
     }
 }

@@ -18,20 +18,23 @@ mod distribution;
 const EXAMPLES: &str = "\
 Examples:
   VOC-MLT's construction from a devkit, tested on VOC2007:
-    dbloss split --voc VOCdevkit --year 2012 --test-list test --test-year 2007 --like voc-mlt --out splits/voc-mlt
+    dbloss split --voc VOCdevkit --year 2012 --test-list test --test-year 2007 \\
+      --like voc-mlt --out splits/voc-mlt
   The released VOC-MLT list, rebuilt from the annotations:
-    dbloss split --voc VOCdevkit --test-list test --test-year 2007 --recipe voc-mlt-released --out splits/voc-mlt
+    dbloss split --voc VOCdevkit --test-list test --test-year 2007 \\
+      --recipe voc-mlt-released --out splits/voc-mlt
   COCO-MLT's construction:
-    dbloss split --coco annotations/instances_train2017.json --test annotations/instances_val2017.json \\
-      --images train2017 --test-images val2017 --like coco-mlt --out splits/coco-mlt
-  A table of one's own, as it is, grouped and reported:
+    dbloss split --coco annotations/instances_train2017.json --images train2017 \\
+      --test annotations/instances_val2017.json --test-images val2017 \\
+      --like coco-mlt --out splits/coco-mlt
+  A table of your own with all its images, and a report:
     dbloss split --table train.csv --test test.csv --report --out splits/mine";
 
 /// Build a long-tailed training subset and its test set.
 ///
-/// Reads annotations, draws the training images by the published construction (or takes a
-/// released list, another curve, or the pool as it is), and writes a split folder: train.csv,
-/// test.csv, classes.csv, split.toml.
+/// Reads annotations, draws the training images by the published construction (or by another curve,
+/// or takes a released list or the whole pool), and writes a split folder: train.csv, test.csv,
+/// classes.csv, split.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_group("from", |group| group.required(true).arg("config")))]
@@ -42,7 +45,7 @@ pub(super) struct Args {
     /// Write into a folder that is not empty
     #[arg(long)]
     force: bool,
-    /// Write the report of `dbloss stats` too, into DIR/report
+    /// Also write the report of `dbloss stats`, into DIR/report
     #[arg(long)]
     report: bool,
     #[command(flatten)]
@@ -50,18 +53,18 @@ pub(super) struct Args {
 
     #[command(flatten)]
     source: SourceOptions,
-    /// Settings from a TOML file: those that split.toml holds under `config`, or an experiment with
-    /// a [split] table
+    /// Take the settings from a TOML file: the `config` table of a split.toml, or the [split] table
+    /// of an experiment
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     config: Option<PathBuf>,
 
-    /// The settings of a published benchmark
+    /// Use the settings of a published benchmark
     #[arg(long, value_enum, help_heading = "Distribution", conflicts_with_all = ["distribution", "recipe", "ids"])]
     like: Option<PresetArg>,
     /// Rebuild a released list exactly
     #[arg(long, value_enum, help_heading = "Distribution", conflicts_with_all = ["distribution", "ids"])]
     recipe: Option<RecipeArg>,
-    /// Take the images that a file lists, one id a line
+    /// Take the images that a file lists, one id per line
     #[arg(
         long,
         value_name = "FILE",
@@ -69,26 +72,28 @@ pub(super) struct Args {
         conflicts_with = "distribution"
     )]
     ids: Option<PathBuf>,
-    /// The curve of wanted images a class [default: as-is; --voc, --coco, --lvis, --shapes: pareto]
+    /// The curve of the images wanted per class [default: as-is; with --voc, --coco, --lvis,
+    /// --shapes: pareto]
     #[arg(long, value_enum, help_heading = "Distribution")]
     distribution: Option<DistributionArg>,
-    /// Pareto, exponential: wanted images of the first class [default: 800; --like coco-mlt: 1200]
+    /// Pareto, exponential: images wanted of the first class [default: 800; with --like coco-mlt:
+    /// 1200]
     #[arg(long, help_heading = "Distribution")]
     max: Option<usize>,
     /// Pareto: floor of the curve [default: 1]
     #[arg(long, help_heading = "Distribution")]
     min: Option<usize>,
-    /// Pareto: shape; greater is steeper [default: 6]
+    /// Pareto: shape of the curve; higher is steeper [default: 6]
     #[arg(long, help_heading = "Distribution")]
     alpha: Option<f64>,
-    /// Pareto: quantile at which the last class stands [default: 0.99]
+    /// Pareto: quantile at which the last class is placed [default: 0.99]
     #[arg(long, help_heading = "Distribution")]
     tail: Option<f64>,
-    /// Exponential: wanted count of the first class over that of the last [default: 100]
+    /// Exponential: images wanted of the first class divided by those of the last [default: 100]
     #[arg(long, value_name = "RATIO", help_heading = "Distribution")]
     imbalance_factor: Option<f64>,
-    /// Counts: wanted images, `800,400,...` by the order of the classes (largest summed
-    /// conditional probability first), or `dog=30,cat=20,...` by name
+    /// Counts: images wanted per class, as `800,400,...` in the order of the classes (largest
+    /// summed conditional probability first) or by name as `dog=30,cat=20,...`
     #[arg(
         long,
         value_name = "LIST",
@@ -96,29 +101,32 @@ pub(super) struct Args {
         help_heading = "Distribution"
     )]
     counts: Vec<String>,
-    /// Draw as many images as the distribution would, but as balanced as the pool allows
+    /// Draw as many images as the distribution asks for, but as evenly over the classes as the pool
+    /// allows
     #[arg(long, help_heading = "Distribution")]
     balanced: bool,
-    /// Want no class more often than this
+    /// Ask for no more images than this of any class
     #[arg(long, value_name = "N", help_heading = "Distribution")]
     max_per_class: Option<usize>,
-    /// Want no class less often than this
+    /// Ask for no fewer images than this of any class
     #[arg(long, value_name = "N", help_heading = "Distribution")]
     min_per_class: Option<usize>,
-    /// Remove no image if one of its classes would fall below this
+    /// Keep an image if removing it would leave one of its classes with fewer images than this
     #[arg(long, value_name = "N", help_heading = "Distribution")]
     keep_at_least: Option<usize>,
 
-    /// Seed of every draw [default: 0]
+    /// Seed of all random draws [default: 0]
     #[arg(long, help_heading = "Sets", allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: Option<u64>,
-    /// Images to hold out for validation, stratified: a part below 1, or a number [default: 0]
+    /// Images to hold out for validation, stratified: a fraction below 1, or a number [default: 0]
     #[arg(long, value_name = "AMOUNT", help_heading = "Sets")]
     validation: Option<f64>,
-    /// Take them from the training set, or from the images that were not drawn [default: train]
+    /// Take the validation images from the training set, or from the images that were not drawn
+    /// [default: train]
     #[arg(long, value_enum, help_heading = "Sets")]
     validation_from: Option<ValidationFromArg>,
-    /// Images of the pool to set apart as test set where the source has none [default: 0]
+    /// Images of the pool to set apart as the test set if the source has none: a fraction below 1,
+    /// or a number [default: 0]
     #[arg(long, value_name = "AMOUNT", help_heading = "Sets")]
     test_part: Option<f64>,
     /// Fewest training images of a head class [default: 100]
@@ -127,10 +135,10 @@ pub(super) struct Args {
     /// Fewest training images of a class that is not in the tail [default: 20]
     #[arg(long, value_name = "N", help_heading = "Sets")]
     medium: Option<usize>,
-    /// What to do about classes without any image in the pool [default: error]
+    /// What to do about classes that have no image in the pool [default: error]
     #[arg(long, value_enum, help_heading = "Sets")]
     empty_classes: Option<EmptyClassesArg>,
-    /// Accept images that are in the training and in the test set
+    /// Accept images that are in both the training and the test set
     #[arg(long, help_heading = "Sets")]
     allow_overlap: bool,
 }
@@ -275,7 +283,7 @@ fn read_settings(path: &Path) -> Result<(SplitConfig, SettingsFile<'_>)> {
         Some(split) => Ok((split, SettingsFile::Experiment(Box::new(experiment)))),
         None => Err(
             Error::file(path, "is an experiment without a `[split]` table")
-                .hint("name one that says how its split is made, not where it lies"),
+                .hint("name an experiment that says how its split is made, not where it is"),
         ),
     }
 }

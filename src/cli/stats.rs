@@ -16,15 +16,15 @@ Examples:
 
 /// Describe a split: counts, imbalance, co-occurrence.
 ///
-/// Reads the split folder, checks it, and prints the class table and its summary. With --out it
-/// also writes CSV tables, SVG pictures and one self-contained page, report.html.
+/// Reads and checks the split folder, and prints the table of classes and a summary. With --out it
+/// also writes CSV tables, SVG charts and one self-contained page, report.html.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The split folder
     #[arg(value_name = "SPLIT")]
     split: PathBuf,
-    /// Write the report's tables, pictures and page into this folder
+    /// Write the report's tables, charts and page to this folder
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write into a folder that is not empty

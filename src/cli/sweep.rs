@@ -12,11 +12,11 @@ use dbloss::{Error, Result};
 use super::output;
 use super::plan::{PlanArgs, Which, dry_run, finish, prepare, status};
 
-/// Run methods x seeds x a grid of settings, here or through Slurm, and compare
+/// Run methods x seeds x a grid of settings, here or through Slurm, and compare them
 ///
-/// Runs that are finished are recognised by their configuration and skipped; those that were
-/// interrupted go on. Whatever ends a sweep, the same command again goes on with it, and ends with
-/// the same tables. A run that fails does not stop the others.
+/// Finished runs are recognised by their configuration and skipped, and interrupted ones continue:
+/// however a sweep ends, running the same command again picks up where it stopped and gives the
+/// same tables. A run that fails does not stop the others.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -35,24 +35,25 @@ pub(super) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     plan: PlanArgs,
-    /// Who runs them: this machine, or Slurm as the file's `[slurm]` says
+    /// Where to run: on this machine, or through Slurm with the settings of the file's `[slurm]`
+    /// table
     #[arg(long, default_value = "local", value_name = "WHO", value_parser = ["local", "slurm"])]
     executor: String,
-    /// With Slurm: stay until all runs have ended, and write the tables
+    /// With Slurm: wait until all runs have ended, then write the tables
     #[arg(long)]
     wait: bool,
-    /// Replace runs of another configuration that are in the way
+    /// Replace existing runs that have another configuration
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Show how far each run is
+    /// Show the progress of each run
     Status(Which),
-    /// Compare the runs that are finished, and write the tables
+    /// Compare the finished runs, and write the tables
     Collect(Which),
-    /// Cancel the sweep's job in Slurm; runs under way save and leave
+    /// Cancel the sweep's Slurm job; active runs save their state and stop
     Cancel(Which),
 }
 
@@ -90,9 +91,10 @@ fn start(args: &Args, path: &Path) -> Result<()> {
     let overrides = args.plan.overrides.assignments();
     let file = SweepFile::read(path)?.renamed(&overrides);
     if file.config.tune.is_some() {
-        let problem = "has a table `[tune]`: its settings are to be chosen, not compared";
+        let problem =
+            "has a `[tune]` table: it is meant for choosing settings, not for comparing them";
         return Err(Error::file(path, problem).hint(format_args!(
-            "`dbloss tune {}` does, without a look at the test set",
+            "use `dbloss tune {}`, which does so without the test set",
             path.display()
         )));
     }
@@ -141,8 +143,10 @@ fn start(args: &Args, path: &Path) -> Result<()> {
 /// Options that would say nothing to the executor.
 fn refuse_ignored(args: &Args, slurm: bool) -> Result<()> {
     if !slurm && args.wait {
-        return Err(Error::argument("--wait", "belongs to `--executor slurm`")
-            .hint("on this machine a sweep always stays until its runs have ended"));
+        return Err(
+            Error::argument("--wait", "has no effect without `--executor slurm`")
+                .hint("on this machine a sweep always waits until its runs have ended"),
+        );
     }
     match slurm {
         true => args.plan.refuse_ignored_by_slurm(),

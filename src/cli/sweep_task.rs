@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// The run, by its number in the sweep
     #[arg(long, value_name = "N", conflicts_with = "run")]
     index: Option<usize>,
-    /// Save and leave when this process, the parent, is gone
+    /// Save and stop when this process, the parent, is gone
     #[arg(long, value_name = "PID")]
     parent: Option<u32>,
     /// A task of Slurm's: go back into the queue after a signal
@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Replace a run of another configuration
     #[arg(long)]
     force: bool,
-    /// Train the run again, whatever is there
+    /// Train the run again even if it is finished
     #[arg(long, conflicts_with = "force")]
     again: bool,
     #[command(flatten)]

@@ -13,12 +13,12 @@ use super::output;
 
 /// Train one model
 ///
-/// Builds the experiment's split if it is not there yet, trains one method with one seed, and
-/// writes the run's folder: the resolved configuration, a manifest, a row a step and an epoch,
-/// and the checkpoint. Ctrl-C saves and leaves; `--resume` goes on and ends with the same model
-/// as an uninterrupted run.
+/// Builds the experiment's split if it does not exist yet, trains one method with one seed, and
+/// writes the run's folder: the resolved configuration, a manifest, tables with one row per step
+/// and per epoch, and the checkpoint. Ctrl-C saves the state and stops; `--resume` continues, and
+/// gives the same model as an uninterrupted run.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   dbloss train experiments/shapes.toml --method db-focal --seed 1
   dbloss train experiments/shapes.toml --method erm --set train.epochs=4 --out runs/short")]
 pub(super) struct Args {
@@ -28,13 +28,13 @@ pub(super) struct Args {
     /// How version 0.1 spelled it
     #[arg(long, value_name = "FILE", hide = true, conflicts_with = "file")]
     config: Option<PathBuf>,
-    /// Which of the file's methods; may be left out if there is but one
+    /// Which of the file's methods; needed only if there are several
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
-    /// Root of all random numbers, instead of the file's
+    /// Seed of all random numbers, instead of the file's
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: Option<u64>,
-    /// The run's folder [default: runs/<experiment>/<method>-s<seed>]
+    /// Folder of the run [default: runs/<experiment>/<method>-s<seed>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -84,9 +84,9 @@ pub(super) fn run(args: Args) -> Result<()> {
             job::tell([&experiment], &split, Room::of(&machine.device, 1))?;
             let trained = train.prepare()?.train();
             let Trained { manifest, .. } = trained.map_err(|error| match error {
-                Error::Interrupted(what) => {
-                    Error::Interrupted(format!("{what}; the same command with `--resume` goes on"))
-                }
+                Error::Interrupted(what) => Error::Interrupted(format!(
+                    "{what}; continue with the same command and `--resume`"
+                )),
                 other => other,
             })?;
             manifest

@@ -15,13 +15,13 @@ use super::plan::PlanArgs;
 
 /// Choose each method's settings on folds of the training subset, then compare on the test set
 ///
-/// Every method is given the same number of trainings. A trial trains on a part of the training
-/// subset and is scored on the rest of it; the test set is not in its reach. The chosen settings are
-/// written down, and the final runs train on the whole subset (or on several that are drawn anew)
-/// and are scored on the test set, once. Whatever ends it, the same command goes on.
+/// Every method gets the same number of trainings. A trial trains on one part of the training
+/// subset and is scored on the rest; it never sees the test set. The chosen settings are recorded;
+/// then the final runs train on the whole subset (or on several newly drawn ones) and are scored
+/// once on the test set. However the command ends, running it again continues.
 ///
-/// The file is a sweep file: `[grid]` names the values to try, `[tune]` how. An experiment file can be
-/// given too: then five learning rates are tried, from a tenth to ten times its own.
+/// The file is a sweep file: `[grid]` lists the values to try, and `[tune]` says how. With an
+/// experiment file, five learning rates are tried, from a tenth of its own to ten times that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss tune experiments/shapes.toml
@@ -33,10 +33,11 @@ pub(super) struct Args {
     file: PathBuf,
     #[command(flatten)]
     plan: PlanArgs,
-    /// Who runs the trainings: this machine, or Slurm as the file's `[slurm]` says
+    /// Where to train: on this machine, or through Slurm with the settings of the file's `[slurm]`
+    /// table
     #[arg(long, default_value = "local", value_name = "WHO", value_parser = ["local", "slurm"])]
     executor: String,
-    /// Stop when the settings are chosen; the test set is left alone
+    /// Stop once the settings are chosen, without using the test set
     #[arg(long)]
     only_search: bool,
 }
@@ -94,7 +95,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let chosen = tuning.run(means, args.only_search)?;
     output::table(args.plan.format, chosen, chosen_table)?;
     tracing::info!(
-        "{} shows the search and what it led to",
+        "see {} for the search and its outcome",
         tuning.home().join("index.html").display()
     );
     Ok(())

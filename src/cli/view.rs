@@ -12,7 +12,7 @@ use super::output;
 
 const EXAMPLES: &str = "\
 Examples:
-  Look at the training pictures and at what augmentation makes of them:
+  The training pictures, and what augmentation does to them:
     dbloss view splits/shapes --augment
   All training pictures of a rare class:
     dbloss view splits/voc-mlt --class cow --out cow.html
@@ -21,16 +21,16 @@ Examples:
 
 /// Draw a contact sheet of pictures as the network sees them.
 ///
-/// Each picture is resized and normalised as for the network, and shown with its name
-/// and its labels. With --augment, copies as training sees them stand beside it. Errors in
-/// one's data are found by eye: look at a sheet before training.
+/// Each picture is resized and normalised as for the network, and shown with its name and labels.
+/// With --augment, augmented copies as in training stand beside it. Many errors in data are easiest
+/// to find by eye: look at a sheet before training.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     split: SplitArg,
-    /// Page to write, or a picture without words if it ends in .png; one that is there is only
-    /// replaced with --force
+    /// File to write: a page (.html), or one picture without text (.png); an existing one is
+    /// replaced only with --force
     #[arg(long, default_value = "sheet.html", value_name = "FILE")]
     out: PathBuf,
     /// Replace the file
@@ -47,10 +47,10 @@ pub(super) struct Args {
     /// Only pictures with this class
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// Tiles a row
+    /// Tiles per row
     #[arg(long, default_value_t = 8, value_name = "N")]
     columns: usize,
-    /// Seed of the choice of pictures and of their augmentation
+    /// Seed for choosing the pictures and augmenting them
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = super::common::seed)]
     seed: u64,
 }
@@ -61,14 +61,14 @@ pub(super) fn run(args: Args) -> Result<()> {
     let ending = args.out.extension().unwrap_or_default();
     let ending = ending.to_string_lossy().to_lowercase();
     if !["html", "htm", "png"].contains(&ending.as_str()) {
-        let problem = format!("`{}` is neither a page nor a PNG", args.out.display());
+        let problem = format!("`{}` is neither an HTML nor a PNG file", args.out.display());
         return Err(Error::argument("--out", problem)
-            .hint("end it in `.html` for a page with names and labels, in `.png` without"));
+            .hint("choose a name that ends in `.html` for a page with names and labels, or in `.png` for a picture without"));
     }
     if args.augment > 30 || args.columns > 100 || args.count > 2000 {
         return Err(Error::input(
             "sheet",
-            "is too large, expected up to 2000 pictures, 100 columns and 30 copies",
+            "is too large; at most 2000 pictures, 100 columns and 30 copies fit",
         ));
     }
     let config = args.input.config()?;
@@ -83,7 +83,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     if images.is_empty() {
         return Err(Error::file(
             args.split.folder(),
-            "has no such picture to show",
+            "has no picture that matches",
         ));
     }
     Stream::new(args.seed, "view", 0, 0).shuffle(&mut images);

@@ -14,19 +14,19 @@ use super::output;
 
 /// Show live curves of a run in the terminal
 ///
-/// Loss, learning rate, validation mAP and speed, while it trains or afterwards; `q` quits.
-/// Without a terminal the newest values are printed, a line each.
+/// Shows loss, learning rate, validation mAP and speed, during training or afterwards; `q` quits.
+/// If the output is not a terminal, the latest values are printed instead, one per line.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   dbloss watch runs/shapes/db-focal-s0
   dbloss watch runs/shapes/db-focal-s0 --once")]
 pub(super) struct Args {
     /// The run's folder
     run: PathBuf,
-    /// Print the newest values and leave
+    /// Print the latest values and exit
     #[arg(long)]
     once: bool,
-    /// Seconds between two looks at the files
+    /// Seconds between updates
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     interval: f64,
 }

@@ -74,7 +74,10 @@ impl ExperimentSources {
             only = names;
         }
         own_methods.retain(|name| only.is_empty() || only.contains(name));
-        let seeds = layers.take("seeds", "a list of whole numbers at or above 0: [0, 1, 2]")?;
+        let seeds = layers.take(
+            "seeds",
+            "a list of whole numbers at or above 0, such as [0, 1, 2]",
+        )?;
         Ok(ExperimentFile {
             layers,
             methods,
@@ -167,8 +170,8 @@ impl ExperimentFile {
                     .hint("choose one with `--method`, or train them all with `dbloss run`"));
             }
             (Some(name), []) => match own {
-                Some(own) => format!("is the method `{own}`, not `{name}`"),
-                None => format!("names no methods, so there is no `{name}`"),
+                Some(own) => format!("describes the method `{own}`, not `{name}`"),
+                None => format!("has no methods, so there is no `{name}`"),
             },
             (Some(name), _) => {
                 let problem = format!("has no method `{name}`, only {}", defined.join(", "));
@@ -223,7 +226,7 @@ fn check_methods(methods: &Tree) -> Result<()> {
         if !overrides.is_table() {
             return Err(named(Error::key(
                 key(name),
-                "is no table, expected one of keys to change",
+                "is not a table; expected a table of keys to change",
             )));
         }
         for shared in [
@@ -251,7 +254,7 @@ fn check_only(only: &[String], methods: &Tree, written: &Tree) -> Result<()> {
     let Some(at) = only.iter().position(unknown) else {
         return Ok(());
     };
-    let problem = format!("names `{}`, which is no method of this file", only[at]);
+    let problem = format!("names `{}`, which is not a method of this file", only[at]);
     let error = written.locate(Error::key(KeyPath::from("only").item(at), problem));
     Err(error
         .hint("methods are the tables `[methods.NAME]`")

@@ -108,7 +108,7 @@ impl Experiment {
         let key = |key: &str| KeyPath::from(key);
         for (at, name) in [("name", &self.name), ("method", &self.method)] {
             if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-                let problem = format!("is `{name}`, expected a name that a folder can have");
+                let problem = format!("is `{name}`, which cannot be the name of a folder");
                 return Err(Error::key(at, problem));
             }
         }
@@ -143,9 +143,10 @@ impl Experiment {
                 let near: Vec<String> = (near.iter().filter(|&&size| size >= 8))
                     .map(u32::to_string)
                     .collect();
-                let problem = format!("is {size}, which patches of {patch} pixels do not divide");
+                let problem =
+                    format!("is {size}, which is not a multiple of the patch size, {patch} pixels");
                 Err(Error::key("input.size", problem).hint(format_args!(
-                    "`{kind}` cuts pictures into patches: take {}",
+                    "`{kind}` cuts pictures into patches: use {}",
                     near.join(" or ")
                 )))
             }
@@ -160,12 +161,12 @@ impl Experiment {
             Err(Error::key(key, problem).hint("leave it out, or choose another loss"))
         };
         if self.train.label_smoothing > 0.0 && self.loss.composition().is_none() {
-            let problem = format!("`{name}` tells labels apart and does not blend them");
+            let problem = format!("`{name}` needs labels of 0 or 1, not blended ones");
             return refused("train.label_smoothing", problem);
         }
         if !Extent::is_nothing(&self.train.reweight_after) && self.loss.without_weights().is_none()
         {
-            let problem = format!("`{name}` has no class weights that could come in late");
+            let problem = format!("`{name}` has no class weights to switch on later");
             return refused("train.reweight_after", problem);
         }
         Ok(())

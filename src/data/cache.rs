@@ -153,7 +153,7 @@ impl DiskCache {
         let number = |at: usize| Some(u32::from_le_bytes(*trailer.get(at..)?.first_chunk()?));
         let (width, height) = (number(0)?, number(4)?);
         if trailer.get(40..)? != MAGIC || trailer.get(8..40)? != hash(pixels, &trailer[..8]) {
-            tracing::debug!("{}: is damaged; it is made anew", path.display());
+            tracing::debug!("{}: is damaged and will be written again", path.display());
             return None;
         }
         let length = pixels.len();

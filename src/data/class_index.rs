@@ -64,7 +64,7 @@ impl ClassIndex {
         };
         let name = clean(raw).map_err(|problem| {
             let hint = match raw.contains(['\n', '\r']) {
-                true => "look for a `\"` that is not closed",
+                true => "look for an unclosed `\"`",
                 false => "rename the class; names are shown in tables, plots and LaTeX",
             };
             place(problem).hint(hint)
@@ -106,10 +106,7 @@ impl ClassIndex {
             .map(|&i| self.names[i as usize].as_str());
         account.warn(
             place,
-            (
-                "class name",
-                "written in another Unicode form than NFC, and taken in NFC",
-            ),
+            ("class name", "not in Unicode form NFC, and converted to it"),
             written_otherwise,
             "",
         );
@@ -128,7 +125,7 @@ impl ClassIndex {
             place,
             ("look-alike", "among the class names, kept apart"),
             groups.iter().map(String::as_str),
-            "make them one in the annotations if they mean the same",
+            "merge them in the annotations if they mean the same",
         );
     }
 
@@ -203,7 +200,7 @@ pub fn read_class_list(path: &Path) -> Result<Vec<String>> {
     }
     if names.is_empty() {
         return Err(
-            Error::file(path, "the class list is empty").hint("write one class name a line")
+            Error::file(path, "the class list is empty").hint("write one class name per line")
         );
     }
     Ok(names)

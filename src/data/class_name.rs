@@ -16,14 +16,14 @@ pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
     }
     if let Some(found) = name.chars().find(|&c| is_invisible(c)) {
         return Err(format!(
-            "the class name `{}` holds the invisible character U+{:04X}",
+            "the class name `{}` contains the invisible character U+{:04X}",
             visible(name),
             u32::from(found)
         ));
     }
     if name.contains(LABEL_SEPARATOR) {
         return Err(format!(
-            "the class name `{name}` holds `{LABEL_SEPARATOR}`, which separates labels"
+            "the class name `{name}` contains `{LABEL_SEPARATOR}`, which separates labels"
         ));
     }
     Ok(nfc(name))

@@ -50,7 +50,7 @@ pub fn of(bytes: &[u8]) -> Option<Content> {
     if bytes.iter().all(|&byte| byte == 0) {
         return Some(Content {
             what: "nothing but zeros",
-            remedy: Some("copy or download it again: this happens where a copy was interrupted"),
+            remedy: Some("copy or download it again: this happens when a copy is interrupted"),
         });
     }
     let known = (MAGIC.iter())
@@ -83,7 +83,7 @@ fn of_text(bytes: &[u8]) -> Option<Content> {
     } else if lower.starts_with("<!doctype html") || lower.contains("<html") {
         (
             "an HTML page",
-            Some("download it again: sites answer with such a page where they refuse a download"),
+            Some("download it again: sites send such a page when they refuse a download"),
         )
     } else if lower.contains("<svg") {
         ("an SVG drawing", None)

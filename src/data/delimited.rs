@@ -110,7 +110,7 @@ impl<'a> Delimited<'a> {
             first + 1,
             second + 1
         );
-        Error::line(&self.path, 1, problem).hint("rename one, or make them one column")
+        Error::line(&self.path, 1, problem).hint("rename one, or merge them into one column")
     }
 
     /// Reads the next row; `None` at the end.
@@ -127,7 +127,7 @@ impl<'a> Delimited<'a> {
                 counted(found, "column")
             );
             return Err(Error::line(&self.path, line, problem)
-                .hint("put names that hold the separator in double quotes"));
+                .hint("put names that contain the separator in double quotes"));
         }
         Ok(Some(Row {
             line: self.record.position().map_or(0, csv::Position::line),
@@ -230,7 +230,7 @@ impl<R> Strict<R> {
                 (Quote::Closed | Quote::Blank, _) => {
                     return Err(QuoteProblem {
                         line: self.opened,
-                        problem: "the `\"` that opens here is closed in the middle of a column",
+                        problem: "the `\"` that opens here closes in the middle of a column",
                     });
                 }
                 _ => Quote::Plain,

@@ -121,7 +121,7 @@ pub fn read(path: &Path) -> Result<Rgb8> {
 pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let Some(source) = PictureSource::find(path)? else {
         return Err(Error::file(path, "the picture is missing").hint(
-            "put the picture there, or pass `--on-bad-image skip` to go on without such pictures",
+            "restore the picture, or pass `--on-bad-image skip` to continue without such pictures",
         ));
     };
     let bytes = source.read(MAX_FILE_BYTES)?;
@@ -130,9 +130,7 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 
 /// What is said of a file of more than [`MAX_FILE_BYTES`].
 pub(super) fn too_large(size: u64) -> String {
-    format!(
-        "the file has {size} bytes, more than the {MAX_FILE_BYTES} of the largest picture that is read"
-    )
+    format!("the file has {size} bytes, more than the limit of {MAX_FILE_BYTES}")
 }
 
 /// What is said of a file that begins with `bytes` and is no picture.
@@ -148,9 +146,9 @@ pub(super) fn unknown(bytes: &[u8]) -> String {
 }
 
 fn bad(path: &Path, problem: String, remedy: Option<&str>) -> Error {
-    let remedy = remedy.unwrap_or("mend or remove the picture");
+    let remedy = remedy.unwrap_or("repair or remove the picture");
     Error::file(path, problem).hint(format_args!(
-        "{remedy}, or pass `--on-bad-image skip` to go on without such pictures"
+        "{remedy}, or pass `--on-bad-image skip` to continue without such pictures"
     ))
 }
 
@@ -245,8 +243,8 @@ fn failure(name: &str, error: image::ImageError) -> String {
             let reason = e.to_string();
             // The decoder names it by a word of its source.
             match reason.contains("RGBPalette") {
-                true => format!("a {name} with a palette, which is not read: save it as RGB"),
-                false => format!("a {name} of a kind that is not read: {reason}"),
+                true => format!("a {name} with a palette, which is not supported: save it as RGB"),
+                false => format!("an unsupported kind of {name}: {reason}"),
             }
         }
         image::ImageError::Limits(_) => {

@@ -25,7 +25,7 @@ pub(super) struct Decoded {
     pub orientation: Orientation,
 }
 
-const EARLY: &str = "the JPEG's data end before the picture does: the rest would be guessed";
+const EARLY: &str = "the JPEG's data end before the picture is complete";
 const TRUNCATED: &str = "the JPEG is truncated: it has no end marker";
 
 /// Bytes that are put after the coded data: eight of ones only, as coded data write them. No code
@@ -108,7 +108,7 @@ impl Picture {
         // Arithmetic coding and the like: no damage, only not read.
         let failed = |e| match e {
             zune_jpeg::errors::DecodeErrors::Unsupported(kind) => {
-                format!("a JPEG of a kind that is not read ({kind:?})")
+                format!("an unsupported kind of JPEG ({kind:?})")
             }
             e => format!("damaged JPEG: {e:?}"),
         };
@@ -204,7 +204,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let data_end = data_end.ok_or("the JPEG holds no picture: its end follows its header")?;
+        let data_end = data_end.ok_or("the JPEG contains no picture: it ends after its header")?;
         if self.components.iter().any(|component| !component.seen) {
             return Err(EARLY.into());
         }

@@ -12,13 +12,13 @@ use crate::rng::Stream;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pareto {
-    /// Shape of the Pareto density, b in the paper's code; greater is steeper.
+    /// Shape of the Pareto density, b in the paper's code; higher is steeper.
     pub alpha: f64,
-    /// Wanted images of the first class: 800 for VOC-MLT, 1200 for COCO-MLT.
+    /// Images wanted of the first class: 800 for VOC-MLT, 1200 for COCO-MLT.
     pub max: usize,
     /// The curve's floor.
     pub min: usize,
-    /// Quantile of the density at which the last class stands, in (0, 1).
+    /// Quantile of the density at which the last class is placed, in (0, 1).
     pub tail: f64,
 }
 

@@ -64,7 +64,7 @@ pub fn read(path: &Path) -> Result<Array> {
     let rest = length.saturating_sub(header.len() as u64);
     (&mut file).take(rest).read_to_end(&mut header)?;
     let header = parse(&header).ok_or_else(|| {
-        broken("the header of the NumPy array is damaged".to_owned()).hint("write it anew")
+        broken("the header of the NumPy array is damaged".to_owned()).hint("write it again")
     })?;
     if header.column_by_column {
         return Err(broken("the array is stored column by column".to_owned())
@@ -75,7 +75,7 @@ pub fn read(path: &Path) -> Result<Array> {
         Some("f8") => 8,
         Some("f2") => 2,
         _ => {
-            let problem = format!("holds numbers of the type `{}`", header.kind);
+            let problem = format!("contains numbers of the type `{}`", header.kind);
             return Err(broken(problem).hint("expected float32, float64 or float16"));
         }
     };
@@ -87,11 +87,11 @@ pub fn read(path: &Path) -> Result<Array> {
     file.read_to_end(&mut bytes)?;
     if count != Some(bytes.len()) {
         let problem = format!(
-            "has {} bytes of numbers, which is not what the shape {shape:?} of `{}` takes",
+            "has {} bytes of numbers, which does not match the shape {shape:?} of `{}`",
             bytes.len(),
             header.kind
         );
-        return Err(broken(problem).hint("the file may be cut off: copy or write it anew"));
+        return Err(broken(problem).hint("the file may be cut off: copy or write it again"));
     }
     let swapped = header.kind.starts_with('>');
     let values = bytes

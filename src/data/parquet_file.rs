@@ -151,8 +151,8 @@ impl ParquetFile {
         match read.map_err(|problem| self.at(row, problem))? {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(self
-                .at(row, format!("the column `{column}` holds no bytes"))
-                .hint("a path alone is not followed: write the pictures into the file")),
+                .at(row, format!("the column `{column}` contains no bytes"))
+                .hint("paths alone are not followed: store the pictures in the file")),
         }
     }
 
@@ -187,7 +187,7 @@ impl ParquetFile {
 /// What is said of a file that cannot be read as Parquet.
 pub(crate) fn damaged(path: &Path, problem: impl std::fmt::Display) -> Error {
     let problem = format_args!("cannot be read as Parquet: {problem}");
-    Error::file(path, problem).hint("copy or download it again, or write it anew")
+    Error::file(path, problem).hint("copy, download or write it again")
 }
 
 /// What the reader of Parquet makes of bytes; that it gives up in a panic on some that are damaged is

@@ -242,7 +242,7 @@ pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
     }
     if width > u64::from(MAX_SIDE) || height > u64::from(MAX_SIDE) || width * height > MAX_PIXELS {
         return Err(format!(
-            "the picture has {width} x {height} pixels, more than the limit of {MAX_SIDE} a side and {MAX_PIXELS} in all"
+            "the picture has {width} x {height} pixels, more than the limit of {MAX_SIDE} per side and {MAX_PIXELS} in all"
         ));
     }
     Ok(())

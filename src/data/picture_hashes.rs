@@ -63,7 +63,7 @@ impl PictureHashes {
             return Self::default();
         }
         let rows = rows::read::<Row>(file).unwrap_or_else(|error| {
-            tracing::warn!("{error}; the pictures are hashed anew");
+            tracing::warn!("{error}; the pictures are hashed again");
             Vec::new()
         });
         let known = rows.into_iter().map(|row| {

@@ -28,7 +28,7 @@ pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
     if name.contains(|c: char| c.is_control()) {
         let shown = super::class_name::visible(name);
         return Err(format!(
-            "the image name `{shown}` holds a control character"
+            "the image name `{shown}` contains a control character"
         ));
     }
     if !name.contains('\\') && !name.starts_with("./") && !name.contains("/./") {
@@ -52,7 +52,7 @@ impl SeenImages {
         let name = clean(name).map_err(|problem| {
             let error = Error::line(path, line, &problem);
             match problem.contains("control") {
-                true => error.hint("look for a `\"` that is not closed"),
+                true => error.hint("look for an unclosed `\"`"),
                 false => error,
             }
         })?;

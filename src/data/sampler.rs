@@ -25,20 +25,20 @@ pub const MOST_IMAGES: i64 = 1 << 31;
 pub enum SamplerConfig {
     /// Every image once, shuffled.
     Uniform {
-        /// Images an epoch; all of them if absent. A longer epoch goes on with a new shuffle.
+        /// Images per epoch; all of them if left out. A longer epoch continues with a new shuffle.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         epoch_length: Option<EpochLength>,
     },
     /// A shuffled cycle over the classes, and out of each class drawn some consecutive images of
     /// that class's own shuffled cycle (ECCV 2020 paper, section 4.2, as its public code does it).
     ClassAware {
-        /// Images taken from a class each time it is drawn; 3 as published.
+        /// Images drawn from a class each time it is chosen; 3 as published.
         #[serde(default = "default_samples_per_class")]
         samples_per_class: usize,
-        /// The epoch has max_c n_c * C / `reduce` images; 4 as published.
+        /// An epoch has max_c n_c * C / `reduce` images; 4 as published.
         #[serde(default = "default_reduce")]
         reduce: usize,
-        /// Images an epoch, in place of max_c n_c * C / `reduce`.
+        /// Images per epoch, instead of max_c n_c * C / `reduce`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         epoch_length: Option<EpochLength>,
     },
@@ -48,13 +48,13 @@ pub enum SamplerConfig {
         /// t: the class frequency below which images are repeated, in (0, 1]; 0.001 for LVIS.
         #[serde(default = "default_threshold")]
         threshold: f64,
-        /// Images an epoch; as many as the repeats make on average if absent.
+        /// Images per epoch; if left out, as many as the repeats give on average.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         epoch_length: Option<EpochLength>,
     },
     /// A class with probability proportional to sqrt(n_c), then an image of that class.
     SquareRoot {
-        /// Images an epoch; N if absent.
+        /// Images per epoch; N if left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         epoch_length: Option<EpochLength>,
     },
@@ -329,7 +329,9 @@ fn class_aware(
                 labels.classes()[class]
             ),
         )
-        .hint("leave the class out of the split, add images of it, or take `kind = \"repeat-factor\"`"));
+        .hint(
+            "remove the class from the split, add images of it, or use `kind = \"repeat-factor\"`",
+        ));
     }
     // Each class has a stream of its own, so that the images of one class do not depend on how
     // many another has.
@@ -365,7 +367,7 @@ fn square_root(labels: &LabelTable, length: usize, stream: &mut Stream) -> Resul
             "sampler",
             "has nothing to draw: no training image has a label",
         )
-        .hint("square-root sampling draws classes; take `kind = \"uniform\"`"));
+        .hint("square-root sampling draws classes; use `kind = \"uniform\"`"));
     }
     Ok((0..length)
         .map(|_| {

@@ -43,7 +43,7 @@ impl FromStr for Separator {
         }
         if text.is_empty() || text.chars().any(char::is_alphanumeric) {
             return Err(format!(
-                "`{text}` cannot separate labels, expected a sign such as `;`, or comma, semicolon, tab, space, list"
+                "`{text}` cannot separate labels; expected a character such as `;`, or comma, semicolon, tab, space or list"
             ));
         }
         Ok(Separator::Text(text.to_owned()))

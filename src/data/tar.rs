@@ -112,7 +112,7 @@ impl Tar {
             let broken = |problem: &str| {
                 Error::file(
                     path,
-                    format_args!("is no whole tar archive: {problem} at byte {at}"),
+                    format_args!("is not a complete tar archive: {problem} at byte {at}"),
                 )
                 .hint("expected an archive as `tar` writes it, not compressed")
             };
@@ -168,7 +168,9 @@ impl Tar {
     fn add(&mut self, kind: u8, mut entry: Entry) -> Result<(), String> {
         let name = entry.name.trim_start_matches("./").to_owned();
         if name.chars().any(char::is_control) {
-            return Err(format!("the name {name:?} in it holds a control character"));
+            return Err(format!(
+                "the name {name:?} in it contains a control character"
+            ));
         }
         // What would lie elsewhere once it is unpacked.
         if name.starts_with('/') || name.split('/').any(|part| part == "..") {
@@ -181,14 +183,14 @@ impl Tar {
                     .insert(name.clone(), self.entries.len())
                     .is_some()
                 {
-                    return Err(format!("holds `{name}` twice"));
+                    return Err(format!("contains `{name}` twice"));
                 }
                 entry.name = name;
                 self.entries.push(entry);
             }
             b'S' => {
                 return Err(format!(
-                    "`{name}` in it is a sparse file, which is not read"
+                    "`{name}` in it is a sparse file, which is not supported"
                 ));
             }
             b'0' | 0 | b'7' | b'5' => {}
@@ -225,10 +227,10 @@ impl Extra {
                         b"path" => self.name = Some(text(&record[at + 1..])?),
                         b"size" => {
                             let size = text(&record[at + 1..])?.parse();
-                            self.size = Some(size.map_err(|_| "a size that is no number")?);
+                            self.size = Some(size.map_err(|_| "a size that is not a number")?);
                         }
                         key if key.starts_with(b"GNU.sparse") => {
-                            return Err("a sparse file, which is not read,");
+                            return Err("a sparse file, which is not supported,");
                         }
                         _ => {}
                     }
@@ -265,7 +267,7 @@ impl Header<'_> {
             Some(told) if told == sum => {}
             _ => return Err("no header"),
         }
-        number(&self.0[124..136]).ok_or("a size that is no number")
+        number(&self.0[124..136]).ok_or("a size that is not a number")
     }
 
     fn kind(&self) -> u8 {

@@ -131,12 +131,12 @@ impl Preprocessing {
         let size = input.size;
         Preprocessing {
             steps: vec![
-                "decode to RGB, 8 bits a colour; turn as the file's Exif orientation says; of a \
-                 transparent picture take the colours"
+                "decode to RGB, 8 bits per colour; rotate by the file's Exif orientation; ignore \
+                 transparency and keep the colours"
                     .to_owned(),
-                format!("resize to {size} x {size} pixels, whatever the ratio of the sides: {how}"),
+                format!("resize to {size} x {size} pixels without keeping the aspect ratio: {how}"),
                 "(x - mean) / std for each colour".to_owned(),
-                "order the values as [picture, colour, row, column]".to_owned(),
+                "arrange the values as [picture, colour, row, column]".to_owned(),
             ],
             size,
             resize: input.resize,
@@ -236,7 +236,7 @@ impl Card {
         if format.is_some_and(|format| format > u64::from(FORMAT)) {
             let by = value.get("exported_by").and_then(|by| by.as_str());
             let by = by.unwrap_or("a later version");
-            let problem = format!("was exported by {by}, whose cards this version does not read");
+            let problem = format!("was exported by {by}, and this version cannot read its card");
             return Err(Error::file(path, problem).hint("use that version"));
         }
         let card: Card = serde_json::from_value(value).map_err(|e| broken(e.to_string()))?;

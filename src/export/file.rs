@@ -67,7 +67,8 @@ pub fn write_backbone(path: &Path, network: &Model) -> Result<()> {
             continue;
         };
         if adapter::owns(name) {
-            let problem = "the backbone has an adapter, which no file of a backbone alone holds";
+            let problem =
+                "the backbone has an adapter, which a file of the backbone alone cannot contain";
             return Err(
                 Error::file(path, problem).hint("export the whole model: `--format safetensors`")
             );
@@ -75,14 +76,16 @@ pub fn write_backbone(path: &Path, network: &Model) -> Result<()> {
         let tensor = entry.var.as_tensor().to_dtype(DType::F16)?;
         let values = tensor.flatten_all()?.to_vec1::<f16>()?;
         if values.iter().any(|value| !value.is_finite()) {
-            let problem = format!("`{name}` holds values out of half precision's range");
-            return Err(Error::file(path, problem).hint("export all of it: `--format safetensors`"));
+            let problem = format!("`{name}` contains values outside the range of half precision");
+            return Err(
+                Error::file(path, problem).hint("export the whole model: `--format safetensors`")
+            );
         }
         tensors.push((name.to_owned(), tensor));
     }
     if tensors.is_empty() {
         return Err(Error::file(path, "the model has no backbone")
-            .hint("its training began at features that a file gave"));
+            .hint("it was trained on features from a file"));
     }
     let name = network.kind.name();
     weights::save(path, &tensors, (BACKBONE_KEY, name.to_owned()))
@@ -112,7 +115,7 @@ pub fn write_onnx(path: &Path, network: &Model, card: &Card, options: &GraphOpti
     let document = Document {
         graph,
         name: card.name.clone(),
-        about: format!("From {pictures} to a logit a class. The card is in the metadata."),
+        about: format!("From {pictures} to one logit per class. The card is in the metadata."),
         metadata: vec![(KEY.to_owned(), card.to_json()?)],
     };
     document.write(path)

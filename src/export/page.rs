@@ -53,7 +53,9 @@ impl Card {
     fn images(&self) -> String {
         let counts = (self.split.images.iter()).map(|(set, count)| format!("{set} {count}"));
         match counts.collect::<Vec<_>>() {
-            none if none.is_empty() => "its size was not known at the export".to_owned(),
+            none if none.is_empty() => {
+                "its size was not known when the model was exported".to_owned()
+            }
             counts => format!("images: {}", counts.join(", ")),
         }
     }

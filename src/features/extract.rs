@@ -33,7 +33,7 @@ impl Work<'_> {
             Shown::Training => self.loader.config().augment.versions().ok_or_else(|| {
                 Error::key(
                     "input.augment.views",
-                    "is 0: every use of a picture differs",
+                    "is 0: a picture is different each time it is used",
                 )
             }),
         }
@@ -86,7 +86,10 @@ impl Work<'_> {
                 progress.advance(batch.num_images as u64);
             }
             let Some(form) = form else {
-                return Err(Error::input(self.label, "not one picture could be read"));
+                return Err(Error::input(
+                    self.label,
+                    "none of the pictures could be read",
+                ));
             };
             put(&fill(&mut next, images as u32, form, &mut missing))?;
         }

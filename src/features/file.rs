@@ -85,7 +85,7 @@ pub(super) fn read(path: &Path, key: &str) -> Result<FeatureTable, String> {
     let map = MappedFile::new(file.file()).map_err(|e| e.to_string())?;
     let (description, form) = check(map.bytes())?;
     if description.key != key {
-        return Err("holds other features than its name says".to_owned());
+        return Err("contains other features than its name says".to_owned());
     }
     let Description {
         versions,
@@ -98,7 +98,7 @@ pub(super) fn read(path: &Path, key: &str) -> Result<FeatureTable, String> {
 
 /// What a file's bytes hold, if they are as they were written.
 fn check(bytes: &[u8]) -> Result<(Description, Form), String> {
-    let stranger = || "is no file of features, or a part of one".to_owned();
+    let stranger = || "is not a file of features, or is incomplete".to_owned();
     let at = bytes.len().checked_sub(TRAILER).ok_or_else(stranger)?;
     let (length, rest) = bytes[at..].split_first_chunk::<8>().ok_or_else(stranger)?;
     let (hash, magic) = rest.split_first_chunk::<32>().ok_or_else(stranger)?;
@@ -108,7 +108,7 @@ fn check(bytes: &[u8]) -> Result<(Description, Form), String> {
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| stranger())?;
     let begins = at.checked_sub(length).ok_or_else(stranger)?;
     if blake3::hash(&bytes[..at + 8]).as_bytes() != hash {
-        return Err("is damaged: its bytes do not have the hash that it ends with".to_owned());
+        return Err("is damaged: its bytes do not match the hash at its end".to_owned());
     }
     let description: Description =
         serde_json::from_slice(&bytes[begins..at]).map_err(|_| stranger())?;

@@ -111,7 +111,7 @@ fn open(path: &Path, hash: &str, on_bad_image: OnBadImage) -> Option<FeatureTabl
         Ok(table) if on_bad_image == OnBadImage::Error && table.first_missing().is_some() => None,
         Ok(table) => Some(table),
         Err(problem) => {
-            tracing::warn!("{}: {problem}; it is made anew", path.display());
+            tracing::warn!("{}: {problem}; it is computed again", path.display());
             None
         }
     }
@@ -119,8 +119,8 @@ fn open(path: &Path, hash: &str, on_bad_image: OnBadImage) -> Option<FeatureTabl
 
 fn unreadable(path: &Path, problem: String) -> Error {
     Error::file(path, problem).hint(
-        "the disk may be failing: name another folder with `--features-folder`, or go without \
-         kept features with `--no-features`",
+        "the disk may be failing: choose another folder with `--features-folder`, or keep no \
+         features with `--no-features`",
     )
 }
 
@@ -133,8 +133,8 @@ fn lock(path: &Path) -> Result<Option<fs_err::File>> {
     });
     let file = made.map_err(|error| {
         Error::file(folder, format_args!("cannot keep features: {error}")).hint(
-            "name a folder that can be written to with `--features-folder`, or go without kept \
-             features with `--no-features`",
+            "choose a writable folder with `--features-folder`, or keep no features with \
+             `--no-features`",
         )
     })?;
     let mut told = false;
@@ -143,10 +143,13 @@ fn lock(path: &Path) -> Result<Option<fs_err::File>> {
             Ok(()) => return Ok(Some(file)),
             Err(TryLockError::WouldBlock) => {
                 if !told {
-                    tracing::info!("{}: another process computes features", folder.display());
+                    tracing::info!(
+                        "{}: another process is computing features",
+                        folder.display()
+                    );
                     told = true;
                 }
-                interrupt::check("no features are there yet")?;
+                interrupt::check("there are no features yet")?;
                 std::thread::sleep(Duration::from_millis(50));
             }
             Err(TryLockError::Error(_)) => return Ok(None),

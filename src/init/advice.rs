@@ -75,7 +75,7 @@ impl Advice {
         if few > 0 {
             let classes = crate::wording::counted(few, "class");
             doubts.push(format!(
-                "{classes} with fewer than 10 pictures: expect little of them, and of their figures"
+                "{classes} with fewer than 10 pictures: expect poor and uncertain results on them"
             ));
         }
         Advice {

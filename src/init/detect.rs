@@ -60,8 +60,8 @@ pub fn detect(path: &Path) -> Result<Found> {
     let kinds = (FORMATS.iter()).flat_map(|info| info.sources.iter().map(|source| source.flag));
     let kinds: Vec<String> = kinds.map(|flag| format!("`--{flag}`")).collect();
     Err(
-        Error::file(path, "is no kind of source that is recognised").hint(format_args!(
-            "say what it is: {}; or write a table with the columns `image` and `labels`",
+        Error::file(path, "is not a recognised kind of source").hint(format_args!(
+            "say what it is with {}; or write a table with the columns `image` and `labels`",
             kinds.join(", ")
         )),
     )
@@ -169,7 +169,7 @@ fn of_file(path: &Path) -> Result<Found> {
             let ending = ending(path);
             Err(Error::file(
                 path,
-                format_args!("`.{ending}` is no ending of a table or of COCO"),
+                format_args!("`.{ending}` is not the ending of a table or a COCO file"),
             )
             .hint("name its kind with an option, see `dbloss init --help`"))
         }
@@ -182,14 +182,14 @@ fn table(path: &Path) -> Result<Found> {
     let mut keys = vec![("train", text(path))];
     if let Some(test) = other_part(path) {
         seen.push(format!(
-            "{} beside it is taken as its test set",
+            "{} beside it is used as its test set",
             test.display()
         ));
         keys.push(("test", text(&test)));
     }
     if let Some(column) = split_column(path)? {
         tracing::warn!(
-            "{}: the column `{column}` is not looked at: a table is one set; put the rows of the \
+            "{}: the column `{column}` is ignored, since a table is one set; put the rows of the \
              test set into a table of their own and name it with `--test`",
             path.display()
         );
@@ -241,7 +241,7 @@ fn coco(path: &Path) -> Result<Found> {
     }
     if let Some(test) = other_part(path) {
         seen.push(format!(
-            "{} beside it is taken as its test set",
+            "{} beside it is used as its test set",
             test.display()
         ));
         keys.push(("test", text(&test)));

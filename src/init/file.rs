@@ -25,7 +25,7 @@ pub fn text(proposal: &Proposal, name: &str, path: &Path, weights: Option<&str>)
         text.push('\n');
     };
     say(format!(
-        "# {name}, an experiment on one's own pictures; `dbloss init` wrote it."
+        "# {name}, an experiment on your own pictures, written by `dbloss init`."
     ));
     say("#".to_owned());
     say(format!("# command   dbloss run {}", path.display()));
@@ -49,17 +49,17 @@ pub fn text(proposal: &Proposal, name: &str, path: &Path, weights: Option<&str>)
     };
     say(model_table(proposal, &weights));
     say(format!(
-        "[input]\nsize = {}                   # side of the network's pictures in pixels\n",
+        "[input]\nsize = {}                   # side of the pictures for the network, in pixels\n",
         advice.size
     ));
     say(format!(
-        "[optimizer]\nlearning_rate = {}     # the paper's 0.02 for 32 pictures a batch, in proportion\n",
+        "[optimizer]\nlearning_rate = {}     # in proportion to the paper's 0.02 for batches of 32\n",
         Value::Float(advice.learning_rate)
     ));
     say(SCHEDULE.to_owned());
     say(format!(
-        "[train]\nbatch_size = {}\nepochs = {}                  # passes; what memory or time does not allow is \
-         said before\n",
+        "[train]\nbatch_size = {}\nepochs = {}                  # passes over the pictures; too little memory is \
+         reported before\n",
         advice.batch_size, advice.epochs
     ));
     say(METHODS.replace("IMAGES", &advice.images.to_string()));
@@ -104,8 +104,8 @@ fn split_table(proposal: &Proposal, path: &Path) -> Result<String> {
     };
     line("seed", split.seed.to_string(), "of every draw below");
     let why = match split.validation > 0.0 {
-        true => "this part of the pictures chooses thresholds and checkpoints",
-        false => "no picture can be spared for thresholds and checkpoints",
+        true => "this fraction of the pictures is for choosing thresholds and checkpoints",
+        false => "too few pictures to spare any for choosing thresholds and checkpoints",
     };
     line(
         "validation",
@@ -116,7 +116,7 @@ fn split_table(proposal: &Proposal, path: &Path) -> Result<String> {
         line(
             "test",
             Value::Float(split.test).to_string(),
-            "this part is the test set",
+            "this fraction is the test set",
         );
     }
     text.push_str(
@@ -124,7 +124,7 @@ fn split_table(proposal: &Proposal, path: &Path) -> Result<String> {
     );
     let _ = writeln!(
         text,
-        "\n[split.source]\n{}\n[split.groups]                # bounds in training pictures a class, for the \
+        "\n[split.source]\n{}\n[split.groups]                # bounds in training pictures per class, for the \
          rows of the tables\nhead = {}\ntail = {}\n",
         toml::to_string(&table).map_err(|e| Error::input("the source", e))?,
         advice.groups.head,
@@ -139,8 +139,8 @@ fn model_table(proposal: &Proposal, weights: &str) -> String {
     let quoted = Value::String(weights.to_owned());
     match weights.is_empty() {
         true => format!(
-            "[model]\nbackbone = \"{backbone}\"\nweights = \"\"                 # random: nothing may be held \
-             still\nfrozen_stages = -1\nnorm_eval = false\n"
+            "[model]\nbackbone = \"{backbone}\"\nweights = \"\"                 # random, so nothing may be \
+             frozen\nfrozen_stages = -1\nnorm_eval = false\n"
         ),
         false => format!(
             "[model]\nbackbone = \"{backbone}\"         # docs/backbones.md has the others\nweights = \

@@ -94,7 +94,7 @@ fn sentences(loaded: &Loaded) -> Vec<String> {
     ));
     found.push(match &loaded.test {
         Some(test) => format!("{} pictures in the test set", test.len()),
-        None => "no test set: a part of the pictures is set apart for it".to_owned(),
+        None => "no test set: part of the pictures is set apart for it".to_owned(),
     });
     found
 }

@@ -53,7 +53,7 @@ fn remove_if_left(path: &Path) {
         false => fs_err::remove_file(path),
     };
     if let Err(error) = removed {
-        tracing::debug!("left from a process that was killed: {error}");
+        tracing::debug!("left over from a killed process: {error}");
     }
 }
 

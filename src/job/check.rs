@@ -85,7 +85,7 @@ pub fn tell<'a>(
                     runs => format!(" for each of {runs} runs at a time"),
                 };
                 let note_of_gpu =
-                    format!("{words}; the GPU must hold that{times}, which is not checked");
+                    format!("{words}; the GPU needs that much{times}, which is not checked");
                 note(note_of_gpu, &mut told);
             }
             Room::Elsewhere => {}
@@ -125,7 +125,7 @@ fn interpolated(experiment: &Experiment) -> Option<String> {
     let (kind, size) = (experiment.model.backbone, experiment.input.size as usize);
     let side = kind.architecture().side().filter(|&side| side != size)?;
     Some(format!(
-        "the positions of `{kind}` are for {side} pixels and interpolated to {size}"
+        "the positions of `{kind}` are for {side} pixels and are interpolated to {size}"
     ))
 }
 

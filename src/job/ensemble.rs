@@ -148,7 +148,7 @@ fn places(first: &TrainedModel, other: &TrainedModel) -> Result<Vec<usize>> {
     let differences: Vec<String> = differences.into_iter().flatten().collect();
     if !differences.is_empty() {
         let problem = format!(
-            "has not the classes of {}: {}",
+            "does not have the classes of {}: {}",
             first.path.display(),
             differences.join("; ")
         );

@@ -61,7 +61,7 @@ pub(super) fn read_run(run: &RunDir) -> Result<(Manifest, Experiment)> {
     }
     let manifest = Manifest::read(&run.manifest())?;
     if !run.config().is_file() {
-        return refused("holds the scores of a run without its model");
+        return refused("contains the scores of a run, but no model");
     }
     let experiment = Experiment::read(&run.config())?;
     if manifest.status != Status::Finished {
@@ -82,13 +82,13 @@ pub(super) fn split_of(manifest: &Manifest, folder: Option<&Path>) -> Result<(Sp
     let split_folder = folder.unwrap_or(&manifest.split_folder).to_owned();
     if !Split::is_in(&split_folder) {
         return Err(
-            Error::file(&split_folder, "the split of this run is not there")
-                .hint("if it has been moved, give its folder with `--split`"),
+            Error::file(&split_folder, "the split of this run does not exist")
+                .hint("if it has moved, give its folder with `--split`"),
         );
     }
     let split = Split::read(&split_folder)?;
     if split.hash != manifest.split_hash {
-        let problem = "is not the split that the run was trained on, or has changed since";
+        let problem = "is not the split that the run was trained on, or it has changed since";
         return Err(Error::file(&split_folder, problem).hint("restore the split, or train again"));
     }
     Ok((split, split_folder))
@@ -177,7 +177,7 @@ impl Evaluate<'_> {
                 map.map_or("undefined".into(), |map| format!("{:.2} %", 100.0 * map))
             };
             tracing::info!(
-                "{}: mAP {} of the averaged weights, {} of the weights themselves",
+                "{}: mAP {} with averaged weights, {} with plain weights",
                 self.experiment.run_name(),
                 percent(&evaluated),
                 percent(&beside),

@@ -73,7 +73,7 @@ fn known_split(trained: &TrainedModel, opening: &Opening) -> Option<Split> {
     match split_of(&trained.manifest, Some(folder)) {
         Ok((split, _)) => Some(split),
         Err(error) => {
-            tracing::warn!("{error}: the card does not tell the images of each set");
+            tracing::warn!("{error}: the card does not say how many images each set has");
             None
         }
     }
@@ -132,8 +132,8 @@ fn current(run: &RunDir, set: Set, which: Checkpoint) -> Option<PathBuf> {
     match (evaluated_step(&folder), now) {
         (Some(then), Some(now)) if then != now.step => {
             tracing::warn!(
-                "{}: is of an earlier state of the checkpoint and does not go into the card; \
-                 `dbloss eval` scores it anew",
+                "{}: belongs to an earlier state of the checkpoint and is left out of the card; \
+                 `dbloss eval` scores the run again",
                 folder.display()
             );
             None

@@ -45,7 +45,7 @@ impl Features<'_> {
     pub fn keep(&self, sets: &[Set]) -> Result<PathBuf> {
         let experiment = self.experiment;
         if sets.contains(&Set::Train) && experiment.input.augment.versions().is_none() {
-            let problem = "is 0: every use of a training picture differs, and none can be kept";
+            let problem = "is 0: a training picture is different each time it is used, so no features can be kept";
             return Err(Error::key("input.augment.views", problem).hint(
                 "`--views 10`, and the same key in the experiment, gives each picture ten \
                  versions; without `input.augment.mixup`",
@@ -74,9 +74,9 @@ impl Features<'_> {
             (Some("npy"), [_]) => export_npy,
             (Some("safetensors"), _) => export_tensors,
             (Some("npy"), _) => {
-                let problem = "holds one array, and several sets are asked for";
+                let problem = "can contain only one array, but several sets were asked for";
                 return Err(Error::file(out, problem)
-                    .hint("name one with `--on`, or a `.safetensors` file"));
+                    .hint("choose one set with `--on`, or name a `.safetensors` file"));
             }
             _ => return Err(Error::file(out, "expected a `.npy` or `.safetensors` file")),
         };
@@ -116,13 +116,13 @@ impl Features<'_> {
             let last = model.backbone.architecture().last_stage();
             let remedy = match model.adapter {
                 Some(_) => {
-                    "`model.adapter.frozen = true`, with `start.run` to have it of a run".to_owned()
+                    "set `model.adapter.frozen = true`, and `start.run` to take the adapter of a run".to_owned()
                 }
-                None => format!("`model.frozen_stages = {last}` and `model.norm_eval = true`"),
+                None => format!("set `model.frozen_stages = {last}` and `model.norm_eval = true`"),
             };
             return Err(
                 Error::key(key, "lets the backbone change in training").hint(format_args!(
-                    "features are of a backbone that does not: {remedy}"
+                    "features need one that does not change: {remedy}"
                 )),
             );
         }

@@ -26,7 +26,7 @@ impl Evaluate<'_> {
         match is_there {
             true => {
                 tracing::info!(
-                    "{}: scores are there and are not computed anew",
+                    "{}: the scores already exist and are reused",
                     file.display()
                 );
             }

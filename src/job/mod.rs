@@ -102,7 +102,7 @@ pub fn open_split(experiment: &Experiment, folder: &Path) -> Result<(Split, Path
         },
         (None, None) => Err(Error::key(
             "split",
-            "is missing: the experiment names no split",
+            "is missing: the experiment has no split",
         )),
     }
 }

@@ -325,11 +325,11 @@ impl EvaluateOther<'_> {
         if self.fit_thresholds {
             let Some(fitted) = model.thresholds else {
                 let problem = match self.model.is_file() {
-                    true => "the file holds none",
+                    true => "the file contains none",
                     false => "the run has no validation part",
                 };
                 return Err(Error::argument("--fit-thresholds", problem)
-                    .hint("`--threshold` takes one for all classes"));
+                    .hint("set one for all classes with `--threshold`"));
             };
             options.thresholds = fitted.into_iter().map(|t| t.unwrap_or(0.0)).collect();
         }
@@ -372,9 +372,9 @@ fn refuse_another(folder: &Path, hash: &str) -> Result<()> {
     let earlier = settings.and_then(|text| toml::from_str::<Earlier>(&text).ok());
     match earlier {
         Some(earlier) if earlier.other_set != hash => {
-            let problem = "holds the results of another set, or of other labels of this one";
+            let problem = "contains the results of another set, or of this one with other labels";
             Err(Error::file(folder, problem)
-                .hint("name this one otherwise with `--name`, or remove the folder"))
+                .hint("choose another name with `--name`, or remove the folder"))
         }
         _ => Ok(()),
     }

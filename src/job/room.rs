@@ -76,10 +76,10 @@ pub(super) fn check_memory(experiment: &Experiment) -> Result<Step> {
     if let Some(limit) = memory::limit()
         && need > limit
     {
-        let problem = format!("{size}, and this machine has {}", gigabytes(limit));
+        let problem = format!("{size}, but this machine has {}", gigabytes(limit));
         let fits = batch as u64 * limit / need / 2;
         return Err(Error::key("train.batch_size", problem).hint(format_args!(
-            "a batch of {} would leave room for the rest; `input.size` counts twice",
+            "a batch of {} would fit; memory grows with the square of `input.size`",
             fits.max(2)
         )));
     }
@@ -119,13 +119,13 @@ pub(super) fn check_together(
             sum <= limit
         });
         let fits = fits.count().max(1);
-        let problem = format!("{size}, and this machine has {}", gigabytes(limit));
+        let problem = format!("{size}, but this machine has {}", gigabytes(limit));
         return Err(Error::argument("--jobs", problem).hint(format_args!(
             "give `--jobs {fits}`, or a smaller `train.batch_size`"
         )));
     }
     let available = available.filter(|available| need > *available);
-    Ok(available.map(|free| format!("{size}, and only {} are free now", gigabytes(free))))
+    Ok(available.map(|free| format!("{size}, but only {} are free now", gigabytes(free))))
 }
 
 #[cfg(test)]

@@ -254,16 +254,17 @@ impl<'a> Supply<'a> {
         if is_maps != model.takes_maps() {
             let [found, wanted] = [is_maps, model.takes_maps()].map(|maps| match maps {
                 true => "maps",
-                false => "one vector a picture",
+                false => "one vector per picture",
             });
-            let problem = format!("holds {found}, and the head takes {wanted}");
+            let problem = format!("contains {found}, but the head takes {wanted}");
             return Err(Error::file(path, problem).hint("choose another `model.head.kind`"));
         }
         if set != Set::Train {
             let wide = self.given(Set::Train)?.width();
             if table.width() != wide {
                 let width = table.width();
-                let problem = format!("has {width} features a picture, those of training {wide}");
+                let problem =
+                    format!("has {width} features per picture, but those for training have {wide}");
                 return Err(Error::file(path, problem));
             }
         }

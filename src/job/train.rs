@@ -76,7 +76,7 @@ pub fn add_events(experiment: &Experiment, split: &Split, run: &RunDir) -> Resul
     let steps = train.steps_per_epoch(sampler, &split.train)?;
     EventWriter::open(run, steps * train.epochs, train.epochs, steps)?;
     tracing::info!(
-        "{}: the run is finished; its events are written from `steps.csv` and `epochs.csv`",
+        "{}: the run is finished; its event files are written from `steps.csv` and `epochs.csv`",
         run.tensorboard().display()
     );
     Ok(())
@@ -147,9 +147,9 @@ impl<'a> Train<'a> {
         let manifest = Manifest::read(&self.run.manifest())?;
         let same = is_recorded(&manifest.config_hash, &self.run.config(), config_hash);
         if !same || manifest.split_hash != self.split.hash {
-            let problem = "holds a run with another configuration or split";
+            let problem = "contains a run with another configuration or split";
             return Err(Error::file(self.run.path(), problem)
-                .hint("give another folder with `--out`, or `--force` to replace it"));
+                .hint("choose another folder with `--out`, or replace the run with `--force`"));
         }
         Ok(Some(manifest))
     }

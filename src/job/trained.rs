@@ -66,8 +66,8 @@ impl TrainedModel {
         let run = RunDir::new(path);
         let (manifest, experiment) = read_run(&run)?;
         if experiment.model.features.is_some() {
-            let problem = "was trained on features that were given (`model.features`), and has \
-                no backbone that could look at a picture";
+            let problem = "was trained on given features (`model.features`), and has no \
+                backbone to process pictures with";
             return Err(Error::file(path, problem)
                 .hint("train it on the pictures, with the backbone that made the features"));
         }
@@ -105,7 +105,7 @@ impl TrainedModel {
     fn open_exported(path: &Path, opening: &Opening) -> Result<Self> {
         let card = export::card_of(path)?;
         if opening.checkpoint == Checkpoint::Best && card.checkpoint != Checkpoint::Best {
-            let problem = "holds the last checkpoint of its run, not the best";
+            let problem = "contains the last checkpoint of its run, not the best";
             return Err(Error::file(path, problem).hint("export the run with `--checkpoint best`"));
         }
         let experiment = card.experiment(path)?;
@@ -154,8 +154,8 @@ fn known_thresholds(
     let folder = opening.split_folder.unwrap_or(&manifest.split_folder);
     if !Split::is_in(folder) {
         tracing::warn!(
-            "{}: the split of {} is not there (`--split` says where it is): no thresholds are \
-             known",
+            "{}: the split of {} does not exist (if it has moved, pass `--split`): no thresholds \
+             are known",
             folder.display(),
             run.path().display()
         );
@@ -166,7 +166,7 @@ fn known_thresholds(
         return Ok(None);
     }
     tracing::info!(
-        "{}: thresholds are fitted to the validation part, once",
+        "{}: fitting thresholds to the validation part, once",
         run.path().display()
     );
     let evaluate = Evaluate {

@@ -48,7 +48,7 @@ impl Assignment {
             return wrong("the key is empty");
         }
         let Some(path) = parse_key(key) else {
-            return wrong("the key is not one of TOML, expected `table.key`");
+            return wrong("the key is not a TOML key, expected `table.key`");
         };
         let parsed = format!("value = {value}").parse::<Table>().ok();
         let value = parsed
@@ -124,7 +124,7 @@ impl Layers {
                     },
                 };
                 if same(&path) || chain.iter().any(|(other, _)| same(other)) {
-                    return wrong("closes a circle: the files extend each other".to_owned());
+                    return wrong("is circular: the files extend each other".to_owned());
                 }
                 if !embedded::is_there(&base) {
                     return wrong(format!("is `{}`, which does not exist", base.display()));
@@ -454,7 +454,7 @@ mod tests {
             let error = Layers::read(&folder.path().join(name)).unwrap_err();
             error.to_string()
         };
-        assert!(error("a.toml").contains("circle"));
+        assert!(error("a.toml").contains("circular"));
         assert!(error("c.toml").contains("c.toml:"), "{}", error("c.toml"));
     }
 }

@@ -74,7 +74,7 @@ impl fmt::Display for Wrong {
                 write!(f, "is `{given}`, expected {}", one_of(accepted))
             }
             Wrong::Key { accepted, .. } if accepted.is_empty() => {
-                f.write_str("is unknown: no key belongs here")
+                f.write_str("is unknown: this table takes no keys")
             }
             Wrong::Key { accepted, .. } => write!(f, "is unknown, expected {}", one_of(accepted)),
             Wrong::Missing(_) => f.write_str("is missing"),

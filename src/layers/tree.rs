@@ -268,7 +268,7 @@ fn line(text: &str, byte: usize) -> u64 {
 fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let message = error.message().trim().replace('\n', ", ");
     let problem = match message.contains("number too") || message.contains("integer") {
-        true => format!("holds a number beyond {}", i64::MAX),
+        true => format!("contains a number beyond {}", i64::MAX),
         false => format!("is not TOML: {message}"),
     };
     match error.span() {

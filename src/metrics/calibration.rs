@@ -47,7 +47,7 @@ impl Reliability {
             for (score, target) in table.class(class) {
                 let probability = score.to_f64();
                 if !(0.0..=1.0).contains(&probability) {
-                    let problem = format!("{probability} is no probability, expected 0 to 1");
+                    let problem = format!("{probability} is not a probability, expected 0 to 1");
                     return Err(Error::input("calibration", problem));
                 }
                 let place = (probability * width as f64).ceil() as usize;

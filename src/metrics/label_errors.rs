@@ -68,7 +68,7 @@ fn usual<S: Score>(table: &ScoreTable<S>, class: usize) -> Option<[f64; 2]> {
 pub fn label_errors<S: Score>(table: &ScoreTable<S>) -> Result<Vec<Suspect>> {
     let mut all = table.scores().iter().map(|score| score.to_f64());
     if let Some(score) = all.find(|score| !(0.0..=1.0).contains(score)) {
-        let problem = format!("{score} is no probability, expected 0 to 1");
+        let problem = format!("{score} is not a probability, expected 0 to 1");
         return Err(Error::input("label errors", problem));
     }
     let mut suspects = Vec::new();

@@ -148,7 +148,7 @@ pub fn threshold_scores<S: Score>(
             return Err(Error::input(
                 "thresholds",
                 format_args!(
-                    "{} for {num_classes} classes, expected 1 or one a class",
+                    "{} for {num_classes} classes, expected 1 or one per class",
                     many.len()
                 ),
             ));

@@ -19,7 +19,7 @@ pub struct ModelConfig {
     /// Where the backbone's weights come from: a file or folder, a hub name, or embedded ones.
     /// Empty for random initial weights.
     pub weights: String,
-    /// Stages that do not learn: -1 none, 0 the stem, 1 the stem and layer1, ...
+    /// Stages that are frozen: -1 none, 0 the stem, 1 the stem and layer1, ...
     pub frozen_stages: i32,
     /// True: the backbone's batch norms use their running statistics while training.
     pub norm_eval: bool,
@@ -71,9 +71,10 @@ impl ModelConfig {
         match (self.head.takes(), &self.neck) {
             (Takes::Maps, NeckConfig::Published(_)) => {
                 let name = self.head.name();
-                let problem = format!("is `{name}`, which works on feature maps, behind no neck");
+                let problem =
+                    format!("is `{name}`, which works on feature maps and has no place for a neck");
                 Err(Error::key(at.join("head").join("kind"), problem)
-                    .hint("expected `model.neck = { kind = \"none\" }` beside it"))
+                    .hint("set `model.neck = { kind = \"none\" }` with it"))
             }
             _ => Ok(()),
         }
@@ -93,7 +94,7 @@ impl ModelConfig {
             return Ok(());
         }
         let problem = format!(
-            "is {}, but beside `model.adapter` no stage's own parameters learn",
+            "is {}, but with `model.adapter` no stage's own parameters learn",
             self.frozen_stages
         );
         Err(
@@ -109,7 +110,7 @@ impl ModelConfig {
             return Ok(());
         };
         if let Some(key) = features.idle_names() {
-            let problem = "names the pictures of a file that is not named";
+            let problem = "names the pictures of a file that is not given";
             let file = key.trim_end_matches("_names");
             return Err(Error::key(at.join("features").join(key), problem)
                 .hint(format_args!("name it with `model.features.{file}`")));
@@ -126,7 +127,7 @@ impl ModelConfig {
         match set.into_iter().find(|(_, set)| *set) {
             None => Ok(()),
             Some((key, _)) => {
-                let problem = "is set, but features that are given need no backbone";
+                let problem = "is set, but given features need no backbone";
                 Err(Error::key(at.join(key), problem)
                     .hint("leave it out, or leave out `model.features`"))
             }

@@ -20,8 +20,9 @@ pub struct GivenFeatures {
     /// Features of the test pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
-    /// Names of the pictures of `train`, row by row: one a line, or the column `image` of a CSV
-    /// file. Without it the file of features holds them, or a `.txt` or `.csv` file beside it.
+    /// Names of the pictures of `train`, row by row: one per line, or the column `image` of a CSV
+    /// file. If left out, they are in the file of features, or in a `.txt` or `.csv` file beside
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_names: Option<PathBuf>,
     /// The same for `validation`.

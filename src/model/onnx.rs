@@ -49,7 +49,7 @@ impl Model {
         let backbone = self.backbone.as_deref().ok_or_else(|| {
             Error::key(
                 "model.features",
-                "takes the place of a backbone: there is no network from pictures to scores",
+                "replaces the backbone: there is no network from pictures to scores",
             )
             .hint("train it on the pictures, with the backbone that made the features")
         })?;
@@ -61,7 +61,8 @@ impl Model {
         let (rows, columns) = options.size;
         let patch = parts.architecture.patch().unwrap_or(1);
         if !rows.is_multiple_of(patch) || !columns.is_multiple_of(patch) {
-            let problem = format!("patches of {patch} pixels do not divide {rows} x {columns}");
+            let problem =
+                format!("{rows} x {columns} pixels cannot be cut into patches of {patch}");
             return Err(Error::input("pictures", problem));
         }
         let mut graph = Graph::default();

@@ -50,7 +50,7 @@ impl Document {
         let model = self.message();
         if model.length() > LARGEST {
             let problem = format!(
-                "would have {} bytes, and no reader of ONNX takes more than {LARGEST}",
+                "would have {} bytes, but no reader of ONNX accepts more than {LARGEST}",
                 model.length()
             );
             return Err(Error::file(path, problem).hint("export it as safetensors"));

@@ -16,7 +16,7 @@ use crate::range::Range;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamW {
-    /// How slowly the first and the second moment follow the gradient, [0.9, 0.999]; in [0, 1).
+    /// Decay rates of the first and the second moment, [0.9, 0.999]; in [0, 1).
     pub betas: [f64; 2],
     /// Added to the root of the second moment, 1e-8.
     pub epsilon: f64,

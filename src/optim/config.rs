@@ -15,7 +15,7 @@ use crate::range::Range;
 /// `max_gradient_norm`, the table `groups`, and the keys of the kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OptimizerConfig {
-    /// Full learning rate; 0.02 for SGD, 1e-4 for AdamW where it is left out.
+    /// Full learning rate; if left out, 0.02 for SGD and 1e-4 for AdamW.
     pub learning_rate: f64,
     /// Bound of the gradients' global L2 norm, 35; 0 for none.
     pub max_gradient_norm: f64,
@@ -30,8 +30,8 @@ pub struct OptimizerConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Groups {
-    /// Factor on the rate of the backbone, 1. A part with 0 does not learn, and its gradient is no
-    /// part of the norm.
+    /// Factor on the rate of the backbone, 1. A part with 0 does not learn, and its gradient does
+    /// not count in the norm.
     pub backbone: f64,
     /// Factor on the rate of the neck, 1.
     pub neck: f64,
@@ -39,8 +39,8 @@ pub struct Groups {
     pub head: f64,
     /// Factor on the rate for each stage below the top, 1; neck and head are the top.
     pub layer_decay: f64,
-    /// Whether weight decay reaches biases and the scales and shifts of norms, that is, parameters
-    /// of one dimension; true.
+    /// Whether weight decay applies to biases and the scales and shifts of norms, that is,
+    /// parameters of one dimension; true.
     pub decay_norms_and_biases: bool,
 }
 

@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Extent {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "a whole number at or above 0, a part of the training from 0 to below 1, or a \
+                    "a whole number at or above 0, a fraction of the training from 0 to below 1, or a \
                      text such as `2 epochs`",
                 )
             }

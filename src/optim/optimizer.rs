@@ -182,7 +182,7 @@ impl Optimizer {
                     Some(_) => {
                         return Err(Error::input(name, "has another shape than its parameter"));
                     }
-                    None => return Err(Error::input(name, "is not there")),
+                    None => return Err(Error::input(name, "is missing")),
                 }
             }
         }

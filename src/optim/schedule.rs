@@ -16,7 +16,7 @@ use crate::wording::counted;
 pub enum Schedule {
     /// Times `gamma` at each of the `milestones`.
     Step {
-        /// Epochs after which the rate falls, counted from 1: `[5, 7]`; or parts of the whole
+        /// Epochs after which the rate falls, counted from 1: `[5, 7]`; or fractions of the whole
         /// training: `[0.6, 0.85]`. Not both kinds in one list.
         #[serde(default = "default_milestones")]
         milestones: Vec<Extent>,
@@ -26,7 +26,7 @@ pub enum Schedule {
         /// Length of the linear warm-up, 500 steps; 0 for none.
         #[serde(default = "default_warmup")]
         warmup_iterations: Extent,
-        /// First rate of the warm-up as a part of the full rate, 1/3.
+        /// First rate of the warm-up as a fraction of the full rate, 1/3.
         #[serde(default = "default_ratio")]
         warmup_ratio: f64,
     },
@@ -35,27 +35,27 @@ pub enum Schedule {
         /// Length of the linear warm-up, 500 steps; 0 for none.
         #[serde(default = "default_warmup")]
         warmup_iterations: Extent,
-        /// First rate of the warm-up as a part of the full rate, 1/3.
+        /// First rate of the warm-up as a fraction of the full rate, 1/3.
         #[serde(default = "default_ratio")]
         warmup_ratio: f64,
-        /// The rate at the end as a part of the full one, 0.
+        /// The rate at the end as a fraction of the full one, 0.
         #[serde(default, skip_serializing_if = "is_zero")]
         final_ratio: f64,
-        /// False, the default: the curve begins with the training, and the warm-up lies on it.
-        /// True: it begins where the warm-up ends, as PyTorch's SequentialLR has it.
+        /// False, the default: the curve starts with the training, and the warm-up is applied on
+        /// top. True: it starts where the warm-up ends, as with PyTorch's SequentialLR.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         after_warmup: bool,
     },
     /// Half a cosine up to the full rate, and half a cosine down to nearly nothing (Smith and
     /// Topin 2017), as PyTorch's OneCycleLR has it. The momentum stays as it is.
     OneCycle {
-        /// Length of the rise, 0.3 of the training: its last step has the full rate.
+        /// Length of the rise, 0.3 of the training; its last step has the full rate.
         #[serde(default = "default_rise")]
         warmup_iterations: Extent,
-        /// The first rate as a part of the full one, 1/25.
+        /// The first rate as a fraction of the full one, 1/25.
         #[serde(default = "default_start")]
         warmup_ratio: f64,
-        /// The last rate as a part of the full one, 4e-6.
+        /// The last rate as a fraction of the full one, 4e-6.
         #[serde(default = "default_end")]
         final_ratio: f64,
     },
@@ -64,7 +64,7 @@ pub enum Schedule {
         /// Length of the linear warm-up; 0, none.
         #[serde(default = "no_warmup", skip_serializing_if = "Extent::is_nothing")]
         warmup_iterations: Extent,
-        /// First rate of the warm-up as a part of the full rate, 1/3.
+        /// First rate of the warm-up as a fraction of the full rate, 1/3.
         #[serde(default = "default_ratio", skip_serializing_if = "is_default_ratio")]
         warmup_ratio: f64,
     },
@@ -273,7 +273,7 @@ impl Schedule {
                         at.join("milestones"),
                         format_args!(
                             "is [{}], expected ascending epochs, counted from 1, or ascending \
-                             parts of the training between 0 and 1",
+                             fractions of the training between 0 and 1",
                             found.join(", ")
                         ),
                     ));

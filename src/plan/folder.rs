@@ -69,9 +69,9 @@ impl PlanFile {
         let names = [Self::NAME, Self::EARLIER_NAME];
         let paths = names.map(|name| home.join(name));
         let Some(path) = paths.iter().find(|path| path.is_file()) else {
-            let problem = format!("holds no plan of runs: there is no `{}`", Self::NAME);
+            let problem = format!("contains no plan of runs: there is no `{}`", Self::NAME);
             return Err(Error::file(home, problem).hint(
-                "`dbloss run` and `dbloss sweep` make one; give the file with the same `--out` as there",
+                "`dbloss run` and `dbloss sweep` create one; pass the file with the same `--out` as there",
             ));
         };
         let text = fs_err::read_to_string(path)?;
@@ -208,11 +208,14 @@ impl Plan {
         RunDir::new(&self.home)
             .lock(patience)
             .map_err(|error| match error {
-                Error::Input(input) => Error::at(input.at, "another process is at these runs")
-                    .hint(format_args!(
-                        "`dbloss sweep status {}` shows how far it is",
-                        self.home.display()
-                    )),
+                Error::Input(input) => {
+                    Error::at(input.at, "another process is working on these runs").hint(
+                        format_args!(
+                            "`dbloss sweep status {}` shows its progress",
+                            self.home.display()
+                        ),
+                    )
+                }
                 other => other,
             })
     }
@@ -309,9 +312,9 @@ impl Plan {
             1 => " (and so does 1 more)".to_owned(),
             n => format!(" (and so do {n} more)"),
         };
-        let problem = format!("holds a run with another configuration or split{more}");
+        let problem = format!("contains a run with another configuration or split{more}");
         Err(Error::file(first.path(), problem).hint(
-            "give another folder with `--out`, another `name`, or `--force` to replace such runs",
+            "choose another folder with `--out` or another `name`, or pass `--force` to replace such runs",
         ))
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn check_key(axis: &Assignment, shared: &[Assignment]) -> Result<()> 
     let problem = |text: String| Error::at(axis.origin.place(), text);
     let root = key.keys().first().map(String::as_str).unwrap_or_default();
     if ["name", "method", "seed", "seeds", "methods"].contains(&root) {
-        return Err(problem(format!("`{key}` cannot be a grid"))
+        return Err(problem(format!("`{key}` cannot be part of a grid"))
             .hint("methods and seeds have lists of their own: `methods`, `seeds`"));
     }
     match shared.iter().find(|set| set.key == *key) {

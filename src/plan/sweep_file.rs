@@ -180,7 +180,7 @@ impl SweepFile {
             .any(|run| run.split != first.split || run.split_folder != first.split_folder)
         {
             return Err(Error::file(&self.path, "its runs do not share one split")
-                .hint("make a sweep for each split: tables compare runs on the same images"));
+                .hint("write one sweep per split: the tables compare runs on the same images"));
         }
         Ok(())
     }
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn what_cannot_be_swept_is_refused() {
         for (text, expected) in [
-            ("[grid]\nseed = [1, 2]", "cannot be a grid"),
+            ("[grid]\nseed = [1, 2]", "cannot be part of a grid"),
             ("[grid]\n'train.epochs' = [1, 2]", "set to one value too"),
             ("[grid]\n'train.batch_size' = 4", "expected a list"),
             ("[grid]\n'optimizer.learning_rate' = [0.1, 0.1]", "twice"),

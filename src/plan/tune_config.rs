@@ -87,10 +87,7 @@ impl TuneConfig {
             let key = at.join("subsets").item(i);
             Range::WholeWithin(0, i64::MAX).check_whole(&key, subset)?;
             if self.subsets[..i].contains(&subset) {
-                return Err(Error::key(
-                    key,
-                    format_args!("is {subset} for the second time"),
-                ));
+                return Err(Error::key(key, format_args!("repeats {subset}")));
             }
         }
         match (self.strategy, self.trials) {
@@ -100,7 +97,7 @@ impl TuneConfig {
                     .hint("choose `strategy = \"random\"`, or leave `trials` out"))
             }
             (Strategy::Random, 0) => {
-                let problem = "is missing: how many settings are to be drawn for each method?";
+                let problem = "is missing: say how many settings to draw for each method";
                 Err(Error::key(at.join("trials"), problem).hint("for example `trials = 12`"))
             }
             _ => Ok(()),

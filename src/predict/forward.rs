@@ -127,7 +127,7 @@ pub fn predict(
         false => Arc::new(table.subset(&predicted)),
     };
     if table.is_empty() {
-        return Err(Error::input(label, "not one picture could be read"));
+        return Err(Error::input(label, "none of the pictures could be read"));
     }
     let mut scores = Vec::with_capacity(table.len() * table.num_classes());
     for (&image, name) in predicted.iter().zip(table.images()) {

@@ -74,7 +74,7 @@ pub fn read(path: &Path) -> Result<Vec<ClassScore>> {
         }
     }
     if classes.is_empty() {
-        return Err(Error::file(path, "holds no class").hint(AGAIN));
+        return Err(Error::file(path, "contains no class").hint(AGAIN));
     }
     Ok(classes)
 }

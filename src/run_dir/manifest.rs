@@ -173,7 +173,7 @@ impl Manifest {
             let (before, now) = (before.to_string(), now.to_string());
             (before != now).then(|| format!("resumed on {what} {now}, was {before}: {effect}"))
         };
-        let times = "speed and time are a mixture of both";
+        let times = "speed and time are a mixture of the two";
         let bytes = "the last digits may differ from those of an uninterrupted run";
         [
             fact("device", &self.device, &now.device, bytes),

@@ -155,8 +155,10 @@ impl Saved {
     fn check_backbone(&self, parameters: &Parameters) -> Result<()> {
         let path = backbone_beside(&self.path);
         if self.is_apart(parameters) && backbone_hash(&path)? != parameters.hash(PREFIX)? {
-            return Err(Error::file(&path, "is damaged, or of another network")
-                .hint("restore the file, or train again with `--force`"));
+            return Err(
+                Error::file(&path, "is damaged, or belongs to another network")
+                    .hint("restore the file, or train again with `--force`"),
+            );
         }
         Ok(())
     }
@@ -181,8 +183,8 @@ impl Saved {
     }
 
     fn lacks(&self, error: &Error) -> Error {
-        Error::file(&self.path, format_args!("cannot be gone on with: {error}"))
-            .hint("start the run anew with `--force`")
+        Error::file(&self.path, format_args!("cannot be continued: {error}"))
+            .hint("start the run again with `--force`")
     }
 }
 

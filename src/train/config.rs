@@ -15,42 +15,41 @@ use crate::range::Range;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Images that the network sees at a time, 32. The last incomplete batch of an epoch is
-    /// dropped.
+    /// Images per batch, 32. The last incomplete batch of an epoch is dropped.
     pub batch_size: usize,
-    /// Passes over the sampler's epoch, 8; with 0 the run's result is the network that it begins
+    /// Passes over the sampler's epoch, 8; with 0 the run's result is the network that it starts
     /// with.
     pub epochs: usize,
-    /// Steps between two checkpoints `last`, beside the one after each epoch. `last` is always kept:
-    /// it is what a training goes on from, and its result in the end.
+    /// Steps between two checkpoints `last`, in addition to the one after each epoch. `last` is
+    /// always kept: a training continues from it, and in the end it is the result.
     pub checkpoint_steps: usize,
     /// Keep the checkpoint with the best mAP on the validation part as `best`, true.
     #[serde(skip_serializing_if = "is_true")]
     pub keep_best: bool,
-    /// Keep the checkpoint after each so many epochs as `epoch-N`, with all that a training goes on
-    /// from; 0 for none.
+    /// Keep a checkpoint as `epoch-N` every so many epochs, with everything that a training needs
+    /// to continue; 0 for none.
     #[serde(skip_serializing_if = "is_none")]
     pub keep_every: usize,
-    /// Write TensorBoard event files too, into the run's `tensorboard/`.
+    /// Also write TensorBoard event files, into the run's `tensorboard/`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tensorboard: bool,
-    /// Batches a step, 1: their gradients are averaged, and the parameters move once. Batch norms
-    /// see one batch at a time.
+    /// Batches per step, 1: their gradients are averaged, and the parameters are updated once.
+    /// Batch norms see one batch at a time.
     #[serde(skip_serializing_if = "is_one")]
     pub accumulation_steps: usize,
-    /// Keep a moving average of the weights, of which a step keeps this part; 0 for none. In the
-    /// beginning it is min(ema_decay, (1 + t) / (10 + t)) at step t, from 1. The average is the run's
-    /// result then, and the weights themselves are scored beside it.
+    /// Keep a moving average of the weights, of which each step keeps this fraction; 0 for none.
+    /// Early on, the fraction is min(ema_decay, (1 + t) / (10 + t)) at step t, from 1. The average
+    /// is then the run's result, and the plain weights are scored too.
     #[serde(skip_serializing_if = "is_zero")]
     pub ema_decay: f64,
-    /// End the training when the mAP on the validation part has not risen for so many epochs; 0
+    /// End the training when the mAP on the validation part has not improved for so many epochs; 0
     /// for never.
     #[serde(skip_serializing_if = "is_none")]
     pub early_stopping: usize,
-    /// Part s of the certainty taken off the labels: y becomes (1 - s) y + s / 2; 0 for none.
+    /// Label smoothing s, which makes labels less certain: y becomes (1 - s) y + s / 2; 0 for none.
     #[serde(skip_serializing_if = "is_zero")]
     pub label_smoothing: f64,
-    /// Epochs, or a part of the training, after which the loss's class weights come in (deferred
+    /// Epochs, or a fraction of the training, after which the loss's class weights apply (deferred
     /// re-weighting, Cao et al., NeurIPS 2019); before, they are 1. 0 for weights from the start.
     #[serde(skip_serializing_if = "Extent::is_nothing")]
     pub reweight_after: Extent,
@@ -121,7 +120,7 @@ impl TrainConfig {
                 "train.batch_size",
                 format_args!("is {batch}, more than an epoch's {images} images"),
             )
-            .hint("an epoch needs one full batch, for example with `--set train.batch_size=8`")),
+            .hint("an epoch needs at least one full batch; try for example `--set train.batch_size=8`")),
             0 => Err(Error::key(
                 "train.accumulation_steps",
                 format_args!(

@@ -59,7 +59,7 @@ impl Health {
         let problem = if self.alike == LOOKS {
             "all images look alike to the network: its features no longer differ between them"
         } else if self.vanished == LOOKS {
-            "the backbone gets no gradient any more: only neck and head still learn"
+            "the backbone no longer gets a gradient: only neck and head still learn"
         } else {
             return Ok(None);
         };

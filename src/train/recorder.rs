@@ -111,7 +111,7 @@ fn open_after<T: Serialize + DeserializeOwned>(
     if kept.len() < keep {
         let problem = format!("has {} rows, the checkpoint knows of {keep}", kept.len());
         return Err(Error::file(path, problem)
-            .hint("restore the file, or start the run anew with `--force`"));
+            .hint("restore the file, or start the run again with `--force`"));
     }
     open_with(path, kept)
 }

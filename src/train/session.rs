@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
             self.save(Checkpoint::Last, true, position)?;
         }
         if asked {
-            tracing::info!("saved at step {}, as SIGUSR1 asked", position.step);
+            tracing::info!("saved at step {}, as requested by SIGUSR1", position.step);
         }
         if stop {
             let total = self.steps_per_epoch * config.epochs;
@@ -249,7 +249,7 @@ fn begin(training: &Training, run: &RunDir, resume: bool, state: &mut State) -> 
     if position.config_hash != training.config_hash {
         return Err(
             Error::file(&path, "was written under another configuration")
-                .hint("resume with the run's own `config.toml`, or start anew in another folder"),
+                .hint("resume with the run's own `config.toml`, or start again in another folder"),
         );
     }
     saved.plain(&model.parameters)?;

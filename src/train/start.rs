@@ -27,7 +27,7 @@ pub struct StartConfig {
     /// Which of the folder's checkpoints.
     #[serde(default = "last")]
     pub checkpoint: Checkpoint,
-    /// Draw the head anew, and take only backbone and neck.
+    /// Start with a new head, and take over only backbone and neck.
     #[serde(default)]
     pub reset_head: bool,
 }
@@ -67,8 +67,8 @@ impl StartConfig {
         let split = split.and_then(|manifest| Split::read(&manifest.split_folder).ok());
         let Some(split) = split else {
             tracing::warn!(
-                "start.run: the split of {} is not there: its classes are taken for those of this \
-                 one, in their order",
+                "start.run: the split of {} does not exist: its classes are assumed to be those of \
+                 this one, in the same order",
                 checkpoint.display()
             );
             return Ok(());
@@ -77,16 +77,16 @@ impl StartConfig {
         let differs = pairs.clone().find(|(theirs, ours)| theirs != ours);
         let problem = match differs {
             Some((theirs, ours)) => {
-                format!("its class `{theirs}` stands where this split has `{ours}`")
+                format!("its class `{theirs}` is where this split has `{ours}`")
             }
             None if split.train.num_classes() != labels.num_classes() => format!(
-                "has {} classes, this split {}",
+                "has {} classes, but this split {}",
                 split.train.num_classes(),
                 labels.num_classes()
             ),
             None => return Ok(()),
         };
-        Err(Error::key(at, problem).hint("`start.reset_head = true` draws the head anew"))
+        Err(Error::key(at, problem).hint("set `start.reset_head = true` to start with a new head"))
     }
 
     /// Puts the run's network into `parameters`; gives back the hash of what was read.
@@ -95,10 +95,10 @@ impl StartConfig {
         let head = if self.reset_head { "head." } else { "" };
         Saved::read(&path, device)?.result(parameters, head)?;
         tracing::info!(
-            "begins with the network of {}{}",
+            "starts with the network of {}{}",
             path.display(),
             if self.reset_head {
-                ", its head drawn anew"
+                ", with a new head"
             } else {
                 ""
             }

@@ -28,7 +28,7 @@ impl Args {
         {
             None => Ok(()),
             Some(name) => Err(Error::input(name, format_args!("has no effect on {what}"))
-                .hint("see `dbloss split --help`, «Distribution»")),
+                .hint("see the heading Distribution in `dbloss split --help`")),
         };
         if let Some(file) = &self.ids {
             none_of("an id list", &[&pareto, &max, &exponential, &counts])?;

@@ -402,13 +402,13 @@ fn holds(kind: &str) -> &'static str {
         _ if kind.contains("Map<") => "table",
         (true, "f64" | "f32") => "list of numbers",
         (true, "usize" | "u64" | "u32") => "list of whole numbers",
-        (true, "Extent") => "list of lengths: steps or epochs, or parts of the training",
+        (true, "Extent") => "list of lengths: steps or epochs, or fractions of the training",
         (true, _) => "list",
         (false, "f64" | "f32") => "number",
         (false, "usize" | "u64" | "u32" | "i32" | "u8") => "whole number",
         (false, "bool") => "true or false",
         (false, "PathBuf") => "path",
-        (false, "Extent") => "length: steps or epochs, a part of the training, or \"2 epochs\"",
+        (false, "Extent") => "length: steps or epochs, a fraction of the training, or \"2 epochs\"",
         (false, "EpochLength") => "whole number, or \"class-aware\"",
         (false, "Checkpoint") => {
             "text: `last`, `best`, or `epoch-3` for the one after three epochs"

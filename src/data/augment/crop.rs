@@ -37,7 +37,7 @@ pub enum CropConfig {
     None {},
     /// Sides drawn on their own, each a part of the picture's side; the published recipe.
     Sides {
-        /// Smallest side, as a part of the picture's side; the largest is 1.
+        /// Smallest side, as a fraction of the picture's side; the largest is 1.
         #[serde(default = "default_min_side")]
         min_side: f64,
         /// Bounds of height / width.
@@ -46,10 +46,10 @@ pub enum CropConfig {
     },
     /// torchvision's `RandomResizedCrop`: an area and a ratio of the sides.
     RandomResized {
-        /// Bounds of the area, as a part of the picture's.
+        /// Bounds of the area, as a fraction of the picture's.
         #[serde(default = "default_scale")]
         scale: [f64; 2],
-        /// Bounds of width / height, drawn evenly in its logarithm.
+        /// Bounds of width / height, drawn uniformly on a logarithmic scale.
         #[serde(default = "default_ratio")]
         ratio: [f64; 2],
     },

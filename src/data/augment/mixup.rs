@@ -9,9 +9,10 @@ use crate::rng::Stream;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MixupConfig {
-    /// alpha, above 0. Near 0 most pairs keep nearly one picture, at 1 lambda is uniform.
+    /// alpha, above 0. Near 0 most mixtures are nearly one of the two pictures; at 1 lambda is
+    /// uniform.
     pub alpha: f64,
-    /// How the labels of a pair are joined.
+    /// How the labels of a pair are combined.
     pub targets: MixedTargets,
 }
 

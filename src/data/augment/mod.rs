@@ -37,16 +37,16 @@ use crop::draw_crop;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InputConfig {
-    /// Side of the square input, in pixels; that of the backbone's published weights where it is left
-    /// out, mostly 224.
+    /// Side of the square input, in pixels; if left out, that of the backbone's published weights,
+    /// mostly 224.
     pub size: u32,
     /// How pictures are resized.
     pub resize: ResizeMethod,
-    /// Subtracted from red, green, blue on the 0..255 scale; that of the backbone's published weights
-    /// where it is left out.
+    /// Subtracted from red, green and blue on the 0..255 scale; if left out, that of the backbone's
+    /// published weights.
     pub mean: [f32; 3],
-    /// Red, green, blue are divided by it after the mean is subtracted; as the mean where it is left
-    /// out.
+    /// Red, green and blue are divided by it after the mean is subtracted; if left out, as for the
+    /// mean.
     pub std: [f32; 3],
     /// What training does to pictures.
     pub augment: AugmentConfig,
@@ -87,8 +87,8 @@ pub struct AugmentConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<MixupConfig>,
     /// Augmented versions of each picture; 0 draws a new one every time. Runs of all seeds share
-    /// the versions and draw which of them is shown, so that what a frozen backbone makes of them
-    /// can be kept.
+    /// the versions and draw which one is shown, so that the features of a frozen backbone can be
+    /// kept.
     #[serde(skip_serializing_if = "is_zero")]
     pub views: usize,
 }
@@ -102,9 +102,9 @@ fn is_zero(number: &usize) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CutoutConfig {
-    /// Squares a picture.
+    /// Squares per picture.
     pub holes: usize,
-    /// Side of the squares, as a part of the input's side.
+    /// Side of the squares, as a fraction of the input's side.
     pub length: f64,
 }
 

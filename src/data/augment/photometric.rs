@@ -8,13 +8,13 @@ use crate::rng::Stream;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PhotometricConfig {
-    /// Most that is added to, or taken from, all values.
+    /// Largest amount added to, or subtracted from, all values.
     pub brightness: f64,
     /// Bounds of the factor on all values.
     pub contrast: [f64; 2],
     /// Bounds of the factor on the saturation.
     pub saturation: [f64; 2],
-    /// Most that the hue turns, in degrees, either way.
+    /// Largest shift of the hue either way, in degrees.
     pub hue: f64,
     /// Probability of each of the four above.
     pub probability: f64,

@@ -14,7 +14,7 @@ const BINS: u32 = 31;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugmentConfig {
-    /// Operations a picture, one after the other.
+    /// Operations per picture, one after another.
     pub num_ops: usize,
     /// Strength of all operations, 0 to 30.
     pub magnitude: u32,

@@ -10,11 +10,11 @@ use crate::range::Range;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TestTimeConfig {
-    /// Every view also mirrored.
+    /// Also use the mirror image of every view.
     pub flip: bool,
     /// 1 takes the whole picture; 5 the corners and the middle.
     pub crops: usize,
-    /// Sides of the five crops, as a part of the picture's.
+    /// Sides of the five crops, as a fraction of the picture's.
     pub part: f64,
 }
 

@@ -38,15 +38,20 @@ impl Format for Coco {
                 "coco",
                 "train",
                 OptionValue::Path("FILE"),
-                "COCO instances JSON",
+                "A COCO instances JSON file",
             ),
-            option("lvis", "train", OptionValue::Path("FILE"), "LVIS JSON"),
+            option(
+                "lvis",
+                "train",
+                OptionValue::Path("FILE"),
+                "An LVIS JSON file",
+            ),
         ],
         options: options_beside_files!(option(
             "coco-objects",
             "objects",
             OptionValue::Choice(&["usable", "all"]),
-            "COCO, LVIS: count objects as the benchmarks do, or also those flagged `ignore`, of area 0 and of sides below 1 [default: usable]",
+            "COCO, LVIS: which objects count: those that the benchmarks use, or also those flagged `ignore`, with area 0 or with a side below 1 [default: usable]",
         )),
         as_is: false,
     };

@@ -23,7 +23,7 @@ impl Format for Folder {
             "folder",
             "train",
             OptionValue::Path("DIR"),
-            "A folder with one folder of pictures a class",
+            "A folder with one folder of pictures per class",
         )],
         options: options_beside_files!(),
         as_is: true,
@@ -98,7 +98,7 @@ pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
         }
     }
     let what = format!(
-        "left out, without the ending of a picture that can be read ({})",
+        "left out: not the ending of a picture that can be read ({})",
         picture_endings()
     );
     let account = &mut reading.account;
@@ -106,13 +106,13 @@ pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
         root,
         ("file", &what),
         others.iter().map(String::as_str),
-        "convert those that are pictures",
+        "convert them if they are pictures",
     );
     account.warn(
         root,
         ("pair", "of folders taken for one class"),
         merged.iter().map(String::as_str),
-        "their names differ in blanks or Unicode form alone",
+        "their names differ only in blanks or Unicode form",
     );
     account.warn(
         root,
@@ -124,13 +124,13 @@ pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
         root,
         (
             "picture",
-            "in a folder below its class folder, taken with its class",
+            "in a folder below its class folder, given that class",
         ),
         deeper.iter().map(String::as_str),
     );
     if rows.is_empty() {
         return Err(
-            Error::file(root, "holds no pictures in class folders").hint(format_args!(
+            Error::file(root, "contains no pictures in class folders").hint(format_args!(
                 "expected `<class>/<picture>` with the endings {}",
                 picture_endings()
             )),
@@ -158,7 +158,7 @@ fn refuse_sets(root: &Path, entries: &[Entry]) -> Result<()> {
         {
             let names: Vec<&str> = folders.iter().map(|(name, ..)| name.as_str()).collect();
             let problem = format_args!(
-                "holds the sets `{}`, expected class folders",
+                "contains the sets `{}`, expected class folders",
                 names.join("`, `")
             );
             return Err(Error::file(root, problem)

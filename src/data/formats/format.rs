@@ -88,7 +88,7 @@ pub(super) const CLASSES: FormatOption = option(
     "classes",
     "classes",
     OptionValue::Path("FILE"),
-    "Classes and their order, one name a line [default: all that occur, sorted; COCO: by id]",
+    "File with the classes in their order, one name per line [default: all that occur, sorted by name; COCO: by id]",
 );
 
 /// Is given a key and the path that it holds.

@@ -27,7 +27,7 @@ impl Format for LabelMe {
             "labelme",
             "train",
             OptionValue::Path("DIR"),
-            "A folder of LabelMe JSON files: labels of shapes, and flags that are true",
+            "A folder of LabelMe JSON files, whose labels are those of the shapes and the flags that are true",
         )],
         options: options_beside_files!(),
         as_is: true,
@@ -86,7 +86,7 @@ fn parse(text: &str, path: &Path) -> Result<File> {
         serde_json::from_str(text).map_err(|e| json_error(path, &e, text.as_bytes()))?;
     if file.shapes.is_none() && file.flags.is_none() {
         return Err(Error::file(path, "has neither `shapes` nor `flags`")
-            .hint("expected JSON as LabelMe writes it; keep other files elsewhere"));
+            .hint("expected JSON as LabelMe writes it; move other files elsewhere"));
     }
     Ok(file)
 }
@@ -102,7 +102,7 @@ fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
         }
     }
     if names.is_empty() {
-        return Err(Error::file(root, "holds no LabelMe files (`.json`)"));
+        return Err(Error::file(root, "contains no LabelMe files (`.json`)"));
     }
     let parsed: Vec<File> = (names.par_iter())
         .map(|name| {
@@ -138,7 +138,7 @@ fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
             folder => format!("{folder}/{image}"),
         };
         if let Some(other) = seen.insert(image.clone(), name) {
-            let problem = format_args!("names the picture `{image}`, as `{other}` does");
+            let problem = format_args!("names the picture `{image}`, as does `{other}`");
             return Err(Error::file(&path, problem));
         }
         let labels = file
@@ -152,7 +152,7 @@ fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
 /// The error for an annotation that may belong to several pictures.
 pub(super) fn several_pictures(path: &Path, several: &[String]) -> Error {
     let problem = format_args!(
-        "may belong to any of the pictures `{}`",
+        "could belong to any of the pictures `{}`",
         several.join("`, `")
     );
     Error::file(path, problem).hint("remove all but one, or name it in the annotation")

@@ -37,20 +37,20 @@ impl Format for OpenImages {
             "open-images",
             "train",
             OptionValue::Path("FILE"),
-            "Open Images CSV: image-level labels or boxes",
+            "An Open Images CSV file: image-level labels or boxes",
         )],
         options: options_beside_files!(
             option(
                 "descriptions",
                 "descriptions",
                 OptionValue::Path("FILE"),
-                "Open Images: CSV that names the label codes",
+                "Open Images: CSV file that gives the names of the label codes",
             ),
             option(
                 "min-confidence",
                 "min_confidence",
                 OptionValue::Number("P"),
-                "Open Images: labels with less confidence are absent [default: 0.5]",
+                "Open Images: labels with a lower confidence do not count [default: 0.5]",
             ),
         ),
         as_is: true,
@@ -142,7 +142,7 @@ fn parse(
             rows[row].1.push(class);
         }
     }
-    let what = format!("with a confidence between 0 and {min_confidence}, giving no label");
+    let what = format!("with a confidence between 0 and {min_confidence}, not counted as labels");
     reading
         .account
         .tell(path, ("row", &what), unsure.iter().map(String::as_str));

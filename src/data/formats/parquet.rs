@@ -48,7 +48,7 @@ impl Format for Parquet {
             "parquet",
             "train",
             OptionValue::Path("FILES"),
-            "Parquet with pictures inside: a file, several as `train-*.parquet`, or a folder of them",
+            "Parquet with pictures inside: one file, several as `train-*.parquet`, or a folder of them",
         )],
         options: options_beside_files!(
             option(
@@ -61,7 +61,7 @@ impl Format for Parquet {
                 "label-column",
                 "label_column",
                 OptionValue::Text("NAME"),
-                "Parquet: column of the labels [default: labels or label, else a column of 0 and 1 for each class]",
+                "Parquet: column of the labels [default: labels or label, or else one column of 0 and 1 per class]",
             ),
         ),
         as_is: true,
@@ -84,7 +84,7 @@ impl Format for Parquet {
                 self.read_file(&file, &name, reading, &mut rows)?;
             }
             match rows.is_empty() {
-                true => Err(Error::file(path, "holds no row")),
+                true => Err(Error::file(path, "has no rows")),
                 false => Ok(rows),
             }
         })
@@ -188,7 +188,7 @@ impl Parquet {
         let (taken, others): (Vec<&TypePtr>, Vec<&TypePtr>) =
             (schema.get_fields().iter()).partition(|field| wanted.contains(&field.name()));
         let others = others.iter().map(|field| field.name());
-        let said = ("column", "of no use here left out");
+        let said = ("column", "not needed here left out");
         (reading.account).tell(path, said, others.filter(|name| *name != pictures));
         let projection = Type::group_type_builder("schema")
             .with_fields(taken.into_iter().cloned().collect())
@@ -267,7 +267,7 @@ fn listed(row: &Row, column: &str) -> Result<Vec<Label>, String> {
     match field {
         Some(Field::ListInternal(list)) => list.elements().iter().map(label).collect(),
         Some(Field::Null) | None => Err(format!(
-            "`{column}` is null; an empty list stands for a picture without labels"
+            "`{column}` is null; use an empty list for a picture without labels"
         )),
         Some(one) => Ok(vec![label(one)?]),
     }
@@ -300,8 +300,8 @@ fn marked(row: &Row) -> Result<Vec<Label>, String> {
             Some(false) => {}
             None => {
                 return Err(format!(
-                    "the column `{name}` holds {field}, expected 0 or 1; name the column of the \
-                     labels with `--label-column`, or leave columns that are no classes out of the file"
+                    "the column `{name}` contains {field}, expected 0 or 1; name the column of the \
+                     labels with `--label-column`, or remove columns that are not classes from the file"
                 ));
             }
         }

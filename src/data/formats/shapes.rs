@@ -43,7 +43,7 @@ impl Format for Shapes {
             "shapes",
             "kind",
             OptionValue::Nothing,
-            "The embedded set of drawn shapes",
+            "The embedded data set of drawn shapes",
         )],
         options: &[
             option(

@@ -43,7 +43,7 @@ pub(super) fn shards(path: &Path, kind: Shards) -> Result<Vec<(PathBuf, String)>
         let found = of_folder(path, |name| kind.is_one(Path::new(name)))?;
         return match found.is_empty() {
             true => {
-                let problem = format_args!("the folder holds no `.{ending}` file");
+                let problem = format_args!("the folder contains no `.{ending}` file");
                 Err(Error::file(path, problem))
             }
             false => Ok(found),
@@ -58,7 +58,7 @@ pub(super) fn shards(path: &Path, kind: Shards) -> Result<Vec<(PathBuf, String)>
         return match found.is_empty() {
             true => Err(Error::file(
                 path,
-                format_args!("no `.{ending}` file of the folder fits the pattern"),
+                format_args!("no `.{ending}` file in the folder matches the pattern"),
             )),
             false => Ok(found),
         };
@@ -131,7 +131,7 @@ fn expand(name: &str) -> Result<Vec<String>, String> {
             Ok(names.collect())
         }
         _ => Err(format!(
-            "`{{{range}}}` is no range, expected one such as `{{000..012}}`"
+            "`{{{range}}}` is not a range such as `{{000..012}}`"
         )),
     }
 }

@@ -43,13 +43,13 @@ impl Format for Table {
             "table",
             "train",
             OptionValue::Path("FILE"),
-            "A label table: CSV or TSV with the columns `image` and `labels` (separated by `|`), or `image` and one column of 0 and 1 a class; or JSON lines",
+            "A label table: CSV or TSV with the columns `image` and `labels` (separated by `|`), or `image` and one column of 0 and 1 per class; or JSON lines",
         )],
         options: options_beside_files!(option(
             "separator",
             "separator",
             OptionValue::Text("SIGN"),
-            "Table: what separates the labels of an image: a sign, comma, semicolon, tab, space, or list for `['a', 'b']` [default: |]",
+            "Table: what separates the labels of an image: a character; `comma`, `semicolon`, `tab` or `space`; or `list` for `['a', 'b']` [default: |]",
         )),
         as_is: true,
     };
@@ -180,9 +180,9 @@ fn parse_delimited(
         let names = reading.classes.names();
         let is_one = table.header[column].eq_ignore_ascii_case("label");
         if is_one && !names.is_empty() && names.iter().all(only_flags) {
-            let problem = "the column `label` holds 0 and 1 alone, expected names of classes";
+            let problem = "the column `label` contains only 0 and 1, expected names of classes";
             return Err(Error::line(path, 1, problem)
-                .hint("name the column as the class that it stands for"));
+                .hint("rename the column to the class that it stands for"));
         }
     }
     cells.check(reading)?;
@@ -205,7 +205,7 @@ fn one_hot_labels(
             _ if text.eq_ignore_ascii_case("false") => {}
             _ => {
                 let name = &reading.classes.names()[class as usize];
-                let problem = format_args!("column `{name}` holds `{text}`, expected 0 or 1");
+                let problem = format_args!("column `{name}` contains `{text}`, expected 0 or 1");
                 return Err(Error::line(path, row.line, problem).hint(
                     "a table with other columns needs one named `labels`, with the names joined",
                 ));
@@ -221,7 +221,7 @@ fn read_header(path: &Path, table: &Delimited<'_>, reading: &mut Reading) -> Res
         let found: Vec<&str> = header.iter().take(5).map(String::as_str).collect();
         let found = found.join("`, `");
         let problem = format_args!("the header has no column `image`; it begins with `{found}`");
-        return Err(Error::line(path, 1, problem).hint("expected the columns `image` and `labels` (names separated by `|`), or `image` and one column of 0 and 1 a class"));
+        return Err(Error::line(path, 1, problem).hint("expected the columns `image` and `labels` (names separated by `|`), or `image` and one column of 0 and 1 per class"));
     };
     let others = IMAGE
         .iter()
@@ -231,8 +231,8 @@ fn read_header(path: &Path, table: &Delimited<'_>, reading: &mut Reading) -> Res
         && !header[image].eq_ignore_ascii_case(IMAGE[0])
     {
         let (first, second) = (&header[*first], &header[*second]);
-        let problem = format_args!("both `{first}` and `{second}` may name the images");
-        return Err(Error::line(path, 1, problem).hint("name the one to take `image`"));
+        let problem = format_args!("either `{first}` or `{second}` could name the images");
+        return Err(Error::line(path, 1, problem).hint("rename the right one to `image`"));
     }
     if let Some(labels) = table.column(&LABELS)? {
         let others = (header.iter().enumerate())

@@ -171,8 +171,11 @@ pub fn find_year(root: &Path, year: u32) -> Result<(PathBuf, String)> {
         };
         return Ok((base.to_path_buf(), name));
     }
-    Err(Error::file(root, format_args!("holds no folder `{name}`"))
-        .hint("name the devkit's folder, the one with `VOC2007` or `VOC2012` inside, and the year"))
+    Err(
+        Error::file(root, format_args!("contains no folder `{name}`")).hint(
+            "name the devkit's folder, the one with `VOC2007` or `VOC2012` inside, and the year",
+        ),
+    )
 }
 
 /// Reads the images of `ImageSets/Main/<list>.txt` with the labels of their XML annotations.
@@ -235,12 +238,12 @@ fn read_rows(
     let account = &mut reading.account;
     account.tell(
         &list_path,
-        ("object", "flagged difficult, giving no label"),
+        ("object", "flagged as difficult, not counted as labels"),
         passed_over,
     );
     account.warn(
         &list_path,
-        ("image", "without a label left by that"),
+        ("image", "left without a label by this"),
         bare,
         "",
     );
@@ -259,7 +262,7 @@ fn id_of(line: &str, is_annotated: impl Fn(&str) -> bool) -> Result<&str, String
     };
     match (is_annotated(line), is_annotated(id)) {
         (true, true) => Err(format!(
-            "`{line}` may be the image of that name or the image `{id}` with a flag: both have an annotation"
+            "`{line}` is ambiguous: the image of that name, or the image `{id}` with a flag; both have an annotation"
         )),
         (true, false) => Ok(line),
         (false, _) => Ok(id),

@@ -66,7 +66,7 @@ impl Format for WebDataset {
             "webdataset",
             "train",
             OptionValue::Path("SHARDS"),
-            "WebDataset shards: a tar archive, several as `name-{000..012}.tar` or `name-*.tar`, or a folder of them",
+            "WebDataset shards: one tar archive, several as `name-{000..012}.tar` or `name-*.tar`, or a folder of them",
         )],
         options: options_beside_files!(
             option(
@@ -113,7 +113,7 @@ struct Sample<'a> {
 /// What the shards are.
 const ARCHIVES: Shards = Shards {
     ending: "tar",
-    remedy: "unpack compressed shards first: pictures in them are read from their place",
+    remedy: "decompress the shards first: pictures are read from their place in the archive",
 };
 
 /// Longest file with labels that is read, in bytes.
@@ -129,7 +129,7 @@ impl WebDataset {
             self.read_shard(file, &tar, (&shard, &name), reading, &mut rows)?;
         }
         match rows.is_empty() {
-            true => Err(Error::file(path, "holds no sample with a picture")
+            true => Err(Error::file(path, "contains no sample with a picture")
                 .hint("expected `KEY.jpg` beside `KEY.cls`, `KEY.json` or `KEY.txt`")),
             false => Ok(rows),
         }
@@ -164,7 +164,7 @@ impl WebDataset {
                 .collect::<Result<_>>()?;
             rows.push((format!("{name}/{}", picture.name), labels));
         }
-        let what = ("file", "of no use here left out");
+        let what = ("file", "not needed here left out");
         reading.account.tell(shard, what, left_out);
         let what = ("sample", "without a picture left out");
         reading.account.warn(shard, what, without_picture, "");
@@ -190,18 +190,18 @@ impl WebDataset {
                 &sample,
                 format_args!("the sample has no `{key}.{wanted}`"),
             )
-            .hint("every picture needs its labels; an empty file stands for none")),
+            .hint("every picture needs a file of labels; an empty one means no labels")),
             ([], None) => Err(Error::file(
                 &sample,
                 "the sample has no cls, json or txt beside its picture",
             )
-            .hint("every picture needs its labels; an empty file stands for none")),
+            .hint("every picture needs a file of labels; an empty one means no labels")),
             ([(first, _), (second, _), ..], _) => Err(Error::file(
                 &sample,
-                format_args!("both its {first} and its {second} may hold the labels"),
+                format_args!("either its {first} or its {second} could hold the labels"),
             )
             .hint(format_args!(
-                "say which: `--labels-in {first}`, or `labels_in`"
+                "choose one with `--labels-in {first}`, or `labels_in`"
             ))),
         }
     }
@@ -231,7 +231,7 @@ impl WebDataset {
                     }
                     _ => {
                         return Err(Error::file(place, "has both `labels` and `label`")
-                            .hint("say which: `--json-key KEY`, or `json_key`"));
+                            .hint("choose one with `--json-key KEY`, or `json_key`"));
                     }
                 }
             }
@@ -292,7 +292,7 @@ fn samples<'a>(
         if let Some(first) = slot.replace(entry) {
             let problem = format!("the sample has both `{}` and `{name}`", first.name);
             return Err(Error::file(&shard.join(key), problem)
-                .hint("a sample has one picture, and one file of labels of a kind"));
+                .hint("a sample has one picture and at most one label file of each kind"));
         }
     }
     Ok(found)

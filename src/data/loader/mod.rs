@@ -72,7 +72,7 @@ impl Loader {
         {
             let problem = format_args!("cannot be the cache folder: {problem}");
             return Err(Error::file(folder, problem).hint(
-                "name a folder that can be made and written to, or leave `--cache-folder` out",
+                "name a folder that can be created and written to, or leave `--cache-folder` out",
             ));
         }
         let options = LoaderOptions {

@@ -108,12 +108,12 @@ fn refuse_useless(
             counted(pool.len(), "image")
         );
         return Err(Error::key("split.source", problem)
-            .hint("see what was left out above, and whether the annotations are of this kind"));
+            .hint("see above what was left out, and check that the annotations are of this kind"));
     }
     if test.is_some() && config.test > 0.0 {
         let problem =
-            "has no effect, since the source has a test set (`--test-part` beside `--test`)";
-        return Err(Error::key("split.test", problem).hint("leave one of the two out"));
+            "has no effect, since the source has a test set (`--test-part` with `--test`)";
+        return Err(Error::key("split.test", problem).hint("leave out one of the two"));
     }
     Ok(())
 }
@@ -150,8 +150,8 @@ fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
         );
     }
     if subset.images.is_empty() {
-        return Err(Error::key("split.distribution", "makes an empty subset")
-            .hint("no class has both images and a wanted count above 0"));
+        return Err(Error::key("split.distribution", "gives an empty subset")
+            .hint("no class has both images and a requested number above 0"));
     }
     Ok(subset.images)
 }
@@ -219,7 +219,9 @@ fn handle_empty_classes(
             "split.source",
             format_args!("leaves {count} without an image in the pool: {names}"),
         )
-        .hint("`empty_classes = \"drop\"` (`--empty-classes drop`) takes them out, `keep` accepts them")),
+        .hint(
+            "`empty_classes = \"drop\"` (`--empty-classes drop`) removes them, `keep` keeps them",
+        )),
         EmptyClasses::Keep => {
             tracing::warn!("{count} without an image in the pool: {names}");
             Ok(())

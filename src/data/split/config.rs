@@ -18,43 +18,44 @@ use crate::wording::first_named;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitConfig {
-    /// Seed of every draw.
+    /// Seed of all random draws.
     #[serde(default)]
     pub seed: u64,
-    /// Images held out of the training set for validation, by iterative stratification: a part of
-    /// it if below 1, else a number of images. 0: none.
+    /// Images held out of the training set for validation, by iterative stratification: a fraction
+    /// of it if below 1, otherwise a number of images. 0: none.
     #[serde(default)]
     pub validation: f64,
-    /// What validation images are taken from.
+    /// Where validation images are taken from.
     #[serde(default)]
     pub validation_from: ValidationFrom,
-    /// Images of the pool set apart as the test set, by iterative stratification, where the source
-    /// has no test set: a part if below 1, else a number. 0: none.
+    /// Images of the pool set apart as the test set, by iterative stratification, if the source has
+    /// no test set: a fraction if below 1, otherwise a number. 0: none.
     #[serde(default)]
     pub test: f64,
-    /// No class is wanted more often than this.
+    /// Ask for no more images than this of any class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_class: Option<usize>,
-    /// No class is wanted less often than this (there may be fewer images).
+    /// Ask for no fewer images than this of any class (there may not be as many).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_per_class: Option<usize>,
-    /// No image is removed if one of its classes would fall below this; 0 is the published way.
+    /// Keep an image if removing it would leave one of its classes with fewer images than this; 0
+    /// as published.
     #[serde(default)]
     pub keep_at_least: usize,
-    /// What to do about classes without any image in the pool.
+    /// What to do about classes that have no image in the pool.
     #[serde(default)]
     pub empty_classes: EmptyClasses,
-    /// Accept images that are in the training and in the test set.
+    /// Accept images that are in both the training and the test set.
     #[serde(default)]
     pub allow_overlap: bool,
     /// Where images and labels come from.
     pub source: Source,
-    /// How many images each class shall have. A file that says nothing about it takes people's own
-    /// data as it is, and the published benchmarks' sources by the curve of VOC-MLT.
+    /// How many images each class should have. By default, your own data are taken as they are, and
+    /// the sources of the published benchmarks by the curve of VOC-MLT.
     #[serde(default)]
     pub distribution: Distribution,
-    /// Draw as many images as the distribution would, but as balanced as the pool allows: another
-    /// training set of the same size, to be compared with that one. Head, medium and tail stay
+    /// Draw as many images as the distribution asks for, but as evenly over the classes as the pool
+    /// allows: another training set of the same size, to compare with. Head, medium and tail stay
     /// those of the images that the distribution would have drawn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub balanced: bool,
@@ -71,31 +72,31 @@ pub enum Distribution {
     Pareto(Pareto),
     /// Exponential fall (Cui et al. 2019), see [`exponential_counts`].
     Exponential {
-        /// Wanted images of the first class.
+        /// Images wanted of the first class.
         max: usize,
         /// Largest over smallest wanted count.
         imbalance_factor: f64,
     },
     /// A number for each place in the order of the classes by summed conditional probability.
     Counts {
-        /// Wanted images, the most common class first.
+        /// Images wanted per class, the most common class first.
         counts: Vec<usize>,
     },
     /// A number for each class by name.
     ClassCounts {
-        /// Wanted images a class; every class needs one.
+        /// Images wanted per class; every class needs a number.
         counts: BTreeMap<String, usize>,
     },
     /// The pool as it is.
     AsIs {},
     /// The images of a list, in its order: a released benchmark.
     Ids {
-        /// One image id (name, or file name without folder and ending) a line.
+        /// One image id per line (a name, or a file name without folder and ending).
         file: PathBuf,
     },
     /// A released benchmark list rebuilt from the annotations alone.
     Released {
-        /// Which one.
+        /// Which list.
         recipe: Preset,
     },
 }
@@ -130,7 +131,7 @@ impl Preset {
     }
 }
 
-/// What validation images are taken from.
+/// Where validation images are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ValidationFrom {
@@ -142,7 +143,7 @@ pub enum ValidationFrom {
     Rest,
 }
 
-/// What to do about classes without any image in the pool.
+/// What to do about classes that have no image in the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmptyClasses {
@@ -257,7 +258,7 @@ impl SplitConfig {
             let whole_or_part = amount < 1.0 || amount.fract() == 0.0;
             if !(amount >= 0.0 && amount.is_finite() && whole_or_part) {
                 let problem = format!(
-                    "is {amount}, expected a part from 0 to below 1, or a whole number of images"
+                    "is {amount}, expected a fraction from 0 to below 1, or a whole number of images"
                 );
                 return Err(Error::key(at.join(key), problem));
             }
@@ -267,8 +268,9 @@ impl SplitConfig {
         }
         if self.balanced && self.distribution == (Distribution::AsIs {}) {
             let problem = "has no effect, since the distribution takes the whole pool";
-            return Err(Error::key(at.join("balanced"), problem)
-                .hint("leave it out, or name a distribution whose number of images it takes"));
+            return Err(Error::key(at.join("balanced"), problem).hint(
+                "leave it out, or choose a distribution, whose number of images it then uses",
+            ));
         }
         let at_distribution = at.join("distribution");
         match &self.distribution {

@@ -124,7 +124,7 @@ impl Split {
         let path = dir.join(MANIFEST);
         if !path.is_file() {
             let problem = format!("is not a split folder: it has no `{MANIFEST}`");
-            return Err(Error::file(dir, problem).hint("make one with `dbloss split`"));
+            return Err(Error::file(dir, problem).hint("create one with `dbloss split`"));
         }
         let text = text::read(&path)?;
         let manifest: Manifest = Tree::parse(&path, &text)?.typed(&[])?;
@@ -212,7 +212,7 @@ impl Split {
             };
             if !self.manifest.config.allow_overlap {
                 return Err(Error::input(place, problem).hint(
-                    "scores on them would be too good; `allow_overlap = true` (`--allow-overlap`) accepts them",
+                    "scores on them would be too good; to accept them, set `allow_overlap = true` (`--allow-overlap`)",
                 ));
             }
             tracing::warn!("{problem}");
@@ -242,7 +242,7 @@ impl Split {
         let unscored = without(&self.test);
         if !unscored.is_empty() {
             tracing::warn!(
-                "{} without a test image, of undefined average precision: {}",
+                "{} without a test image, so their average precision is undefined: {}",
                 counted(unscored.len(), "class"),
                 first_named(unscored)
             );

@@ -27,7 +27,10 @@ impl Split {
     pub fn folds(&self, folds: usize, seed: u64, together: &[usize]) -> Result<Vec<Split>> {
         assert_eq!(together.len(), self.train.len(), "one for each image");
         if self.train.len() < folds {
-            let problem = format!("{} training images make no {folds} folds", self.train.len());
+            let problem = format!(
+                "{} training images are too few for {folds} folds",
+                self.train.len()
+            );
             return Err(Error::input("split", problem));
         }
         let mut part = stratify::iterative(&self.train, &vec![1.0; folds], seed);
@@ -93,9 +96,9 @@ impl Split {
         }
         let there = Split::read(folder)?;
         if there.hash != self.hash || there.manifest.fold != self.manifest.fold {
-            let problem = "holds other images than this fold";
+            let problem = "contains other images than this fold";
             return Err(Error::file(folder, problem).hint(
-                "the data or the number of folds has changed: give another `--out` or `name`",
+                "the data or the number of folds has changed: choose another `--out` or `name`",
             ));
         }
         Ok(there)

@@ -30,10 +30,10 @@ impl Split {
         }
         let remedy = thirds(&counts).map(|bounds| {
             let (head, medium) = (bounds.head, bounds.medium);
-            format!("; `--head {head} --medium {medium}` parts the classes into thirds")
+            format!("; `--head {head} --medium {medium}` divides the classes into thirds")
         });
         tracing::warn!(
-            "no class is in {} with the bounds {} and {} (training images a class: {} to {}){}",
+            "no class is in {} with the bounds {} and {} (training images per class: {} to {}){}",
             empty.join(" or "),
             self.thresholds.head,
             self.thresholds.medium,

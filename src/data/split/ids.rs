@@ -61,7 +61,7 @@ pub(super) fn find_ids(file: &Path, pool: &LabelTable) -> Result<Vec<usize>> {
             Some(None) => {
                 let problem = format_args!("id `{id}` stands for several images");
                 return Err(Error::line(file, line, problem)
-                    .hint("write the images' names as the annotations have them"));
+                    .hint("write the images' names as in the annotations"));
             }
             None => unknown.push((line, id.into_owned())),
         }
@@ -74,7 +74,7 @@ pub(super) fn find_ids(file: &Path, pool: &LabelTable) -> Result<Vec<usize>> {
             is_or_are(unknown.len())
         );
         return Err(Error::file(file, problem)
-            .hint("name the annotations that the list was drawn from; an id with a folder or an ending stands for that file alone"));
+            .hint("name the annotations that the list was drawn from; an id with a folder or an ending stands for that file only"));
     }
     if images.is_empty() {
         return Err(Error::file(file, "the list names no images"));

@@ -19,9 +19,9 @@ impl Split {
             if !split.manifest.config.is_same(config) {
                 return Err(Error::file(
                     folder,
-                    "the split here was built from other settings than the experiment's",
+                    "this split was built with other settings than the experiment's",
                 )
-                .hint("remove the folder, or give another one with `--out`"));
+                .hint("remove the folder, or choose another one with `--out`"));
             }
             return Ok(split);
         }

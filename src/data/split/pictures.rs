@@ -148,13 +148,13 @@ impl PictureCheck {
             return Ok(());
         };
         let remedy = match self.missing {
-            0 => "mend those pictures",
+            0 => "repair those pictures",
             _ => {
-                "put the pictures there, build the split again with the folder they lie in (`--images`)"
+                "restore the pictures, build the split again with the folder that contains them (`--images`)"
             }
         };
         Err(Error::input(place, problem).hint(format_args!(
-            "{remedy}, or go on without them: `--on-bad-image skip`"
+            "{remedy}, or continue without them: `--on-bad-image skip`"
         )))
     }
 }

@@ -68,7 +68,7 @@ impl Split {
                     Set::Train => "build it from a source with images",
                     Set::Validation => "build it with `validation` set (`--validation`)",
                     Set::Test => {
-                        "name a test set (`--test`), or set a part of the pool apart for it (`--test-part`)"
+                        "name a test set (`--test`), or set part of the pool apart for it (`--test-part`)"
                     }
                 }),
             ),

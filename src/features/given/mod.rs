@@ -68,7 +68,7 @@ fn tell_surplus(config: &GivenFeatures, path: &Path, names: &Names, split: &Spli
     let surplus = names.not_in(&tables.collect::<Vec<_>>());
     if let Some(first) = surplus.first() {
         tracing::info!(
-            "{}: {} of {} rows are of no picture of the split, first `{first}`",
+            "{}: {} of {} rows belong to no picture of the split, the first to `{first}`",
             path.display(),
             surplus.len(),
             names.len(),

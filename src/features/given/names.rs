@@ -47,7 +47,7 @@ impl Names {
                 let entry = rows.entry(key(name, looseness).to_owned());
                 let twice = matches!(entry, std::collections::hash_map::Entry::Occupied(_));
                 if twice && looseness == 0 {
-                    return Err(Error::file(path, format_args!("`{name}` is there twice")));
+                    return Err(Error::file(path, format_args!("`{name}` occurs twice")));
                 }
                 entry.and_modify(|row| *row = None).or_insert(Some(row));
             }
@@ -75,7 +75,7 @@ impl Names {
         let Some(column) = column else {
             let problem = "expected a header with the column `image`";
             return Err(Error::line(path, 1, problem)
-                .hint("one name a line, without a header, is a file of the ending `.txt`"));
+                .hint("a file with one name per line and no header must end in `.txt`"));
         };
         let names = csv.records().map(|row| {
             let row = row.map_err(|e| rows::failed(path, e))?;
@@ -97,16 +97,17 @@ impl Names {
             (false, true) => Self::read(&table),
             (true, true) => {
                 let [text, table] = [text, table].map(|path| path.display().to_string());
-                let problem = format!("is missing, and both {text} and {table} are there");
-                Err(Error::key(at, problem).hint("say which holds the names of the pictures"))
+                let problem = format!("is missing, and both {text} and {table} exist");
+                Err(Error::key(at, problem)
+                    .hint("say which of them contains the names of the pictures"))
             }
             (false, false) => {
                 let problem = format!(
-                    "is missing, and {} holds no names of pictures",
+                    "is missing, and {} contains no names of pictures",
                     path.display()
                 );
                 Err(Error::key(at, problem).hint(format_args!(
-                    "name a file with one picture a line, in the order of the rows, or put it \
+                    "name a file with one picture per line, in the order of the rows, or place it \
                      beside the features as {}",
                     text.display()
                 )))
@@ -125,7 +126,7 @@ impl Names {
             return Ok(());
         }
         let problem = format!(
-            "names {} pictures, and {} has {rows} rows",
+            "names {} pictures, but {} has {rows} rows",
             self.len(),
             path.display()
         );
@@ -169,7 +170,7 @@ impl Names {
                 );
                 let at = format!("model.features.{set}");
                 Err(Error::file(path, problem).hint(format_args!(
-                    "every picture needs a row; `{at}` may name another file"
+                    "every picture needs a row; set `{at}` to use another file"
                 )))
             }
         }

@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path, set: Set) -> Result<Rows> {
     let own = metadata.get(&format!("{name}.{NAMES}"));
     let names = match own.or_else(|| metadata.get(NAMES).filter(|_| name == ALL)) {
         Some(text) => Some(serde_json::from_str(text).map_err(|error| {
-            let problem = format!("its metadata hold no list of names in JSON: {error}");
+            let problem = format!("its metadata contain no list of names in JSON: {error}");
             Error::file(path, problem)
         })?),
         None => None,

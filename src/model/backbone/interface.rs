@@ -108,9 +108,9 @@ pub(super) fn check_images(images: &Tensor, patch: Option<usize>) -> Result<(usi
             }
             Err(Error::input(
                 "images",
-                format_args!("patches of {patch} pixels do not divide {height} x {width}"),
+                format_args!("{height} x {width} pixels cannot be cut into patches of {patch}"),
             )
-            .hint("set `input.size` to a multiple"))
+            .hint("set `input.size` to a multiple of the patch size"))
         }
         dims => Err(Error::input(
             "images",

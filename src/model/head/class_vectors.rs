@@ -38,9 +38,9 @@ pub(super) fn check(init: Option<&Path>, frozen: bool, at: &KeyPath) -> Result<(
     match frozen && init.is_none() {
         true => Err(Error::key(
             at.join("frozen"),
-            "holds random weights still, expected `false`",
+            "would freeze random weights, expected `false`",
         )
-        .hint("name a file as `init`, whose vectors are to stay")),
+        .hint("name a file with `init` whose vectors are to be kept")),
         false => Ok(()),
     }
 }
@@ -78,7 +78,7 @@ fn of_classes(path: &Path, context: &HeadContext) -> Result<Vec<f32>> {
         };
         if vector.len() != context.width {
             let problem = format!(
-                "`{class}` has {} numbers, and what the head takes has {}",
+                "`{class}` has {} numbers, but what the head takes has {}",
                 vector.len(),
                 context.width
             );
@@ -96,7 +96,10 @@ fn of_classes(path: &Path, context: &HeadContext) -> Result<Vec<f32>> {
     }
     let more = known.len() - context.num_classes();
     if more > 0 {
-        tracing::info!("{}: {more} vectors are of no class here", path.display());
+        tracing::info!(
+            "{}: {more} vectors belong to no class of this split",
+            path.display()
+        );
     }
     if let Some(class) = (values.chunks(context.width).zip(context.classes()))
         .find_map(|(row, class)| row.iter().any(|v| !v.is_finite()).then_some(class))
@@ -125,7 +128,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
             match (matrices.next(), tensors.len()) {
                 (Some(matrix), 1) => of_matrix(path, matrix),
                 (Some(_), _) => {
-                    let problem = "holds a matrix among others";
+                    let problem = "contains a matrix among other tensors";
                     Err(Error::file(path, problem)
                         .hint("expected one matrix alone, or a vector under each class's name"))
                 }
@@ -135,7 +138,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
             }
         }
         _ => {
-            let problem = "is no file of vectors, expected one that ends in `.csv`, `.npy` or \
+            let problem = "is not a file of vectors, expected one that ends in `.csv`, `.npy` or \
                 `.safetensors`";
             Err(misfit("init", path, problem))
         }
@@ -160,13 +163,13 @@ fn of_table(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
         match values {
             Ok(values) if !values.is_empty() => {
                 if found.insert(name.to_owned(), values).is_some() {
-                    let problem = format!("`{name}` is there twice");
+                    let problem = format!("`{name}` occurs twice");
                     return Err(Error::line(path, number, problem));
                 }
             }
             _ if number == 1 => {}
             _ => {
-                let problem = format!("`{name}` is not followed by numbers alone");
+                let problem = format!("`{name}` is followed by something other than numbers");
                 return Err(Error::line(path, number, problem));
             }
         }
@@ -200,10 +203,7 @@ fn of_matrix(path: &Path, matrix: &Tensor) -> Result<BTreeMap<String, Vec<f32>>>
     let mut found = BTreeMap::new();
     for (name, row) in names.iter().zip(values.chunks((*width).max(1))) {
         if found.insert((*name).to_owned(), row.to_vec()).is_some() {
-            return Err(Error::file(
-                &beside,
-                format_args!("`{name}` is there twice"),
-            ));
+            return Err(Error::file(&beside, format_args!("`{name}` occurs twice")));
         }
     }
     Ok(found)

@@ -138,9 +138,9 @@ impl Default for MlGcn {
 impl Settings for MlGcn {
     fn check(&self, at: &KeyPath) -> Result<()> {
         if self.words.is_none() && !self.spelling.is_empty() {
-            let problem = "says how to look up words, and no file of words is named";
+            let problem = "says how to look up words, but no file of words is given";
             return Err(Error::key(at.join("spelling"), problem)
-                .hint("expected `words` beside it; leave `spelling` out for one-hot vectors"));
+                .hint("set `words` too, or leave `spelling` out for one-hot vectors"));
         }
         Ok(())
     }

@@ -221,7 +221,10 @@ fn what_is_written_is_read_back_the_same_and_mistakes_are_told() {
         ("kind = 'liner'", "expected one of `linear`, `cosine`"),
         ("kind = 'cosine'\nscal = 3.0", "model.head.scal"),
         ("kind = 'cosine'\nscale = 0.0", "a number above 0"),
-        ("kind = 'cosine'\nfrozen = true", "holds random weights"),
+        (
+            "kind = 'cosine'\nfrozen = true",
+            "would freeze random weights",
+        ),
         ("kind = 'csra'\ntemperatures = []", "is empty"),
         ("kind = 'csra'\ntemperatures = [1.0, -2.0]", "holds -2"),
         ("kind = 'ml-decoder'\nwidth = 9", "a multiple of"),

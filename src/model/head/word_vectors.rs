@@ -105,16 +105,16 @@ fn read(
         let values: Result<Vec<f32>, _> =
             numbers.split_ascii_whitespace().map(str::parse).collect();
         let values = values.map_err(|_| {
-            let problem = format!("`{word}` is not followed by numbers alone");
+            let problem = format!("`{word}` is followed by something other than numbers");
             Error::line(path, number, problem)
         })?;
         if values.len() != dimensions {
             let problem = format!(
-                "`{word}` has {} numbers, and `model.head.dimensions` is {dimensions}",
+                "`{word}` has {} numbers, but `model.head.dimensions` is {dimensions}",
                 values.len()
             );
             return Err(Error::line(path, number, problem)
-                .hint("set `model.head.dimensions` to what the file has"));
+                .hint("set `model.head.dimensions` to the number in the file"));
         }
         if wanted.contains(word) {
             known.insert(word.to_owned(), values);

@@ -88,7 +88,7 @@ impl Features {
             Source::Pooled(pooled) => Ok(pooled.clone()),
             Source::Maps(_) => Err(Error::input(
                 "features",
-                "expected one vector a picture, found maps",
+                "expected one vector per picture, found maps",
             )),
             Source::Output { output, pooler, .. } => match self.pooled.get() {
                 Some(pooled) => Ok(pooled.clone()),
@@ -114,7 +114,7 @@ impl Features {
             Source::Maps(maps) => Ok(maps.clone()),
             Source::Pooled(_) => Err(Error::input(
                 "features",
-                "expected maps, found one vector a picture",
+                "expected maps, found one vector per picture",
             )
             .hint("choose a head that reads pooled features, or train from the pictures")),
         }

@@ -31,7 +31,7 @@ impl Embedded {
         (ALL.iter().find(|weights| of(weights))).ok_or_else(|| {
             let source = format!("{}{name}", Self::PREFIX);
             let known = first_named(ALL.iter().map(|weights| weights.source));
-            Error::input(source, "the program holds no such weights")
+            Error::input(source, "the program contains no such weights")
                 .hint(format_args!("it has {known}"))
         })
     }

@@ -69,12 +69,12 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
     files.sort();
     match files.as_slice() {
         [file] => Ok(file.clone()),
-        [] => Err(Error::file(folder, "the folder holds no weight file")
+        [] => Err(Error::file(folder, "the folder contains no weight file")
             .hint("expected `model.safetensors` or another file of weights")),
         [first, second, ..] => Err(Error::file(
             folder,
             format_args!(
-                "the folder holds {} weight files, for example {} and {}",
+                "the folder contains {} weight files, for example {} and {}",
                 files.len(),
                 first.display(),
                 second.display()
@@ -111,7 +111,7 @@ fn open_one(path: &Path) -> Result<Vec<(String, Stored)>> {
                 _ => "give another file as `model.weights`",
             }),
         ),
-        (None, _) => Error::file(path, format_args!("is no weight file, {expected}"))
+        (None, _) => Error::file(path, format_args!("is not a weight file, {expected}"))
             .hint("give another file as `model.weights`"),
     })
 }

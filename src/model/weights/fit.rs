@@ -74,9 +74,9 @@ pub fn load_backbone(
     let refuse = |problem: String| refusal(path, configured, found.as_ref(), &problem);
     if fitting.is_empty() && other_shapes.is_empty() {
         return Err(refuse(match first.is_empty() {
-            true => "the file holds no tensor".into(),
+            true => "the file contains no tensor".into(),
             false => format!(
-                "no tensor of it has a name that is wanted: found {}; expected {}",
+                "none of its tensors has an expected name: found {}; expected {}",
                 first_names(&first),
                 first_names(&report.missing)
             ),
@@ -94,8 +94,9 @@ pub fn load_backbone(
             (stored.tensor(device)).and_then(|tensor| check_finite(&tensor).map(|()| tensor));
         let value = value.map_err(|problem| {
             let name = format!("{}{bare}", report.prefix);
-            Error::file(path, format_args!("`{name}` {problem}"))
-                .hint("the file is damaged, or of a training that diverged: take another one")
+            Error::file(path, format_args!("`{name}` {problem}")).hint(
+                "the file is damaged, or comes from a training that diverged: use another one",
+            )
         })?;
         set(entry, &value, path)?;
         report.loaded.push(entry.name.clone());
@@ -151,11 +152,13 @@ fn refusal(path: &Path, configured: &str, found: Option<&Kind>, problem: &str) -
             path,
             format_args!("does not fit `{configured}`, though it looks like one: {problem}"),
         )
-        .hint("take weights as torchvision or timm publish them for this network"),
+        .hint("use weights as torchvision or timm publish them for this network"),
         Some(Kind { name, backbone }) => {
             let error = Error::file(
                 path,
-                format_args!("this is {name}; the configuration says `{configured}`: {problem}"),
+                format_args!(
+                    "this is {name}, but the configuration says `{configured}`: {problem}"
+                ),
             );
             match backbone {
                 Some(name) if known(name) => error.hint(format_args!(
@@ -184,7 +187,7 @@ fn check_finite(tensor: &Tensor) -> std::result::Result<(), String> {
     match bad {
         0 => Ok(()),
         bad => Err(format!(
-            "holds {bad} values that are NaN or infinite, of {}",
+            "contains {bad} values that are NaN or infinite, of {}",
             flat.elem_count()
         )),
     }

@@ -78,7 +78,7 @@ impl Model {
         }
         if settings.offline {
             let problem = format!(
-                "is not in the hub's cache ({}), and HF_HUB_OFFLINE forbids to ask the hub",
+                "is not in the hub's cache ({}), and HF_HUB_OFFLINE forbids asking the hub",
                 settings.cache.display()
             );
             return Err(Error::input(self, problem)
@@ -162,7 +162,7 @@ impl Model {
                 && (text.chars()).all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
         };
         if !is_plain(metadata.etag()) || !is_plain(metadata.commit_hash()) {
-            let problem = format!("{} answers with no hash of `{name}`", settings.endpoint);
+            let problem = format!("{} sent no hash of `{name}`", settings.endpoint);
             return Err(other(Error::input(self, problem)));
         }
         tracing::info!(
@@ -267,7 +267,7 @@ impl Settings {
             .or_else(|| Some(env::home_dir()?.join(".cache").join("huggingface")))
             .ok_or_else(|| {
                 Error::input("HF_HOME", "is not set, and neither is HOME")
-                    .hint("set HF_HOME to the folder that the hub's cache shall lie in")
+                    .hint("set HF_HOME to the folder for the hub's cache")
             })?;
         let cache = path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub"));
         let token = || {

@@ -63,18 +63,14 @@ impl fmt::Display for LoadReport {
         for (what, names) in [
             ("missing in the file", &self.missing),
             ("not used", &self.unexpected),
-            ("of a classifier not used", &self.classifier),
+            ("of a classifier ignored", &self.classifier),
         ] {
             if !names.is_empty() {
                 write!(f, ", {} {what} ({})", names.len(), first_names(names))?;
             }
         }
         if self.elsewhere > 0 {
-            write!(
-                f,
-                ", {} elsewhere in the file not looked at",
-                self.elsewhere
-            )?;
+            write!(f, ", {} elsewhere in the file ignored", self.elsewhere)?;
         }
         Ok(())
     }
@@ -164,7 +160,7 @@ pub fn log_report(report: &LoadReport, parameters: &Parameters, source: &str) {
     }
     if let Some(rival) = &report.rival {
         tracing::warn!(
-            "{source}: as many tensors fit under `{}`; those under `{}`, the first in the file, are taken",
+            "{source}: equally many tensors fit under `{}`; those under `{}`, the first in the file, are used",
             rival.trim_end_matches('.'),
             report.prefix.trim_end_matches('.')
         );
@@ -229,7 +225,7 @@ mod tests {
     fn strangers_and_wrong_shapes_are_refused() {
         let (_folder, path) = file(&["encoder.weight"], (2, 2));
         let error = load_backbone(&model(), &path, "resnet18", &Device::Cpu).unwrap_err();
-        assert!(error.to_string().contains("no tensor of it"), "{error}");
+        assert!(error.to_string().contains("none of its tensors"), "{error}");
         let (_folder, path) = file(&["conv1.weight"], (3, 2));
         let error = load_backbone(&model(), &path, "resnet18", &Device::Cpu).unwrap_err();
         assert!(error.to_string().contains("[3, 2]"), "{error}");

@@ -128,7 +128,7 @@ fn check_global(module: &str, name: &str) -> Result<(), String> {
     let builtin = matches!(top, "builtins" | "__builtin__");
     if HARMFUL.contains(&top) || builtin && HARMFUL_BUILTINS.contains(&name) {
         return Err(format!(
-            "the pickle would run `{module}.{name}` in Python, which weights have no need of"
+            "the pickle would run `{module}.{name}` in Python, which weights do not need"
         ));
     }
     Ok(())
@@ -168,7 +168,7 @@ impl Machine<'_> {
                 let id = *self
                     .memo
                     .get(&key)
-                    .ok_or("the pickle names a value not there")?;
+                    .ok_or("the pickle refers to a value that does not exist")?;
                 self.stack.push(id);
             }
             code @ (b'N' | 0x88 | 0x89 | b'I' | b'J' | b'K' | b'M' | b'L' | 0x8a | 0x8b | b'F'

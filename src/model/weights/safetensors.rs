@@ -37,7 +37,7 @@ fn header(place: &Place) -> Result<(Metadata, u64, u64)> {
     if length > MAX_HEADER || length > whole - 8 {
         return Err(broken(
             path,
-            format!("its header should have {length} bytes, and the file has {whole}"),
+            format!("its header should have {length} bytes, but the file has only {whole}"),
         ));
     }
     let mut header = Vec::new();
@@ -137,7 +137,7 @@ pub(super) fn read(place: &Place) -> Result<Vec<(String, Stored)>> {
         }
         if to > data {
             return Err(broken(format!(
-                "it is cut off: `{name}` ends at byte {to} of the data, of which {data} are there"
+                "it is cut off: `{name}` ends at byte {to} of the data, but only {data} bytes exist"
             )));
         }
         end = to;
@@ -210,7 +210,7 @@ pub(super) fn shards(index: &Path) -> Result<Vec<PathBuf>> {
         let file = folder.join(&name);
         if !file.is_file() {
             return Err(
-                Error::file(index, format_args!("names `{name}`, which is not there"))
+                Error::file(index, format_args!("names `{name}`, which does not exist"))
                     .hint("download all files of the model into one folder"),
             );
         }

@@ -23,7 +23,7 @@ fn broken(path: &Path, problem: impl std::fmt::Display) -> Error {
         path,
         format_args!("is not a readable PyTorch file: {problem}"),
     )
-    .hint("save it anew in PyTorch: `torch.save(model.state_dict(), ...)`, or as safetensors")
+    .hint("save it again in PyTorch: `torch.save(model.state_dict(), ...)`, or as safetensors")
 }
 
 /// The tensors of a file in the zip format, under the keys of the dictionaries that lead to them.

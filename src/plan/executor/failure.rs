@@ -95,5 +95,5 @@ pub fn verdict(plan: &Plan, failures: Vec<Failure>, missing: &[String]) -> Resul
         missing.len(),
         missing.join(", ")
     );
-    Err(Error::unfinished(problem).hint("the same command goes on with them"))
+    Err(Error::unfinished(problem).hint("the same command continues with them"))
 }

@@ -71,7 +71,7 @@ impl Executor for Here {
 /// How a plan goes on that was interrupted.
 pub(super) fn goes_on(replace: Replace) -> &'static str {
     match replace {
-        Replace::Everything => "the same command without `--force` goes on",
-        _ => "the same command goes on",
+        Replace::Everything => "the same command without `--force` continues",
+        _ => "the same command continues",
     }
 }

@@ -174,7 +174,9 @@ impl<'a> Slurm<'a> {
             }
             tracing::debug!("{} waiting or running", counted(tasks.len(), "task"));
             for _ in 0..20 {
-                interrupt::check(&format!("job {job} goes on; `dbloss sweep cancel` ends it"))?;
+                interrupt::check(&format!(
+                    "job {job} continues; `dbloss sweep cancel` ends it"
+                ))?;
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
@@ -212,13 +214,13 @@ impl<'a> Slurm<'a> {
 /// been cancelled, or that Slurm itself puts back, is left alone.
 pub fn requeue_or_leave() -> Result<bool> {
     let Ok(job) = std::env::var("SLURM_JOB_ID") else {
-        return Err(Error::argument("--slurm", "this is not a job of Slurm")
+        return Err(Error::argument("--slurm", "this is not a Slurm job")
             .hint("`dbloss sweep SWEEP.toml --executor slurm` submits the runs"));
     };
     let state = call(Command::new("squeue").args(["--noheader", "--jobs", &job, "--format=%T"]))?;
     if state.trim() != "RUNNING" {
         tracing::info!(
-            "saved; Slurm says {}, so the task is not put back",
+            "saved; Slurm says {}, so the task is not queued again",
             state.trim()
         );
         return Ok(false);

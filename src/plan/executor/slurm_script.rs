@@ -59,8 +59,9 @@ pub(super) fn script(
     lines
         .iter()
         .for_each(|line| script.push_str(&format!("#SBATCH {line}\n")));
-    script
-        .push_str("\n# Written by `dbloss sweep --executor slurm`; a later call writes it anew.\n");
+    script.push_str(
+        "\n# Written by `dbloss sweep --executor slurm`; a later call writes it again.\n",
+    );
     // Until dbloss listens, a signal that asks to save has nothing to ask for.
     script.push_str("trap '' USR1\n");
     config

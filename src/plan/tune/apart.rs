@@ -91,7 +91,7 @@ pub(super) fn check(split: &Split, name: &str, hashes: &mut PictureHashes) -> Re
             );
             if !split.manifest.config.allow_overlap {
                 return Err(Error::input(name, problem).hint(
-                    "take them out of one of the two; `split.allow_overlap = true` accepts them",
+                    "remove them from one of the two, or accept them with `split.allow_overlap = true`",
                 ));
             }
             tracing::warn!("{name}: {problem}");

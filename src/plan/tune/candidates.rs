@@ -66,7 +66,7 @@ impl Bounds {
         let bounds: Bounds = read_table(table, at, &[])?;
         let Bounds { min, max, scale } = bounds;
         if !(min.is_finite() && max.is_finite() && min < max) {
-            let problem = format!("reaches from {min} to {max}, expected two rising numbers");
+            let problem = format!("goes from {min} to {max}, expected two ascending numbers");
             return Err(Error::key(at.clone(), problem));
         }
         if matches!(scale, Scale::Log) && min <= 0.0 {
@@ -116,7 +116,7 @@ pub(super) fn of(
     let at = KeyPath::from("tune");
     if let Some(unknown) = (config.methods.keys()).find(|name| !methods.contains(name)) {
         let key = at.child("methods").child(unknown);
-        let problem = format!("is no method of this file, only {}", methods.join(", "));
+        let problem = format!("is not a method of this file, only {}", methods.join(", "));
         let error = Error::key(key, problem);
         let names = methods.iter().map(String::as_str);
         return Err(sweep.locate(error.did_you_mean(unknown, names)));
@@ -125,7 +125,7 @@ pub(super) fn of(
     for method in methods {
         let spaces = spaces(sweep, config, method, shared)?;
         if spaces.is_empty() {
-            let problem = "names no value to try";
+            let problem = "has no values to try";
             return Err(Error::file(&sweep.path, problem).hint(
                 "add `[grid]` with `\"optimizer.learning_rate\" = [0.005, 0.01, 0.02, 0.05]`",
             ));
@@ -146,7 +146,7 @@ pub(super) fn of(
         Some(other) => {
             let (first, n) = (&all[0].method, all[0].points.len());
             let problem = format!(
-                "tries {n} settings of `{first}` and {} of `{}`: no fair comparison",
+                "tries {n} settings of `{first}` and {} of `{}`, which is not a fair comparison",
                 other.points.len(),
                 other.method
             );
@@ -219,9 +219,12 @@ fn listed(spaces: &[Space], sweep: &SweepFile) -> Result<Vec<Axis>> {
             values: values.clone(),
         }),
         Values::Range(_, origin) => {
-            let problem = format!("`{}` is a range, which has no end of points", space.key);
+            let problem = format!(
+                "`{}` is a range, which contains infinitely many points",
+                space.key
+            );
             Err(Error::at(origin.place(), problem).hint(format_args!(
-                "say in {} how many settings are drawn: `[tune]` with `trials = 12` and \
+                "say in {} how many settings to draw: `[tune]` with `trials = 12` and \
                  `strategy = \"random\"`",
                 sweep.path.display()
             )))
@@ -249,7 +252,7 @@ fn draw(spaces: &[Space], seed: u64, trials: usize, sweep: &SweepFile) -> Result
     let problem = format!("is {trials}, but there are only {} settings", points.len());
     Err(sweep.locate(
         Error::key("tune.trials", problem)
-            .hint("take fewer, more values, or `strategy = \"grid\"`"),
+            .hint("use fewer trials, more values, or `strategy = \"grid\"`"),
     ))
 }
 
@@ -257,12 +260,12 @@ impl Strategy {
     /// The strategy in words, for people: `trials` settings on `folds` folds.
     pub(super) fn words(self, trials: usize, folds: usize) -> String {
         match self {
-            Strategy::Grid => format!("grid: {trials} settings a method, each on {folds} folds"),
+            Strategy::Grid => format!("grid: {trials} settings per method, each on {folds} folds"),
             Strategy::Random => {
-                format!("random: {trials} settings drawn a method, each on {folds} folds")
+                format!("random: {trials} settings drawn per method, each on {folds} folds")
             }
             Strategy::Halving => format!(
-                "successive halving: {trials} settings a method on the first of {folds} folds, \
+                "successive halving: {trials} settings per method on the first of {folds} folds, \
                  fewer on each further one"
             ),
         }

@@ -39,7 +39,7 @@ impl Tuning {
         let path = self.home.join(Self::CHOSEN);
         if self.has_final_runs() && !keeps(&path, &text) {
             let problem =
-                "another choice was made before, and its final runs have seen the test set";
+                "another choice was made before, and its final runs have used the test set";
             return Err(Error::file(&path, problem).hint(
                 "a choice that is made again after a look at the test set is one that it had a \
                  part in: give the new search another `name` or `--out`, and report both",

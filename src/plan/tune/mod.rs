@@ -269,7 +269,7 @@ impl Tuning {
                         plan.home.display(),
                         run.name
                     ))
-                    .hint("the same command goes on with it")
+                    .hint("the same command continues with it")
                 })
             })
             .collect()

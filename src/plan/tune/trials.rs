@@ -155,9 +155,9 @@ pub(super) fn best<'a>(candidates: &'a Candidates, trials: &[Trial]) -> Result<(
     match first {
         Some((point, Some(score))) => Ok((point, score)),
         _ => {
-            let problem = "no setting has a score: every training left the range of finite \
-                           numbers, or no fold has an image with a label";
-            Err(Error::input(&candidates.method, problem).hint("try lower rates"))
+            let problem = "no setting has a score: every training diverged, or no fold has an \
+                           image with a label";
+            Err(Error::input(&candidates.method, problem).hint("try lower learning rates"))
         }
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn read(
     if !unread.is_empty() {
         let names = first_named((unread.iter()).map(|&(part, i)| parts[part].table.image(i)));
         remarks.push(format!(
-            "{} cannot be shown: {names}. Where they stand the page says why.",
+            "{} cannot be shown: {names}. The page gives the reason for each.",
             counted(unread.len(), "picture")
         ));
     }

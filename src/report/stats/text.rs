@@ -59,7 +59,7 @@ pub fn class_table(split: &Split) -> String {
     let most = (0..images).map(|i| split.train.labels(i).len()).max();
     let _ = writeln!(
         text,
-        "\n{images} training images, {} test images{}; {:.2} labels a training image, at most {}",
+        "\n{images} training images, {} test images{}; {:.2} labels per training image, at most {}",
         split.test.len(),
         match &split.validation {
             Some(validation) => format!(", {} validation images", validation.len()),

@@ -63,7 +63,7 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
     for path in paths {
         if !path.is_dir() {
             return Err(Error::file(path, "is not a folder")
-                .hint("give the folders of runs, or a folder that holds them"));
+                .hint("give the folders of runs, or a folder that contains them"));
         }
         let before = found.len();
         let mut folders = vec![path.clone()];
@@ -91,7 +91,10 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
             }
         }
         if found.len() == before && !seen.contains(&fs_err::canonicalize(path)?) {
-            tracing::warn!("{}: holds no run that is not counted yet", path.display());
+            tracing::warn!(
+                "{}: contains no run that is not counted yet",
+                path.display()
+            );
         }
     }
     found.sort_by(|a, b| a.folder.cmp(&b.folder));
@@ -141,7 +144,11 @@ fn read_run(found: Found, method: String, set: Set) -> Result<Result<Run, LeftOu
     };
     match manifest.status {
         Status::Finished => {}
-        Status::Running => return Ok(Err(left_out("not finished: it runs, or was killed".into()))),
+        Status::Running => {
+            return Ok(Err(left_out(
+                "not finished: it is still running, or was killed".into(),
+            )));
+        }
         Status::Interrupted => return Ok(Err(left_out("interrupted".into()))),
         Status::Failed => {
             let error = manifest.error.as_deref().unwrap_or("for an unknown reason");
@@ -217,20 +224,20 @@ pub(super) fn check_pairs(runs: &[Run]) -> Result<()> {
         );
         if let Some(other) = seen.insert(key, &run.folder) {
             let problem = format!(
-                "is `{}` with seed {}, and so is {}",
+                "is `{}` with seed {}, as is {}",
                 run.method,
                 run.manifest.seed,
                 other.display()
             );
             return Err(Error::file(&run.folder, problem)
-                .hint("a method and a seed make one run: leave one of the folders out"));
+                .hint("there can be one run per method and seed: leave out one of the folders"));
         }
         let names = |run: &Run| -> Vec<String> {
             run.classes.iter().map(|class| class.name.clone()).collect()
         };
         if names(run) != names(&runs[0]) {
             let problem = format!("has other classes than {}", runs[0].folder.display());
-            return Err(Error::file(&run.folder, problem).hint("report them apart"));
+            return Err(Error::file(&run.folder, problem).hint("report them separately"));
         }
     }
     Ok(())

@@ -65,7 +65,7 @@ pub(super) fn score(runs: &[Run], set: Set) -> Result<AllScored> {
     };
     let Some(table) = labels(&with, set)? else {
         tracing::warn!(
-            "{}: the split of the runs is not there, so there is no test over images",
+            "{}: the split of the runs does not exist, so there is no test over images",
             first.manifest.split_folder.display()
         );
         return Ok(none());

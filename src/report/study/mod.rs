@@ -213,7 +213,10 @@ fn baseline(methods: &[Method], wanted: Option<&str>) -> Result<usize> {
     };
     place(wanted).ok_or_else(|| {
         let names: Vec<&str> = methods.iter().map(|m| m.name.as_str()).collect();
-        let problem = format!("no run is of `{wanted}`, only of {}", names.join(", "));
+        let problem = format!(
+            "there is no run of `{wanted}`, only of {}",
+            names.join(", ")
+        );
         let error = Error::argument("--baseline", problem);
         match closest(wanted, names) {
             Some(near) => error.hint(format_args!("did you mean `{near}`?")),

@@ -27,7 +27,7 @@ const ORDER: [(&str, &str); 14] = [
 
 /// Where the figures come from, for people.
 pub(super) const SOURCE: &str = "quoted from Wu et al., Distribution-Balanced Loss, ECCV 2020 \
-    (ResNet-50), partly at second hand; not measured here";
+    (ResNet-50), partly second-hand; not measured here";
 
 /// How far a published row was checked against a public source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -133,7 +133,7 @@ impl Ranks {
         ));
         if let Some(over_subsets) = self.critical_difference_over_subsets() {
             text.push_str(&format!(
-                " Runs of one subset are alike, and count here as if they were not: with the {} \
+                " Runs on one subset are not independent, but count here as if they were: with the {} \
                  subsets as blocks the difference would have to be {over_subsets:.2}.",
                 self.subsets
             ));

@@ -81,7 +81,7 @@ pub(super) fn check(runs: &[Run], set: Set, allowed: bool) -> Result<Shared> {
         short(&first.manifest.split_hash),
     );
     Err(Error::file(&other.folder, problem).hint(
-        "report them apart, or pass `--allow-different-splits` if their classes are the same",
+        "report them separately, or pass `--allow-different-splits` if their classes are the same",
     ))
 }
 

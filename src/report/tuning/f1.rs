@@ -67,7 +67,7 @@ pub fn thresholds(method: &str, folds: &[(&Split, PathBuf)]) -> Result<Option<Ve
     for (fold, path) in folds {
         if !path.is_file() {
             tracing::warn!(
-                "{}: not there, so `{method}` has no thresholds and no F1",
+                "{}: does not exist, so `{method}` has no thresholds and no F1",
                 path.display()
             );
             return Ok(None);

@@ -112,11 +112,11 @@ pub(super) fn verified(path: &Path) -> Result<Position> {
 fn damaged(path: &Path) -> Error {
     Error::file(
         path,
-        "is damaged: its bytes do not have the hash that they were written with",
+        "is damaged: its bytes do not match the hash that they were written with",
     )
     .hint(
         "put a copy in its place, for example an `epoch-N.safetensors` beside it, which \
-         `train.keep_every` keeps, or start the run anew with `--force`",
+         `train.keep_every` keeps, or start the run again with `--force`",
     )
 }
 

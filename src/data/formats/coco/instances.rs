@@ -196,7 +196,7 @@ impl Instances {
     fn tell(&self, passed_over: &[(usize, Doubt)], labels: &[Vec<u32>], reading: &mut Reading) {
         let of = |doubt| passed_over.iter().filter(|(_, d)| *d == doubt).count();
         let what = format!(
-            "of {} passed over (area 0 or less: {}, side below 1: {}, flagged `ignore`: {}), of the images",
+            "of {} skipped (area 0 or less: {}, side below 1: {}, flagged `ignore`: {}), of the images",
             self.contents.objects.len(),
             of(Doubt::Area),
             of(Doubt::Side),
@@ -213,16 +213,16 @@ impl Instances {
             &self.path,
             (
                 "image",
-                "without a label left, since all its objects are passed over",
+                "without any label left, since all its objects are skipped",
             ),
             rows.iter().map(name),
-            "`--coco-objects all` counts such objects",
+            "to count such objects, pass `--coco-objects all`",
         );
         account.tell(
             &self.path,
             (
                 "category",
-                "without an object left out, since another has the name",
+                "without an object left out, since another one has the same name",
             ),
             self.unused.iter().map(String::as_str),
         );

@@ -40,7 +40,7 @@ pub(super) fn read(reader: impl Read, path: &Path) -> Result<Contents> {
     for (found, key) in found.into_iter().zip(KEYS) {
         if !found {
             return Err(Error::file(path, format_args!("has no `{key}`"))
-                .hint("expected instances JSON as COCO and LVIS have it"));
+                .hint("expected an instances JSON file, as COCO and LVIS have"));
         }
     }
     Ok(contents)

@@ -28,7 +28,8 @@ pub(super) fn of_column(
         let problem = format!("its metadata `{KEY}` {problem}");
         Error::file(path, problem).hint("name the classes in a file: `--classes FILE`")
     };
-    let whole: Value = serde_json::from_str(text).map_err(|e| wrong(format!("is no JSON: {e}")))?;
+    let whole: Value =
+        serde_json::from_str(text).map_err(|e| wrong(format!("is not JSON: {e}")))?;
     let Some(names) = named(&whole["info"]["features"][column]) else {
         return Ok(None);
     };
@@ -38,7 +39,7 @@ pub(super) fn of_column(
     let names: Option<Vec<&str>> = names.and_then(Iterator::collect);
     match names {
         Some(names) => Ok(Some(names.into_iter().map(str::to_owned).collect())),
-        None => Err(wrong(format!("has no list of names for `{column}`"))),
+        None => Err(wrong(format!("contains no list of names for `{column}`"))),
     }
 }
 

@@ -34,8 +34,8 @@ impl<'a> Cells<'a> {
     ) -> Result<Vec<u32>> {
         if NO_VALUE.contains(&cell) && !(reading.classes.is_closed() && reading.classes.knows(cell))
         {
-            let what = format!("with `{cell}` for labels, taken for none");
-            let remedy = "if it is a class, name it in a class list (`--classes`)";
+            let what = format!("with `{cell}` as labels, read as no labels");
+            let remedy = "if it is a class, put it into a class list (`--classes`)";
             reading
                 .account
                 .warn(self.path, ("image", &what), [image], remedy);
@@ -44,7 +44,7 @@ impl<'a> Cells<'a> {
         if *self.separator != Separator::List && is_list(cell) && !reading.classes.knows(cell) {
             let problem = format_args!("the labels are a list: `{cell}`");
             return Err(Error::line(self.path, line, problem)
-                .hint("`--separator list` (`separator = \"list\"`) reads lists"));
+                .hint("pass `--separator list` (`separator = \"list\"`) to read lists"));
         }
         let names = (self.separator.split(cell))
             .map_err(|problem| Error::line(self.path, line, problem))?;
@@ -69,9 +69,9 @@ impl<'a> Cells<'a> {
     }
 
     fn joined(&self, line: u64, name: &str, sign: char) -> Error {
-        let problem = format!("the label `{name}` is made of other classes, joined by `{sign}`");
+        let problem = format!("the label `{name}` consists of other classes, joined by `{sign}`");
         Error::line(self.path, line, problem).hint(format_args!(
-            "`{}` parts them; a class list (`--classes`) with the name keeps it as one class",
+            "`{}` separates them; to keep it as one class, put the name into a class list (`--classes`)",
             argument(sign)
         ))
     }

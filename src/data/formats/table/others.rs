@@ -23,14 +23,14 @@ pub(super) fn tell_of_others<'a>(
 ) {
     let is_set = |name: &&str| SETS.iter().any(|set| set.eq_ignore_ascii_case(name));
     let (sets, others): (Vec<&str>, Vec<&str>) = names.into_iter().partition(is_set);
-    let said = "beside image and labels not looked at";
+    let said = "besides image and labels ignored";
     let account = &mut reading.account;
     account.tell(path, ("column", said), others);
     let remedy =
-        "all rows are one set; to part them, give a table of each set (`--table`, `--test`)";
+        "all rows form one set; to divide them, give one table per set (`--table`, `--test`)";
     account.warn(
         path,
-        ("column", "that may name sets not looked at"),
+        ("column", "that could name sets ignored"),
         sets,
         remedy,
     );

@@ -60,11 +60,8 @@ fn columns_that_are_not_looked_at_are_told_of() {
     };
     let of = |what: &str, names: &str| (what.to_owned(), names.to_owned());
     let expected = [
-        of(
-            "2 columns beside image and labels not looked at",
-            "note width",
-        ),
-        of("1 column that may name sets not looked at", "Split"),
+        of("2 columns besides image and labels ignored", "note width"),
+        of("1 column that could name sets ignored", "Split"),
     ];
     let text = "note,image,Split,labels,width,\na,b.jpg,train,cat,3,\nb,c.jpg,test,cat,4,\n";
     assert_eq!(told("a.csv", text), expected);

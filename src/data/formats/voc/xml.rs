@@ -64,7 +64,7 @@ pub(super) fn parse(text: &str, path: &Path, difficult: Difficult) -> Result<Ann
         let names = object.children().filter(|&child| is_tag(child, "name"));
         if names.count() > 1 {
             let problem = "an `object` has several `name`s";
-            return Err(Error::line(path, line(), problem).hint("make an `object` of each"));
+            return Err(Error::line(path, line(), problem).hint("write one `object` for each"));
         }
         match text_of(object, "name").filter(|name| !name.is_empty()) {
             Some(name) => annotation.names.push(name),

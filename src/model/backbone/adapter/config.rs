@@ -17,10 +17,10 @@ use crate::range::Range;
 /// the kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterConfig {
-    /// So many blocks have it, the last ones; all where it is left out.
+    /// How many blocks have the adapter, counted from the last; all if left out.
     pub blocks: Option<usize>,
-    /// Whether the adapter itself stays as it is too, as for a second training that starts from
-    /// the first one's network; false.
+    /// Whether the adapter itself is frozen too, as in a second training that starts from the
+    /// network of the first; false.
     pub frozen: bool,
     /// The adapter, with the keys of its own.
     pub kind: Kind,
@@ -71,7 +71,8 @@ impl AdapterConfig {
     pub fn check(&self, at: &KeyPath, architecture: &Architecture) -> Result<()> {
         let blocks = stages(architecture).count();
         if blocks == 0 {
-            let problem = "adapts the blocks of a vision transformer, and `model.backbone` is none";
+            let problem =
+                "adapts the blocks of a vision transformer, but `model.backbone` is not one";
             return Err(Error::key(at, problem)
                 .hint("choose a vision transformer (docs/backbones.md), or leave the table out"));
         }

@@ -18,8 +18,8 @@ pub struct Lora {
     pub rank: usize,
     /// `rank` times the factor of the product, 8; above 0.
     pub alpha: f64,
-    /// The linear layers of a block that have it: some of `qkv` (to queries, keys and values),
-    /// `proj` (from the heads), `fc1` and `fc2` (after the attention); `["qkv"]`.
+    /// The linear layers of a block that have it: some of `qkv` (makes queries, keys and values),
+    /// `proj` (follows the heads), `fc1` and `fc2` (after the attention); `["qkv"]`.
     pub layers: Vec<LinearLayer>,
 }
 

@@ -41,8 +41,8 @@ fn mistakes_are_told_with_what_is_accepted() {
         ("layers = ['qkw']", tiny, "expected one of `qkv`"),
         ("blocks = 13", tiny, "model.adapter.blocks"),
         ("blocks = 0", tiny, "model.adapter.blocks"),
-        ("", "resnet50", "`model.backbone` is none"),
-        ("", "resnet50_clip", "`model.backbone` is none"),
+        ("", "resnet50", "`model.backbone` is not one"),
+        ("", "resnet50_clip", "`model.backbone` is not one"),
     ] {
         let error = check(text, backbone).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
