@@ -1,12 +1,13 @@
-//! Pictures kept from one epoch to the next.
+//! Keeps pictures from one epoch to the next.
 //!
-//! Epochs visit every picture in turn, so evicting the one used longest ago would always evict
-//! the one wanted next: the cache keeps what comes first until it is full, and nothing leaves.
-//! What is kept equals what is decoded, so results do not depend on it.
+//! Every epoch visits all pictures, so evicting the least recently used one would always evict the
+//! picture wanted next. The cache therefore keeps whatever comes first until it is full, and never
+//! evicts anything. Cached pictures equal decoded ones, so results do not depend on the cache.
 //!
-//! A folder can keep them beyond the process ([`DiskCache`]): the pixels as they are, which take
-//! about ten times a JPEG's room, mapped into memory. Those that were looked at stay mapped and
-//! cost nothing but a place: their pages are the system's page cache, one copy for all processes.
+//! A folder can keep pictures beyond the lifetime of the process ([`DiskCache`]): uncompressed
+//! pixels, about ten times the size of a JPEG, mapped into memory. Pictures that have been used
+//! stay mapped, which costs only a mapping: their pages belong to the system's page cache and are
+//! shared by all processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,35 +19,36 @@ use crate::data::source::PictureSource;
 use crate::io;
 use crate::ops::MappedFile;
 
-/// Decoded and pre-resized pictures in memory, up to a limit that both share.
+/// Decoded and resized pictures in memory, with one limit for both.
 #[derive(Debug)]
 pub struct Cache {
     decoded: Vec<OnceLock<Arc<Rgb8>>>,
     resized: Vec<OnceLock<Arc<Rgb8>>>,
-    /// Bytes that may still be used.
+    /// Bytes that are still available.
     left: AtomicU64,
-    /// Mapped pictures that may still be kept.
+    /// Number of mapped pictures that can still be kept.
     mappings_left: AtomicU64,
 }
 
-/// Most mapped pictures that are kept: systems allow a process some 65,000 mappings in all.
+/// Maximum number of mapped pictures that are kept: systems allow a process about 65,000 mappings
+/// in all.
 const MAX_MAPPINGS: u64 = 1 << 14;
 
-/// Which form of a picture is kept.
+/// The form in which a picture is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// As it was decoded, for training: augmentation differs every time.
+    /// As decoded; used in training, where augmentation differs every time.
     Decoded,
-    /// Resized to the network's input, for testing.
+    /// Resized to the network's input; used in testing.
     Resized,
 }
 
 impl Cache {
-    /// An empty cache for pictures 0..`images` of at most `bytes` bytes of pixels, and of mapped
-    /// pictures beside them if `mapped` says that there will be such.
+    /// Creates an empty cache for pictures 0..`images`, of at most `bytes` bytes of pixels.
+    /// `mapped` says whether mapped pictures will be kept in addition.
     pub fn new(images: usize, bytes: u64, mapped: bool) -> Self {
         let slots = || {
-            // Without anything to keep there is no need of slots either.
+            // If nothing can be kept, no slots are needed either.
             let count = if bytes == 0 && !mapped { 0 } else { images };
             (0..count).map(|_| OnceLock::new()).collect()
         };
@@ -58,12 +60,12 @@ impl Cache {
         }
     }
 
-    /// The picture `index` in `form`, if it is kept.
+    /// Returns the picture `index` in `form` if it is kept.
     pub fn get(&self, index: u32, form: Form) -> Option<Arc<Rgb8>> {
         self.slots(form).get(index as usize)?.get().cloned()
     }
 
-    /// Keeps the picture if there is room, and gives it back either way.
+    /// Keeps the picture if there is room; returns it in any case.
     pub fn put(&self, index: u32, form: Form, picture: Rgb8) -> Arc<Rgb8> {
         let picture = Arc::new(picture);
         let Some(slot) = self.slots(form).get(index as usize) else {
@@ -78,7 +80,7 @@ impl Cache {
             left.checked_sub(size)
         });
         if room.is_ok() && slot.set(picture.clone()).is_err() {
-            // Another worker was quicker.
+            // Another worker was faster.
             left.fetch_add(size, Ordering::Relaxed);
         }
         picture
@@ -92,25 +94,25 @@ impl Cache {
     }
 }
 
-/// Decoded pictures in a folder, one file each. A picture file that changes (its path, length or
-/// time of change) gets another cache file; several processes may share the folder.
+/// Decoded pictures in a folder, one file each. If a picture file changes (its path, length or
+/// modification time), it gets a new cache file. Several processes may share the folder.
 ///
-/// Files are mapped into memory. They are written whole before they get their name and never
-/// changed afterwards; whoever shortens one by hand while a run uses it ends that run, while
-/// deleting the folder does no harm ([`MappedFile`]).
+/// The files are mapped into memory. They are written completely before they get their final name
+/// and are never changed afterwards. Truncating one by hand while a run uses it kills that run;
+/// deleting the folder is harmless ([`MappedFile`]).
 #[derive(Debug, Clone)]
 pub struct DiskCache {
     folder: PathBuf,
 }
 
-/// What a cache file ends with, so that a part of one is never taken for the whole; changes with
-/// the layout.
+/// The end of every cache file, so that a partial file is never taken for a complete one. It
+/// changes with the layout.
 const MAGIC: [u8; 8] = *b"dblossP3";
 
-/// Bytes of what follows the pixels: width, height, hash, [`MAGIC`].
+/// Number of bytes after the pixels: width, height, hash, [`MAGIC`].
 const TRAILER: usize = 4 + 4 + 32 + 8;
 
-/// The hash of a picture: a disk that gives back other pixels would change results unseen.
+/// Hashes a picture: a disk that returned other pixels would silently change results.
 fn hash(pixels: &[u8], size: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(pixels);
@@ -119,15 +121,15 @@ fn hash(pixels: &[u8], size: &[u8]) -> [u8; 32] {
 }
 
 impl DiskCache {
-    /// A cache in `folder`, which is made with the first picture.
+    /// Creates a cache in `folder`, which is created when the first picture is written.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         DiskCache {
             folder: folder.into(),
         }
     }
 
-    /// The cache file of a picture file; `form` tells one form of it from another. `None` if the
-    /// picture file cannot be looked at.
+    /// Returns the cache file of a picture file; `form` distinguishes the forms of a picture.
+    /// `None` if the metadata of the picture file cannot be read.
     pub fn path(&self, picture: &Path, form: &str) -> Option<PathBuf> {
         let source = PictureSource::find(picture).ok()??;
         let changed = source.changed?.duration_since(UNIX_EPOCH).ok()?;
@@ -142,11 +144,11 @@ impl DiskCache {
         hasher.update(&changed.as_nanos().to_le_bytes());
         hasher.update(form.as_bytes());
         let name = hasher.finalize().to_hex();
-        // Folders of a few hundred files each.
+        // Spread over subfolders, so that each holds only a few hundred files.
         Some(self.folder.join(&name[..2]).join(&name[2..40]))
     }
 
-    /// The picture of a cache file; `None` if there is none, or not a whole one.
+    /// Reads the picture from a cache file; `None` if the file does not exist or is incomplete.
     pub fn get(&self, path: &Path) -> Option<Rgb8> {
         let file = MappedFile::new(fs_err::File::open(path).ok()?.file()).ok()?;
         let (pixels, trailer) = file.bytes().split_last_chunk::<TRAILER>()?;
@@ -160,7 +162,7 @@ impl DiskCache {
         Rgb8::mapped(width, height, file).filter(|picture| picture.pixels().len() == length)
     }
 
-    /// Writes a cache file. What fails is only logged: the cache is a help, not a result.
+    /// Writes a cache file. Failures are only logged, since results do not depend on the cache.
     pub fn put(&self, path: &Path, picture: &Rgb8) {
         let written = io::write_cached(path, |writer| {
             let size = [
@@ -207,7 +209,7 @@ mod tests {
             fs_err::write(&path, bent).unwrap();
             assert!(cache.get(&path).is_none(), "byte {at}");
         }
-        // A size that no memory holds, with a hash that fits.
+        // A size too large for any memory, with a matching hash.
         let (pixels, size) = (&whole[..whole.len() - TRAILER], [0xFF; 8]);
         let huge = [pixels, &size, &hash(pixels, &size), &MAGIC].concat();
         fs_err::write(&path, huge).unwrap();

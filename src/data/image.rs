@@ -14,7 +14,7 @@ use crate::data::source::PictureSource;
 use crate::data::{content, jpeg, shapes};
 use crate::error::{Error, Result};
 
-/// Largest picture file that is read, in bytes.
+/// Maximum size of a picture file in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// Where the pictures of a label table come from.
@@ -36,11 +36,12 @@ pub enum ImageRoot {
 }
 
 impl ImageRoot {
-    /// Decodes, or draws, the picture `name`.
+    /// Decodes or draws the picture `name`.
     ///
     /// # Errors
-    /// Names the file if it is missing, truncated, corrupt, not a picture, or larger than the
-    /// limits [`MAX_SIDE`](crate::data::picture::MAX_SIDE), [`MAX_PIXELS`] and [`MAX_FILE_BYTES`].
+    /// Returns an error that names the file if it is missing, truncated, corrupt, not a picture, or
+    /// larger than the limits [`MAX_SIDE`](crate::data::picture::MAX_SIDE), [`MAX_PIXELS`] and
+    /// [`MAX_FILE_BYTES`].
     pub fn decode(&self, name: &str) -> Result<Rgb8> {
         match self {
             ImageRoot::Folder { path } => read(&path.join(name)),
@@ -48,11 +49,11 @@ impl ImageRoot {
         }
     }
 
-    /// The hash of the bytes of the picture `name`, in hexadecimal; `None` for one that is drawn and
-    /// for one that is missing.
+    /// Returns the hash of the file of the picture `name`, in hexadecimal; `None` if it is drawn or
+    /// missing.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn hash(&self, name: &str) -> Result<Option<String>> {
         match self.file(name) {
             Some(path) if PictureSource::find(&path)?.is_some() => {
@@ -62,7 +63,7 @@ impl ImageRoot {
         }
     }
 
-    /// The file of the picture `name`; `None` where it is drawn.
+    /// Returns the file of the picture `name`, or `None` if pictures are drawn.
     pub fn file(&self, name: &str) -> Option<PathBuf> {
         match self {
             ImageRoot::Folder { path } => Some(path.join(name)),
@@ -82,30 +83,30 @@ pub enum OnBadImage {
     Skip,
 }
 
-/// The files of bad pictures that have been told of, shared by the check before a training and all
-/// loaders of a split, so that nobody tells of one again.
+/// The files of bad pictures that have already been reported. Shared by the check before training
+/// and all loaders of a split, so that each is reported only once.
 #[derive(Debug, Clone, Default)]
 pub struct ToldPictures(Arc<Mutex<BTreeSet<PathBuf>>>);
 
 impl ToldPictures {
-    /// Notes that a file is told of now; false if it has been before.
+    /// Records that a file is being reported; returns false if it was reported before.
     pub fn add(&self, file: PathBuf) -> bool {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         files.insert(file)
     }
 }
 
-/// What has been told is no part of a split: two are always the same.
+/// What has been reported is not part of a split's value, so any two are equal.
 impl PartialEq for ToldPictures {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-/// Reads and decodes a picture file of one of [`FORMATS`](crate::data::picture::FORMATS). The
-/// format is told from the content, not from the name. Of files with several pictures the first is
-/// taken, a stored orientation is applied, transparency is dropped. `path` may lead into a tar
-/// archive.
+/// Reads and decodes a picture file in one of the [`FORMATS`](crate::data::picture::FORMATS). The
+/// format is detected from the content, not the name. If a file contains several pictures, the
+/// first is used; a stored orientation is applied, and transparency is dropped. `path` may lead
+/// into a tar archive.
 pub fn read(path: &Path) -> Result<Rgb8> {
     let bytes = read_bytes(path)?;
     decode(&bytes).map_err(|problem| {
@@ -117,7 +118,7 @@ pub fn read(path: &Path) -> Result<Rgb8> {
     })
 }
 
-/// The bytes of the picture at `path`, see [`read`].
+/// Reads the bytes of the picture at `path`, see [`read`].
 pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let Some(source) = PictureSource::find(path)? else {
         return Err(Error::file(path, "the picture is missing").hint(
@@ -128,12 +129,12 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     bytes.ok_or_else(|| bad(path, too_large(source.stamp), None))
 }
 
-/// What is said of a file of more than [`MAX_FILE_BYTES`].
+/// Describes a file of more than [`MAX_FILE_BYTES`] bytes.
 pub(super) fn too_large(size: u64) -> String {
     format!("the file has {size} bytes, more than the limit of {MAX_FILE_BYTES}")
 }
 
-/// What is said of a file that begins with `bytes` and is no picture.
+/// Describes a file that begins with `bytes` and is not a picture.
 pub(super) fn unknown(bytes: &[u8]) -> String {
     let expected = format_names();
     match content::of(bytes) {
@@ -152,7 +153,7 @@ fn bad(path: &Path, problem: String, remedy: Option<&str>) -> Error {
     ))
 }
 
-/// Decodes the bytes of a picture file, see [`read`]. The error says what is wrong with it.
+/// Decodes the bytes of a picture file, see [`read`]. The error describes what is wrong with it.
 pub fn decode(bytes: &[u8]) -> Result<Rgb8, String> {
     let Some(format) = Format::of(bytes) else {
         return Err(unknown(bytes));
@@ -186,8 +187,8 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Rgb8, String> {
     .ok_or_else(|| "damaged JPEG: the pixels do not fill the picture".into())
 }
 
-/// Refuses a WebP file of `size` bytes that is shorter than its beginning `head` says: the decoder
-/// takes missing bytes of the last chunk for zeros.
+/// Rejects a WebP file of `size` bytes that is shorter than its header `head` declares: the decoder
+/// treats missing bytes of the last chunk as zeros.
 pub(super) fn check_webp_length(head: &[u8], size: u64) -> Result<(), String> {
     match head {
         [_, _, _, _, a, b, c, d, ..]
@@ -208,20 +209,21 @@ fn decode_other(bytes: &[u8], format: Format) -> Result<Rgb8, String> {
     Rgb8::from_dynamic(image).ok_or_else(|| format!("damaged {name}: it has no pixels"))
 }
 
-/// Reads no more than the header of a picture, of another format than JPEG. The error is that of
+/// Reads only the header of a picture in a format other than JPEG. The errors are those of
 /// [`decode`].
 pub(super) fn check_header(reader: impl BufRead + Seek, format: Format) -> Result<(), String> {
     open(reader, format).map(drop)
 }
 
-/// A decoder that has read the header, of a picture that may be decoded.
+/// Creates a decoder that has read the header and checked the picture's size.
 fn open<'a>(
     bytes: impl BufRead + Seek + 'a,
     format: Format,
 ) -> Result<impl ImageDecoder + 'a, String> {
     let name = format.name;
     let mut limits = Limits::no_limits();
-    // 16 bits a channel with alpha are 8 bytes a pixel; twice, since some decoders need a copy.
+    // A pixel of 16 bits per channel with alpha takes 8 bytes; doubled, since some decoders make a
+    // copy.
     limits.max_alloc = Some(MAX_PIXELS * 16);
     let mut reader = ImageReader::with_format(bytes, format.decoder);
     reader.limits(limits);
@@ -236,12 +238,12 @@ fn open<'a>(
     Ok(decoder)
 }
 
-/// What is said of a picture that a decoder refuses.
+/// Describes why a decoder rejected a picture.
 fn failure(name: &str, error: image::ImageError) -> String {
     match error {
         image::ImageError::Unsupported(e) => {
             let reason = e.to_string();
-            // The decoder names it by a word of its source.
+            // The decoder reports this by an identifier from its source code.
             match reason.contains("RGBPalette") {
                 true => format!("a {name} with a palette, which is not supported: save it as RGB"),
                 false => format!("an unsupported kind of {name}: {reason}"),

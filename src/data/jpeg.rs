@@ -1,10 +1,10 @@
-//! JPEG files: the first picture of a file, and whether its data are all there.
+//! JPEG files: extracts the first picture of a file and checks that its data are complete.
 //!
-//! Decoders are lenient in ways that hide damage: where coded data end before the picture does,
-//! they go on with zeros and give grey or smeared rows. And they are strict where others are not:
-//! what follows the end marker (the second picture of an MPO file, the film of a motion photo) is
-//! no part of the picture. So the segments are walked first, and the decoder gets the picture
-//! alone, with a few bytes after its coded data that a whole picture never needs.
+//! Decoders are lenient in ways that hide damage: if the coded data end too early, they continue
+//! with zeros and produce grey or smeared rows. They are also strict where others are not: what
+//! follows the end marker (the second picture of an MPO file, the video of a motion photo) is not
+//! part of the picture. The segments are therefore walked first, and the decoder is given only the
+//! picture, followed by a few bytes after its coded data that a complete picture never needs.
 
 use std::cell::Cell;
 
@@ -28,27 +28,29 @@ pub(super) struct Decoded {
 const EARLY: &str = "the JPEG's data end before the picture is complete";
 const TRUNCATED: &str = "the JPEG is truncated: it has no end marker";
 
-/// Bytes that are put after the coded data: eight of ones only, as coded data write them. No code
-/// of a JPEG is of ones only, so that a decoder which needs a code from there fails.
+/// Bytes appended to the coded data: eight bytes of all ones, byte-stuffed as in coded data. No
+/// JPEG code consists of ones only, so a decoder that needs a code from there fails.
 const PADDING: [u8; 16] = [
     0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0,
 ];
 
-/// How far behind the coded data the decoder may look for a whole picture: it looks 4 bytes ahead
-/// while it has fewer than 32 bits, at most 3 of them from the padding, which are 6 bytes there.
+/// How far past the coded data the decoder may read in a complete picture: it reads 4 bytes ahead
+/// while it holds fewer than 32 bits, and at most 3 of these come from the padding, where they
+/// occupy 6 bytes.
 const READ_AHEAD: u64 = 6 + 4;
 
-/// Files up to this size are decoded with two paddings: they have to come out alike. In a larger
-/// one the last bits of the last value may be missing unnoticed, at most 15: they are no code.
+/// Files up to this size are decoded with two different paddings, and the results must agree. In a
+/// larger file, up to 15 bits missing from the last value may go unnoticed, since they do not form
+/// a code.
 const DECODED_TWICE: usize = 1 << 14;
 
-/// The other padding.
+/// The second padding.
 const OTHER_PADDING: [u8; PADDING.len()] = [0x55; PADDING.len()];
 
 /// Decodes the first picture of a file.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Returns a description of what is wrong with the picture.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let mut picture = Walk::new(bytes).first_picture()?;
     let decoded = picture.decode()?;
@@ -61,15 +63,16 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     Ok(decoded)
 }
 
-/// Looks for the frame header in the beginning of a file, and at the size it gives.
+/// Finds the frame header at the beginning of a file and checks the size it declares.
 ///
 /// # Errors
-/// The picture is empty or over the limits, or `bytes` end before its frame header does.
+/// Returns an error if the picture is empty or exceeds the limits, or if `bytes` end before the
+/// frame header does.
 pub(super) fn check_frame(bytes: &[u8]) -> Result<(), String> {
     let mut walk = Walk::new(bytes);
     loop {
         match walk.marker()? {
-            // What is wrong with a picture without a frame, decoding will say.
+            // If there is no frame, decoding will report what is wrong.
             0xD9 | 0xDA => return Ok(()),
             0x00 | 0x01 | 0xD0..=0xD8 => {}
             marker => {
@@ -82,30 +85,30 @@ pub(super) fn check_frame(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Walks over the segments of a whole file, without decoding.
+/// Walks over the segments of a whole file without decoding it.
 ///
 /// # Errors
-/// The first picture has no end, or lacks restart intervals or scans.
+/// Returns an error if the first picture has no end marker, or lacks restart intervals or scans.
 pub(super) fn check_segments(bytes: &[u8]) -> Result<(), String> {
     Walk::new(bytes).first_picture().map(drop)
 }
 
-/// Whether a marker begins a frame header: the others of its range are tables and a reserved one.
+/// Returns whether a marker begins a frame header; the others in this range are tables or reserved.
 fn is_frame(marker: u8) -> bool {
     matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC)
 }
 
-/// A picture, ready to be decoded.
+/// A picture that is ready to be decoded.
 struct Picture {
-    /// Segments and coded data, the padding, the end marker.
+    /// Segments and coded data, the padding, and the end marker.
     stream: Vec<u8>,
-    /// Where the padding begins.
+    /// The offset at which the padding begins.
     data_end: usize,
 }
 
 impl Picture {
     fn decode(&self) -> Result<Decoded, String> {
-        // Arithmetic coding and the like: no damage, only not read.
+        // Arithmetic coding and the like are not damage, only unsupported.
         let failed = |e| match e {
             zune_jpeg::errors::DecodeErrors::Unsupported(kind) => {
                 format!("an unsupported kind of JPEG ({kind:?})")
@@ -127,7 +130,7 @@ impl Picture {
         let (width, height) = decoder.dimensions().ok_or("damaged JPEG: it has no size")?;
         check_size(width as u64, height as u64)?;
         let pixels = decoder.decode();
-        // A code that is none is damage, or padding in place of data.
+        // An invalid code means damage, or padding read in place of data.
         let limit = self.data_end as u64 + if pixels.is_ok() { READ_AHEAD } else { 0 };
         if furthest.get() > limit {
             return Err(EARLY.into());
@@ -143,7 +146,7 @@ impl Picture {
     }
 }
 
-/// Samples of a component in a block of the picture's largest.
+/// A colour component with its sampling factors.
 #[derive(Clone, Copy)]
 struct Component {
     id: u8,
@@ -152,7 +155,7 @@ struct Component {
     seen: bool,
 }
 
-/// The walk over a file's segments.
+/// A walk over the segments of a file.
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -176,13 +179,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Copies what belongs to the first picture.
+    /// Copies everything that belongs to the first picture.
     fn first_picture(mut self) -> Result<Picture, String> {
         let mut data_end = None;
         loop {
             match self.marker()? {
                 0xD9 => break,
-                // Markers without a segment, out of place: no decoder needs them.
+                // Misplaced markers without a segment; no decoder needs them.
                 0x00 | 0x01 | 0xD0..=0xD8 => {}
                 0xDA => {
                     let header = self.segment(0xDA)?;
@@ -217,7 +220,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The next marker; what lies before it is passed over, as everywhere.
+    /// Returns the next marker, skipping anything before it, as all decoders do.
     fn marker(&mut self) -> Result<u8, String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let mut at = memchr::memchr(0xFF, rest).ok_or(TRUNCATED)?;
@@ -229,7 +232,7 @@ impl<'a> Walk<'a> {
         Ok(marker)
     }
 
-    /// Copies the segment of a marker and gives what it holds.
+    /// Copies the segment of a marker and returns its content.
     fn segment(&mut self, marker: u8) -> Result<&'a [u8], String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length = rest.first_chunk().ok_or(TRUNCATED)?;
@@ -264,7 +267,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Copies a scan's coded data and checks that no restart interval is missing.
+    /// Copies the coded data of a scan and checks that no restart interval is missing.
     fn coded_data(&mut self, header: &[u8]) -> Result<(), String> {
         let count = usize::from(header.first().copied().unwrap_or_default());
         let chosen: Vec<u8> = (header.iter().skip(1).step_by(2).take(count).copied()).collect();
@@ -300,11 +303,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The number of restart intervals in a scan of the components `chosen`.
+    /// Returns the number of restart intervals in a scan of the components `chosen`.
     fn intervals(&self, chosen: &[u8]) -> Option<usize> {
         let most = |side: fn(&Component) -> usize| self.components.iter().map(side).max();
         let (most_h, most_v) = (most(|c| c.horizontal)?, most(|c| c.vertical)?);
-        // A scan of one component goes block by block, others by units of all components.
+        // A scan of one component proceeds block by block; other scans proceed by units of all
+        // components.
         let (h, v) = match chosen {
             [id] => {
                 let component = self.components.iter().find(|c| c.id == *id)?;
@@ -318,8 +322,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A cursor that notes how far the decoder has read by fours: that is how it reads coded data, and
-/// not how it looks for a marker.
+/// A cursor that records how far the decoder has read in units of four bytes, which is how it reads
+/// coded data but not how it looks for markers.
 struct Reader<'a> {
     bytes: ZCursor<&'a [u8]>,
     furthest: &'a Cell<u64>,

@@ -1,4 +1,4 @@
-//! Image-level labels: which of C classes each image shows, and what follows from the counts.
+//! Image-level labels: which of C classes each image shows, and statistics of the class counts.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Labels of N images over C classes, stored row by row (compressed sparse rows).
 ///
-/// Labels of an image are class indices, ascending and without duplicates.
+/// The labels of an image are class indices, ascending and without duplicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelTable {
     classes: Vec<String>,
@@ -16,7 +16,7 @@ pub struct LabelTable {
 }
 
 impl LabelTable {
-    /// An empty table over `classes`.
+    /// Creates an empty table over `classes`.
     pub fn new(classes: Vec<String>) -> Self {
         LabelTable {
             classes,
@@ -26,8 +26,8 @@ impl LabelTable {
         }
     }
 
-    /// Adds an image. Labels may come in any order and more than once; each must be a class index
-    /// below [`num_classes`](Self::num_classes).
+    /// Adds an image. Labels may come in any order and repeat; each must be a class index below
+    /// [`num_classes`](Self::num_classes).
     pub fn push(&mut self, image: impl Into<String>, labels: impl IntoIterator<Item = u32>) {
         let start = self.labels.len();
         self.labels.extend(labels);
@@ -49,47 +49,47 @@ impl LabelTable {
         self.offsets.push(kept);
     }
 
-    /// Number of images, N.
+    /// Returns the number of images, N.
     pub fn len(&self) -> usize {
         self.images.len()
     }
 
-    /// True if there is no image.
+    /// Returns true if there are no images.
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
     }
 
-    /// Number of classes, C.
+    /// Returns the number of classes, C.
     pub fn num_classes(&self) -> usize {
         self.classes.len()
     }
 
-    /// Class names, in index order.
+    /// Returns the class names, in index order.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// Image names: paths relative to the root of the pictures.
+    /// Returns the image names: paths relative to the root of the pictures.
     pub fn images(&self) -> &[String] {
         &self.images
     }
 
-    /// Name of image `i`.
+    /// Returns the name of image `i`.
     pub fn image(&self, i: usize) -> &str {
         &self.images[i]
     }
 
-    /// Classes of image `i`, ascending.
+    /// Returns the classes of image `i`, ascending.
     pub fn labels(&self, i: usize) -> &[u32] {
         &self.labels[self.offsets[i]..self.offsets[i + 1]]
     }
 
-    /// Number of labels over all images.
+    /// Returns the number of labels over all images.
     pub fn num_labels(&self) -> usize {
         self.labels.len()
     }
 
-    /// n_c: the number of images of each class.
+    /// Returns n_c, the number of images of each class.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.num_classes()];
         for &class in &self.labels {
@@ -98,7 +98,7 @@ impl LabelTable {
         counts
     }
 
-    /// For each class, the indices of its images, ascending.
+    /// Returns the indices of the images of each class, ascending.
     pub fn images_by_class(&self) -> Vec<Vec<u32>> {
         let mut by_class: Vec<Vec<u32>> = (self.class_counts().iter())
             .map(|&n| Vec::with_capacity(n))
@@ -111,7 +111,7 @@ impl LabelTable {
         by_class
     }
 
-    /// The table of the images `indices`, in that order.
+    /// Returns a table of the images `indices`, in that order.
     pub fn subset(&self, indices: &[usize]) -> LabelTable {
         let mut table = LabelTable::new(self.classes.clone());
         for &i in indices {
@@ -120,7 +120,7 @@ impl LabelTable {
         table
     }
 
-    /// The table of the same images without the classes whose flag is not set.
+    /// Returns a table of the same images with only the classes whose flag in `keep` is set.
     pub fn only_classes(&self, keep: &[bool]) -> LabelTable {
         let mut names = Vec::new();
         let place = (self.classes.iter().zip(keep)).map(|(name, &keep)| {
@@ -133,8 +133,8 @@ impl LabelTable {
         self.in_classes(names, &place)
     }
 
-    /// The table of the same images over `classes`: `place` says where each class of this table
-    /// stands there, or that it is left out.
+    /// Returns a table of the same images over `classes`. `place` gives the new index of each class
+    /// of this table, or `None` to leave the class out.
     pub fn in_classes(&self, classes: Vec<String>, place: &[Option<u32>]) -> LabelTable {
         let mut table = LabelTable::new(classes);
         for i in 0..self.len() {
@@ -145,7 +145,7 @@ impl LabelTable {
         table
     }
 
-    /// Writes image `i`'s labels as 0 and 1 into `row`, of length C.
+    /// Writes the labels of image `i` as 0 and 1 into `row`, which has length C.
     pub fn fill_targets(&self, i: usize, row: &mut [f32]) {
         row.fill(0.0);
         for &class in self.labels(i) {
@@ -153,7 +153,7 @@ impl LabelTable {
         }
     }
 
-    /// The labels of `images` as 0 and 1, images x C, in their order.
+    /// Returns the labels of `images` as 0 and 1, a matrix of images x C in row-major order.
     pub fn targets_of(&self, images: impl IntoIterator<Item = usize>) -> Vec<f32> {
         let mut targets = Vec::new();
         for image in images {
@@ -164,7 +164,7 @@ impl LabelTable {
         targets
     }
 
-    /// The class counts with N, as losses and samplers want them.
+    /// Returns the class counts and N, in the form used by losses and samplers.
     pub fn class_frequency(&self) -> ClassFrequency {
         ClassFrequency {
             counts: self.class_counts(),
@@ -173,12 +173,12 @@ impl LabelTable {
     }
 }
 
-/// n_c for every class and N, of a training set (paper, section 3.1).
+/// n_c for every class and N, for a training set (paper, section 3.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassFrequency {
-    /// n_c: training images with class c; 0 where a class has none.
+    /// n_c: training images with class c; 0 if there are none.
     pub counts: Vec<usize>,
-    /// N: training images.
+    /// N: number of training images.
     pub num_images: usize,
 }
 
@@ -195,7 +195,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// All groups, in the order of every table.
+    /// All groups, in the order used in every table.
     pub const ALL: [Group; 3] = [Group::Head, Group::Medium, Group::Tail];
 }
 
@@ -231,7 +231,7 @@ impl Default for GroupThresholds {
 }
 
 impl GroupThresholds {
-    /// The group of a class with `count` training images.
+    /// Returns the group of a class with `count` training images.
     pub fn group(&self, count: usize) -> Group {
         if count >= self.head {
             Group::Head

@@ -1,4 +1,4 @@
-//! A picture in memory, and the formats that pictures are read from.
+//! Pictures in memory, and the formats they are read from.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -9,19 +9,19 @@ use image::{DynamicImage, ImageFormat};
 use crate::error::{Error, Result};
 use crate::ops::MappedFile;
 
-/// Widest and highest picture that is decoded, in pixels.
+/// Maximum width and height of a picture, in pixels.
 pub const MAX_SIDE: u32 = 1 << 15;
-/// Most pixels of a picture that is decoded: 300 MB as RGB. Larger ones are taken for
-/// decompression bombs.
+/// Maximum number of pixels of a picture: 300 MB as RGB. Larger ones are treated as decompression
+/// bombs.
 pub const MAX_PIXELS: u64 = 100_000_000;
 /// A format of picture files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// What people call it.
+    /// Its usual name.
     pub name: &'static str,
-    /// Endings of its files' names, in lower case.
+    /// File name extensions, in lower case.
     pub endings: &'static [&'static str],
-    /// What the decoder calls it.
+    /// The decoder's name for it.
     pub(super) decoder: ImageFormat,
 }
 
@@ -38,15 +38,15 @@ impl Format {
         }
     }
 
-    /// The format of a file's bytes; `None` if it is none of [`FORMATS`].
+    /// Detects the format from the bytes of a file; `None` if it is none of [`FORMATS`].
     pub fn of(bytes: &[u8]) -> Option<Format> {
         let found = image::guess_format(bytes).ok()?;
         FORMATS.into_iter().find(|format| format.decoder == found)
     }
 }
 
-/// The formats that are read. Which one a file has is told from its bytes; the endings only tell
-/// which files of a folder are pictures.
+/// The supported formats. The format of a file is detected from its bytes; the extensions only
+/// determine which files of a folder are pictures.
 pub const FORMATS: [Format; 7] = [
     Format::new(
         "JPEG",
@@ -61,7 +61,7 @@ pub const FORMATS: [Format; 7] = [
     Format::new("PNM", &["ppm", "pgm", "pbm", "pnm"], ImageFormat::Pnm),
 ];
 
-/// The endings of picture files, in lower case.
+/// Returns the file name extensions of pictures, in lower case.
 pub fn endings() -> impl Iterator<Item = &'static str> {
     FORMATS
         .into_iter()
@@ -69,18 +69,18 @@ pub fn endings() -> impl Iterator<Item = &'static str> {
         .copied()
 }
 
-/// Whether a file's name ends as that of a picture does.
+/// Returns whether a file name has the extension of a picture.
 pub fn has_picture_ending(name: &str) -> bool {
     let ending = Path::new(name).extension().and_then(|e| e.to_str());
     ending.is_some_and(|e| endings().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
-/// The names of the formats as a list for people.
+/// Returns the names of the formats as a readable list.
 pub(super) fn format_names() -> String {
     FORMATS.map(|format| format.name).join(", ")
 }
 
-/// A picture of 8 bits a channel, R, G, B interleaved, rows from the top.
+/// A picture of 8 bits per channel: R, G, B interleaved, rows from the top.
 #[derive(Debug, Clone)]
 pub struct Rgb8 {
     width: u32,
@@ -88,15 +88,15 @@ pub struct Rgb8 {
     pixels: Pixels,
 }
 
-/// `height * width * 3` bytes, or more of a file that begins with them.
+/// `height * width * 3` bytes; a file may have more bytes after them.
 #[derive(Debug, Clone)]
 enum Pixels {
     Own(Vec<u8>),
-    /// Copied when they are to be written.
+    /// Copied on write.
     File(Arc<MappedFile>),
 }
 
-/// Bytes of the pixels, unless there are too many of them to be counted.
+/// Returns the number of bytes of the pixels, or `None` if it overflows.
 fn bytes_of(width: u32, height: u32) -> Option<usize> {
     (width as usize)
         .checked_mul(height as usize)?
@@ -112,8 +112,8 @@ impl PartialEq for Rgb8 {
 impl Eq for Rgb8 {}
 
 impl Rgb8 {
-    /// A picture from its pixels: `pixels` holds `width * height * 3` bytes, or the result is
-    /// `None`. A side may not be 0.
+    /// Creates a picture from its pixels. Returns `None` if a side is 0 or `pixels` does not have
+    /// `width * height * 3` bytes.
     pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
         let whole = bytes_of(width, height)?;
         (whole > 0 && whole == pixels.len()).then_some(Rgb8 {
@@ -123,8 +123,8 @@ impl Rgb8 {
         })
     }
 
-    /// A picture whose pixels are the first `width * height * 3` bytes of a file. `None` if a side
-    /// is 0 or the file is shorter.
+    /// Creates a picture whose pixels are the first `width * height * 3` bytes of a file. Returns
+    /// `None` if a side is 0 or the file is shorter.
     pub fn mapped(width: u32, height: u32, file: MappedFile) -> Option<Self> {
         let whole = bytes_of(width, height)?;
         (whole > 0 && whole <= file.bytes().len()).then(|| Rgb8 {
@@ -134,13 +134,12 @@ impl Rgb8 {
         })
     }
 
-    /// Whether the pixels lie in a file that is mapped into memory: the system can take their
-    /// memory back.
+    /// Returns whether the pixels are in a memory-mapped file, whose memory the system can reclaim.
     pub fn is_mapped(&self) -> bool {
         matches!(self.pixels, Pixels::File(_))
     }
 
-    /// A picture of one colour. A side of 0 is taken as 1.
+    /// Creates a picture of a single colour. A side of 0 is treated as 1.
     pub fn filled(width: u32, height: u32, colour: [u8; 3]) -> Self {
         let (width, height) = (width.max(1), height.max(1));
         Rgb8 {
@@ -150,17 +149,17 @@ impl Rgb8 {
         }
     }
 
-    /// Width in pixels, at least 1.
+    /// Returns the width in pixels, at least 1.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Height in pixels, at least 1.
+    /// Returns the height in pixels, at least 1.
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// The pixels, `height * width * 3` bytes.
+    /// Returns the pixels, `height * width * 3` bytes.
     pub fn pixels(&self) -> &[u8] {
         match &self.pixels {
             Pixels::Own(pixels) => pixels,
@@ -168,7 +167,7 @@ impl Rgb8 {
         }
     }
 
-    /// The pixels, to write.
+    /// Returns the pixels mutably, copying them first if they are mapped from a file.
     pub fn pixels_mut(&mut self) -> &mut [u8] {
         if self.is_mapped() {
             self.pixels = Pixels::Own(self.pixels().to_vec());
@@ -179,13 +178,14 @@ impl Rgb8 {
         }
     }
 
-    /// The pixels of row `y`, `width * 3` bytes.
+    /// Returns the pixels of row `y`, `width * 3` bytes.
     pub fn row(&self, y: u32) -> &[u8] {
         let stride = self.width as usize * 3;
         &self.pixels()[y as usize * stride..][..stride]
     }
 
-    /// The part of `width` x `height` pixels from (`left`, `top`) on, cut to what lies within.
+    /// Returns the part of `width` x `height` pixels starting at (`left`, `top`), clipped to the
+    /// picture.
     pub fn crop(&self, left: u32, top: u32, width: u32, height: u32) -> Rgb8 {
         let (left, top) = (left.min(self.width - 1), top.min(self.height - 1));
         let width = width.clamp(1, self.width - left);
@@ -227,7 +227,7 @@ impl Rgb8 {
         Ok(bytes)
     }
 
-    /// The picture that a decoder gave, without its transparency; `None` if it has no pixels.
+    /// Converts a decoder's output, dropping transparency; `None` if it has no pixels.
     pub(super) fn from_dynamic(image: DynamicImage) -> Option<Self> {
         let image = image.into_rgb8();
         let (width, height) = image.dimensions();
@@ -235,7 +235,7 @@ impl Rgb8 {
     }
 }
 
-/// Says so if a picture of this size is not decoded.
+/// Returns an error if a picture of this size is too large or empty.
 pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err(format!("a picture of {width} x {height} pixels is empty"));

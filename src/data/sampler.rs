@@ -1,4 +1,4 @@
-//! Which training images an epoch shows, and in which order.
+//! Selects the training images of an epoch and their order.
 //!
 //! A sampler is a pure function of the labels, the seed and the epoch.
 
@@ -16,7 +16,7 @@ mod frequency;
 
 pub use frequency::{LabelFrequency, expected_label_frequency};
 
-/// Most images of an epoch: as many as have numbers.
+/// Maximum number of images in an epoch, since images are numbered with 32 bits.
 pub const MOST_IMAGES: i64 = 1 << 31;
 
 /// How the images of an epoch are drawn, by `kind` in TOML.
@@ -135,7 +135,7 @@ impl SamplerConfig {
     /// The accepted values of `kind` in TOML.
     pub const KINDS: [&'static str; 4] = ["uniform", "class-aware", "repeat-factor", "square-root"];
 
-    /// Class-aware sampling with the published settings.
+    /// Returns class-aware sampling with the published settings.
     pub fn class_aware() -> Self {
         SamplerConfig::ClassAware {
             samples_per_class: default_samples_per_class(),
@@ -144,7 +144,7 @@ impl SamplerConfig {
         }
     }
 
-    /// The name of the kind in TOML.
+    /// Returns the name of the kind in TOML.
     pub fn kind(&self) -> &'static str {
         match self {
             SamplerConfig::Uniform { .. } => "uniform",
@@ -154,7 +154,7 @@ impl SamplerConfig {
         }
     }
 
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of this table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         match *self {
             SamplerConfig::ClassAware {
@@ -188,8 +188,8 @@ impl SamplerConfig {
         }
     }
 
-    /// Images an epoch. Repeat-factor sampling without `epoch_length` gives this many or one more:
-    /// its expected number rounded down or up.
+    /// Returns the number of images in an epoch. Repeat-factor sampling without `epoch_length`
+    /// yields this many or one more: its expected number rounded down or up.
     pub fn epoch_length(&self, labels: &LabelTable) -> usize {
         match (self.epoch_length_setting(), self) {
             (Some(EpochLength::Images(images)), _) => images,
@@ -207,8 +207,8 @@ impl SamplerConfig {
         }
     }
 
-    /// The images of an epoch in the order in which they are shown. An empty table, and for the
-    /// class-aware sampler a class without an image, are errors.
+    /// Returns the images of an epoch in the order in which they are shown. An empty table is an
+    /// error, and for the class-aware sampler so is a class without images.
     pub fn epoch_indices(&self, labels: &LabelTable, seed: u64, epoch: u64) -> Result<Vec<u32>> {
         self.check(&KeyPath::from("sampler"))?;
         if labels.is_empty() {
@@ -246,14 +246,15 @@ impl SamplerConfig {
     }
 }
 
-/// max_c n_c * C / reduce, rounded down, at least 1 where there is a label.
+/// Returns max_c n_c * C / reduce, rounded down, but at least 1 if there is a label.
 fn class_aware_length(labels: &LabelTable, reduce: usize) -> usize {
     let largest = labels.class_counts().into_iter().max().unwrap_or(0);
     (largest * labels.num_classes() / reduce.max(1)).max(usize::from(largest > 0))
 }
 
-/// Every image as often as its factor says, rounded down or up at random, shuffled. Systematic
-/// sampling keeps the total within one of its expected value: a training needs a known length.
+/// Returns every image as often as its factor says, rounded down or up at random, in shuffled
+/// order. Systematic sampling keeps the total within one of its expected value, since training
+/// needs a known length.
 fn repeated(factors: &[f64], stream: &mut Stream) -> Vec<u32> {
     let mut order: Vec<u32> = (0..factors.len() as u32).collect();
     stream.shuffle(&mut order);
@@ -269,7 +270,7 @@ fn repeated(factors: &[f64], stream: &mut Stream) -> Vec<u32> {
     images
 }
 
-/// The repeat factor of every image: max over its classes of max(1, sqrt(t / f_c)).
+/// Returns the repeat factor of every image: the maximum over its classes of max(1, sqrt(t / f_c)).
 pub(crate) fn repeat_factors(labels: &LabelTable, threshold: f64) -> Vec<f64> {
     let by_class: Vec<f64> = (labels.class_counts().iter())
         .map(|&n| {
@@ -285,13 +286,13 @@ pub(crate) fn repeat_factors(labels: &LabelTable, threshold: f64) -> Vec<f64> {
         .collect()
 }
 
-/// `length` items from one shuffle of `items` after another.
+/// Returns `length` items from consecutive shuffles of `items`.
 fn shuffled_passes(items: &[u32], length: usize, stream: &mut Stream) -> Vec<u32> {
     let mut cycle = Cycle::new(items.to_vec(), stream);
     (0..length).map(|_| cycle.next(stream)).collect()
 }
 
-/// Items in shuffled order, shuffled anew whenever all have been seen. Never empty.
+/// Items in shuffled order, reshuffled whenever all have been seen. Never empty.
 struct Cycle {
     items: Vec<u32>,
     position: usize,
@@ -333,8 +334,8 @@ fn class_aware(
             "remove the class from the split, add images of it, or use `kind = \"repeat-factor\"`",
         ));
     }
-    // Each class has a stream of its own, so that the images of one class do not depend on how
-    // many another has.
+    // Each class has its own stream, so that the images of one class do not depend on the number of
+    // images of another.
     let mut streams: Vec<Stream> = (0..images.len())
         .map(|class| Stream::new(seed, "sampler/images", epoch, class as u64))
         .collect();
@@ -372,7 +373,7 @@ fn square_root(labels: &LabelTable, length: usize, stream: &mut Stream) -> Resul
     Ok((0..length)
         .map(|_| {
             let draw = stream.uniform() * total;
-            // Classes without images have no width, so the draw cannot fall on them.
+            // Classes without images have zero width, so the draw cannot hit them.
             let class = cumulative.partition_point(|&sum| sum <= draw);
             let images = &images[class.min(images.len() - 1)];
             images[stream.below(images.len())]

@@ -1,4 +1,4 @@
-//! The card of an exported model: what it is, and all that is needed to use it.
+//! The card of an exported model: what the model is, and everything needed to use it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,67 +13,67 @@ use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::run_dir::{Checkpoint, Manifest};
 
-/// The version of the form of cards that this program writes; it reads those up to it.
+/// The card format version that this program writes. It reads this version and earlier ones.
 const FORMAT: u32 = 1;
 
-/// The card. It lies as JSON in the metadata of the exported file, and beside it on demand.
+/// The card. It is stored as JSON in the metadata of the exported file and, on request, next to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Card {
-    /// The version of this form.
+    /// The version of the card format.
     pub format: u32,
     /// The program that exported the model, with its version.
     pub exported_by: String,
     /// What was trained: `<experiment>/<method>-s<seed>`.
     pub name: String,
-    /// Which checkpoint of it this is.
+    /// The checkpoint that was exported.
     pub checkpoint: Checkpoint,
     /// The classes, in the order of the logits.
     pub classes: Vec<ClassCard>,
-    /// What the thresholds of the classes are.
+    /// The origin of the class thresholds.
     pub thresholds: Bounds,
-    /// What becomes of a picture before the network.
+    /// The preprocessing of a picture before it enters the network.
     pub preprocessing: Preprocessing,
-    /// What the network is.
+    /// The network.
     pub network: NetworkCard,
-    /// What it was trained on.
+    /// The data it was trained on.
     pub split: SplitCard,
-    /// Scores of this checkpoint by set, as far as they were computed.
+    /// Scores of this checkpoint by set, as far as they have been computed.
     pub scores: BTreeMap<String, Scores>,
-    /// The run, without its command line and without the folders of the machine.
+    /// The run's manifest, without the command line and local folders.
     pub training: Manifest,
-    /// The resolved experiment in TOML, with names of files in place of paths.
+    /// The resolved experiment in TOML, with file names in place of paths.
     pub configuration: String,
 }
 
 /// A class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassCard {
-    /// Its name.
+    /// The name of the class.
     pub name: String,
-    /// The logit above which it counts as present; `None` where the thresholds were chosen and it
-    /// had no positive to choose by, and where none were chosen.
+    /// The logit above which the class counts as present; `None` if no thresholds were chosen, or
+    /// if the class had no positives to choose by.
     pub threshold: Option<f64>,
-    /// The same as a probability.
+    /// The same threshold as a probability.
     pub threshold_probability: Option<f64>,
-    /// Its group by training images, where the split was there when the model was exported.
+    /// The group of the class by training images, if the split was available at export.
     pub group: Option<Group>,
-    /// Its training images, where the split was there.
+    /// The number of its training images, if the split was available.
     pub train_images: Option<usize>,
-    /// Its AP on the test set, in [0, 1], where that is known and defined.
+    /// Its AP on the test set, in [0, 1], if known and defined.
     pub average_precision: Option<f64>,
 }
 
-/// Where the thresholds of a model come from.
+/// The origin of a model's thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// The set that they were chosen on; `None` where none were chosen.
+    /// The set that they were chosen on; `None` if none were chosen.
     pub chosen_on: Option<String>,
-    /// How they were chosen, and what holds where there is none.
+    /// How they were chosen, and what applies to classes without a threshold.
     pub rule: String,
 }
 
 impl Bounds {
-    /// Thresholds that the validation part gave, or none.
+    /// Describes thresholds chosen on the validation set, or the absence of chosen thresholds.
     pub fn new(are_chosen: bool) -> Self {
         let usual = "a class without a threshold counts as present above the logit 0 (probability \
                      0.5)";
@@ -90,37 +90,37 @@ impl Bounds {
     }
 }
 
-/// From a picture in a file to the network's input.
+/// How a picture file becomes the network's input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// The steps in order, in words.
     pub steps: Vec<String>,
-    /// Side of the square input in pixels.
+    /// Side length of the square input in pixels.
     pub size: u32,
     /// `opencv`: `cv2.INTER_LINEAR`, which does not antialias; `antialias`: Pillow's `BILINEAR`.
     pub resize: ResizeMethod,
-    /// Whether the ratio of the sides is kept: it is not.
+    /// Whether the aspect ratio is kept; always false.
     pub keeps_ratio: bool,
-    /// What is cut off: nothing.
+    /// What is cropped; always `None`.
     pub crop: Option<String>,
-    /// What is added around the picture: nothing.
+    /// The padding; always `None`.
     pub pad: Option<String>,
-    /// The order of the colours.
+    /// The channel order.
     pub colours: String,
-    /// Subtracted from each colour, on the scale of 0 to 255.
+    /// Subtracted from each channel, on the 0 to 255 scale.
     pub mean: [f32; 3],
-    /// Each colour is divided by it after that, on the scale of 0 to 255.
+    /// Each channel is then divided by this, on the 0 to 255 scale.
     pub std: [f32; 3],
-    /// The mean on the scale of 0 to 1.
+    /// The mean on the 0 to 1 scale.
     pub mean_of_one: [f32; 3],
-    /// The deviation on the scale of 0 to 1.
+    /// The standard deviation on the 0 to 1 scale.
     pub std_of_one: [f32; 3],
-    /// Views of a picture whose logits the scores are a mean of.
+    /// The views of a picture whose logits are averaged.
     pub views: TestTimeConfig,
 }
 
 impl Preprocessing {
-    /// What testing does to pictures under `input`.
+    /// Describes the preprocessing that `input` specifies for testing.
     pub fn new(input: &InputConfig) -> Self {
         let how = match input.resize {
             ResizeMethod::Opencv => "cv2.resize with INTER_LINEAR, in 8 bits, not antialiased",
@@ -153,14 +153,14 @@ impl Preprocessing {
     }
 }
 
-/// What a network is.
+/// The architecture of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkCard {
-    /// Its backbone, as this program calls it.
+    /// The name of the backbone in this program.
     pub backbone: String,
-    /// The library whose names the backbone's tensors have: `torchvision`, `timm` or `clip`.
+    /// The library whose tensor names the backbone uses: `torchvision`, `timm` or `clip`.
     pub library: String,
-    /// What the backbone is called there.
+    /// The name of the backbone in that library.
     pub library_name: String,
     /// Width of the backbone's features.
     pub features: usize,
@@ -168,15 +168,15 @@ pub struct NetworkCard {
     pub neck: serde_json::Value,
     /// The head: `model.head` of the experiment.
     pub head: serde_json::Value,
-    /// Scalars of all parameters.
+    /// Total number of scalar parameters.
     pub parameters: usize,
 }
 
 impl NetworkCard {
-    /// A network of `parameters` scalars.
+    /// Describes a network of `parameters` scalars.
     ///
     /// # Errors
-    /// If the settings cannot be written.
+    /// Returns an error if the settings cannot be serialised.
     pub fn new(config: &ModelConfig, parameters: usize) -> Result<Self> {
         let published = config.backbone.published();
         let json = |value: serde_json::Result<serde_json::Value>| {
@@ -194,37 +194,37 @@ impl NetworkCard {
     }
 }
 
-/// What a model was trained on.
+/// The data a model was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SplitCard {
-    /// The hash of the split, its sets and classes together.
+    /// The hash of the split, over its sets and classes.
     pub hash: String,
-    /// Images by set, where the split was there when the model was exported.
+    /// Number of images by set, if the split was available at export.
     pub images: BTreeMap<String, usize>,
 }
 
-/// What a model reaches on a set.
+/// The scores of a model on a set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// mAP by group of classes, in [0, 1]; `None` where it is undefined.
+    /// mAP by class group, in [0, 1]; `None` where undefined.
     pub map: BTreeMap<String, Option<f64>>,
-    /// Other scores under the names that papers give them, in [0, 1].
+    /// Other scores by their names in the literature, in [0, 1].
     pub metrics: BTreeMap<String, Option<f64>>,
 }
 
 impl Card {
-    /// The form that is written now.
+    /// The card format version that is currently written.
     pub const FORMAT: u32 = FORMAT;
 
-    /// The program and its version.
+    /// Returns the name and version of the program.
     pub fn program() -> String {
         format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
     }
 
-    /// The card that stands as `text` in the metadata of the file at `path`.
+    /// Parses the card in `text`, taken from the metadata of the file at `path`.
     ///
     /// # Errors
-    /// It is none, or of a later version.
+    /// Returns an error if it is not a card or is of a later version.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         let broken = |problem: String| {
             Error::file(path, format_args!("its card is damaged: {problem}"))
@@ -246,19 +246,19 @@ impl Card {
         Ok(card)
     }
 
-    /// As JSON for people and programs.
+    /// Serialises the card as pretty-printed JSON.
     ///
     /// # Errors
-    /// If a value cannot be written.
+    /// Returns an error if a value cannot be serialised.
     pub fn to_json(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self);
         text.map_err(|error| Error::input("card", format_args!("cannot be written: {error}")))
     }
 
-    /// The experiment; `path` is that of the file with the card.
+    /// Parses the experiment. `path` is the file that contains the card and appears in errors.
     ///
     /// # Errors
-    /// It is none of this version's.
+    /// Returns an error if this version cannot read the experiment.
     pub fn experiment(&self, path: &Path) -> Result<Experiment> {
         Experiment::parse(path, &self.configuration).map_err(|error| {
             let hint = format!("the model was exported by {}", self.exported_by);
@@ -266,13 +266,13 @@ impl Card {
         })
     }
 
-    /// The names of the classes, in the order of the logits.
+    /// Returns the class names, in the order of the logits.
     pub fn class_names(&self) -> Vec<String> {
         let names = self.classes.iter().map(|class| class.name.clone());
         names.collect()
     }
 
-    /// The thresholds of the classes, where they were chosen.
+    /// Returns the thresholds of the classes if they were chosen.
     pub fn chosen_thresholds(&self) -> Option<Vec<Option<f64>>> {
         let thresholds = self.classes.iter().map(|class| class.threshold);
         (self.thresholds.chosen_on.is_some()).then(|| thresholds.collect())

@@ -1,4 +1,4 @@
-//! Exported models in files, and back.
+//! Writing and reading files of exported models.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,21 +15,21 @@ use crate::model::weights::{self, metadata, read_tensors};
 use crate::model::{Model, Parameters};
 use crate::onnx::Document;
 
-/// The key of the card in a file's metadata.
+/// The metadata key that holds the card.
 pub const KEY: &str = "dbloss.card";
 
-/// What such a file is called in errors.
+/// How errors refer to such a file.
 const EXPORTED: &str = "a model that `dbloss export` wrote";
 
-/// Whether the file at `path` is an exported model, by its metadata.
+/// Returns whether the metadata of the file at `path` marks it as an exported model.
 pub fn is_exported(path: &Path) -> bool {
     path.is_file() && metadata(path).is_ok_and(|metadata| metadata.contains_key(KEY))
 }
 
-/// The card of an exported model, of which no more is read.
+/// Reads only the card of an exported model.
 ///
 /// # Errors
-/// The file is no exported model, or its card is damaged.
+/// Returns an error if the file is not an exported model or its card is damaged.
 pub fn card_of(path: &Path) -> Result<Card> {
     let text = weights::told(path, KEY, EXPORTED).map_err(|error| {
         error.hint("expected a `.safetensors` file of `dbloss export`, or the folder of a run")
@@ -40,7 +40,7 @@ pub fn card_of(path: &Path) -> Result<Card> {
 /// Writes the network's tensors under their published names, with the card.
 ///
 /// # Errors
-/// If the file cannot be written.
+/// Returns an error if the file cannot be written.
 pub fn write_safetensors(path: &Path, parameters: &Parameters, card: &Card) -> Result<()> {
     let tensors: Vec<(String, Tensor)> = (parameters.iter())
         .map(|entry| {
@@ -51,14 +51,15 @@ pub fn write_safetensors(path: &Path, parameters: &Parameters, card: &Card) -> R
     weights::save(path, &tensors, (KEY, card.to_json()?))
 }
 
-/// The key under which a file of a backbone alone says which network it is.
+/// The metadata key by which a backbone-only file says which network it belongs to.
 pub const BACKBONE_KEY: &str = "dbloss.backbone";
 
-/// Writes the backbone's tensors alone, under their published names and in half precision, for the
-/// `model.weights` of another training.
+/// Writes only the backbone's tensors, under their published names and in half precision, for use
+/// as the `model.weights` of another training.
 ///
 /// # Errors
-/// A value is out of half precision's range, or the file cannot be written.
+/// Returns an error if the model has no backbone or the backbone has an adapter, if a value is out
+/// of the range of half precision, or if the file cannot be written.
 pub fn write_backbone(path: &Path, network: &Model) -> Result<()> {
     let mut tensors = Vec::new();
     for entry in network.parameters.iter() {
@@ -91,10 +92,10 @@ pub fn write_backbone(path: &Path, network: &Model) -> Result<()> {
     weights::save(path, &tensors, (BACKBONE_KEY, name.to_owned()))
 }
 
-/// Puts the tensors of an exported file into a network.
+/// Loads the tensors of an exported file into a network.
 ///
 /// # Errors
-/// The file lacks one, or it has another shape.
+/// Returns an error if a tensor is missing from the file or has another shape.
 pub fn restore(path: &Path, parameters: &Parameters, device: &Device) -> Result<()> {
     let tensors: BTreeMap<String, Tensor> = (read_tensors(path, device)?.into_iter())
         .map(|(name, tensor)| (in_program(&name).into_owned(), tensor))
@@ -102,10 +103,11 @@ pub fn restore(path: &Path, parameters: &Parameters, device: &Device) -> Result<
     weights::restore(parameters, &tensors, path)
 }
 
-/// Writes the network as a graph of ONNX, with the card in its metadata.
+/// Writes the network as an ONNX graph, with the card in its metadata.
 ///
 /// # Errors
-/// If the network cannot be written as such a graph, or the file cannot be written.
+/// Returns an error if the network cannot be expressed as an ONNX graph, or if the file cannot be
+/// written.
 pub fn write_onnx(path: &Path, network: &Model, card: &Card, options: &GraphOptions) -> Result<()> {
     let graph = network.graph(card.classes.len(), options)?;
     let pictures = match options.normalisation {

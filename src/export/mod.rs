@@ -1,5 +1,5 @@
-//! A trained model as one file for others: weights under published names with a card that says
-//! everything else, or a graph of ONNX with the same card.
+//! Exports a trained model as one file for use elsewhere: weights under published names with a card
+//! that describes everything else, or an ONNX graph with the same card.
 
 mod card;
 mod file;

@@ -1,4 +1,4 @@
-//! The card as a page for people.
+//! The card as a readable page.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::card::{Card, Scores};
 use crate::report::table::{Table, percent};
 
 impl Card {
-    /// As Markdown.
+    /// Renders the card as Markdown.
     pub fn to_markdown(&self) -> String {
         let mut page = format!("# {}\n\n", self.name);
         let network = &self.network;

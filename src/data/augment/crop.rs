@@ -1,10 +1,10 @@
-//! Which part of a picture is taken.
+//! Choosing the part of a picture to use.
 
 use serde::{Deserialize, Serialize};
 
 use crate::rng::Stream;
 
-/// A part of a picture, in pixels.
+/// A rectangle of a picture, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crop {
     /// First column.
@@ -18,7 +18,7 @@ pub struct Crop {
 }
 
 impl Crop {
-    /// The whole of a picture.
+    /// Returns the whole picture.
     pub fn whole(width: u32, height: u32) -> Self {
         Crop {
             left: 0,
@@ -80,13 +80,13 @@ impl Default for CropConfig {
     }
 }
 
-/// Draws until the ratio fits, this often at most; a picture of an extreme format is then taken
+/// Maximum number of draws until the ratio fits; a picture of extreme proportions is then taken
 /// whole.
 const SIDES_TRIES: usize = 50;
-/// As torchvision's `RandomResizedCrop`.
+/// The number of tries of torchvision's `RandomResizedCrop`.
 const RESIZED_TRIES: usize = 10;
 
-/// Draws the part of a picture of `width` x `height` pixels.
+/// Draws a crop of a picture of `width` x `height` pixels.
 pub(super) fn draw_crop(config: &CropConfig, width: u32, height: u32, stream: &mut Stream) -> Crop {
     let (w, h) = (f64::from(width), f64::from(height));
     match *config {
@@ -127,7 +127,7 @@ pub(super) fn draw_crop(config: &CropConfig, width: u32, height: u32, stream: &m
                     };
                 }
             }
-            // The largest centred part within the bounds of the ratio.
+            // The largest centred rectangle within the bounds of the ratio.
             let (new_width, new_height) = if w / h < ratio[0] {
                 (w, (w / ratio[0]).round().min(h))
             } else if w / h > ratio[1] {

@@ -1,4 +1,4 @@
-//! Mixup (Zhang et al. 2018) for several labels an image.
+//! Mixup (Zhang et al. 2018) for images with several labels.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +36,9 @@ pub enum MixedTargets {
     Union,
 }
 
-/// Blends a batch in place, the first picture with the last and so on; the middle one of an odd
-/// batch stays. `images` is `[N, ...]`, `targets` `[N, C]`, both of `count` rows. Returns lambda.
+/// Blends a batch in place: the first picture with the last, and so on; the middle one of an odd
+/// batch is unchanged. `images` is `[N, ...]` and `targets` is `[N, C]`, with N = `count`. Returns
+/// lambda.
 pub fn mixup(
     config: &MixupConfig,
     images: &mut [f32],
@@ -46,7 +47,7 @@ pub fn mixup(
     stream: &mut Stream,
 ) -> f32 {
     let (a, b) = (gamma(config.alpha, stream), gamma(config.alpha, stream));
-    // For a tiny alpha both can underflow.
+    // For a tiny alpha, both can underflow.
     let lambda = if a + b > 0.0 {
         (a / (a + b)) as f32
     } else {
@@ -74,7 +75,7 @@ fn in_pairs(values: &mut [f32], count: usize, join: impl Fn(f32, f32) -> f32) {
     }
 }
 
-/// A draw from the gamma distribution of `shape` above 0 and scale 1 (Marsaglia and Tsang 2000).
+/// Draws from the gamma distribution with `shape` above 0 and scale 1 (Marsaglia and Tsang 2000).
 fn gamma(shape: f64, stream: &mut Stream) -> f64 {
     if shape < 1.0 {
         let power = stream.uniform().powf(1.0 / shape);

@@ -1,14 +1,14 @@
-//! From a decoded picture to the network's input: augmentation, resizing, normalisation.
+//! Turns a decoded picture into the network's input: augmentation, resizing, normalisation.
 //!
-//! The default is the published recipe, in its order: photometric distortion of the 0..255
-//! values without clipping, a crop, a resize that does not keep the ratio of the sides,
-//! normalisation, a horizontal flip. What an augmentation does to a picture is drawn first
-//! ([`Plan::draw`]), from the picture's size and a [`Stream`] alone, and then carried out
-//! ([`Transformer`]), in one pass over the pixels that the result needs.
+//! The default is the published recipe, in its order: photometric distortion of the 0..255 values
+//! without clipping, a crop, a resize that does not keep the aspect ratio, normalisation, and a
+//! horizontal flip. The random choices for a picture are drawn first ([`Plan::draw`]), from nothing
+//! but its size and a [`Stream`]; they are then carried out ([`Transformer`]) in one pass over the
+//! pixels that the result needs.
 //!
-//! Options beyond the published recipe: a random resized crop instead of the published one,
-//! RandAugment on the resized picture, cutout after the normalisation, mixup of whole batches,
-//! and several views of each picture in testing.
+//! Options beyond the published recipe are a random resized crop in place of the published one,
+//! RandAugment on the resized picture, cutout after normalisation, mixup of whole batches, and
+//! several views of each picture in testing.
 
 use serde::{Deserialize, Serialize};
 
@@ -132,7 +132,7 @@ impl Default for AugmentConfig {
 }
 
 impl AugmentConfig {
-    /// No augmentation at all: training sees what testing sees.
+    /// Returns settings without any augmentation: training sees the same pictures as testing.
     pub fn none() -> Self {
         AugmentConfig {
             photometric: PhotometricConfig::none(),
@@ -147,10 +147,10 @@ impl AugmentConfig {
 }
 
 impl InputConfig {
-    /// Checks the values; `at` is the table's own key.
+    /// Checks the values; `at` is the key of this table.
     ///
     /// # Errors
-    /// Names the first key that is out of its range.
+    /// Returns an error that names the first key out of range.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         Range::WholeWithin(8, 4096).check_whole(&at.join("size"), self.size)?;
         for mean in self.mean {
@@ -165,8 +165,8 @@ impl InputConfig {
 }
 
 impl AugmentConfig {
-    /// How many versions of each picture training may show; `None` if they cannot be counted.
-    /// Without any augmentation there is one, whatever [`views`](Self::views) says.
+    /// Returns the number of versions of each picture that training may show, or `None` if it is
+    /// unbounded. Without any augmentation it is one, whatever the value of [`views`](Self::views).
     pub fn versions(&self) -> Option<usize> {
         let drawn = AugmentConfig {
             views: 0,
@@ -180,8 +180,8 @@ impl AugmentConfig {
         }
     }
 
-    /// The stream from which what is done to the picture `name` is drawn where it is shown at
-    /// `position` of an epoch.
+    /// Returns the stream that determines the augmentation of the picture `name` when it is shown
+    /// at `position` of an epoch.
     pub fn stream(&self, seed: u64, epoch: u64, position: u64, name: &str) -> Stream {
         match self.views {
             0 => Stream::new(seed, "augment", epoch, position),
@@ -189,7 +189,7 @@ impl AugmentConfig {
         }
     }
 
-    /// Which of the [`versions`](Self::versions) is shown at `position` of an epoch.
+    /// Returns which of the [`versions`](Self::versions) is shown at `position` of an epoch.
     pub fn version(&self, seed: u64, epoch: u64, position: u64) -> usize {
         match self.versions() {
             Some(1) => 0,
@@ -197,12 +197,12 @@ impl AugmentConfig {
         }
     }
 
-    /// The stream of a version of the picture `name`: the same for all seeds.
+    /// Returns the stream of a version of the picture `name`, which is the same for all seeds.
     pub fn stream_of(version: usize, name: &str) -> Stream {
         Stream::new(0, &format!("view of {name}"), version as u64, 0)
     }
 
-    /// Checks the values; `at` is the table's own key.
+    /// Checks the values; `at` is the key of this table.
     fn check(&self, at: &KeyPath) -> Result<()> {
         Range::WholeWithin(0, 1 << 20).check_whole(&at.join("views"), self.views)?;
         let part = Range::Within(0.0, 1.0);
@@ -254,7 +254,7 @@ impl AugmentConfig {
     }
 }
 
-/// Refuses a pair of bounds that is not ascending between `least` and `most`.
+/// Rejects a pair of bounds that is not ascending or not between `least` and `most`.
 fn check_bounds(at: &KeyPath, [low, high]: [f64; 2], least: f64, most: f64) -> Result<()> {
     if least <= low && low <= high && high <= most {
         return Ok(());
@@ -264,23 +264,23 @@ fn check_bounds(at: &KeyPath, [low, high]: [f64; 2], least: f64, most: f64) -> R
     Err(Error::key(at, problem))
 }
 
-/// What is done to one picture.
+/// The transformations to apply to one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The photometric distortion.
     pub distortion: Distortion,
-    /// The part that is taken; it must lie within the picture.
+    /// The part to use; it must lie within the picture.
     pub crop: Crop,
-    /// Mirror left and right.
+    /// Whether to mirror left and right.
     pub flip: bool,
-    /// Done to the resized picture, which is rounded to 8 bits for it if there are any.
+    /// Operations on the resized picture, which is rounded to 8 bits first if there are any.
     pub operations: Vec<Operation>,
-    /// Parts of the input set to 0, the mean colour.
+    /// Rectangles of the input that are set to 0, the mean colour.
     pub holes: Vec<Crop>,
 }
 
 impl Plan {
-    /// What testing does to a picture: nothing but resize and normalise.
+    /// Returns the plan used in testing: only resize and normalise.
     pub fn test(width: u32, height: u32) -> Self {
         Plan {
             distortion: Distortion::none(),
@@ -291,7 +291,7 @@ impl Plan {
         }
     }
 
-    /// Draws what training does to a picture of `width` x `height` pixels.
+    /// Draws the training plan for a picture of `width` x `height` pixels.
     pub fn draw(config: &InputConfig, width: u32, height: u32, stream: &mut Stream) -> Self {
         let augment = &config.augment;
         let distortion = Distortion::draw(&augment.photometric, stream);

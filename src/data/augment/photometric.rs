@@ -36,7 +36,7 @@ impl Default for PhotometricConfig {
 }
 
 impl PhotometricConfig {
-    /// No distortion.
+    /// Returns settings without distortion.
     pub fn none() -> Self {
         PhotometricConfig {
             probability: 0.0,
@@ -46,25 +46,26 @@ impl PhotometricConfig {
     }
 }
 
-/// One drawn distortion. Values are not clipped at any step.
+/// A drawn distortion. Values are not clipped at any step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Distortion {
-    /// Added first.
+    /// Added to all values first.
     pub brightness: f32,
-    /// The factor on all values.
+    /// Factor applied to all values.
     pub contrast: f32,
-    /// Whether the contrast comes after the colour steps, not before.
+    /// Whether the contrast is applied after the colour steps rather than before.
     pub contrast_last: bool,
-    /// The factor on the saturation.
+    /// Factor applied to the saturation.
     pub saturation: f32,
-    /// Added to the hue, in degrees, -360 to 360.
+    /// Added to the hue, in degrees, from -360 to 360.
     pub hue: f32,
-    /// Channel `i` of the result is channel `permutation[i]` of the picture: 0, 1, 2 in an order.
+    /// Channel `i` of the result is channel `permutation[i]` of the picture; a permutation of 0, 1,
+    /// 2.
     pub permutation: [usize; 3],
 }
 
 impl Distortion {
-    /// Leaves every picture as it is.
+    /// Returns the distortion that leaves every picture unchanged.
     pub fn none() -> Self {
         Distortion {
             brightness: 0.0,
@@ -76,7 +77,7 @@ impl Distortion {
         }
     }
 
-    /// Draws a distortion.
+    /// Draws a random distortion.
     pub fn draw(config: &PhotometricConfig, stream: &mut Stream) -> Self {
         let mut distortion = Self::none();
         let p = config.probability;
@@ -99,17 +100,18 @@ impl Distortion {
         distortion
     }
 
-    /// True if nothing but the order of the channels changes.
+    /// Returns true if nothing changes except possibly the order of the channels.
     pub fn keeps_values(&self) -> bool {
         self.brightness == 0.0 && self.contrast == 1.0 && self.saturation == 1.0 && self.hue == 0.0
     }
 
-    /// Distorts pixels given as three planes of the same length, values 0..255. The order of the
+    /// Distorts pixels given as three planes of equal length, with values 0..255. Reordering the
     /// channels is left to the caller ([`permutation`](Self::permutation)).
     ///
-    /// The colour steps follow OpenCV's conversion of floats to hue, saturation and value and
-    /// back. That is not always the identity where neither is changed: a pixel whose largest
-    /// channel is negative, after the brightness, comes back mirrored, as in the published recipe.
+    /// The colour steps follow OpenCV's floating-point conversion to hue, saturation and value and
+    /// back. This is not always the identity even if neither hue nor saturation changes: a pixel
+    /// whose largest channel is negative after the brightness step comes back mirrored, as in the
+    /// published recipe.
     #[inline(always)]
     pub fn apply(&self, red: &mut [f32], green: &mut [f32], blue: &mut [f32]) {
         let first = if self.contrast_last {
@@ -123,11 +125,11 @@ impl Distortion {
             1.0
         };
         let brightness = self.brightness;
-        // Plain indices over slices of one length: the form that compiles to vector code.
+        // Plain indexing over slices of equal length is the form that the compiler vectorises.
         let n = red.len().min(green.len()).min(blue.len());
         let (red, green, blue) = (&mut red[..n], &mut green[..n], &mut blue[..n]);
         if self.hue != 0.0 {
-            // From degrees to sixths of the circle, in 0..6.
+            // From degrees to sixths of a full turn, in 0..6.
             let turn = (self.hue / 60.0).rem_euclid(6.0);
             let saturation = self.saturation;
             for i in 0..n {
@@ -161,7 +163,7 @@ impl Distortion {
     }
 }
 
-// `f32::max` takes care of NaN, which costs two more instructions.
+// `f32::max` handles NaN, which costs two more instructions.
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
@@ -173,7 +175,7 @@ fn smaller(a: f32, b: f32) -> f32 {
 }
 
 /// Multiplies the saturation. With value v = max and saturation (v - min) / |v|, each channel c
-/// comes back as v - factor (v - c) v / |v|.
+/// becomes v - factor (v - c) v / |v|.
 #[inline(always)]
 fn saturate(pixel: [f32; 3], factor: f32) -> [f32; 3] {
     let [r, g, b] = pixel;
@@ -182,14 +184,14 @@ fn saturate(pixel: [f32; 3], factor: f32) -> [f32; 3] {
     pixel.map(|x| value - scale * (value - x))
 }
 
-/// Multiplies the saturation and turns the hue by `turn` sixths of the circle, 0 to 6.
+/// Multiplies the saturation and rotates the hue by `turn` sixths of a full turn, 0 to 6.
 #[inline(always)]
 fn turn_hue(pixel: [f32; 3], turn: f32, factor: f32) -> [f32; 3] {
     let [r, g, b] = pixel;
     let value = larger(larger(r, g), b);
     let range = value - smaller(smaller(r, g), b);
     let slope = 1.0 / (range + f32::EPSILON);
-    // The hue in sixths, -1 to 5: red, green or blue is the largest.
+    // The hue in sixths, from -1 to 5, depending on which of red, green and blue is the largest.
     let of_red = (g - b) * slope;
     let of_green = (b - r) * slope + 2.0;
     let of_blue = (r - g) * slope + 4.0;
@@ -197,8 +199,8 @@ fn turn_hue(pixel: [f32; 3], turn: f32, factor: f32) -> [f32; 3] {
     let hue = if value == r { of_red } else { hue };
     let hue = hue + turn;
     let spread = factor * value * (range / (value.abs() + f32::EPSILON));
-    // Channel n falls from the value by a trapezium of the hue; 5, 3, 1 are the offsets of red,
-    // green and blue.
+    // Channel n falls below the value by a trapezoid function of the hue; 5, 3, 1 are the offsets
+    // of red, green and blue.
     [5.0, 3.0, 1.0].map(|offset| {
         let k = hue + offset;
         // k lies in 0..16.

@@ -1,13 +1,13 @@
 //! RandAugment (Cubuk et al. 2020), with torchvision's operations and strengths.
 //!
-//! It works on the resized 8-bit picture, before normalisation.
+//! It operates on the resized 8-bit picture, before normalisation.
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::picture::Rgb8;
 use crate::rng::Stream;
 
-/// Strengths run from 0 to this.
+/// Number of strength levels.
 const BINS: u32 = 31;
 
 /// Settings of RandAugment, named and set as torchvision's.
@@ -29,36 +29,36 @@ impl Default for RandAugmentConfig {
     }
 }
 
-/// One operation with its strength. Pixels that come from outside the picture are black.
+/// An operation with its strength. Pixels from outside the picture are black.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Operation {
-    /// Nothing.
+    /// Does nothing.
     Identity,
-    /// Column x of row y is taken from x + strength (y + 1/2).
+    /// Takes column x of row y from x + strength (y + 1/2).
     ShearX(f32),
-    /// Row y of column x is taken from y + strength (x + 1/2).
+    /// Takes row y of column x from y + strength (x + 1/2).
     ShearY(f32),
-    /// Moves to the right, as a part of the width.
+    /// Shifts to the right, by a fraction of the width.
     TranslateX(f32),
-    /// Moves down, as a part of the height.
+    /// Shifts down, by a fraction of the height.
     TranslateY(f32),
-    /// Turns about the middle, in degrees, counter-clockwise.
+    /// Rotates about the centre, in degrees, counter-clockwise.
     Rotate(f32),
     /// Multiplies all values.
     Brightness(f32),
-    /// Multiplies the distance from the pixel's grey.
+    /// Multiplies the difference from the pixel's grey value.
     Color(f32),
-    /// Multiplies the distance from the picture's mean grey.
+    /// Multiplies the difference from the picture's mean grey value.
     Contrast(f32),
-    /// Multiplies the distance from the smoothed picture.
+    /// Multiplies the difference from the smoothed picture.
     Sharpness(f32),
-    /// Keeps this many of the highest bits.
+    /// Keeps this many of the most significant bits.
     Posterize(u32),
-    /// Inverts values from this on.
+    /// Inverts values from this one upwards.
     Solarize(f32),
     /// Stretches each channel to 0..255.
     AutoContrast,
-    /// Makes each channel's histogram even.
+    /// Equalises each channel's histogram.
     Equalize,
 }
 
@@ -86,7 +86,7 @@ impl Operation {
         }
     }
 
-    /// Carries the operation out.
+    /// Applies the operation to `picture`.
     pub fn apply(self, picture: &mut Rgb8) {
         let (width, height) = (picture.width() as f32, picture.height() as f32);
         match self {
@@ -155,7 +155,7 @@ fn lookup(value: impl Fn(f32) -> f32) -> [u8; 256] {
     std::array::from_fn(|v| value(v as f32).clamp(0.0, 255.0) as u8)
 }
 
-/// ITU-R 601.
+/// Returns the luma of a pixel (ITU-R BT.601).
 fn grey(pixel: &[u8]) -> f32 {
     0.2989 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
 }
@@ -164,7 +164,7 @@ fn mix(value: f32, other: f32, factor: f32) -> u8 {
     (other + factor * (value - other)).clamp(0.0, 255.0) as u8
 }
 
-/// Takes every pixel from where `from` says, the nearest one.
+/// Moves pixels: each one is taken from the position given by `from`, rounded to the nearest pixel.
 fn warp(picture: &mut Rgb8, from: impl Fn(f32, f32) -> (f32, f32)) {
     let (width, height) = (picture.width(), picture.height());
     let source = picture.clone();
@@ -182,7 +182,8 @@ fn warp(picture: &mut Rgb8, from: impl Fn(f32, f32) -> (f32, f32)) {
     }
 }
 
-/// Blends with the picture smoothed by 3 x 3 weights of 1 about a 5; the border stays.
+/// Blends with a smoothed picture (3 x 3 kernel of ones with 5 in the centre); the border is
+/// unchanged.
 fn sharpen(picture: &mut Rgb8, factor: f32) {
     let (width, height) = (picture.width(), picture.height());
     let source = picture.clone();
@@ -215,7 +216,7 @@ fn by_channel(picture: &mut Rgb8, table: impl Fn(&[usize; 256]) -> [u8; 256]) {
     }
 }
 
-/// Pillow's rule: the highest value does not count towards the step.
+/// Returns the lookup table by Pillow's rule: the highest value does not count towards the step.
 fn equalise(histogram: &[usize; 256]) -> [u8; 256] {
     let total: usize = histogram.iter().sum();
     let highest = histogram

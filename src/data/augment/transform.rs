@@ -1,11 +1,11 @@
-//! Carries a [`Plan`] out: one pass from 8-bit pixels to the normalised input.
+//! Carries out a [`Plan`]: one pass from 8-bit pixels to the normalised input.
 
 use super::{InputConfig, Plan, View};
 use crate::data::picture::Rgb8;
 use crate::data::resize::{Taps, resize};
 
-/// Turns pictures into the network's input. Holds buffers that are used again for the next
-/// picture; one worker owns one.
+/// Turns pictures into the network's input. Each worker owns one, since it holds buffers that are
+/// reused from picture to picture.
 #[derive(Debug, Clone)]
 pub struct Transformer {
     config: InputConfig,
@@ -13,12 +13,12 @@ pub struct Transformer {
     vertical: Taps,
     /// Distorted source rows that the vertical filter still needs, as planes.
     window: Vec<f32>,
-    /// A row after the vertical filter; a fourth value makes a pixel one vector.
+    /// A row after the vertical filter; a fourth value pads each pixel to a full vector.
     row: Vec<[f32; 4]>,
 }
 
 impl Transformer {
-    /// A transformer for `config`.
+    /// Creates a transformer for `config`.
     pub fn new(config: &InputConfig) -> Self {
         Transformer {
             config: config.clone(),
@@ -29,19 +29,19 @@ impl Transformer {
         }
     }
 
-    /// Number of values of one input: `size * size * 3`.
+    /// Returns the number of values of one input: `size * size * 3`.
     pub fn input_len(&self) -> usize {
         self.config.size as usize * self.config.size as usize * 3
     }
 
-    /// The resized picture of testing, before it is normalised: `size` x `size` pixels.
+    /// Resizes a picture as testing does, to `size` x `size` pixels, without normalising it.
     pub fn resize(&self, picture: &Rgb8) -> Rgb8 {
         let size = self.config.size;
         resize(picture, size, size, self.config.resize)
     }
 
-    /// Testing: resizes in 8 bits, as the published recipe does, and normalises into `output`
-    /// (`[size, size, 3]`).
+    /// Prepares a picture for testing: resizes it in 8 bits, as the published recipe does, and
+    /// writes the normalised values to `output` (`[size, size, 3]`).
     pub fn test(&mut self, picture: &Rgb8, output: &mut [f32]) {
         if (picture.width(), picture.height()) == (self.config.size, self.config.size) {
             self.normalise(picture, output);
@@ -50,7 +50,7 @@ impl Transformer {
         }
     }
 
-    /// One view of test-time augmentation into `output`.
+    /// Writes one view of test-time augmentation to `output`.
     pub fn view(&mut self, picture: &Rgb8, view: View, output: &mut [f32]) {
         let crop = (self.config.test_time).crop(view, picture.width(), picture.height());
         let part = picture.crop(crop.left, crop.top, crop.width, crop.height);
@@ -61,7 +61,7 @@ impl Transformer {
         self.normalise(&resized, output);
     }
 
-    /// Normalises a picture that has the input's size into `output`.
+    /// Normalises a picture that already has the input's size and writes it to `output`.
     pub fn normalise(&self, picture: &Rgb8, output: &mut [f32]) {
         let (scale, shift) = self.scale_and_shift();
         pulp::Arch::new().dispatch(Normalise {
@@ -72,7 +72,8 @@ impl Transformer {
         });
     }
 
-    /// (x - mean) / std as x * scale + shift; the fourth is for alignment.
+    /// Returns (x - mean) / std as scale and shift: x * scale + shift. The fourth value is for
+    /// alignment.
     fn scale_and_shift(&self) -> ([f32; 4], [f32; 4]) {
         let (mut scale, mut shift) = ([0.0; 4], [0.0; 4]);
         for channel in 0..3 {
@@ -82,8 +83,8 @@ impl Transformer {
         (scale, shift)
     }
 
-    /// Carries `plan` out on `picture` and writes the normalised input to `output`
-    /// (`[size, size, 3]`). Values stay floats from the first step to the last.
+    /// Applies `plan` to `picture` and writes the normalised input to `output` (`[size, size, 3]`).
+    /// Values stay floating-point throughout, unless the plan has RandAugment operations.
     pub fn apply(&mut self, picture: &Rgb8, plan: &Plan, output: &mut [f32]) {
         let size = self.config.size as usize;
         let (width, height) = (plan.crop.width as usize, plan.crop.height as usize);
@@ -100,7 +101,7 @@ impl Transformer {
             let (scale, shift) = self.scale_and_shift();
             self.dispatch(picture, plan, scale, shift, output);
         } else {
-            // Through 8 bits.
+            // The operations work on 8-bit values.
             self.dispatch(picture, plan, [1.0; 4], [0.5; 4], output);
             let values = output.iter().map(|v| *v as u8).collect();
             let side = self.config.size;
@@ -142,8 +143,8 @@ impl Transformer {
     }
 }
 
-// What is handed to `dispatch` is compiled once for each instruction set, provided that it is
-// inlined all the way down; a closure's `call_once` would not be, hence the two structs.
+// The code passed to `dispatch` is compiled once per instruction set, provided that it is inlined
+// all the way down. A closure's `call_once` would not be inlined, hence the two structs.
 
 struct Normalise<'a> {
     picture: &'a Rgb8,
@@ -226,7 +227,7 @@ impl pulp::NullaryFnOnce for Apply<'_> {
     }
 }
 
-/// The pixels of one source row as three planes, distorted.
+/// Loads the pixels of one source row as three planes and distorts them.
 #[inline(always)]
 fn load(source: &[u8], plan: &Plan, planes: &mut [f32]) {
     let (pixels, _) = source.as_chunks::<3>();
@@ -242,13 +243,13 @@ fn load(source: &[u8], plan: &Plan, planes: &mut [f32]) {
     plan.distortion.apply(red, green, blue);
 }
 
-/// Three planes in the order of the result's channels.
+/// Returns the three planes of a row in the channel order of the result.
 #[inline(always)]
 fn planes(row: &[f32], n: usize, order: [usize; 3]) -> [&[f32]; 3] {
     order.map(|channel| &row[channel.min(2) * n..][..n])
 }
 
-/// The vertical filter of two rows.
+/// Applies a vertical filter of two rows.
 #[inline(always)]
 fn blend(top: &[f32], bottom: &[f32], [u, v]: [f32; 2], order: [usize; 3], row: &mut [[f32; 4]]) {
     let n = row.len();
@@ -264,7 +265,7 @@ fn blend(top: &[f32], bottom: &[f32], [u, v]: [f32; 2], order: [usize; 3], row: 
     }
 }
 
-/// One row of a wider vertical filter.
+/// Adds one row to the sum of a wider vertical filter.
 #[inline(always)]
 fn accumulate(source: &[f32], weight: f32, order: [usize; 3], row: &mut [[f32; 4]]) {
     let n = row.len();
@@ -280,10 +281,11 @@ fn accumulate(source: &[f32], weight: f32, order: [usize; 3], row: &mut [[f32; 4
     }
 }
 
-/// The horizontal filter and the normalisation.
+/// Applies the horizontal filter and the normalisation.
 ///
-/// Each pixel is written as a vector of four, of which the next pixel overwrites the last: the
-/// compiler keeps pixels in registers so. (Loops, not `map`: that is not always inlined.)
+/// Each pixel is written as a vector of four values, the last of which is overwritten by the next
+/// pixel: this lets the compiler keep pixels in registers. (Loops, not `map`, which is not always
+/// inlined.)
 #[inline(always)]
 fn filter(row: &[[f32; 4]], taps: &Taps, scale: [f32; 4], shift: [f32; 4], line: &mut [f32]) {
     let pixel = |x: u32, weights: &[f32]| -> [f32; 4] {

@@ -28,17 +28,18 @@ impl Default for TestTimeConfig {
     }
 }
 
-/// One view of a picture.
+/// A view of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// `None` the whole; else which of the five crops: corners by rows, then the middle.
+    /// Which of the five crops (corners in row-major order, then the centre); `None` for the whole
+    /// picture.
     pub crop: Option<usize>,
-    /// Mirrored left and right.
+    /// Whether the picture is mirrored left and right.
     pub flip: bool,
 }
 
 impl TestTimeConfig {
-    /// The views, the plainest first.
+    /// Returns the views, the plainest first.
     pub fn views(&self) -> Vec<View> {
         let crops: Vec<Option<usize>> = match self.crops {
             5 => (0..5).rev().map(Some).collect(),
@@ -50,7 +51,7 @@ impl TestTimeConfig {
             .collect()
     }
 
-    /// The part of a picture of `width` x `height` pixels that `view` shows.
+    /// Returns the part of a picture of `width` x `height` pixels that `view` shows.
     pub fn crop(&self, view: View, width: u32, height: u32) -> Crop {
         let Some(which) = view.crop else {
             return Crop::whole(width, height);
@@ -73,7 +74,7 @@ impl TestTimeConfig {
         }
     }
 
-    /// Checks the values; `at` is the table's own key.
+    /// Checks the values; `at` is the key of this table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         if ![1, 5].contains(&self.crops) {
             let problem = format_args!("is {}, expected 1 or 5", self.crops);

@@ -64,7 +64,7 @@ impl Format for Coco {
             None => Reading::over(pool.as_ref().map(Instances::classes)),
         };
         files.load(reading, guess_images, |path, reading| {
-            // The pool was read for its classes.
+            // The pool has already been read to determine its classes.
             let instances = pool.take().map_or_else(|| Instances::read(path), Ok)?;
             instances.into_rows(self.objects, reading)
         })
@@ -79,8 +79,8 @@ impl Format for Coco {
     }
 }
 
-/// Where the pictures of an annotation file usually lie: `<set>` or `images/<set>` beside the
-/// folder of `instances_<set>.json`; else that file's own folder.
+/// Guesses the folder of the pictures of an annotation file: `<set>` or `images/<set>` next to the
+/// folder that contains `instances_<set>.json`, otherwise the annotation file's own folder.
 pub fn guess_images(annotations: &Path) -> PathBuf {
     let folder = io::folder_of(annotations);
     let stem = annotations.file_stem().and_then(|s| s.to_str());
@@ -96,7 +96,7 @@ pub fn guess_images(annotations: &Path) -> PathBuf {
             }
         }
     }
-    // LVIS names pictures with their folder.
+    // LVIS includes the folder in picture names.
     match stem {
         Some(stem) if stem.starts_with("lvis") => beside.to_path_buf(),
         _ => folder.to_path_buf(),

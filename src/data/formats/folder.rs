@@ -1,4 +1,4 @@
-//! Pictures sorted into one folder a class.
+//! Pictures sorted into one folder per class.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl Format for Folder {
     }
 }
 
-/// Names of folders that part a set, not its classes.
+/// Folder names that denote a set rather than a class.
 const SETS: [&str; 8] = [
     "train",
     "training",
@@ -55,7 +55,7 @@ const SETS: [&str; 8] = [
     "dev",
 ];
 
-/// Reads `<root>/<class>/**/<picture>`, sorted by name. Each picture has its folder's class.
+/// Reads `<root>/<class>/**/<picture>`, sorted by name. The label of a picture is its class folder.
 pub(crate) fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
     let entries = walk::entries(root)?;
     refuse_sets(root, &entries)?;
@@ -143,7 +143,7 @@ fn picture_endings() -> String {
     endings().collect::<Vec<_>>().join(", ")
 }
 
-/// Refuses a folder of sets: `train` and `test` would become classes.
+/// Rejects a folder of sets, whose `train` and `test` would otherwise become classes.
 fn refuse_sets(root: &Path, entries: &[Entry]) -> Result<()> {
     let folders: Vec<_> = entries
         .iter()
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::io::write_text;
 
-    /// The images, and what was left out: how many, and the first.
+    /// The images, and what was left out: the number of items and the first of them.
     type Read = (Vec<String>, Vec<(usize, String)>);
 
     fn read(files: &[&str]) -> Result<Read> {
@@ -247,7 +247,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("`test`, `train`"), "{error}");
-        // Classes of such names are classes.
+        // Classes with these names are accepted.
         assert_eq!(read(&["train/a.jpg", "test/b.jpg"]).unwrap().0.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! LabelMe: one JSON file a picture, in one folder and those below it.
+//! LabelMe: one JSON file per picture, in a folder and its subfolders.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -47,7 +47,7 @@ impl Format for LabelMe {
     }
 }
 
-/// What is read of one file.
+/// The parts of a file that are used.
 #[derive(Deserialize)]
 #[serde(expecting = "an object as LabelMe writes it")]
 struct File {
@@ -64,7 +64,7 @@ struct Shape {
 }
 
 impl File {
-    /// The labels of shapes, and the flags that are set.
+    /// Returns the labels of the shapes and the flags that are set.
     fn labels(&self) -> impl Iterator<Item = &str> {
         let shapes = self
             .shapes
@@ -80,7 +80,7 @@ impl File {
     }
 }
 
-/// Reads one file's text; `path` is named in errors.
+/// Parses the text of one file; `path` appears in errors.
 fn parse(text: &str, path: &Path) -> Result<File> {
     let file: File =
         serde_json::from_str(text).map_err(|e| json_error(path, &e, text.as_bytes()))?;
@@ -91,8 +91,8 @@ fn parse(text: &str, path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Reads every `.json` file below a folder, by name; the picture is the one that the file names,
-/// or else the one beside it of the same name.
+/// Reads every `.json` file below a folder, in order of name. The picture is the one named in the
+/// file, or otherwise the one next to it with the same name.
 fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
     let mut names = Vec::new();
     for name in Walk::new(root, "") {
@@ -149,7 +149,7 @@ fn read_rows(root: &Path, reading: &mut Reading) -> Result<Rows> {
     Ok(rows)
 }
 
-/// The error for an annotation that may belong to several pictures.
+/// Returns the error for an annotation that could belong to several pictures.
 pub(super) fn several_pictures(path: &Path, several: &[String]) -> Error {
     let problem = format_args!(
         "could belong to any of the pictures `{}`",

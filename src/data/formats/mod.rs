@@ -1,7 +1,7 @@
-//! Where a split's images and labels come from: the list of formats, one file each.
+//! The sources of a split's images and labels: the list of formats, one file each.
 //!
-//! A format is a struct of its settings with [`Format`] and a line in `formats!`: that list
-//! drives the configuration's `kind` and the options of `dbloss split` with their help.
+//! A format is a struct of its settings that implements [`Format`], and a line in `formats!`. That
+//! list determines the configuration's `kind` and the options of `dbloss split` with their help.
 
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub use table::Table;
 pub use voc::{Difficult, Voc};
 pub use web_dataset::{LabelFile, WebDataset};
 
-/// The formats: variant, and other names of its `kind`.
+/// The formats: the variant, and aliases of its `kind`.
 macro_rules! formats {
     ($($(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])* $format:ident,)*) => {
         /// Annotations of a pool to draw the training set from, and of a test set.
@@ -49,42 +49,43 @@ macro_rules! formats {
             $($(#[doc = $doc])* $(#[serde($($serde)*)])* $format($format),)*
         }
 
-        /// What the command line knows of every format, in the order of its help.
+        /// What the command line needs to know about every format, in the order of its help.
         pub const FORMATS: &[Info] = &[$(<$format as Format>::INFO),*];
 
         impl Source {
             /// Reads the annotations.
             ///
             /// # Errors
-            /// A file cannot be read or holds what the format does not allow, with its place.
+            /// Returns an error, with its location, if a file cannot be read or is not valid in the
+            /// format.
             pub fn load(&self) -> Result<Loaded> {
                 match self {
                     $(Source::$format(format) => format.load(),)*
                 }
             }
 
-            /// Gives every path to `change`, with its key in this table.
+            /// Passes every path to `change`, with its key in this table.
             pub fn each_path(&mut self, change: &mut dyn FnMut(&str, &mut PathBuf)) {
                 match self {
                     $(Source::$format(format) => format.each_path(change),)*
                 }
             }
 
-            /// Refuses values out of range; `at` is the table's own key.
+            /// Rejects values out of range; `at` is the key of this table.
             pub fn check(&self, at: &KeyPath) -> Result<()> {
                 match self {
                     $(Source::$format(format) => format.check(at),)*
                 }
             }
 
-            /// True if it names a test set.
+            /// Returns true if a test set is specified.
             pub fn has_test(&self) -> bool {
                 match self {
                     $(Source::$format(format) => format.has_test(),)*
                 }
             }
 
-            /// What the command line knows of the format.
+            /// Returns what the command line needs to know about the format.
             pub fn info(&self) -> &'static Info {
                 match self {
                     $(Source::$format(_) => {

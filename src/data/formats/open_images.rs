@@ -1,4 +1,4 @@
-//! Open Images CSV: one row a label (image-level labels, or boxes).
+//! Open Images CSV: one row per label (image-level labels or boxes).
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -84,9 +84,9 @@ impl Format for OpenImages {
     }
 }
 
-/// Reads rows with the columns `ImageID`, `LabelName` and, if there, `Confidence`: below
-/// `min_confidence` the label is absent (0: verified absent). Images come in the order of their
-/// first row, those without any label included; their names end in `.jpg`.
+/// Reads rows with the columns `ImageID`, `LabelName` and, if present, `Confidence`. Labels with a
+/// confidence below `min_confidence` are absent (0: verified absent). Images are in the order of
+/// their first row, including those without labels; their names end in `.jpg`.
 fn parse(
     reader: impl Read,
     path: &Path,
@@ -152,12 +152,12 @@ fn parse(
     Ok(rows)
 }
 
-/// Reads `class-descriptions.csv`: label code, name for people; with or without a header.
+/// Reads `class-descriptions.csv`: label code and display name, with or without a header.
 fn read_names(path: &Path) -> Result<HashMap<String, String>> {
     name_codes(fs_err::File::open(path)?, path)
 }
 
-/// The name of each code. Codes that share one are kept apart: `Jaguar (/m/0449p)`.
+/// Returns the name of each code. Codes that share a name are distinguished: `Jaguar (/m/0449p)`.
 fn name_codes(reader: impl Read, path: &Path) -> Result<HashMap<String, String>> {
     let mut table = Delimited::open(reader, path, b',', |header| header.len() >= 2)?;
     if table.header.len() < 2 {
@@ -208,7 +208,7 @@ mod tests {
 
     const PATH: &str = "x.csv";
 
-    /// Several rows an image, verified absences, boxes of the same class, names for codes.
+    /// Several rows per image, verified absences, boxes of the same class, names for codes.
     #[test]
     fn rows_are_gathered_by_image() {
         let text = "ImageID,Source,LabelName,Confidence,XMin\n\

@@ -1,5 +1,5 @@
-//! Parquet files with pictures in a column, as data sets of Hugging Face are kept: labels in a column
-//! of numbers, names or lists of them, or a column of 0 and 1 for each class.
+//! Parquet files with pictures in a column, as used for Hugging Face data sets. The labels are in a
+//! column of numbers, names or lists of these, or in one 0/1 column per class.
 
 use std::path::Path;
 
@@ -33,13 +33,13 @@ annotation_files! {
     }
 }
 
-/// What the files are.
+/// The kind of file to look for.
 const FILES: Shards = Shards {
     ending: "parquet",
     remedy: "expected Parquet files; other tables are read with `--table`",
 };
 
-/// Columns that are taken for the labels where none is named.
+/// The columns used for the labels if none is specified.
 const LABEL_COLUMNS: [&str; 2] = ["labels", "label"];
 
 impl Format for Parquet {
@@ -71,7 +71,7 @@ impl Format for Parquet {
         let files = self.files();
         let mut reading = Reading::new(files.classes)?;
         if files.classes.is_none() {
-            // Classes have the order that the files give them.
+            // The classes are in the order given by the files.
             let first = shards(&self.train, FILES)?.swap_remove(0).0;
             let (file, column) = self.opened(&first)?;
             if let Some(names) = column.names(&file, &first)? {
@@ -99,16 +99,16 @@ impl Format for Parquet {
     }
 }
 
-/// Where the labels of a file are.
+/// The location of the labels in a file.
 enum Labels {
-    /// In a column of this name.
+    /// In the column with this name.
     Column(String),
-    /// In a column of 0 and 1 for each of these classes.
+    /// In one 0/1 column for each of these classes.
     Classes(Vec<String>),
 }
 
 impl Labels {
-    /// The columns to be read.
+    /// Returns the columns to read.
     fn columns(&self) -> Vec<&str> {
         match self {
             Labels::Column(name) => vec![name],
@@ -116,7 +116,8 @@ impl Labels {
         }
     }
 
-    /// The classes that the file names, in its order; `None` where they are those that occur.
+    /// Returns the classes that the file lists, in order; `None` if the classes are whatever
+    /// occurs.
     fn names(&self, file: &ParquetFile, path: &Path) -> Result<Option<Vec<String>>> {
         let names = match self {
             Labels::Column(name) => names::of_column(file, name, path)?,
@@ -139,7 +140,7 @@ impl Labels {
 }
 
 impl Parquet {
-    /// A file, and where its labels are.
+    /// Opens a file and finds its labels.
     fn opened(&self, path: &Path) -> Result<(std::sync::Arc<ParquetFile>, Labels)> {
         let file = ParquetFile::of(path)?;
         let pictures = file.picture_column(self.image_column.as_deref())?;
@@ -167,7 +168,7 @@ impl Parquet {
         }
     }
 
-    /// Adds the rows of a file, whose pictures' names begin with `name`.
+    /// Adds the rows of a file; the names of its pictures begin with `name`.
     fn read_file(
         &self,
         path: &Path,
@@ -222,7 +223,7 @@ impl Parquet {
     }
 }
 
-/// The columns of the classes of a list.
+/// Returns the columns of the classes in a list.
 fn of_list(columns: &[String], classes: &[String], path: &Path) -> Result<Vec<String>> {
     let has = |class: &&String| columns.iter().any(|column| column == *class);
     match classes.iter().find(|class| !has(class)) {
@@ -235,7 +236,7 @@ fn of_list(columns: &[String], classes: &[String], path: &Path) -> Result<Vec<St
     }
 }
 
-/// The columns of numbers and flags beside the pictures.
+/// Returns the numeric and Boolean columns other than the pictures.
 fn class_columns(fields: &[TypePtr], pictures: &str) -> Vec<String> {
     use ::parquet::basic::Type as Physical;
     let is_number = |field: &&TypePtr| {
@@ -254,14 +255,14 @@ fn class_columns(fields: &[TypePtr], pictures: &str) -> Vec<String> {
     numbers.map(|field| field.name().to_owned()).collect()
 }
 
-/// A label as it is written.
+/// A label as written in the file.
 enum Label {
-    /// A class by its place in the class list, from 0, or a class that is called so.
+    /// A class by its index in the class list, or a class whose name is this number.
     Number(u64),
     Name(String),
 }
 
-/// The labels of a row in a column of values or lists.
+/// Returns the labels of a row, from a column of values or lists.
 fn listed(row: &Row, column: &str) -> Result<Vec<Label>, String> {
     let field = row.get_column_iter().next().map(|(_, field)| field);
     match field {
@@ -285,7 +286,7 @@ fn label(field: &Field) -> Result<Label, String> {
     }
 }
 
-/// The classes of a row with a 1 in their column.
+/// Returns the classes with a 1 in their column.
 fn marked(row: &Row) -> Result<Vec<Label>, String> {
     let mut found = Vec::new();
     for (name, field) in row.get_column_iter() {
@@ -317,7 +318,7 @@ fn mark(number: f64) -> Option<bool> {
     }
 }
 
-/// A whole number, if it is one.
+/// Returns the value if it is an integer.
 fn whole(field: &Field) -> Option<i128> {
     match field {
         Field::Byte(n) => Some(i128::from(*n)),
@@ -332,8 +333,8 @@ fn whole(field: &Field) -> Option<i128> {
     }
 }
 
-/// The class of a label: a number counts along the names that the file gives, else along the class
-/// list where there is one.
+/// Returns the class of a label. A number is an index into the names given by the file, or else
+/// into the class list if there is one.
 fn number_of(
     label: &Label,
     names: Option<&[String]>,

@@ -1,4 +1,4 @@
-//! Which files of a kind a path stands for: itself, a range, a pattern, those of a folder.
+//! Finds the files that a path refers to: the file itself, a range, a pattern, or a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use super::format::beside;
 use crate::data::walk;
 use crate::error::{Error, Result};
 
-/// What shards are.
+/// A kind of shard.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shards {
-    /// What their names end with, without the dot.
+    /// The file name extension, without the dot.
     pub ending: &'static str,
-    /// What to do about one that ends otherwise.
+    /// Advice for a file with another extension.
     pub remedy: &'static str,
 }
 
@@ -21,10 +21,10 @@ impl Shards {
     }
 }
 
-/// Most shards that a range may name.
+/// Maximum number of shards in a range.
 const MOST: u64 = 1_000_000;
 
-/// The folder that the files of a path lie in, as [`shards`] finds them.
+/// Returns the folder of the files that [`shards`] finds for a path.
 pub(super) fn folder_of_shards(path: &Path) -> PathBuf {
     match path.is_dir() {
         true => path.to_owned(),
@@ -32,11 +32,12 @@ pub(super) fn folder_of_shards(path: &Path) -> PathBuf {
     }
 }
 
-/// The files of a path, with their names, in order: the file itself, those of a range such as
-/// `name-{000..012}.tar`, those of a pattern such as `name-*.tar`, or those in a folder.
+/// Returns the files that a path refers to, with their names, in order: the file itself, those of a
+/// range such as `name-{000..012}.tar`, those that match a pattern such as `name-*.tar`, or those
+/// in a folder.
 ///
 /// # Errors
-/// One is missing, or there is none.
+/// Returns an error if a file is missing or if there are none.
 pub(super) fn shards(path: &Path, kind: Shards) -> Result<Vec<(PathBuf, String)>> {
     let ending = kind.ending;
     if path.is_dir() {
@@ -87,14 +88,14 @@ pub(super) fn shards(path: &Path, kind: Shards) -> Result<Vec<(PathBuf, String)>
     Ok(found)
 }
 
-/// Path and name of the files of a folder that are `wanted`, sorted by name.
+/// Returns path and name of the `wanted` files of a folder, sorted by name.
 fn of_folder(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<(PathBuf, String)>> {
     let entries = walk::entries(folder)?.into_iter();
     let files = entries.filter(|(name, _, is_folder)| !is_folder && wanted(name));
     Ok(files.map(|(name, path, _)| (path, name)).collect())
 }
 
-/// Whether a name fits a pattern, in which each `*` stands for any letters.
+/// Returns whether a name matches a pattern, in which each `*` stands for any characters.
 fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
@@ -113,8 +114,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     rest.is_empty()
 }
 
-/// The names of a range `{first..last}`, with as many digits as `first`; a name without one is
-/// itself.
+/// Expands a range `{first..last}` in a name, with as many digits as `first`; a name without a
+/// range is returned unchanged.
 fn expand(name: &str) -> Result<Vec<String>, String> {
     let Some((before, (range, after))) =
         (name.split_once('{')).and_then(|(before, rest)| Some((before, rest.split_once('}')?)))

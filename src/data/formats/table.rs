@@ -70,17 +70,17 @@ impl Format for Table {
     }
 }
 
-/// How a table is written.
+/// The format of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TableFormat {
-    /// Values with a header line, separated by this unless the header tells otherwise.
+    /// Values with a header line and this delimiter, unless the header indicates another.
     Delimited(u8),
-    /// One JSON object a line: `{"image": "a.jpg", "labels": ["cat", "dog"]}`.
+    /// One JSON object per line: `{"image": "a.jpg", "labels": ["cat", "dog"]}`.
     JsonLines,
 }
 
 impl TableFormat {
-    /// The format that a file name's ending tells.
+    /// Determines the format from the file name extension.
     fn of(path: &Path) -> Result<Self> {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
         match ending.to_ascii_lowercase().as_str() {
@@ -96,10 +96,10 @@ impl TableFormat {
     }
 }
 
-/// Reads one table; classes are those of `classes`, or all names that occur, sorted.
+/// Reads one table. The classes are those of `classes`, or else all names that occur, sorted.
 ///
 /// # Errors
-/// The file cannot be read or is no table, with its line.
+/// Returns an error, with the line, if the file cannot be read or is not a valid table.
 pub fn read(path: &Path, classes: Option<Vec<String>>) -> Result<LabelTable> {
     let mut reading = Reading::over(classes);
     let rows = read_rows(path, &Separator::default(), &mut reading)?;
@@ -107,7 +107,7 @@ pub fn read(path: &Path, classes: Option<Vec<String>>) -> Result<LabelTable> {
     Ok(table)
 }
 
-/// Reads a CSV table that may hold no images, over the classes given.
+/// Reads a CSV table over the given classes; it may have no images.
 pub(crate) fn read_any(path: &Path, classes: Vec<String>) -> Result<LabelTable> {
     let mut reading = Reading::over(Some(classes));
     let file = fs_err::File::open(path)?;
@@ -116,10 +116,10 @@ pub(crate) fn read_any(path: &Path, classes: Vec<String>) -> Result<LabelTable> 
     Ok(table)
 }
 
-/// Reads a table's rows, in the format that the file's ending tells.
+/// Reads the rows of a table, in the format given by the file name extension.
 ///
-/// CSV and TSV need a header with the columns `image` and `labels`, or `image` and one column a
-/// class that holds 0 or 1. Other columns beside `labels` are told of and not looked at.
+/// CSV and TSV need a header with the columns `image` and `labels`, or `image` and one column per
+/// class that contains 0 or 1. Other columns next to `labels` are reported and ignored.
 fn read_rows(path: &Path, separator: &Separator, reading: &mut Reading) -> Result<Rows> {
     let file = || fs_err::File::open(path);
     let rows = match TableFormat::of(path)? {
@@ -132,19 +132,19 @@ fn read_rows(path: &Path, separator: &Separator, reading: &mut Reading) -> Resul
     Ok(rows)
 }
 
-/// Names of the column with the images, the best first, and of that with the labels.
+/// Possible names of the image column, in order of preference, and of the label column.
 const IMAGE: [&str; 5] = ["image", "file_name", "filename", "path", "image_path"];
 const LABELS: [&str; 2] = ["labels", "label"];
 
-/// What the header of a delimited table means.
+/// The meaning of the header of a delimited table.
 enum Columns {
-    /// Index of `image` and of `labels`.
+    /// Indices of `image` and `labels`.
     Joined(usize, usize),
-    /// Index of `image`; for every other column its class.
+    /// Index of `image`; index and class of every other column.
     OneHot(usize, Vec<(usize, u32)>),
 }
 
-/// Reads a delimited table from any reader; `path` is named in errors.
+/// Reads a delimited table from any reader; `path` appears in errors.
 fn parse_delimited(
     reader: impl Read,
     path: &Path,
@@ -242,7 +242,7 @@ fn read_header(path: &Path, table: &Delimited<'_>, reading: &mut Reading) -> Res
     }
     let mut one_hot: Vec<(usize, u32)> = Vec::new();
     for (i, name) in header.iter().enumerate().filter(|&(i, _)| i != image) {
-        // What pandas writes for the numbers of the rows.
+        // The row index as pandas writes it.
         if name.is_empty() || name.starts_with("Unnamed: ") {
             let number = format!("column {}", i + 1);
             let what = ("column", "without a name left out");
@@ -282,7 +282,8 @@ pub fn write_csv(table: &LabelTable, writer: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// blake3 of a table as CSV, in hexadecimal: the same labels of the same images give the same.
+/// Returns the blake3 hash of a table as CSV, in hexadecimal: equal images with equal labels have
+/// equal hashes.
 pub fn hash(labels: &LabelTable) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     write_csv(labels, &mut hasher)?;

@@ -146,8 +146,8 @@ impl Format for Voc {
     }
 }
 
-/// The folder `VOC<year>` and the folder that holds it, found from `root`: a devkit, a folder
-/// around one, or `VOC<year>` itself.
+/// Finds the folder `VOC<year>` and its parent, starting from `root`: a devkit, a folder that
+/// contains one, or `VOC<year>` itself.
 pub fn find_year(root: &Path, year: u32) -> Result<(PathBuf, String)> {
     let name = format!("VOC{year}");
     for base in [root.to_path_buf(), root.join("VOCdevkit")] {
@@ -159,7 +159,7 @@ pub fn find_year(root: &Path, year: u32) -> Result<(PathBuf, String)> {
         return Err(Error::file(root, "there is no such folder")
             .hint("name the devkit's folder, the one with `VOC2007` or `VOC2012` inside"));
     }
-    // `..` and links are resolved, so that the folder's name can be read.
+    // Resolves `..` and links, so that the folder's name is known.
     let itself = fs_err::canonicalize(root)?;
     if itself.file_name().is_some_and(|n| n == name.as_str())
         && let Some(parent) = itself.parent()
@@ -250,8 +250,9 @@ fn read_rows(
     Ok(rows)
 }
 
-/// The image of a list's line: all of it, less a last column of -1, 0 or 1 as the lists of one
-/// class have it. Blanks and numbers may also be part of a name: the annotations tell.
+/// Returns the image on a line of a list: the whole line, except for a last column of -1, 0 or 1 as
+/// in the lists of a single class. Blanks and numbers may also be part of a name; which is the case
+/// depends on which annotation exists.
 fn id_of(line: &str, is_annotated: impl Fn(&str) -> bool) -> Result<&str, String> {
     let flagged = line
         .rsplit_once(char::is_whitespace)

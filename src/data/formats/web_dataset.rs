@@ -1,4 +1,4 @@
-//! WebDataset: tar archives in which the files of a sample share a name, `KEY.jpg` beside `KEY.cls`,
+//! WebDataset: tar archives in which the files of a sample share a name: `KEY.jpg` with `KEY.cls`,
 //! `KEY.json` or `KEY.txt`.
 
 use std::fmt;
@@ -103,24 +103,24 @@ impl Format for WebDataset {
     }
 }
 
-/// The files of a sample: the picture, and those with labels by their endings.
+/// The files of a sample: the picture, and the label files by extension.
 #[derive(Default)]
 struct Sample<'a> {
     picture: Option<&'a Entry>,
     labels: [Option<&'a Entry>; 3],
 }
 
-/// What the shards are.
+/// The kind of file to look for.
 const ARCHIVES: Shards = Shards {
     ending: "tar",
     remedy: "decompress the shards first: pictures are read from their place in the archive",
 };
 
-/// Longest file with labels that is read, in bytes.
+/// Maximum size of a label file in bytes.
 const LONGEST_LABELS: u64 = 1 << 20;
 
 impl WebDataset {
-    /// Reads all shards that a path stands for, in their order.
+    /// Reads all shards that a path refers to, in order.
     fn read_rows(&self, path: &Path, reading: &mut Reading) -> Result<Rows> {
         let mut rows = Rows::new();
         for (shard, name) in shards(path, ARCHIVES)? {
@@ -135,7 +135,7 @@ impl WebDataset {
         }
     }
 
-    /// Adds the samples of a shard, a path and what its pictures' names begin with.
+    /// Adds the samples of a shard, given by its path and the prefix of its pictures' names.
     fn read_shard(
         &self,
         mut reader: impl Read + Seek,
@@ -171,7 +171,7 @@ impl WebDataset {
         Ok(())
     }
 
-    /// The file of a sample that holds its labels.
+    /// Returns the file of a sample that contains its labels.
     fn label_file<'a>(
         &self,
         key: &str,
@@ -206,7 +206,7 @@ impl WebDataset {
         }
     }
 
-    /// The labels in JSON: under their key, or all that there is.
+    /// Returns the labels in JSON: those under their key, or else the whole value.
     fn json_labels(&self, bytes: &[u8], place: &Path) -> Result<Vec<Label>> {
         let value: serde_json::Value = serde_json::from_slice(bytes)
             .map_err(|e| Error::file(place, text::json_problem(&e, bytes)))?;
@@ -255,8 +255,9 @@ impl WebDataset {
     }
 }
 
-/// The samples of a shard in the order of their first files, by the names up to the first dot
-/// behind the last `/`. Files that are neither pictures nor labels go to `left_out`.
+/// Groups the files of a shard into samples, in the order of their first files. The key of a sample
+/// is the name up to the first dot after the last `/`. Files that are neither pictures nor labels
+/// are added to `left_out`.
 fn samples<'a>(
     tar: &'a Tar,
     shard: &Path,
@@ -310,14 +311,14 @@ fn read_entry(reader: &mut (impl Read + Seek), entry: &Entry, place: &Path) -> R
     Ok(bytes)
 }
 
-/// A label as it is written.
+/// A label as written in the file.
 enum Label {
-    /// A class by its place in the class list, from 0, or a class that is called so.
+    /// A class by its index in the class list, or a class whose name is this number.
     Number(u64),
     Name(String),
 }
 
-/// The labels in the lines of a text.
+/// Returns the labels in the lines of a text.
 fn text_labels(bytes: &[u8], place: &Path, kind: LabelFile) -> Result<Vec<Label>> {
     let text = str::from_utf8(bytes).map_err(|_| Error::file(place, "the text is not UTF-8"))?;
     let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
@@ -336,7 +337,7 @@ fn text_labels(bytes: &[u8], place: &Path, kind: LabelFile) -> Result<Vec<Label>
     Ok(labels)
 }
 
-/// The class of a label: a number counts along the class list where there is one.
+/// Returns the class of a label; a number is an index into the class list if there is one.
 fn number(label: &Label, place: &Path, reading: &mut Reading) -> Result<u32> {
     let name = match label {
         Label::Name(name) => name.clone(),

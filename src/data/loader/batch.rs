@@ -1,35 +1,35 @@
-//! A batch, and the buffers that batches share.
+//! Batches and the buffers that they share.
 
 use std::sync::{Mutex, Weak};
 
 use super::lock::lock;
 
-/// What a batch holds of each picture.
+/// What a batch contains for each picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// The normalised picture, `[side, side, 3]`.
     Pixels {
-        /// Its height and width.
+        /// Height and width of the picture.
         side: usize,
     },
-    /// One vector of features.
+    /// A single feature vector.
     Pooled {
-        /// Its length.
+        /// Length of the vector.
         width: usize,
     },
-    /// A vector of features for each place, `[rows, columns, width]`.
+    /// A feature vector per position, `[rows, columns, width]`.
     Maps {
-        /// Places from top to bottom.
+        /// Number of positions from top to bottom.
         rows: usize,
-        /// Places from left to right.
+        /// Number of positions from left to right.
         columns: usize,
-        /// Features of a place.
+        /// Features per position.
         width: usize,
     },
 }
 
 impl Form {
-    /// Numbers that a batch holds of each picture.
+    /// Returns how many numbers a batch contains per picture.
     pub fn len(self) -> usize {
         match self {
             Form::Pixels { side } => side * side * 3,
@@ -42,23 +42,23 @@ impl Form {
         }
     }
 
-    /// True if that is none.
+    /// Returns true if there are none.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 }
 
-/// A batch of N pictures, or of their features, with their labels over C classes. Its buffers go
-/// back to the loader when it is dropped; take them (`std::mem::take`) to keep them.
+/// A batch of N pictures, or of their features, with their labels over C classes. Its buffers
+/// return to the loader when it is dropped; take them (`std::mem::take`) to keep them.
 #[derive(Debug)]
 pub struct Batch {
-    /// What it holds of each picture.
+    /// What it contains for each picture.
     pub form: Form,
-    /// The pictures one after the other, each of [`Form::len`] numbers.
+    /// The pictures one after the other, [`Form::len`] numbers each.
     pub inputs: Vec<f32>,
-    /// Labels as 0 and 1 (between them after mixup), `[N, C]`.
+    /// Labels as 0 and 1 (or values in between after mixup), `[N, C]`.
     pub targets: Vec<f32>,
-    /// Which images of the label table these are, `[N]`.
+    /// Indices of the images in the label table, `[N]`.
     pub indices: Vec<u32>,
     /// N, at least 1.
     pub num_images: usize,
@@ -73,7 +73,7 @@ impl PartialEq for Batch {
 }
 
 impl Batch {
-    /// A batch of what does not come from a loader; its buffers serve nobody else.
+    /// Creates a batch that does not come from a loader; its buffers are not reused.
     pub fn new(form: Form, inputs: Vec<f32>, targets: Vec<f32>, indices: Vec<u32>) -> Self {
         Batch {
             form,
@@ -102,10 +102,10 @@ impl Drop for Batch {
     }
 }
 
-/// Buffers beyond this many that come back are freed: the consumer has kept batches for a while.
+/// Returned buffers beyond this many are freed: the consumer has held on to batches for a while.
 const MAX_FREE_BUFFERS: usize = 64;
 
-/// What a batch is made of.
+/// The buffers of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     pub inputs: Vec<f32>,
@@ -113,12 +113,12 @@ pub(super) struct Buffers {
     pub indices: Vec<u32>,
 }
 
-/// Buffers that no batch uses.
+/// Buffers that no batch is using.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<Vec<Buffers>>);
 
 impl Pool {
-    /// Buffers of any content, used before if there are such.
+    /// Returns buffers with arbitrary content, reused ones if available.
     pub(super) fn take(&self) -> Buffers {
         lock(&self.0).pop().unwrap_or_default()
     }

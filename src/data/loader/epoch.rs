@@ -1,4 +1,4 @@
-//! The batches of an epoch in order, made by the caller or ahead of him by worker threads.
+//! The batches of an epoch in order, made by the caller or ahead of time by worker threads.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// The batches of one epoch, see [`Loader::epoch`](super::Loader::epoch).
 pub struct Epoch {
     work: Arc<Work>,
-    /// The next batch to give out.
+    /// The next batch to return.
     next: usize,
     maker: Maker,
 }
@@ -36,9 +36,9 @@ struct Queue {
 }
 
 struct State {
-    /// The next batch that no worker has begun.
+    /// The next batch that no worker has started.
     unclaimed: usize,
-    /// Batches before this one may be begun.
+    /// Batches before this one may be started.
     limit: usize,
     ready: BTreeMap<usize, Result<Batch>>,
     stop: bool,
@@ -80,7 +80,7 @@ impl Epoch {
             })
             .collect();
         let maker = if threads.is_empty() {
-            // The system gives no threads: slower, but the same.
+            // The system refused to start threads: slower, but the result is the same.
             inline(&work)
         } else {
             Maker::Threads { queue, threads }
@@ -92,7 +92,7 @@ impl Epoch {
         }
     }
 
-    /// Batches that are still to come, if none is an error or left out.
+    /// Returns the number of batches still to come, unless one is an error or is left out.
     pub fn remaining(&self) -> usize {
         self.work.num_batches.saturating_sub(self.next)
     }
@@ -112,7 +112,7 @@ fn run_worker(work: &Work, queue: &Queue) {
             state.unclaimed += 1;
             state.unclaimed - 1
         };
-        // The consumer waits for this batch: it must hear of a panic.
+        // The consumer is waiting for this batch, so a panic must be reported to it.
         let made = catch_unwind(AssertUnwindSafe(|| work.make(batch, &mut transformer)))
             .unwrap_or_else(|_| {
                 let message = format!("the loader failed on batch {batch}");
@@ -168,7 +168,7 @@ impl Drop for Epoch {
             lock(&queue.state).stop = true;
             queue.taken.notify_all();
             for thread in threads.drain(..) {
-                // Panics were caught.
+                // Panics have already been caught.
                 let _ = thread.join();
             }
         }

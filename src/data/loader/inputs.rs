@@ -1,24 +1,25 @@
-//! Whatever gives a network its batches.
+//! The trait for sources of a network's batches.
 
 use std::fmt;
 
 use super::batch::Batch;
 use crate::error::Result;
 
-/// Batches in order; after an error no more follow.
+/// Batches in order; after an error there are no more.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Batch>> + 'a>;
 
-/// The inputs of a network for the images of one label table: pictures, as a
-/// [`Loader`](super::Loader) decodes them, or features of them that are known already.
+/// The inputs of a network for the images of one label table: pictures, as decoded by a
+/// [`Loader`](super::Loader), or precomputed features.
 pub trait Inputs: fmt::Debug {
-    /// The batches of a training epoch over the images `order` from batch `start` on; `at` is the
-    /// seed and the epoch. See [`Loader::epoch`](super::Loader::epoch).
+    /// Returns the batches of a training epoch over the images `order`, starting at batch `start`.
+    /// `at` is the seed and the epoch. See [`Loader::epoch`](super::Loader::epoch).
     fn training(&self, order: &[u32], at: (u64, u64), start: usize) -> Batches<'_>;
 
-    /// Views of each picture whose scores testing averages, at least one.
+    /// Returns the number of views of each picture whose scores are averaged in testing, at least
+    /// one.
     fn num_views(&self) -> usize;
 
-    /// The batches of `order` as testing shows the pictures in `view`, below
-    /// [`num_views`](Self::num_views). All views give the same rows.
+    /// Returns the batches of `order` as testing shows the pictures in `view`, which is below
+    /// [`num_views`](Self::num_views). All views yield the same rows.
     fn testing(&self, order: &[u32], view: usize) -> Batches<'_>;
 }

@@ -1,14 +1,14 @@
-//! Batches of augmented pictures, made ahead by worker threads.
+//! Makes batches of augmented pictures, ahead of time in worker threads.
 //!
-//! A batch is a pure function of the order, its position in it, and the seed: batches come in
-//! order and byte for byte the same whatever the number of workers, also when an epoch is taken
-//! up in its middle.
+//! A batch is a pure function of the order, its position in it, and the seed: batches come in order
+//! and are byte for byte the same for any number of workers, even when an epoch is resumed in the
+//! middle.
 //!
-//! With [`OnBadImage::Skip`](crate::data::image::OnBadImage::Skip), a picture that cannot be decoded
-//! is warned of once, and not at all if it was told of before ([`LoaderOptions::told`]). In
-//! training, the next picture of the epoch's order that can be decoded takes its place (after the
-//! last comes the first), so that batches keep their size and epochs their length. In testing its
-//! row is left out of the batch; a batch that has no row left is left out whole.
+//! With [`OnBadImage::Skip`](crate::data::image::OnBadImage::Skip), a picture that cannot be
+//! decoded causes one warning, or none if it has already been reported ([`LoaderOptions::told`]).
+//! In training, it is replaced by the next picture in the epoch's order that can be decoded
+//! (wrapping around at the end), so that the sizes of batches and epochs do not change. In testing,
+//! its row is left out of the batch; a batch without any row is left out altogether.
 
 mod batch;
 mod epoch;
@@ -42,12 +42,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of the pictures of `table`, which lie at `root`. Where that is the empty path the
-    /// names are paths by themselves.
+    /// Creates a loader for the pictures of `table`, which are found under `root`. If that is the
+    /// empty path, the names themselves are paths.
     ///
     /// # Errors
-    /// `config` holds a value out of its range, the folder of the pictures is missing, or the
-    /// cache folder cannot be made.
+    /// Returns an error if `config` has a value out of range, the folder of the pictures does not
+    /// exist, or the cache folder cannot be created.
     pub fn new(
         table: Arc<LabelTable>,
         root: ImageRoot,
@@ -91,22 +91,22 @@ impl Loader {
         })
     }
 
-    /// The label table whose pictures this loads.
+    /// Returns the label table whose pictures are loaded.
     pub fn table(&self) -> &LabelTable {
         &self.shared.pictures.table
     }
 
-    /// Batches that workers may make ahead.
+    /// Returns the number of batches that workers may prepare ahead.
     pub fn prefetch(&self) -> usize {
         self.shared.options.prefetch
     }
 
-    /// How pictures become the network's input.
+    /// Returns the settings by which pictures become the network's input.
     pub fn config(&self) -> &InputConfig {
         &self.shared.config
     }
 
-    /// Number of batches of an epoch over `images` images.
+    /// Returns the number of batches in an epoch over `images` images.
     pub fn num_batches(&self, images: usize, train: bool) -> usize {
         let options = &self.shared.options;
         if train && options.drop_last {
@@ -116,22 +116,23 @@ impl Loader {
         }
     }
 
-    /// The images that could not be decoded so far, ascending.
+    /// Returns the images that could not be decoded so far, ascending.
     pub fn bad_images(&self) -> Vec<u32> {
         self.shared.pictures.bad()
     }
 
-    /// The batches of one epoch from batch `start_batch` on, in order. `order` holds image
-    /// indices. `train` is the seed and the epoch: pictures are augmented with the stream
+    /// Returns the batches of one epoch in order, starting at batch `start_batch`. `order` contains
+    /// image indices. `train` is the seed and the epoch: pictures are augmented with the stream
     /// `augment` of (seed, epoch, position in `order`), or shown in one of their
-    /// [views](crate::data::augment::AugmentConfig::views). With `None` they are only resized and
-    /// normalised.
+    /// [views](crate::data::augment::AugmentConfig::views). If it is `None`, they are only resized
+    /// and normalised.
     ///
-    /// After an error no more batches follow. Dropping the iterator stops the workers.
+    /// No batches follow after an error. Dropping the iterator stops the workers.
     ///
     /// # Errors
     /// A batch is an error if one of its pictures cannot be decoded and
-    /// [`LoaderOptions::on_bad_image`] is `Error`, or if `Skip` finds no picture at all.
+    /// [`LoaderOptions::on_bad_image`] is `Error`, or if it is `Skip` and no picture can be decoded
+    /// at all.
     pub fn epoch(&self, order: &[u32], train: Option<(u64, u64)>, start_batch: usize) -> Epoch {
         let showing = match train {
             Some((seed, epoch)) => Showing::Training { seed, epoch },
@@ -140,13 +141,13 @@ impl Loader {
         self.start(order, showing, start_batch)
     }
 
-    /// The views of test-time augmentation ([`InputConfig::test_time`]), at least one.
+    /// Returns the views of test-time augmentation ([`InputConfig::test_time`]), at least one.
     pub fn views(&self) -> Vec<View> {
         self.shared.config.test_time.views()
     }
 
-    /// The batches of `order` as `view` shows the pictures, without augmentation otherwise. All
-    /// views give the same rows, so that scores can be averaged row by row.
+    /// Returns the batches of `order` with the pictures shown in `view` and no other augmentation.
+    /// All views yield the same rows, so that scores can be averaged row by row.
     pub fn view(&self, order: &[u32], view: View) -> Epoch {
         let plain = view.crop.is_none() && !view.flip;
         let showing = if plain {
@@ -157,9 +158,9 @@ impl Loader {
         self.start(order, showing, 0)
     }
 
-    /// The batches of `order` as training shows the pictures in one of their
-    /// [versions](crate::data::augment::AugmentConfig::versions). What cannot be read is left out
-    /// of its batch, as in testing.
+    /// Returns the batches of `order` with the pictures shown in one of their
+    /// [versions](crate::data::augment::AugmentConfig::versions) in training. Unreadable pictures
+    /// are left out of their batch, as in testing.
     pub fn version(&self, order: &[u32], version: usize) -> Epoch {
         self.start(order, Showing::Version(version), 0)
     }

@@ -1,29 +1,32 @@
-//! How batches are made.
+//! Options of the loader.
 
 use std::path::PathBuf;
 
 use crate::data::image::{OnBadImage, ToldPictures};
 
-/// How batches are made; none of it but the batch size changes what is in them.
+/// Options of the loader. Only `batch_size`, `drop_last` and `on_bad_image` affect the content of
+/// batches.
 #[derive(Debug, Clone)]
 pub struct LoaderOptions {
-    /// Images a batch, at least 1.
+    /// Images per batch, at least 1.
     pub batch_size: usize,
-    /// Leave out the last batch of a training epoch if it is not full. Testing never does.
+    /// Whether to leave out the last batch of a training epoch if it is not full. Testing never
+    /// does.
     pub drop_last: bool,
-    /// Worker threads; 0 makes each batch when it is asked for, on the caller's thread.
+    /// Worker threads; with 0, each batch is made on request in the caller's thread.
     pub workers: usize,
-    /// Batches that may be made ahead or being made, at least one a worker. Bounds the memory.
+    /// Maximum number of batches finished ahead or in progress, at least one per worker. Bounds
+    /// memory use.
     pub prefetch: usize,
     /// What to do with a picture that cannot be decoded.
     pub on_bad_image: OnBadImage,
-    /// Bad pictures that need not be told of again.
+    /// Bad pictures that have already been reported.
     pub told: ToldPictures,
-    /// Most bytes of decoded pictures that are kept in memory; 0 keeps none.
+    /// Maximum bytes of decoded pictures kept in memory; 0 keeps none.
     pub cache_bytes: u64,
     /// Folder that keeps decoded pictures from one run to the next; see
-    /// [`DiskCache`](crate::data::cache::DiskCache). Worth its room where the pictures do not fit
-    /// into memory, are large, or are wanted by several runs at once.
+    /// [`DiskCache`](crate::data::cache::DiskCache). Worth the disk space if the pictures do not
+    /// fit into memory, are large, or are used by several runs at once.
     pub cache_folder: Option<PathBuf>,
 }
 

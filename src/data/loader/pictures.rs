@@ -1,4 +1,4 @@
-//! The pictures of a label table: decoded when they are first wanted, kept as far as there is room.
+//! The pictures of a label table: decoded on first use and cached as far as there is room.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::data::labels::LabelTable;
 use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
 
-/// The pictures, with what is kept of them and which are known to be bad.
+/// The pictures, with their cache and the ones known to be bad.
 #[derive(Debug)]
 pub(super) struct Pictures {
     pub table: Arc<LabelTable>,
@@ -22,12 +22,12 @@ pub(super) struct Pictures {
     cache: Cache,
     folder: Option<DiskCache>,
     bad: Mutex<BTreeSet<u32>>,
-    /// Tells pictures resized in one way from those resized in another.
+    /// Distinguishes pictures resized in different ways.
     resized_form: String,
 }
 
 impl Pictures {
-    /// The pictures of `table`, which lie at `root`.
+    /// Creates the pictures of `table`, which are found under `root`.
     pub(super) fn new(
         table: Arc<LabelTable>,
         root: ImageRoot,
@@ -47,7 +47,7 @@ impl Pictures {
         }
     }
 
-    /// The images that could not be decoded so far, ascending.
+    /// Returns the images that could not be decoded so far, ascending.
     pub(super) fn bad(&self) -> Vec<u32> {
         lock(&self.bad).iter().copied().collect()
     }
@@ -62,7 +62,7 @@ impl Pictures {
             })
     }
 
-    /// The picture as it was decoded.
+    /// Returns the decoded picture.
     pub(super) fn decoded(&self, index: u32) -> Result<Arc<Rgb8>> {
         if let Some(picture) = self.cache.get(index, Form::Decoded) {
             return Ok(picture);
@@ -73,7 +73,7 @@ impl Pictures {
         Ok(self.cache.put(index, Form::Decoded, picture))
     }
 
-    /// The picture as testing resizes it.
+    /// Returns the picture resized as in testing.
     pub(super) fn resized(&self, index: u32, transformer: &Transformer) -> Result<Arc<Rgb8>> {
         if let Some(picture) = self.cache.get(index, Form::Resized) {
             return Ok(picture);
@@ -91,7 +91,7 @@ impl Pictures {
         Ok(self.cache.put(index, Form::Resized, picture))
     }
 
-    /// From the cache folder, or made and put there, where all processes share it.
+    /// Reads a picture from the cache folder, or makes it and stores it there for all processes.
     fn through_folder(
         &self,
         name: &str,
@@ -112,7 +112,7 @@ impl Pictures {
         Ok(cache.get(&path).unwrap_or(picture))
     }
 
-    /// A picture known to be bad is not read again.
+    /// Returns an error for a picture known to be bad, so that it is not read again.
     fn check_known(&self, index: u32) -> Result<()> {
         if self.on_bad_image == OnBadImage::Skip && lock(&self.bad).contains(&index) {
             return Err(Error::input(self.name(index)?, "cannot be decoded"));
@@ -120,7 +120,7 @@ impl Pictures {
         Ok(())
     }
 
-    /// Leaves a picture out, with a warning if nobody has told of it yet, or passes its error on.
+    /// Leaves a picture out, with a warning if it has not been reported yet, or returns its error.
     pub(super) fn leave_out(&self, index: u32, error: Error) -> Result<()> {
         let name = match (self.on_bad_image, self.name(index)) {
             (OnBadImage::Skip, Ok(name)) => name,

@@ -1,4 +1,4 @@
-//! What an epoch consists of, and how each of its batches is made.
+//! The contents of an epoch, and how each of its batches is made.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::data::picture::Rgb8;
 use crate::error::{Error, Result};
 use crate::rng::Stream;
 
-/// What all epochs share.
+/// State shared by all epochs.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub pictures: Pictures,
@@ -19,20 +19,20 @@ pub(super) struct Shared {
     pub pool: Arc<Pool>,
 }
 
-/// How pictures are shown.
+/// How pictures are presented.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Showing {
-    /// As training shows them in an epoch.
+    /// As in training, at a position of an epoch.
     Training { seed: u64, epoch: u64 },
-    /// As training shows them in one of their versions, see [`AugmentConfig::versions`].
+    /// As in training, in one of their versions, see [`AugmentConfig::versions`].
     Version(usize),
-    /// As testing shows them.
+    /// As in testing.
     Test,
-    /// As test-time augmentation shows them.
+    /// As in test-time augmentation.
     View(View),
 }
 
-/// What one epoch consists of.
+/// The contents of one epoch.
 pub(super) struct Work {
     pub shared: Arc<Shared>,
     /// The images, as indices of the label table.
@@ -42,7 +42,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Batch number `batch`.
+    /// Makes batch number `batch`.
     pub(super) fn make(&self, batch: usize, transformer: &mut Transformer) -> Result<Batch> {
         let shared = &*self.shared;
         let size = shared.options.batch_size;
@@ -54,7 +54,7 @@ impl Work {
             mut targets,
             mut indices,
         } = shared.pool.take();
-        // Every value is written below, or cut off.
+        // Every value is overwritten below or cut off.
         inputs.resize((end - first) * input, 0.0);
         targets.resize((end - first) * classes, 0.0);
         indices.clear();
@@ -104,7 +104,7 @@ impl Work {
         })
     }
 
-    /// The picture `index` outside of a training epoch.
+    /// Writes the picture `index` outside of a training epoch.
     fn show(&self, index: u32, transformer: &mut Transformer, output: &mut [f32]) -> Result<()> {
         let pictures = &self.shared.pictures;
         match self.showing {
@@ -123,7 +123,7 @@ impl Work {
         Ok(())
     }
 
-    /// Does to `picture` what `stream` draws.
+    /// Augments `picture` with random choices from `stream`.
     fn augment(
         &self,
         picture: &Rgb8,
@@ -136,7 +136,7 @@ impl Work {
         transformer.apply(picture, &plan, output);
     }
 
-    /// The picture at `position`, or the next good one after it.
+    /// Returns the picture at `position`, or the next good one after it.
     fn training_picture(&self, position: usize) -> Result<(u32, Arc<Rgb8>)> {
         next_good(&self.order, position, |index| {
             match self.shared.pictures.decoded(index) {
@@ -150,10 +150,11 @@ impl Work {
     }
 }
 
-/// What `find` finds of the first image of `order` from `position` on, round the end.
+/// Returns what `find` returns for the first image of `order` for which it finds anything, starting
+/// at `position` and wrapping around.
 ///
 /// # Errors
-/// As `find`, or if it finds nothing of any.
+/// Returns the error of `find`, or an error if it finds nothing for any image.
 pub fn next_good<T>(
     order: &[u32],
     position: usize,

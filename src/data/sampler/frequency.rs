@@ -1,29 +1,29 @@
-//! How often each class is seen once a sampler has drawn.
+//! How often each class is expected to be seen under a sampler.
 
 use super::{SamplerConfig, repeat_factors};
 use crate::data::labels::LabelTable;
 use crate::error::{Error, Result};
 
-/// What a sampler shows of each class in an epoch, in expectation.
+/// The expected frequency of each class in an epoch of a sampler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelFrequency {
     /// Images in an epoch.
     pub epoch_length: usize,
-    /// For each class, the expected fraction of drawn images that hold it, 0 to 1. Classes
-    /// co-occur, so the fractions add up to the mean number of labels a drawn image has.
+    /// For each class, the expected fraction of drawn images that contain it, 0 to 1. Classes
+    /// co-occur, so the fractions add up to the mean number of labels per drawn image.
     pub frequency: Vec<f64>,
 }
 
 impl LabelFrequency {
-    /// Expected appearances of each class in an epoch.
+    /// Returns the expected number of appearances of each class in an epoch.
     pub fn appearances(&self) -> Vec<f64> {
         (self.frequency.iter())
             .map(|f| f * self.epoch_length as f64)
             .collect()
     }
 
-    /// The most frequent class's frequency over the rarest's: 1 is uniform. `None` where a class
-    /// is never drawn.
+    /// Returns the ratio of the highest to the lowest class frequency; 1 is uniform. `None` if a
+    /// class is never drawn.
     pub fn imbalance(&self) -> Option<f64> {
         let largest = self.frequency.iter().copied().fold(0.0, f64::max);
         let smallest = self.frequency.iter().copied().fold(f64::INFINITY, f64::min);
@@ -31,17 +31,17 @@ impl LabelFrequency {
     }
 }
 
-/// The expected label frequency after sampling, in closed form: the probability that a draw of
-/// the sampler is a given image, summed over the images of each class.
+/// Computes the expected label frequency after sampling in closed form: the probability that a draw
+/// of the sampler is a given image, summed over the images of each class.
 ///
-/// Class-aware draws take every class equally often and the images within it equally often, up to
-/// the ends of the cycles that an epoch cuts off. Errors are those of
+/// Class-aware draws take all classes equally often, and the images within a class equally often,
+/// except where an epoch cuts off a cycle. Errors are those of
 /// [`epoch_indices`](SamplerConfig::epoch_indices).
 pub fn expected_label_frequency(
     sampler: &SamplerConfig,
     labels: &LabelTable,
 ) -> Result<LabelFrequency> {
-    // Drawing an epoch has the same conditions, and costs next to nothing.
+    // Drawing an epoch checks the same conditions and costs next to nothing.
     sampler.epoch_indices(labels, 0, 0)?;
     let counts = labels.class_counts();
     let probabilities: Vec<f64> = match sampler {
@@ -69,7 +69,8 @@ pub fn expected_label_frequency(
     })
 }
 
-/// For each image the sum over its classes of `share`(n_c): how likely it is drawn by its classes.
+/// Returns, for each image, the sum of `share`(n_c) over its classes: its relative probability of
+/// being drawn.
 fn by_class(labels: &LabelTable, share: impl Fn(f64) -> f64, counts: &[usize]) -> Vec<f64> {
     (0..labels.len())
         .map(|image| {

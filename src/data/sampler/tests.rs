@@ -4,7 +4,7 @@ fn names(count: usize) -> Vec<String> {
     (0..count).map(|class| format!("class {class}")).collect()
 }
 
-/// 60 images; class 0 in all but the last ten, 1 in a third, 2 in six, 3 in two.
+/// 60 images: class 0 in all but the last ten, 1 in a third, 2 in six, 3 in two.
 fn table() -> LabelTable {
     let mut table = LabelTable::new(names(4));
     for i in 0..60u32 {
@@ -61,12 +61,12 @@ fn uniform_shows_every_image_once_and_longer_epochs_go_on() {
 fn class_aware_draws_three_in_a_row_from_a_cycle_of_classes() {
     let table = table();
     let sampler = SamplerConfig::class_aware();
-    // The largest class has 50 images, there are 4 classes, and the length is a quarter.
+    // The largest class has 50 images, there are 4 classes, and the length is reduced to a quarter.
     assert_eq!(sampler.epoch_length(&table), 50);
     let indices = sampler.epoch_indices(&table, 5, 0).unwrap();
     assert_eq!(indices.len(), 50);
-    // Every four draws of three images show every class: the images have a class in common, and
-    // over a cycle an assignment of draws to all four classes exists.
+    // Four consecutive draws of three images show every class: the images of a draw share a class,
+    // and within a cycle the draws can be assigned to all four classes.
     for cycle in indices[..48].chunks(12) {
         let commons: Vec<Vec<u32>> = (cycle.chunks(3))
             .map(|draw| {
@@ -97,7 +97,8 @@ fn assignable(commons: &[Vec<u32>], taken: &mut Vec<u32>) -> bool {
 
 #[test]
 fn class_aware_has_the_published_lengths() {
-    // One class of 775 of 20 gives VOC-MLT's 3,875; 1,128 of 80 COCO-MLT's 22,560.
+    // A largest class of 775 among 20 gives 3,875 (VOC-MLT); 1,128 among 80 gives 22,560
+    // (COCO-MLT).
     for (largest, classes, expected) in [(775u32, 20, 3_875), (1_128, 80, 22_560)] {
         let mut table = LabelTable::new(names(classes));
         for i in 0..largest {

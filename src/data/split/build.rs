@@ -1,4 +1,4 @@
-//! From a source to a split.
+//! Builds a split from a source.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Split {
         Split::from_loaded(config, config.source.load()?)
     }
 
-    /// Builds the split from annotations that were read already.
+    /// Builds the split from annotations that have already been read.
     pub fn from_loaded(config: &SplitConfig, loaded: Loaded) -> Result<Split> {
         config.check(&KeyPath::from("split"))?;
         let Loaded {
@@ -93,7 +93,7 @@ impl Split {
     }
 }
 
-/// Refuses a pool without a label, and settings without an effect on what was read.
+/// Rejects a pool without labels, and settings that would have no effect on what was read.
 fn refuse_useless(
     config: &SplitConfig,
     pool: &LabelTable,
@@ -118,7 +118,7 @@ fn refuse_useless(
     Ok(())
 }
 
-/// The images of the pool that the distribution asks for.
+/// Returns the images of the pool that the distribution selects.
 fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
     match &config.distribution {
         Distribution::AsIs {} => return Ok((0..pool.len()).collect()),
@@ -156,7 +156,7 @@ fn draw(config: &SplitConfig, pool: &LabelTable) -> Result<Vec<usize>> {
     Ok(subset.images)
 }
 
-/// The images drawn from the pool as a training and a validation set.
+/// Divides the images drawn from the pool into a training set and, if wanted, a validation set.
 fn without_validation(
     config: &SplitConfig,
     pool: &LabelTable,
@@ -179,7 +179,8 @@ fn without_validation(
     Ok((kept.unwrap_or_else(|| from.subset(&rest)), Some(validation)))
 }
 
-/// Splits off `amount` (a part, or a number of images): the images that stay and those held out.
+/// Holds out `amount` images (a fraction if below 1, otherwise a count). Returns the remaining
+/// images and those held out.
 fn hold_out(
     table: &LabelTable,
     amount: f64,

@@ -118,7 +118,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// The benchmark's wanted counts.
+    /// Returns the Pareto curve of the benchmark.
     pub fn pareto(self) -> Pareto {
         let max = match self {
             Preset::VocMlt => 800,
@@ -157,8 +157,8 @@ pub enum EmptyClasses {
 }
 
 impl SplitConfig {
-    /// A configuration with all defaults and seed 0: people's own data as it is, the sources of
-    /// the published benchmarks by the curve of VOC-MLT.
+    /// Creates a configuration with all defaults and seed 0: users' own data is kept as it is, the
+    /// sources of the published benchmarks follow the curve of VOC-MLT.
     pub fn new(source: Source) -> Self {
         let distribution = Self::usual_distribution(&source);
         SplitConfig {
@@ -185,16 +185,16 @@ impl SplitConfig {
         }
     }
 
-    /// Takes the usual distribution of the source, see [`SplitConfig::new`], where the table that
-    /// this was read from names none.
+    /// Sets the default distribution of the source (see [`SplitConfig::new`]) if `written`, the
+    /// table this configuration was read from, does not specify one.
     pub fn complete(&mut self, written: &toml::Table) {
         if !written.contains_key("distribution") {
             self.distribution = Self::usual_distribution(&self.source);
         }
     }
 
-    /// Reads a configuration from a TOML file, with what it `extends`; relative paths in it are
-    /// relative to the folder of the file that names them.
+    /// Reads a configuration from a TOML file, including the files it `extends`. Relative paths are
+    /// resolved against the folder of the file in which they occur.
     pub fn read(path: &Path) -> Result<Self> {
         let layers = Layers::read(path)?;
         let mut config: SplitConfig = layers.typed()?;
@@ -208,8 +208,8 @@ impl SplitConfig {
         Ok(config)
     }
 
-    /// An error of [`Split::build`](super::Split::build) with the line of the file at `path` that
-    /// wrote the key which it names.
+    /// Adds to an error of [`Split::build`](super::Split::build) the line of the file at `path`
+    /// that sets the offending key.
     pub fn locate(path: &Path, error: Error) -> Error {
         let Ok(layers) = Layers::read(path) else {
             return error;
@@ -217,7 +217,7 @@ impl SplitConfig {
         let Error::Input(mut input) = error else {
             return error;
         };
-        // In an experiment the same table is `[split]`.
+        // In an experiment, the same table is called `[split]`.
         if let Place::Key(key) = &input.at
             && let [first, rest @ ..] = key.keys()
             && first == "split"
@@ -227,7 +227,8 @@ impl SplitConfig {
         layers.tree().locate(Error::Input(input))
     }
 
-    /// Replaces every path by what `resolve` makes of it and of its key; `at` is the table's own.
+    /// Replaces every path by the result of `resolve`, which is given the path and its key. `at` is
+    /// the key of this table.
     pub fn resolve_paths(&mut self, at: &KeyPath, resolve: &dyn Fn(&KeyPath, &Path) -> PathBuf) {
         let at_source = at.join("source");
         (self.source).each_path(&mut |key, path| *path = resolve(&at_source.join(key), path));
@@ -236,8 +237,8 @@ impl SplitConfig {
         }
     }
 
-    /// True if both make the same split. Relative paths, which earlier versions kept, are relative
-    /// to the working directory.
+    /// Returns true if both configurations produce the same split. Relative paths, as stored by
+    /// earlier versions, are resolved against the working directory.
     pub fn is_same(&self, other: &SplitConfig) -> bool {
         let [ours, theirs] = [self, other].map(|config| {
             let mut config = config.clone();
@@ -247,7 +248,7 @@ impl SplitConfig {
         ours == theirs
     }
 
-    /// Refuses values out of range, naming the key; `at` is the table's own.
+    /// Rejects values out of range, naming the key. `at` is the key of this table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         Range::WholeWithin(0, i64::MAX).check_whole(&at.join("seed"), self.seed)?;
         let thresholds = &self.groups;
@@ -287,7 +288,7 @@ impl SplitConfig {
         Ok(())
     }
 
-    /// Refuses limits a class where the distribution fixes the images.
+    /// Rejects per-class limits if the distribution already fixes the images.
     fn check_no_limits(&self, at: &KeyPath) -> Result<()> {
         match self.max_per_class.is_some() || self.min_per_class.is_some() || self.keep_at_least > 0
         {
@@ -300,8 +301,9 @@ impl SplitConfig {
         }
     }
 
-    /// The wanted counts by place in the order of the classes; `None` where the distribution
-    /// wants none. `order` is the construction's, with class names, for counts given by class.
+    /// Returns the wanted counts in the order of the classes, or `None` if the distribution does
+    /// not define any. `order` lists the class names in the order used by the construction; it is
+    /// needed for counts given by class name.
     pub fn reference_counts(
         &self,
         num_classes: usize,

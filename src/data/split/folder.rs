@@ -1,4 +1,4 @@
-//! The split folder: written, read, checked.
+//! Writing, reading and checking a split folder.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -19,10 +19,10 @@ use crate::wording::{counted, first_named, is_or_are};
 
 use super::{ImageRoot, ImageRoots, Manifest, Set, Split};
 
-/// The file of a split folder that says what it is.
+/// The file of a split folder that describes it.
 const MANIFEST: &str = "split.toml";
 
-/// The CSV files of a split folder in memory, in the order in which they are hashed.
+/// The contents of the CSV files of a split folder, in the order in which they are hashed.
 pub(super) struct Files(Vec<(&'static str, Vec<u8>)>);
 
 impl Files {
@@ -36,7 +36,7 @@ impl Files {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// The files of a folder; `validation.csv` may be missing.
+    /// Reads the files of a folder; `validation.csv` may be missing.
     fn read(dir: &Path) -> Result<Files> {
         let mut files = Vec::new();
         for name in ["train.csv", "test.csv", "validation.csv", "classes.csv"] {
@@ -70,7 +70,7 @@ impl Split {
             .map_err(failed)?;
         let (train, test) = (self.train.class_counts(), self.test.class_counts());
         for (c, name) in self.classes().iter().enumerate() {
-            // Readers give clean names; a table made otherwise may hold others.
+            // The readers produce clean names, but a table built in another way may not have them.
             if let Some(problem) = class_name::clean(name).err() {
                 return Err(Error::input(format_args!("class {c}"), problem));
             }
@@ -89,8 +89,9 @@ impl Split {
         Ok(Files(files))
     }
 
-    /// Writes the split folder: `train.csv`, `test.csv`, `validation.csv` if there is one,
-    /// `classes.csv` and `split.toml`. A folder with something in it is refused without `force`.
+    /// Writes the split folder: `train.csv`, `test.csv`, `validation.csv` if there is a validation
+    /// set, `classes.csv` and `split.toml`. A folder that is not empty is rejected unless `force`
+    /// is set.
     pub fn write(&self, dir: &Path, force: bool) -> Result<()> {
         claim_folder(dir, force)?;
         let files = self.files()?;
@@ -113,13 +114,13 @@ impl Split {
         write_text(&path, &format!("{header}{text}"))
     }
 
-    /// True if a split lies in `dir`.
+    /// Returns true if `dir` contains a split.
     pub fn is_in(dir: &Path) -> bool {
         dir.join(MANIFEST).is_file()
     }
 
-    /// Reads a split folder and checks it: the hash of its tables, images named twice, images in
-    /// two of its sets, classes without test images (a warning).
+    /// Reads and checks a split folder: the hash of its tables, images listed twice, images in more
+    /// than one set, and classes without test images (only a warning).
     pub fn read(dir: &Path) -> Result<Split> {
         let path = dir.join(MANIFEST);
         if !path.is_file() {
@@ -173,8 +174,8 @@ impl Split {
         Ok(split)
     }
 
-    /// Refuses pictures that are in two sets or twice in one, unless the configuration allows it.
-    /// Pictures are compared by their files, however their paths are spelled.
+    /// Rejects pictures that are in two sets, or twice in one, unless the configuration allows it.
+    /// Pictures are compared by file, however their paths are spelled.
     pub(super) fn check_overlap(&self, place: impl std::fmt::Display) -> Result<()> {
         let sets = [
             (Set::Train, Some(&self.train), &self.train_root),
@@ -220,7 +221,7 @@ impl Split {
         Ok(())
     }
 
-    /// Tells of classes that cannot be learnt, and of those that cannot be scored.
+    /// Warns about classes that cannot be learnt and classes that cannot be scored.
     pub(super) fn warn_about_classes(&self) {
         let without = |table: &LabelTable| -> Vec<&str> {
             (self.classes().iter().zip(table.class_counts()))
@@ -250,12 +251,12 @@ impl Split {
     }
 }
 
-/// Reads a table of a split folder, which may be empty.
+/// Reads a table of a split folder; it may be empty.
 fn read_table(path: &Path, classes: &[String]) -> Result<LabelTable> {
     table::read_any(path, classes.to_vec())
 }
 
-/// The class names of `classes.csv`, in its order.
+/// Reads the class names from `classes.csv`, in file order.
 fn read_classes(path: &Path) -> Result<Vec<String>> {
     let mut table = Delimited::open(fs_err::File::open(path)?, path, b',', |_| true)?;
     let Some(column) = table.column(&["class"])? else {
@@ -274,13 +275,13 @@ fn read_classes(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// How the manifest in `dir` names `root`: see [`Manifest::images`].
+/// Returns `root` as the manifest in `dir` stores it: see [`Manifest::images`].
 fn root_from(dir: &Path, root: &ImageRoot) -> Result<ImageRoot> {
     match root {
         ImageRoot::Folder { path: folder } if folder.is_relative() => {
             let absolute = |path: &Path| match fs_err::canonicalize(path) {
                 Ok(path) => Ok(path),
-                // Labels may be split before the pictures are there.
+                // A split may be made before the pictures are there.
                 Err(_) => Ok::<_, Error>(lexically_clean(&std::path::absolute(path)?)),
             };
             Ok(ImageRoot::Folder {
@@ -291,7 +292,7 @@ fn root_from(dir: &Path, root: &ImageRoot) -> Result<ImageRoot> {
     }
 }
 
-/// The way from the folder `from` to `to`, both absolute and clean.
+/// Returns the relative path from the folder `from` to `to`; both must be absolute and clean.
 pub(super) fn relative(from: &Path, to: &Path) -> PathBuf {
     let shared = (from.components().zip(to.components()))
         .take_while(|(a, b)| a == b)

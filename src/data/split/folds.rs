@@ -1,4 +1,4 @@
-//! A training set cut into folds, for choosing settings without a look at the test set.
+//! Cross-validation folds of the training set, for choosing settings without using the test set.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,19 +11,19 @@ use crate::data::stratify;
 use crate::error::{Error, Result};
 
 impl Split {
-    /// The training images cut into `folds` parts by iterative stratification, as a split each: a
-    /// part takes the place of the test set, the others are the training set. The test images and
-    /// the validation images of this split are in none of them, so that nothing that is chosen on
-    /// folds can have seen them.
+    /// Divides the training images into `folds` parts by iterative stratification and returns one
+    /// split per part: that part is the test set, the other parts are the training set. The test
+    /// and validation images of this split are in none of them, so that nothing chosen on the folds
+    /// can have seen them.
     ///
-    /// Every class that has a training image keeps one in each fold: where a part holds all of them,
-    /// its first goes to the training set, and is held out by no fold.
+    /// Every class that has a training image keeps at least one in each fold: if a part contains
+    /// all images of a class, the first of them moves to the training set and is never held out.
     ///
-    /// Images with the same number in `together`, one for each training image, are in the same part:
-    /// a picture that is there twice is not trained on where it is held out.
+    /// Training images with equal numbers in `together` (one number per image) end up in the same
+    /// part, so that a picture that occurs twice is not trained on while it is held out.
     ///
     /// # Errors
-    /// There are fewer training images than folds.
+    /// Returns an error if there are fewer training images than folds.
     pub fn folds(&self, folds: usize, seed: u64, together: &[usize]) -> Result<Vec<Split>> {
         assert_eq!(together.len(), self.train.len(), "one for each image");
         if self.train.len() < folds {
@@ -54,7 +54,8 @@ impl Split {
             .collect()
     }
 
-    /// Images of the part `held_out` without which a class would have no training image.
+    /// Returns the images of the part `held_out` that must stay in training so that no class is
+    /// left without a training image.
     fn kept_for_training(&self, part: &[usize], held_out: usize, together: &[usize]) -> Vec<usize> {
         let mut kept: Vec<usize> = Vec::new();
         for images in self.train.images_by_class() {
@@ -86,10 +87,10 @@ impl Split {
         Ok(split)
     }
 
-    /// This fold as it lies in `folder`, where it is written if it is not there yet.
+    /// Reads this fold from `folder`, after writing it there if necessary.
     ///
     /// # Errors
-    /// Another split, or something else, lies there.
+    /// Returns an error if `folder` contains another split or anything else.
     pub fn read_or_write(&self, folder: &Path) -> Result<Split> {
         if !Split::is_in(folder) {
             self.write_whole(folder)?;

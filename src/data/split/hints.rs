@@ -1,4 +1,4 @@
-//! What a split that was built is worth saying about.
+//! Messages about a newly built split.
 
 use crate::data::labels::{Group, GroupThresholds};
 use crate::wording::is_or_are;
@@ -6,7 +6,7 @@ use crate::wording::is_or_are;
 use super::Split;
 
 impl Split {
-    /// Tells how many images the drawing left out.
+    /// Reports how many images the draw left out.
     pub(super) fn tell_what_was_drawn(&self, pool: usize, drawn: usize) {
         if drawn < pool {
             tracing::info!(
@@ -18,7 +18,7 @@ impl Split {
         }
     }
 
-    /// Tells of class groups that are empty, with bounds that fill them.
+    /// Reports empty class groups and suggests bounds that fill them.
     pub(super) fn hint_at_bounds(&self) {
         let is_empty = |group: &Group| !self.groups.contains(group);
         let empty: Vec<String> = (Group::ALL.iter().filter(|group| is_empty(group)))
@@ -44,8 +44,8 @@ impl Split {
     }
 }
 
-/// Bounds that part the classes into three groups of about one size; `None` where the counts do
-/// not differ enough for that.
+/// Returns bounds that divide the classes into three groups of about equal size, or `None` if there
+/// are too few distinct counts.
 fn thirds(counts: &[usize]) -> Option<GroupThresholds> {
     let mut counts = counts.to_vec();
     counts.sort_unstable_by(|a, b| b.cmp(a));
@@ -54,7 +54,7 @@ fn thirds(counts: &[usize]) -> Option<GroupThresholds> {
     if distinct.len() < 3 {
         return None;
     }
-    // The smallest count of a group bounds it; each group keeps a count of its own.
+    // The bound of a group is its smallest count; every group keeps at least one distinct count.
     let third = |k: usize| counts[(counts.len() * k).div_ceil(3) - 1];
     let place = |count: usize| distinct.iter().position(|&c| c == count).unwrap_or(0);
     let head = place(third(1)).min(distinct.len() - 3);

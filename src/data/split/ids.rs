@@ -9,11 +9,12 @@ use crate::error::{Error, Result};
 use crate::text;
 use crate::wording::{counted, first_named, is_or_are};
 
-/// The pool's images by what a list may call them; `None` where several have one name.
+/// Maps each name that a list may use to an image of the pool; `None` if several images share it.
 struct Names<'a>(HashMap<&'a str, Option<usize>>);
 
 impl<'a> Names<'a> {
-    /// An image has its whole name, and the name without folder, both also without the ending.
+    /// An image can be referred to by its full name or by its file name, each with or without the
+    /// extension.
     fn of(pool: &'a LabelTable) -> Self {
         let mut names: HashMap<&str, Option<usize>> = HashMap::new();
         let mut add = |name: &'a str, image: usize| {
@@ -32,7 +33,7 @@ impl<'a> Names<'a> {
                 add(without_ending(name), i);
             }
         }
-        // A whole name stands for its image, whatever other images are called in short.
+        // A full name always refers to its own image, whatever the short names of others are.
         for (i, image) in pool.images().iter().enumerate() {
             names.insert(image, Some(i));
         }
@@ -40,8 +41,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The pool's images that a released list names, in the list's order. An id with a folder or an
-/// ending stands only for an image that has them.
+/// Finds the pool's images that a released list names, in the order of the list. An id that
+/// includes a folder or an extension only matches an image that has the same one.
 pub(super) fn find_ids(file: &Path, pool: &LabelTable) -> Result<Vec<usize>> {
     let text = text::read(file)?;
     let names = Names::of(pool);

@@ -26,28 +26,28 @@ pub use config::{Distribution, EmptyClasses, Preset, SplitConfig, ValidationFrom
 pub use pictures::{BadPicture, PictureCheck};
 pub use set::Set;
 
-/// A training set with its test set over the same classes.
+/// A training set and its test set, over the same classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    /// The training images. The tables are shared with the loaders of their pictures.
+    /// The training images. The tables are shared with the loaders of the pictures.
     pub train: Arc<LabelTable>,
-    /// The test images; empty where the source has none.
+    /// The test images; empty if the source has none.
     pub test: Arc<LabelTable>,
     /// Images held out for choosing checkpoints and thresholds.
     pub validation: Option<Arc<LabelTable>>,
-    /// The group of each class, by its training images.
+    /// The group of each class, by its number of training images.
     pub groups: Vec<Group>,
-    /// The bounds that the groups were made with.
+    /// The bounds that define the groups.
     pub thresholds: GroupThresholds,
-    /// Where the training and the validation pictures lie.
+    /// The root of the training and validation pictures.
     pub train_root: ImageRoot,
-    /// Where the test pictures lie.
+    /// The root of the test pictures.
     pub test_root: ImageRoot,
-    /// What `split.toml` says.
+    /// The contents of `split.toml`.
     pub manifest: Manifest,
     /// The hash of the tables, in hexadecimal.
     pub hash: String,
-    /// Bad pictures that have been told of since this was read or built.
+    /// Bad pictures that have already been reported for this split.
     pub told: ToldPictures,
 }
 
@@ -55,42 +55,42 @@ pub struct Split {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of the folder's layout; 1.
+    /// Version of the folder layout, currently 1.
     pub format: u32,
-    /// The program's version that wrote it.
+    /// The version of dbloss that wrote the folder.
     pub dbloss: String,
     /// blake3 over the names and bytes of the CSV files.
     pub hash: String,
-    /// Roots of the pictures. A root that was given as a relative path is kept relative to the
-    /// split folder, so that both can be moved together; an absolute one stays absolute.
+    /// Roots of the pictures. A root given as a relative path is stored relative to the split
+    /// folder, so that both can be moved together; an absolute root stays absolute.
     pub images: ImageRoots,
     /// What the training set was drawn from.
     pub pool: PoolFacts,
-    /// Every parameter. Paths in here are as they were given.
+    /// Every parameter. Paths are stored as they were given.
     pub config: SplitConfig,
     /// What was left out of the source, merged or assumed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
-    /// For a balanced training set: the one that the distribution alone would have drawn.
+    /// For a balanced training set: the set that the distribution alone would have drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counterpart: Option<Counterpart>,
-    /// For a fold of a training set: what it was cut from.
+    /// For a fold of a training set: where it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<Fold>,
 }
 
-/// The training set whose place a balanced one takes.
+/// The training set that a balanced one replaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counterpart {
-    /// Its images.
+    /// Number of images.
     pub images: usize,
-    /// Those of each class, which head, medium and tail are made of.
+    /// Number of images per class; the head, medium and tail groups are based on it.
     pub class_counts: Vec<usize>,
 }
 
 impl Manifest {
-    /// The group of each class of a training set with these images a class.
+    /// Returns the group of each class, given the number of training images per class.
     fn groups(&self, class_counts: &[usize]) -> Vec<Group> {
         let counts = match &self.counterpart {
             Some(counterpart) => &counterpart.class_counts,
@@ -101,52 +101,52 @@ impl Manifest {
     }
 }
 
-/// What a fold was cut from.
+/// The origin of a fold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fold {
-    /// The hash of the split whose training images these are.
+    /// The hash of the split whose training images were divided.
     pub of: String,
     /// How many folds there are.
     pub folds: usize,
-    /// Which of them is held out, from 0.
+    /// Which of them is held out, counted from 0.
     pub held_out: usize,
     /// The seed of the stratification.
     pub seed: u64,
 }
 
-/// Where the pictures lie.
+/// The roots of the pictures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageRoots {
-    /// Of the training and the validation images.
+    /// Root of the training and validation images.
     pub train: ImageRoot,
-    /// Of the test images.
+    /// Root of the test images.
     pub test: ImageRoot,
 }
 
-/// The pool before the drawing.
+/// The pool before the draw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolFacts {
-    /// Images in the pool.
+    /// Number of images in the pool.
     pub images: usize,
-    /// blake3 of the pool's label table, written as CSV: the same annotations give the same.
+    /// blake3 hash of the pool's label table, written as CSV: equal annotations have equal hashes.
     pub hash: String,
 }
 
 impl Split {
-    /// n_c and N of the training set.
+    /// Returns n_c and N of the training set.
     pub fn class_frequency(&self) -> ClassFrequency {
         self.train.class_frequency()
     }
 
-    /// Class names, in index order.
+    /// Returns the class names, in index order.
     pub fn classes(&self) -> &[String] {
         self.train.classes()
     }
 
-    /// The split in one line: images of each part, classes of each group.
+    /// Summarises the split in one line: images per set, classes per group.
     pub fn summary(&self) -> String {
         let of = |group| self.groups.iter().filter(|&&g| g == group).count();
         let [head, medium, tail] = Group::ALL.map(of);

@@ -1,4 +1,4 @@
-//! The split of an experiment, built the first time it is wanted and read afterwards.
+//! Opening the split of an experiment: built on first use, read afterwards.
 
 use std::path::Path;
 
@@ -8,11 +8,12 @@ use crate::io::{claim_folder, folder_of, sync_folder, temporary_folder};
 use super::{Split, SplitConfig};
 
 impl Split {
-    /// The split that `config` describes: read from `folder` if it lies there, else built and
-    /// written there. Two processes may ask at the same time.
+    /// Returns the split described by `config`: reads it from `folder` if it is already there,
+    /// otherwise builds it and writes it there. Safe to call from two processes at the same time.
     ///
     /// # Errors
-    /// `folder` holds a split of other settings, or something else; the source cannot be read.
+    /// Returns an error if `folder` contains a split with other settings or anything else, or if
+    /// the source cannot be read.
     pub fn read_or_build(config: &SplitConfig, folder: &Path) -> Result<Split> {
         if Split::is_in(folder) {
             let split = Split::read(folder)?;
@@ -31,15 +32,17 @@ impl Split {
         Ok(split)
     }
 
-    /// Writes the split into `folder`, where nothing is yet, all of it or nothing.
+    /// Writes the split into `folder`, which must not contain anything yet. Either all or nothing
+    /// is written.
     pub(super) fn write_whole(&self, folder: &Path) -> Result<()> {
         claim_folder(folder, false)?;
-        // Beside its place first: a process that ends in the middle leaves no half a split there.
+        // Written next to the target first, so that an interrupted process leaves no partial split
+        // there.
         let parent = folder_of(folder);
         fs_err::create_dir_all(parent)?;
         let building = temporary_folder(parent)?;
         self.write(building.path(), false)?;
-        // Not every system renames onto a folder, even an empty one.
+        // Some systems refuse to rename onto a folder, even an empty one.
         let _ = fs_err::remove_dir(folder);
         #[expect(
             clippy::disallowed_methods,
@@ -47,7 +50,8 @@ impl Split {
         )]
         let renamed = std::fs::rename(building.path(), folder);
         if let Err(error) = renamed {
-            // Another process may have been faster; else the folder is in use for something else.
+            // Another process may have been faster; otherwise the folder is in use for something
+            // else.
             if !Split::is_in(folder) {
                 return Err(Error::file(folder, error).hint("name another folder with `--out`"));
             }

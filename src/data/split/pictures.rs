@@ -1,4 +1,4 @@
-//! Whether the pictures of a split are there and are pictures, before anything is trained on them.
+//! Checks that the pictures of a split exist and are readable, before anything is trained on them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,33 +12,33 @@ use crate::wording::{FIRST_NAMED, counted, is_or_are};
 
 use super::{Set, Split};
 
-/// What [`Split::check_pictures`] found.
+/// The result of [`Split::check_pictures`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PictureCheck {
-    /// Pictures looked at.
+    /// Number of pictures checked.
     pub pictures: usize,
-    /// Pictures that are not there, or are empty files.
+    /// Number of pictures that do not exist or are empty files.
     pub missing: usize,
-    /// Pictures that are there and cannot be read, as far as a glance at the file tells.
+    /// Number of pictures that exist but cannot be read, as far as a quick look at the file shows.
     pub unreadable: usize,
-    /// The first missing ones, then the first of those that cannot be read.
+    /// The first few missing ones, then the first few unreadable ones.
     pub first: Vec<BadPicture>,
-    /// The files of all of them.
+    /// The files of all missing and unreadable pictures.
     pub files: Vec<PathBuf>,
 }
 
-/// A picture that is not where the split says, or cannot be read.
+/// A picture that is missing or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadPicture {
-    /// Where it is, or should be.
+    /// Its path, or the path where it should be.
     pub path: PathBuf,
-    /// Its set; the split folder's table of that name lists it.
+    /// The set it belongs to; the table of that name in the split folder lists it.
     pub set: Set,
-    /// The line in that table, from 1.
+    /// The line in that table, counted from 1.
     pub line: u64,
-    /// Why it cannot be read; `None` for one that is missing.
+    /// Why it cannot be read; `None` if it is missing.
     pub problem: Option<String>,
-    /// A file that may be meant in place of a missing one.
+    /// An existing file that may have been meant instead of a missing one.
     pub near: Option<PathBuf>,
 }
 
@@ -64,8 +64,8 @@ impl fmt::Display for BadPicture {
 }
 
 impl Split {
-    /// Looks at every picture file of some sets: whether it is there, what its first and last
-    /// bytes say. Nothing is decoded unless the end of a file is not what it should be.
+    /// Checks every picture file of the given sets: whether it exists, and what its first and last
+    /// bytes say. Nothing is decoded unless the end of a file looks wrong.
     pub fn check_pictures(&self, sets: &[Set]) -> PictureCheck {
         let mut pictures: Vec<(PathBuf, Set, u64)> = Vec::new();
         for &set in sets {
@@ -116,7 +116,7 @@ impl Split {
 }
 
 impl PictureCheck {
-    /// What is wrong with the pictures in words, or `None` if nothing is.
+    /// Describes what is wrong with the pictures; `None` if nothing is.
     pub fn problem(&self) -> Option<String> {
         let of_kind = |count: usize, what: &str, is_missing: bool| {
             let first = (self.first.iter()).filter(|p| p.problem.is_none() == is_missing);
@@ -139,10 +139,10 @@ impl PictureCheck {
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
-    /// An error at `place` if a picture is missing or cannot be read.
+    /// Returns an error at `place` if a picture is missing or cannot be read.
     ///
     /// # Errors
-    /// A picture is not there or is no picture, with the remedies.
+    /// Returns an error, with the remedies, if a picture does not exist or is not a picture.
     pub fn require_all(&self, place: impl fmt::Display) -> Result<()> {
         let Some(problem) = self.problem() else {
             return Ok(());
@@ -159,8 +159,8 @@ impl PictureCheck {
     }
 }
 
-/// A file that `missing` may stand for: the name decoded as in an address, in other letter case or
-/// another Unicode form, or with another ending.
+/// Finds a file that `missing` may stand for: its name after percent-decoding, with other letter
+/// case or Unicode normalisation, or with another extension.
 fn near(missing: &Path) -> Option<PathBuf> {
     if missing.exists() {
         return None;
@@ -170,7 +170,7 @@ fn near(missing: &Path) -> Option<PathBuf> {
         return Some(decoded);
     }
     let folder = missing.parent()?;
-    // macOS writes names in another Unicode form than most of the others.
+    // macOS normalises file names differently from most other systems.
     let lower = |part: &std::ffi::OsStr| Some(nfc(part.to_str()?).to_lowercase());
     let (name, stem) = (lower(missing.file_name()?)?, lower(missing.file_stem()?)?);
     let mut found: Vec<PathBuf> = (fs_err::read_dir(folder).ok()?)
@@ -184,7 +184,7 @@ fn near(missing: &Path) -> Option<PathBuf> {
     found.into_iter().next()
 }
 
-/// `%20` and the like decoded; `None` where there is none.
+/// Decodes `%20` and the like; `None` if there is nothing to decode.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

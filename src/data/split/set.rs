@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 use super::Split;
 
-/// Which images of a split.
+/// A set of images within a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Set {
@@ -25,10 +25,10 @@ pub enum Set {
 }
 
 impl Set {
-    /// Every set, in the order of the command line's help.
+    /// All sets, in the order of the command line's help.
     pub const ALL: [Set; 3] = [Set::Train, Set::Validation, Set::Test];
 
-    /// The set's name, also that of its folder in a run's `eval/`.
+    /// Returns the name of the set, which is also the name of its folder in a run's `eval/`.
     pub fn name(self) -> &'static str {
         match self {
             Set::Train => "train",
@@ -37,7 +37,7 @@ impl Set {
         }
     }
 
-    /// The set of that name.
+    /// Returns the set with that name.
     pub fn from_name(name: &str) -> Option<Set> {
         Set::ALL.into_iter().find(|set| set.name() == name)
     }
@@ -50,11 +50,11 @@ impl fmt::Display for Set {
 }
 
 impl Split {
-    /// The labels of a set and the root of its pictures. `folder`, where the split lies, is for
-    /// the error.
+    /// Returns the labels of a set and the root of its pictures. `folder`, where the split is
+    /// stored, appears in the error.
     ///
     /// # Errors
-    /// The set is empty, or the split has no such set.
+    /// Returns an error if the set is empty or the split has no such set.
     pub fn set(&self, set: Set, folder: &Path) -> Result<(&Arc<LabelTable>, &ImageRoot)> {
         let (table, root) = match set {
             Set::Train => (Some(&self.train), &self.train_root),

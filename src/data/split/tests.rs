@@ -1,4 +1,4 @@
-//! The split folder: what is written is read back, and what is wrong is refused.
+//! Tests of the split folder: what is written can be read back, and bad input is rejected.
 
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ fn a_folder_is_read_back_as_it_was_written() {
     split.write(&dir, false).unwrap();
     let read = Split::read(&dir).unwrap();
     assert_eq!(read, split);
-    // classes.csv says what a recount says.
+    // classes.csv agrees with a recount.
     let (train, test) = (read.train.class_counts(), read.test.class_counts());
     let rows: Vec<String> = (0..4)
         .map(|c| {
@@ -74,7 +74,7 @@ fn a_folder_is_read_back_as_it_was_written() {
         .collect();
     let text = fs_err::read_to_string(dir.join("classes.csv")).unwrap();
     assert_eq!(text, format!("class,train,test,group\n{}", rows.concat()));
-    // Training and validation share nothing and come from the pool.
+    // The training and validation sets are disjoint and come from the pool.
     let validation = read.validation.as_ref().unwrap();
     assert!(!validation.is_empty());
     assert!(
@@ -83,7 +83,7 @@ fn a_folder_is_read_back_as_it_was_written() {
             .iter()
             .all(|i| !read.train.images().contains(i))
     );
-    // A folder in use is not written into unasked, and no stale file stays behind.
+    // A non-empty folder is not written into without `force`, and no stale file is left behind.
     assert!(split.write(&dir, false).is_err());
     fixture.config.validation = 0.0;
     Split::build(&fixture.config)
@@ -128,7 +128,7 @@ fn a_changed_table_is_noticed() {
     write_text(&path, &format!("{first}\n{without_last}\n")).unwrap();
     let error = Split::read(&dir).unwrap_err().to_string();
     assert!(error.contains("hash"), "{error}");
-    // A doubled row is named with its line, an unknown class too.
+    // A duplicate row is reported with its line, and so is an unknown class.
     let row = rest.lines().next().unwrap();
     write_text(&path, &format!("{first}\n{row}\n{row}\n")).unwrap();
     let error = Split::read(&dir).unwrap_err().to_string();
@@ -142,7 +142,7 @@ fn a_changed_table_is_noticed() {
         error.contains("train.csv:2: unknown class `unicorn`"),
         "{error}"
     );
-    // split.toml with an unknown key, and none at all.
+    // split.toml with an unknown key, and no split.toml at all.
     let manifest = fs_err::read_to_string(dir.join("split.toml")).unwrap();
     write_text(&dir.join("split.toml"), &format!("sede = 1\n{manifest}")).unwrap();
     let error = Split::read(&dir).unwrap_err().to_string();
@@ -182,7 +182,7 @@ fn images_in_both_sets_are_refused_unless_allowed() {
         files.test_root = Some("elsewhere".into());
     }
     Split::build(&fixture.config).unwrap();
-    // One root in two spellings is one root; so are the pictures in it.
+    // One root spelled in two ways is one root, and the pictures in it are the same.
     let spelled = fixture.path("pool/..");
     fs_err::create_dir(fixture.path("pool")).unwrap();
     if let Source::Table(files) = &mut fixture.config.source {
@@ -204,7 +204,7 @@ fn images_in_both_sets_are_refused_unless_allowed() {
         error.contains("2 images") && error.contains("`pool/001.jpg` = `/"),
         "{error}"
     );
-    // Twice in one set, with other labels perhaps.
+    // Twice in one set, possibly with different labels.
     let test = "image,labels\ntest/1.jpg,cat\ntest/x/../1.jpg,dog\n";
     write_text(&fixture.path("test.csv"), test).unwrap();
     let error = fixture.error();
@@ -230,7 +230,7 @@ fn a_released_list_is_taken_in_its_order() {
             "pool/281.jpg"
         ]
     );
-    // A folder or an ending that no image has is not passed over.
+    // A folder or extension that no image has is not ignored.
     for id in ["val/003.jpg", "003.png", "pool/x/003", "003.jpg.jpg"] {
         write_text(&file, &format!("041\n{id}\n")).unwrap();
         let error = fixture.error();
@@ -287,7 +287,7 @@ fn classes_without_images_are_refused_dropped_or_kept() {
     );
 }
 
-/// Nothing can be learnt without a label, nothing of a part that is not set apart.
+/// A pool without labels is rejected, and so are settings of a set that is not split off.
 #[test]
 fn settings_without_effect_and_pools_without_labels_are_refused() {
     let mut fixture = Fixture::new();
@@ -353,10 +353,10 @@ fn wanted_counts_by_place_and_by_name() {
     let wanted = [("cat", 30), ("dog", 20), ("person", 60), ("cow", 500)];
     fixture.config.distribution = counts(&wanted);
     let split = Split::build(&fixture.config).unwrap();
-    // All there are, and no more.
+    // All existing images, and no more.
     let cow = split.classes().iter().position(|c| c == "cow").unwrap();
     assert!(split.train.class_counts()[cow] <= 10);
-    // Limits bind every curve.
+    // The limits apply to every curve.
     fixture.config.max_per_class = Some(15);
     fixture.config.min_per_class = Some(12);
     let reference = fixture
@@ -417,7 +417,7 @@ fn sets_are_held_out_of_the_pool() {
     for (n, all) in split.test.class_counts().into_iter().zip([80, 10, 57, 200]) {
         assert!((n as f64 - all as f64 / 4.0).abs() <= 1.5, "{n} of {all}");
     }
-    // What is drawn does not depend on the validation set when that comes from the rest.
+    // The draw does not depend on the validation set if that is taken from the rest.
     fixture.config.validation = 0.0;
     assert_eq!(Split::build(&fixture.config).unwrap().train, split.train);
 }
@@ -435,7 +435,7 @@ fn roots_given_relative_move_with_the_folder() {
         crate::data::picture_name::lexically_clean(Path::new("/a/./b/../c")),
         Path::new("/a/c")
     );
-    // An absolute root stays as it is.
+    // An absolute root is kept as it is.
     let fixture = Fixture::new();
     let dir = fixture.path("split");
     let split = Split::build(&fixture.config).unwrap();
@@ -475,7 +475,7 @@ fn missing_pictures_are_counted_and_named() {
     }
     assert_eq!(split.check_pictures(&Set::ALL).problem(), None);
 
-    // One that is there and is none is found too, and told apart from one that is missing.
+    // A file that exists but is not a picture is found too, and distinguished from a missing one.
     write_text(&fixture.path("test/2.jpg"), "<!DOCTYPE html>").unwrap();
     let check = split.check_pictures(&Set::ALL);
     assert_eq!((check.missing, check.unreadable), (0, 1));
@@ -544,7 +544,7 @@ fn a_configuration_file_names_paths_from_where_it_is() {
         }
     );
     Split::build(&config).unwrap();
-    // Unknown keys are refused at every level, with the accepted ones.
+    // Unknown keys are rejected at every level, and the accepted ones are listed.
     for (from, to, line) in [
         ("seed", "sead", 1),
         ("train", "trian", 3),
@@ -566,7 +566,7 @@ fn a_configuration_file_names_paths_from_where_it_is() {
     );
 }
 
-/// Every source survives the way into TOML and back: split.toml holds it.
+/// Every source survives a round trip through TOML, in which split.toml stores it.
 #[test]
 fn sources_and_distributions_survive_toml() {
     let files = Folder {
@@ -633,7 +633,7 @@ fn a_balanced_set_has_the_size_and_the_groups_of_the_one_whose_place_it_takes() 
         assert_ne!(balanced.hash, tailed.hash);
         let least = |split: &Split| split.train.class_counts().into_iter().min().unwrap();
         assert!(least(&balanced) > least(&tailed), "{validation}");
-        // Read back, and in its folds.
+        // Read back, and divided into folds.
         let dir = fixture.path(&format!("balanced-{validation}"));
         balanced.write(&dir, false).unwrap();
         assert_eq!(Split::read(&dir).unwrap(), balanced);
@@ -657,7 +657,7 @@ fn a_balanced_set_has_the_size_and_the_groups_of_the_one_whose_place_it_takes() 
     );
 }
 
-/// Every training image by itself.
+/// Puts every training image into a group of its own.
 fn alone(split: &Split) -> Vec<usize> {
     (0..split.train.len()).collect()
 }
@@ -668,7 +668,7 @@ fn pictures_that_belong_together_are_in_one_part() {
     fixture.config.keep_at_least = 1;
     let split = Split::build(&fixture.config).unwrap();
     let train = &split.train;
-    // Each third image is the same picture as the one before it, and all cows are one.
+    // Every third image is the same picture as the one before it, and all cows are one picture.
     let mut together: Vec<usize> = (0..train.len())
         .map(|i| i - usize::from(i % 3 == 2))
         .collect();

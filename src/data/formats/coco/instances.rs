@@ -1,4 +1,4 @@
-//! The contents of an instances file, and the labels that they give.
+//! The contents of an instances file, and the labels derived from them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
@@ -25,22 +25,22 @@ pub enum Objects {
     All,
 }
 
-/// A file's contents, without the outlines.
+/// The contents of a file, without the segmentations.
 pub(crate) struct Instances {
     path: PathBuf,
     contents: Contents,
-    /// Categories left out: of the name of another, and of no object.
+    /// Categories that were left out: no object uses them, and another has the same name.
     unused: Vec<String>,
 }
 
 impl Instances {
-    /// Reads a file in one pass; the memory taken grows with the number of images and objects,
-    /// not with their outlines.
+    /// Reads a file in one pass. Memory use depends on the number of images and objects, not on the
+    /// size of their segmentations.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         Self::parse(fs_err::File::open(path)?, path)
     }
 
-    /// [`read`](Self::read) from any reader; `path` is named in errors.
+    /// Like [`read`](Self::read), from any reader; `path` appears in errors.
     pub(crate) fn parse(reader: impl Read, path: &Path) -> Result<Self> {
         let mut instances = Instances {
             path: path.to_path_buf(),
@@ -54,7 +54,8 @@ impl Instances {
         Ok(instances)
     }
 
-    /// Sorts the categories by id, and leaves out those of no object whose name another bears.
+    /// Sorts the categories by id, and leaves out those that no object uses if another has the same
+    /// name.
     fn check_categories(&mut self) -> Result<()> {
         self.contents.categories.sort_by(|a, b| a.id.cmp(&b.id));
         for pair in self.contents.categories.windows(2) {
@@ -97,7 +98,7 @@ impl Instances {
                 return Err(Error::file(&self.path, problem)
                     .hint("rename one, or give all their annotations one category id"));
             }
-            // One stays where no object has any of them.
+            // If no object uses any of them, one is kept.
             unused.extend(without.into_iter().skip(usize::from(with.is_empty())));
         }
         self.contents.categories.retain(|category| {
@@ -111,7 +112,7 @@ impl Instances {
         Ok(())
     }
 
-    /// The class names by ascending category id.
+    /// Returns the class names by ascending category id.
     pub(crate) fn classes(&self) -> Vec<String> {
         self.contents
             .categories
@@ -120,7 +121,7 @@ impl Instances {
             .collect()
     }
 
-    /// The images in the file's order, with the labels of their objects.
+    /// Returns the images in the order of the file, with the labels of their objects.
     pub(crate) fn into_rows(self, count: Objects, reading: &mut Reading) -> Result<Rows> {
         let path = &self.path;
         let row_of = self.rows_by_id()?;
@@ -173,7 +174,7 @@ impl Instances {
         Ok(names.zip(labels).collect())
     }
 
-    /// The place of each image by its id; refuses ids and names that occur twice.
+    /// Returns the index of each image by its id; rejects ids and names that occur twice.
     fn rows_by_id(&self) -> Result<HashMap<&Id, usize>> {
         let mut row_of = HashMap::with_capacity(self.contents.images.len());
         let mut by_name: HashMap<&str, &Id> = HashMap::with_capacity(self.contents.images.len());
@@ -192,7 +193,7 @@ impl Instances {
         Ok(row_of)
     }
 
-    /// Gives the account of the objects that did not count, and of unused categories.
+    /// Reports the objects that did not count and the unused categories.
     fn tell(&self, passed_over: &[(usize, Doubt)], labels: &[Vec<u32>], reading: &mut Reading) {
         let of = |doubt| passed_over.iter().filter(|(_, d)| *d == doubt).count();
         let what = format!(

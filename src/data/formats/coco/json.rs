@@ -1,4 +1,4 @@
-//! Instances JSON, taken apart entry by entry: the outlines, most of a file, are passed over.
+//! Parses instances JSON entry by entry, skipping the segmentations, which make up most of a file.
 
 use std::fmt;
 use std::io::{BufReader, Read};
@@ -15,7 +15,7 @@ use crate::data::picture_name;
 use crate::error::{Error, Result};
 use crate::text::{self, json_error};
 
-/// What a file holds, without the outlines.
+/// The contents of a file, without the segmentations.
 #[derive(Default)]
 pub(super) struct Contents {
     /// Ids and names.
@@ -24,14 +24,15 @@ pub(super) struct Contents {
     pub categories: Vec<Category>,
 }
 
-/// Reads a file in one pass; `path` is named in errors.
+/// Reads a file in one pass; `path` appears in errors.
 pub(super) fn read(reader: impl Read, path: &Path) -> Result<Contents> {
     let mut contents = Contents::default();
     let opened = text::open(reader, path)?;
     if opened.head.trim().is_empty() {
         return Err(Error::file(path, "the file is empty"));
     }
-    // The parser asks byte by byte: a call through the box for each would take most of the time.
+    // The parser reads byte by byte; a call through the box for each byte would take most of the
+    // time.
     let buffered = BufReader::with_capacity(BUFFER, opened.all);
     let mut json = serde_json::Deserializer::from_reader(buffered);
     let found = (File(&mut contents).deserialize(&mut json))
@@ -46,7 +47,7 @@ pub(super) fn read(reader: impl Read, path: &Path) -> Result<Contents> {
     Ok(contents)
 }
 
-/// An entry of `images`. LVIS has no `file_name`; its `coco_url` ends with folder and file.
+/// An entry of `images`. LVIS has no `file_name`, but its `coco_url` ends with folder and file.
 #[derive(Deserialize)]
 #[serde(expecting = "an image with `id` and `file_name`")]
 struct Image {
@@ -69,7 +70,7 @@ impl Image {
     }
 }
 
-/// An entry of `annotations`; the outlines are passed over.
+/// An entry of `annotations`; its segmentation is skipped.
 #[derive(Deserialize)]
 #[serde(expecting = "an annotation with `image_id` and `category_id`")]
 struct Annotation {
@@ -83,7 +84,7 @@ struct Annotation {
     bbox: Bounds,
 }
 
-/// Why the benchmarks do not count an object.
+/// The reason why the benchmarks do not count an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doubt {
     Ignored,
@@ -92,7 +93,8 @@ pub(super) enum Doubt {
 }
 
 impl Annotation {
-    /// Crowds count, and what has neither box nor area.
+    /// Returns why the object may not count. Crowds count, and so do objects with neither box nor
+    /// area.
     fn doubt(&self) -> Option<Doubt> {
         if self.ignore.0 {
             Some(Doubt::Ignored)
@@ -114,20 +116,20 @@ pub(super) struct Category {
     pub name: String,
 }
 
-/// An annotation: image and category id, and why it may not count.
+/// An annotation: image id, category id, and the reason why it may not count.
 pub(super) struct Object {
     pub image: Id,
     pub category: Id,
     pub doubt: Option<Doubt>,
 }
 
-/// Bytes of the file that are read at once.
+/// Buffer size for reading the file, in bytes.
 const BUFFER: usize = 1 << 20;
 
-/// The arrays that a file must have.
+/// The arrays that a file must contain.
 const KEYS: [&str; 3] = ["images", "annotations", "categories"];
 
-/// Takes the top-level object apart, entry by entry.
+/// Parses the top-level object entry by entry.
 struct File<'a>(&'a mut Contents);
 
 impl<'de> DeserializeSeed<'de> for File<'_> {
@@ -184,7 +186,7 @@ impl<'de> Visitor<'de> for File<'_> {
     }
 }
 
-/// Gives the entries of an array one after the other to a function.
+/// Passes the entries of an array to a function one by one.
 struct Entries<T, F: FnMut(T) -> Result<(), String>> {
     take: F,
     entry: PhantomData<T>,

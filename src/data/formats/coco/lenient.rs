@@ -1,11 +1,11 @@
-//! Values of instances JSON in the spellings that tools write.
+//! Values of instances JSON in the various forms that tools write.
 
 use std::fmt;
 
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// The id of an image or a category: a key and nothing else. `1`, `1.0` and `"1"` are one id.
+/// The id of an image or a category, only ever used as a key. `1`, `1.0` and `"1"` are the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Id {
     Number(i64),
@@ -48,7 +48,7 @@ impl Visitor<'_> for IdVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Id, E> {
-        // Beyond 2^53 two ids may have become one number.
+        // Beyond 2^53, distinct ids may have become the same number.
         match number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
             true => Ok(Id::Number(number as i64)),
             false => Err(E::custom(format_args!(
@@ -65,15 +65,15 @@ impl Visitor<'_> for IdVisitor {
     }
 }
 
-/// A number, if there is one.
+/// A number, or `None` for any other value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Number(pub Option<f64>);
 
-/// `ignore`: 0 and 1 as well as false and true.
+/// The `ignore` flag: 0 and 1 as well as false and true.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flag(pub bool);
 
-/// A box of left, top, width and height, if there is one.
+/// A box (left, top, width, height), or `None` for any other value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bounds(pub Option<[f64; 4]>);
 
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Bounds {
     }
 }
 
-/// Whatever stands there, as far as it is a number or four of them.
+/// Any JSON value, kept only if it is a number or four numbers.
 #[derive(Default)]
 struct Value {
     number: Option<f64>,

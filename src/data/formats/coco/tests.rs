@@ -1,4 +1,4 @@
-//! Instances files by hand: the rules of the benchmarks, spellings, mistakes.
+//! Hand-written instances files: the rules of the benchmarks, variants, mistakes.
 
 use super::*;
 use crate::data::class_index::Rows;
@@ -37,8 +37,8 @@ fn read_all(text: &str, objects: Objects) -> Result<(Vec<String>, Rows, Reading)
     Ok((classes, rows, reading))
 }
 
-/// Crowds count; ignored, empty and thin objects do not; classes go by id; an image without
-/// labels stays; LVIS names come from the address.
+/// Crowds count; ignored, empty and thin objects do not; classes are ordered by id; an image
+/// without labels is kept; LVIS names are taken from the URL.
 #[test]
 fn labels_follow_the_rules_of_the_benchmark() {
     let (classes, rows) = read(FILE).unwrap();
@@ -66,7 +66,7 @@ fn marks_and_utf16_are_read() {
     assert_eq!(instances.classes(), whole.0);
 }
 
-/// What tools write in place of whole numbers and four sides; `c.jpg` has both labels.
+/// What tools write instead of integer ids and boxes; `c.jpg` has both labels.
 #[test]
 fn ids_are_only_keys_and_boxes_may_be_missing() {
     let file = |image: &str, category: &str, more: &str| {
@@ -92,7 +92,7 @@ fn ids_are_only_keys_and_boxes_may_be_missing() {
         assert_eq!(classes, ["cat"]);
         assert_eq!(rows, [("d/c.jpg".to_owned(), vec![0])], "{more}");
     }
-    // 1 and "1" are one id, "01" is another.
+    // 1 and "1" are the same id, "01" is a different one.
     let text = file("1", "1", r#""area": 4"#);
     assert!(read(&text.replacen(r#""image_id": 1"#, r#""image_id": "1""#, 1)).is_ok());
     assert!(read(&text.replacen(r#""image_id": 1"#, r#""image_id": "01""#, 1)).is_err());
@@ -128,7 +128,7 @@ fn what_does_not_count_is_told_and_can_be_counted() {
     let (_, rows, reading) = read_all(FILE, Objects::All).unwrap();
     assert_eq!(rows[0].1, [1, 0]);
     assert!(reading.account.facts().is_empty());
-    // An image without any label left is named by itself.
+    // An image that is left without labels is reported separately.
     let text = FILE.replacen(r#""area": 9.5"#, r#""area": 0"#, 1);
     let facts = read_all(&text, Objects::Usable).unwrap().2.account.facts();
     assert_eq!(
@@ -162,7 +162,7 @@ fn an_unused_category_may_bear_the_name_of_another() {
     );
 }
 
-/// Errors name the file and where in it.
+/// Errors give the file and the position in it.
 #[test]
 fn mistakes_are_located() {
     let error = |from: &str, to: &str| {

@@ -1,4 +1,4 @@
-//! Names of classes in the metadata that Hugging Face's `datasets` writes into a Parquet file.
+//! Class names from the metadata that Hugging Face's `datasets` writes into Parquet files.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::data::parquet_file::ParquetFile;
 use crate::error::{Error, Result};
 
-/// The key of that metadata: JSON with the features of the data set.
+/// The key of the metadata: JSON that describes the features of the data set.
 const KEY: &str = "huggingface";
 
-/// The names of the numbers in a column, in their order; `None` where the file gives none.
+/// Returns the names for the numbers in a column, in order; `None` if the file gives none.
 ///
 /// # Errors
-/// The metadata is no JSON, or its names are no list of texts.
+/// Returns an error if the metadata is not JSON or the names are not a list of strings.
 pub(super) fn of_column(
     file: &ParquetFile,
     column: &str,
@@ -43,10 +43,10 @@ pub(super) fn of_column(
     }
 }
 
-/// The names in a feature: its own, or those of what it lists.
+/// Returns the names of a feature: its own, or those of its items.
 fn named(feature: &Value) -> Option<&Value> {
     match feature {
-        // Earlier versions wrote a list around the feature of its items.
+        // Earlier versions wrote a list around the feature of the items.
         Value::Array(items) => named(items.first()?),
         _ => match feature.get("names") {
             Some(names) if !names.is_null() => Some(names),

@@ -1,4 +1,4 @@
-//! Files of every layout that is read, and files with something wrong in a row.
+//! Tests with files of every supported layout, and files with an invalid row.
 
 use ::parquet::basic::{Compression, ZstdLevel};
 
@@ -81,7 +81,7 @@ fn labels_are_read_from_every_layout() {
     let metadata = || Some(class_names("labels", &["zebra", "cat", "dog", "owl"], true));
     let bytes = written(Given::Numbers(lists()), metadata());
     let loaded = load(&[("a.parquet", bytes.clone())], named("a.parquet")).unwrap();
-    // The names of the metadata, in its order.
+    // The names from the metadata, in order.
     assert_eq!(loaded.pool.classes(), ["zebra", "cat", "dog", "owl"]);
     let expected = [
         vec!["zebra"],
@@ -93,7 +93,7 @@ fn labels_are_read_from_every_layout() {
     assert_eq!(labels(&loaded), expected);
     assert_eq!(loaded.pool.images()[3], "a.parquet/image/3");
 
-    // Numbers along a class list; without one the class is called by its number.
+    // Numbers index a class list; without one, the number is the name of the class.
     let plain = written(Given::Numbers(lists()), None);
     let classes = Parquet {
         classes: Some("classes.txt".into()),

@@ -1,4 +1,4 @@
-//! Cells of joined labels in a table, and what is suspicious about them.
+//! Cells with joined labels, and what looks suspicious about them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,11 +7,11 @@ use crate::data::class_index::Reading;
 use crate::data::separator::{NO_VALUE, Separator, argument, is_list, joined, parts_known};
 use crate::error::{Error, Result};
 
-/// The column of joined labels, and what is suspicious about it.
+/// The column of joined labels, and what looks suspicious about it.
 pub(super) struct Cells<'a> {
     path: &'a Path,
     separator: &'a Separator,
-    /// Line on which each class was met first.
+    /// The line on which each class first occurred.
     first: HashMap<u32, u64>,
 }
 
@@ -24,7 +24,7 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// The classes in a cell.
+    /// Returns the classes in a cell.
     pub(super) fn labels(
         &mut self,
         line: u64,
@@ -76,7 +76,7 @@ impl<'a> Cells<'a> {
         ))
     }
 
-    /// Refuses names that are made of others, and tells of those that may be.
+    /// Rejects names that are composed of other names, and reports those that may be.
     pub(super) fn check(&self, reading: &mut Reading) -> Result<()> {
         if reading.classes.is_closed() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Label tables of JSON lines: an object an image.
+//! Label tables in JSON lines: one object per image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
@@ -32,7 +32,7 @@ struct JsonRow {
     others: BTreeMap<String, IgnoredAny>,
 }
 
-/// Names, or a text with joined ones.
+/// A list of names, or a string of joined names.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "`labels` with a list of names")]
 enum JsonLabels {
@@ -40,7 +40,7 @@ enum JsonLabels {
     Joined(String),
 }
 
-/// A name, or a number that stands for one.
+/// A name, or a number that serves as one.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "a name")]
 enum JsonName {
@@ -48,7 +48,7 @@ enum JsonName {
     Number(i64),
 }
 
-/// Reads JSON lines from any reader; `path` is named in errors.
+/// Reads JSON lines from any reader; `path` appears in errors.
 pub(super) fn parse_json_lines(
     reader: impl Read,
     path: &Path,

@@ -1,10 +1,10 @@
-//! What a table says beside image and labels.
+//! Reports what a table contains besides images and labels.
 
 use std::path::Path;
 
 use crate::data::class_index::Reading;
 
-/// Names of columns that part a table into sets.
+/// Names of columns that divide a table into sets.
 const SETS: [&str; 7] = [
     "split",
     "set",
@@ -15,7 +15,7 @@ const SETS: [&str; 7] = [
     "is_train",
 ];
 
-/// Tells of columns, or keys of JSON, beside image and labels: what they say is not looked at.
+/// Reports columns, or JSON keys, other than image and labels; their contents are ignored.
 pub(super) fn tell_of_others<'a>(
     names: impl IntoIterator<Item = &'a str>,
     path: &Path,

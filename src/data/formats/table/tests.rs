@@ -1,4 +1,4 @@
-//! Tables in every way of writing them, and what is wrong with a table.
+//! Tables in every supported notation, and tables with mistakes.
 
 use super::*;
 
@@ -10,13 +10,13 @@ fn table(name: &str, bytes: &[u8], classes: Option<&[&str]>) -> Result<LabelTabl
     read(&path, classes)
 }
 
-/// The message without the folder, which is another each time.
+/// Returns the error message without the folder, which differs from run to run.
 fn error(name: &str, bytes: &[u8], classes: Option<&[&str]>) -> String {
     let text = table(name, bytes, classes).unwrap_err().to_string();
     text.split('/').next_back().unwrap_or("").to_owned()
 }
 
-/// What spreadsheets and Windows write: byte order mark, CRLF, quotes, spaces, more columns.
+/// What spreadsheets and Windows write: byte order mark, CRLF, quotes, spaces, extra columns.
 #[test]
 fn all_ways_of_writing_give_the_same_table() {
     let plain = table(
@@ -69,7 +69,7 @@ fn columns_that_are_not_looked_at_are_told_of() {
         {\"image\": \"c.jpg\", \"labels\": [\"cat\"], \"width\": [1, {}], \"note\": null}\n";
     assert_eq!(told("a.jsonl", text), expected);
     assert_eq!(told("a.csv", "image,labels\nb.jpg,cat\n"), []);
-    // Without `labels` every column is a class.
+    // Without `labels`, every column is a class.
     assert_eq!(told("a.csv", "image,split,cat\nb.jpg,1,0\n"), []);
 }
 

@@ -1,4 +1,4 @@
-//! Devkits, lists and annotations as tools write them.
+//! Tests with devkits, lists and annotations as tools write them.
 
 use super::*;
 use crate::io::write_text;
@@ -42,7 +42,7 @@ fn mistakes_name_file_and_line() {
         text.starts_with("1.xml:5: ") && text.contains("`name`"),
         "{text}"
     );
-    // The second would be another class, and dropped.
+    // The second name would be another class, and would be lost.
     let text = error(&XML.replace("<name> person </name>", "<name>cat</name><name>cow</name>"));
     assert!(
         text.starts_with("1.xml:5: ") && text.contains("several `name`s"),
@@ -77,7 +77,7 @@ fn a_devkit_is_found_from_around_and_from_inside() {
     }
     let error = find_year(folder.path(), 2012).unwrap_err().to_string();
     assert!(error.contains("`VOC2012`"), "{error}");
-    // An image of the list without annotation.
+    // An image of the list that has no annotation.
     fs_err::remove_file(year.join("Annotations/1.xml")).unwrap();
     let base = folder.path().join("VOCdevkit");
     let mut reading = Reading::over(None);

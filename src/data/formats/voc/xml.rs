@@ -17,21 +17,21 @@ pub enum Difficult {
     Ignore,
 }
 
-/// What is read of an annotation file.
+/// The parts of an annotation file that are used.
 #[derive(Debug, PartialEq)]
 pub(super) struct Annotation {
-    /// Class names, one an object that counts.
+    /// Class names, one per object that counts.
     pub names: Vec<String>,
-    /// Objects passed over as difficult.
+    /// Number of objects skipped as difficult.
     pub difficult: usize,
-    /// The picture's name, as the file has it.
+    /// The name of the picture as given in the file.
     pub file_name: Option<String>,
 }
 
-/// Reads an annotation's text; `path` is named in errors.
+/// Parses the text of an annotation; `path` appears in errors.
 pub(super) fn parse(text: &str, path: &Path, difficult: Difficult) -> Result<Annotation> {
     let options = roxmltree::ParsingOptions {
-        // Some annotation tools write a DOCTYPE; entities are bounded by the parser.
+        // Some annotation tools write a DOCTYPE; the parser limits entity expansion.
         allow_dtd: true,
         ..Default::default()
     };
@@ -74,12 +74,12 @@ pub(super) fn parse(text: &str, path: &Path, difficult: Difficult) -> Result<Ann
     Ok(annotation)
 }
 
-/// True for an element of that name in any letter case.
+/// Returns true for an element with that name, ignoring case.
 fn is_tag(node: roxmltree::Node, name: &str) -> bool {
     node.is_element() && node.tag_name().name().eq_ignore_ascii_case(name)
 }
 
-/// The text of the child element of that name, without blanks around it. A comment may part it.
+/// Returns the trimmed text of the child element with that name; comments within it are skipped.
 fn text_of(node: roxmltree::Node, name: &str) -> Option<String> {
     let child = node.children().find(|&child| is_tag(child, name))?;
     let texts = child.children().filter(|part| part.is_text());
@@ -87,7 +87,7 @@ fn text_of(node: roxmltree::Node, name: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// `difficult` as tools write it.
+/// Parses `difficult` in the variants that tools write.
 pub(super) fn flag(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "y" | "t" => Ok(true),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::data::source::PictureSource;
 
-/// A header of POSIX's layout with a right sum.
+/// A header in the POSIX layout with a correct checksum.
 fn header(name: &str, kind: u8, size: u64) -> [u8; 512] {
     let mut block = [0; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
@@ -22,7 +22,7 @@ fn entry(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An archive of these files.
+/// An archive of the given files.
 pub(super) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes: Vec<u8> = (files.iter())
         .flat_map(|(name, content)| entry(name, b'0', content))
@@ -49,14 +49,14 @@ fn long_names_of_both_layouts_are_read_and_the_bytes_lie_where_they_are_said_to(
     let mut bytes = entry("././@LongLink", b'L', format!("{long}\0").as_bytes());
     bytes.extend(entry("cut", b'0', b"first"));
     let record = |key: &str, value: &str| {
-        // The length counts its own digits.
+        // The length includes its own digits.
         let rest = key.len() + value.len() + 3;
         let digits = (1..4).find(|d| (rest + d).to_string().len() == *d).unwrap();
         format!("{} {key}={value}\n", rest + digits)
     };
     let attributes = record("mtime", "1.5") + &record("path", "ü/b.jpg") + &record("size", "3");
     bytes.extend(entry("PaxHeader", b'x', attributes.as_bytes()));
-    // The size of the attributes is the right one.
+    // The size in the attributes takes precedence.
     let mut second = header("cut", b'0', 0).to_vec();
     second.extend(b"2nd");
     second.resize(1024, 0);
@@ -101,7 +101,7 @@ fn what_is_cut_off_or_leads_elsewhere_is_refused() {
     let mut flipped = whole.clone();
     flipped[3] ^= 1;
     assert!(refused(&flipped).contains("byte 0"));
-    // Archives that were joined are one.
+    // Concatenated archives are read as one.
     let joined = [whole, archive(&[("b.jpg", b"x")])].concat();
     assert_eq!(parse(&joined).unwrap().entries().len(), 3);
 }
