@@ -1,8 +1,8 @@
-//! What a loss is taken of.
+//! The input of a loss.
 
 use crate::error::{Error, Result};
 
-/// Logits and labels of some images.
+/// Logits and labels of a batch of images.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     logits: &'a [f64],
@@ -12,9 +12,12 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch of at least one image: `logits` and `targets` (0 or 1; element-wise losses blend
-    /// for what lies between, weights count a target above 0.5) are images x `num_classes`,
-    /// row by row; `epoch` counts from 0. An error says which length is wrong.
+    /// Creates a batch of at least one image.
+    ///
+    /// `logits` and `targets` are images x `num_classes` in row-major order; `epoch` counts from 0.
+    /// Targets are 0 or 1. Between the two, element-wise losses blend the loss of a positive and
+    /// that of a negative, and weights count a target above 0.5 as a positive. An error says which
+    /// length is wrong.
     pub fn new(
         logits: &'a [f64],
         targets: &'a [f32],
@@ -44,27 +47,27 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Logits, images x classes.
+    /// Returns the logits, images x classes.
     pub fn logits(&self) -> &'a [f64] {
         self.logits
     }
 
-    /// Labels 0 or 1, images x classes.
+    /// Returns the labels (0 or 1), images x classes.
     pub fn targets(&self) -> &'a [f32] {
         self.targets
     }
 
-    /// C.
+    /// Returns the number of classes, C.
     pub fn num_classes(&self) -> usize {
         self.num_classes
     }
 
-    /// Images in the batch, at least 1.
+    /// Returns the number of images, at least 1.
     pub fn num_images(&self) -> usize {
         self.logits.len() / self.num_classes
     }
 
-    /// The epoch, from 0.
+    /// Returns the epoch, counted from 0.
     pub fn epoch(&self) -> usize {
         self.epoch
     }

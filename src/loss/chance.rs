@@ -1,24 +1,25 @@
-//! What a loss comes to for a network that does not look at the pictures.
+//! The loss of a network that ignores its input.
 
 use super::batch::Batch;
 use super::objective::Loss;
 use crate::error::Result;
 
-/// Rounds of the search; the value is then within a few thousandths of the least one.
+/// Iterations of the search, after which the value is within a few thousandths of the minimum.
 const ROUNDS: usize = 60;
 
-/// The least mean loss over batches of `batch_size` images that can be had with logits that are
-/// the same for every image: one constant a class. A training whose loss stays there has learned
-/// how common the classes are, and nothing of the pictures.
+/// Returns the smallest mean loss, over batches of `batch_size` images, of logits that are the same
+/// for every image (one constant per class). A network whose training loss stays at this value has
+/// learned how frequent the classes are, and nothing from the images.
 ///
-/// `targets` are 0 or 1, images x `num_classes`, in the order in which the training draws them;
-/// images beyond the last full batch are left out, and fewer than a batch are one batch. `epoch`
-/// counts from 0, for losses that change on the way.
+/// `targets` are 0 or 1, images x `num_classes`, in the order in which the training draws them.
+/// Images beyond the last full batch are left out; fewer images than a batch form one batch.
+/// `epoch` counts from 0 and matters for losses that change during training.
 ///
-/// The constants are found by resilient propagation (Riedmiller and Braun 1993): each class has a
-/// step of its own, which grows while the gradient keeps its sign and shrinks when it turns. It
-/// needs signs of gradients only, so the scale of the loss is of no importance. For a loss that is
-/// not convex in the constants the value is an upper bound. Errors are those of the loss.
+/// The constants are found by resilient propagation (Riedmiller and Braun 1993): each class has its
+/// own step size, which grows while the sign of the gradient stays the same and shrinks when it
+/// changes. Only the signs of gradients are used, so the scale of the loss does not matter. For a
+/// loss that is not convex in the constants, the value is an upper bound. Errors are those of the
+/// loss.
 pub fn chance_loss(
     loss: &dyn Loss,
     targets: &[f32],
@@ -56,7 +57,7 @@ pub fn chance_loss(
                 constants[class] -= steps[class] * sign(slopes[class]);
                 before[class] = slopes[class];
             } else {
-                // Overshot: stay for a round, with the shorter step.
+                // The step overshot: skip one iteration, then go on with the shorter step.
                 before[class] = 0.0;
             }
         }
@@ -64,7 +65,7 @@ pub fn chance_loss(
     Ok(least)
 }
 
-/// Growth and shrinkage of a step, the values of the paper.
+/// Returns the factor by which a step grows or shrinks, with the values of the paper.
 fn factor(turn: f64) -> f64 {
     match turn {
         turn if turn > 0.0 => 1.2,
@@ -73,7 +74,7 @@ fn factor(turn: f64) -> f64 {
     }
 }
 
-/// -1, 0 or 1: unlike `signum`, 0 for 0.
+/// Returns -1, 0 or 1. Unlike `signum`, it returns 0 for 0.
 fn sign(x: f64) -> f64 {
     if x == 0.0 { 0.0 } else { x.signum() }
 }
@@ -84,7 +85,7 @@ mod tests {
     use crate::data::labels::ClassFrequency;
     use crate::loss::LossConfig;
 
-    /// 20 images of 3 classes with 1, 5 and 12 positives, spread evenly.
+    /// Labels of 20 images and 3 classes with 1, 5 and 12 positives, spread evenly.
     fn targets() -> Vec<f32> {
         let positive = |image: usize, class: usize| match class {
             0 => image == 7,

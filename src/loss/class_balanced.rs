@@ -1,4 +1,4 @@
-//! Class-balanced losses by the effective number of images.
+//! Class-balanced losses, weighted by the effective number of images.
 
 use super::definition::{Definition, Form};
 

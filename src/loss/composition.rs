@@ -45,19 +45,19 @@ part! {
 }
 
 words! {
-    /// How the terms of images and classes become one number.
+    /// How the terms of images and classes are reduced to one number.
     pub enum Reduction {
         /// The mean over images x classes.
         Mean = "mean",
         /// The sum over images x classes.
         Sum = "sum",
-        /// The sum over classes, the mean over images: does not grow with the batch.
+        /// The sum over classes and the mean over images, which does not grow with the batch.
         ImageMean = "image-mean",
     }
 }
 
 words! {
-    /// Division of the weights by their largest value.
+    /// How the weights are divided by their largest value.
     pub enum Normalisation {
         /// Weights as they are.
         None = "none",
@@ -144,15 +144,15 @@ part! {
 }
 
 words! {
-    /// Which number of images the class-balanced weight takes.
+    /// The count of images from which the class-balanced weight is computed.
     pub enum ClassBalancedMode {
-        /// Each class its own n_c.
+        /// One weight per class, from its own n_c.
         ByClass = "by-class",
-        /// One weight an image: from the average n_c of its positives.
+        /// One weight per image, from the average n_c of its positives.
         AverageN = "average-n",
-        /// One weight an image: the average of its positives' weights.
+        /// One weight per image, the average of the weights of its positives.
         AverageW = "average-w",
-        /// One weight an image: from the smallest n_c of its positives.
+        /// One weight per image, from the smallest n_c of its positives.
         MinN = "min-n",
     }
 }
@@ -176,9 +176,9 @@ part! {
 words! {
     /// The two forms of the shift s of negative-tolerant regularisation, nu_c = kappa b_c.
     pub enum BiasForm {
-        /// s = nu_c / lambda: the public code, and so the published figures.
+        /// s = nu_c / lambda, as in the public code, which produced the published figures.
         Code = "code",
-        /// s = nu_c: as the paper writes it.
+        /// s = nu_c, as written in the paper.
         Paper = "paper",
     }
 }
@@ -246,14 +246,14 @@ part! {
 }
 
 impl Composition {
-    /// The parts that the table at the key `at` gives, with the defaults of what it leaves out. An
-    /// error names the key that is wrong, for example `loss.weight.beta`.
+    /// Reads the parts given by the table at the key `at`; parts that are left out keep their
+    /// defaults. An error names the offending key, for example `loss.weight.beta`.
     pub fn read(given: &Table, at: &KeyPath) -> Result<Self> {
         let complete = complete(Self::KINDS, given, at)?;
         (complete.try_into()).map_err(|e: toml::de::Error| Error::key(at, e.message()))
     }
 
-    /// Checks the range of every number; an error names the key below `at`.
+    /// Checks the range of every number. An error names the offending key below `at`.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         complete(Self::KINDS, &table(self), at).map(drop)
     }

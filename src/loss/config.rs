@@ -14,24 +14,24 @@ use crate::data::labels::ClassFrequency;
 use crate::error::{Error, KeyPath, Result};
 use crate::layers::carry;
 
-/// The name under which a loss is put together part by part.
+/// The name of a loss that is composed of parts.
 pub const COMPOSED: &str = "composed";
 
-/// A loss by name with its keys, or a composition of parts.
+/// A loss given by name and keys, or a composition of parts.
 ///
-/// In TOML: `loss = { name = "db-focal", lambda = 2.0 }`, or `name = "composed"` with the tables
-/// of [`Composition`]. It is written back with every key, the defaults too, so that a saved
-/// configuration does not depend on them.
+/// In TOML: `loss = { name = "db-focal", lambda = 2.0 }`, or `name = "composed"` with the tables of
+/// [`Composition`]. It is serialized with every key, including those at their defaults, so that a
+/// saved configuration does not depend on the defaults.
 #[derive(Debug, Clone)]
 pub struct LossConfig {
-    /// What is known about the loss; `None` for one put together part by part.
+    /// The definition of the named loss; `None` for a composition of parts.
     definition: Option<&'static Definition>,
-    /// Its parts with every key, checked.
+    /// The complete, validated table of its parts.
     parts: Table,
 }
 
 impl LossConfig {
-    /// The loss `name` with its defaults.
+    /// Returns the loss `name` with its default settings.
     pub fn named(name: &str) -> Result<Self> {
         Self::from_table(
             &Table::from_iter([("name".into(), name.into())]),
@@ -39,7 +39,7 @@ impl LossConfig {
         )
     }
 
-    /// A loss put together from parts; numbers out of range are refused.
+    /// Returns the loss made of the parts in `composition`. Numbers out of range are an error.
     pub fn composed(composition: &Composition) -> Result<Self> {
         Self::from_parts(&part::table(composition), &KeyPath::from("loss"))
     }
@@ -59,7 +59,7 @@ impl LossConfig {
         })
     }
 
-    /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
+    /// Reads the table at the key `at`. Errors name the key, the accepted values and the closest
     /// match.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let place = at.child("name");
@@ -109,8 +109,8 @@ impl LossConfig {
         })
     }
 
-    /// All keys as a TOML table. The order, by name under a loss's name and by part under
-    /// `composed`, is part of the hash of an experiment: it must not change.
+    /// Returns all keys as a TOML table. Keys are ordered by name for a named loss and by part for
+    /// `composed`; the order enters the hash of an experiment and must not change.
     pub fn to_table(&self) -> Table {
         let mut table = match self.definition {
             None => self.parts.clone(),
@@ -125,12 +125,12 @@ impl LossConfig {
         table
     }
 
-    /// The name of the loss, `composed` for one put together from parts.
+    /// Returns the name of the loss, or `composed` if it is made of parts.
     pub fn name(&self) -> &'static str {
         self.definition.map_or(COMPOSED, |d| d.name)
     }
 
-    /// The parts that the loss is made of; `None` where it is not element-wise.
+    /// Returns the parts that make up the loss, or `None` if it is not element-wise.
     pub fn composition(&self) -> Option<Composition> {
         match self.definition.map(|definition| &definition.form) {
             Some(Form::Own(..)) => None,
@@ -138,8 +138,8 @@ impl LossConfig {
         }
     }
 
-    /// The same loss with a weight of 1 for every image and class; `None` where it has no class
-    /// weights.
+    /// Returns the same loss with a weight of 1 for every image and class, or `None` if it has no
+    /// class weights.
     pub fn without_weights(&self) -> Option<Self> {
         let mut composition = self.composition()?;
         if composition.weight == (Weight::None {}) {
@@ -150,7 +150,7 @@ impl LossConfig {
         Self::composed(&composition).ok()
     }
 
-    /// The loss for a training set with these class counts.
+    /// Builds the loss for a training set with these class counts.
     pub fn build(&self, class_frequency: &ClassFrequency) -> Result<Arc<dyn Loss>> {
         match self.definition.map(|definition| &definition.form) {
             Some(Form::Own(_, build)) => build(&self.parts, &KeyPath::from("loss")),
@@ -188,7 +188,7 @@ impl<'de> Deserialize<'de> for LossConfig {
     }
 }
 
-/// Builds the loss `name` with its defaults; a shorthand for tests and benchmarks.
+/// Builds the loss `name` with its defaults. A shorthand for tests and benchmarks.
 pub fn build(name: &str, frequency: &ClassFrequency) -> Result<Arc<dyn Loss>> {
     LossConfig::named(name)?.build(frequency)
 }

@@ -1,4 +1,4 @@
-//! What a named loss says about itself: formula, keys, source; and what it is made of.
+//! Definitions of the named losses: formula, keys, source, and the parts they are made of.
 
 use std::sync::Arc;
 
@@ -10,42 +10,42 @@ use super::objective::Loss;
 use super::part::{Kind, Setting, complete, settings};
 use crate::error::{Error, KeyPath, Result};
 
-/// One named loss.
+/// The definition of a named loss.
 #[derive(Debug)]
 pub struct Definition {
     /// The name in TOML, lower case with hyphens.
     pub name: &'static str,
-    /// The name that papers print.
+    /// The name used in papers.
     pub title: &'static str,
     /// The formula in plain text.
     pub formula: &'static str,
-    /// What it is made of.
+    /// How it is built.
     pub form: Form,
-    /// The keys that may be set, in the order of every list: dotted paths into the parts, such as
-    /// `weight.beta`. A path that ends at a part stands for all keys of it. In the `[loss]` table
-    /// a key has the last name of its path.
+    /// The keys that may be set, in the order of every list, as dotted paths into the parts, such
+    /// as `weight.beta`. A path to a part stands for all of its keys. In the `[loss]` table a key
+    /// is named by the last segment of its path.
     pub keys: &'static [&'static str],
-    /// Which published method it stands for, and where to read it.
+    /// The published method it implements, and where it was published.
     pub source: &'static str,
-    /// When to choose it.
+    /// When to use it.
     pub when: &'static str,
-    /// What is defined beyond the source, and what surprises; may be empty.
+    /// Definitions that go beyond the source, and surprising behaviour; may be empty.
     pub notes: &'static str,
 }
 
-/// What a loss is made of.
+/// How a loss is built.
 #[derive(Debug)]
 pub enum Form {
-    /// The parts of a [`Composition`], as `composed` takes them in TOML.
+    /// From the parts of a [`Composition`], written in TOML as for `composed`.
     Preset(&'static str),
-    /// A type of its own: what is known about its keys, and how it is made of them.
+    /// As a type of its own: the description of its keys and a function that builds it from them.
     Own(
         &'static [Kind],
         fn(&Table, at: &KeyPath) -> Result<Arc<dyn Loss>>,
     ),
 }
 
-/// The loss `L` of the complete table `parts`; for [`Form::Own`].
+/// Builds the loss `L` from the complete table `parts`; for [`Form::Own`].
 pub fn own<L: Loss + DeserializeOwned + 'static>(
     parts: &Table,
     at: &KeyPath,
@@ -57,7 +57,7 @@ pub fn own<L: Loss + DeserializeOwned + 'static>(
 }
 
 impl Definition {
-    /// The complete table of its parts, with its defaults.
+    /// Returns the complete table of its parts, with its defaults.
     pub fn parts(&self) -> Result<Table> {
         let preset = match self.form {
             Form::Preset(preset) => preset,
@@ -67,8 +67,7 @@ impl Definition {
         complete(self.kinds(), &preset, &KeyPath::from(self.name))
     }
 
-    /// The keys that may be set, in the order of every list, with the values that they have in
-    /// `parts`.
+    /// Returns the keys that may be set, in the order of every list, with their values in `parts`.
     pub fn settings(&self, parts: &Table) -> Vec<Setting> {
         let all = settings(self.kinds(), parts);
         let below = |path: &str, part: &str| {

@@ -1,4 +1,4 @@
-//! Distribution-balanced loss: re-balanced weight and negative-tolerant regularisation.
+//! Distribution-balanced losses: re-balanced weights and negative-tolerant regularisation.
 
 use super::definition::{Definition, Form};
 

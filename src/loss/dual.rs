@@ -1,9 +1,9 @@
-//! Numbers that carry their derivative with respect to one logit, so that a loss is written once,
-//! as its formula, and its gradient is exact.
+//! Dual numbers, which carry their derivative with respect to one logit. A loss is written once, as
+//! its formula, and its gradient is exact.
 
 use std::ops::{Add, Mul, Neg, Sub};
 
-/// A value with its derivative: forward-mode differentiation in one variable.
+/// A value and its derivative, for forward-mode differentiation in one variable.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dual {
     /// The value.
@@ -13,7 +13,7 @@ pub struct Dual {
 }
 
 impl Dual {
-    /// The variable itself: derivative 1.
+    /// Creates the variable itself, with derivative 1.
     pub fn variable(value: f64) -> Self {
         Dual {
             value,
@@ -21,7 +21,7 @@ impl Dual {
         }
     }
 
-    /// A constant: derivative 0.
+    /// Creates a constant, with derivative 0.
     pub fn constant(value: f64) -> Self {
         Dual {
             value,
@@ -29,7 +29,7 @@ impl Dual {
         }
     }
 
-    /// The same value, held constant in the gradient.
+    /// Returns the same value as a constant, with derivative 0.
     pub fn detach(self) -> Self {
         Self::constant(self.value)
     }
@@ -53,8 +53,9 @@ impl Dual {
         }
     }
 
-    /// sigmoid(x)^exponent. Taken through its logarithm, so that neither value nor derivative is
-    /// lost where the sigmoid underflows, whatever the exponent (0 gives the constant 1).
+    /// sigmoid(x)^exponent, computed through its logarithm, so that neither the value nor the
+    /// derivative is lost where the sigmoid underflows, whatever the exponent. An exponent of 0
+    /// gives the constant 1.
     pub fn sigmoid_power(self, exponent: f64) -> Self {
         if exponent == 0.0 {
             return Self::constant(1.0);
@@ -83,7 +84,7 @@ impl Dual {
         }
     }
 
-    /// x^exponent for x >= 0; exponent 0 gives the constant 1, and at x = 0 the derivative is 0.
+    /// x^exponent for x >= 0. An exponent of 0 gives the constant 1; at x = 0 the derivative is 0.
     pub fn power(self, exponent: f64) -> Self {
         if exponent == 0.0 {
             return Self::constant(1.0);
@@ -98,7 +99,7 @@ impl Dual {
         }
     }
 
-    /// min(x, `upper`); constant above.
+    /// min(x, `upper`); constant above `upper`.
     pub fn at_most(self, upper: f64) -> Self {
         if self.value > upper {
             Self::constant(upper)
@@ -162,14 +163,14 @@ impl Neg for Dual {
     }
 }
 
-/// (sigmoid(x), softplus(x)) from one exponential, which never overflows.
+/// Returns (sigmoid(x), softplus(x)), computed from one exponential that never overflows.
 pub fn sigmoid_and_softplus(x: f64) -> (f64, f64) {
     let e = (-x.abs()).exp();
     let sigmoid = if x >= 0.0 { 1.0 } else { e } / (1.0 + e);
     (sigmoid, x.max(0.0) + e.ln_1p())
 }
 
-/// 1 / (1 + e^-x), stable at both ends.
+/// 1 / (1 + e^-x), stable for large positive and negative x.
 pub fn sigmoid(x: f64) -> f64 {
     sigmoid_and_softplus(x).0
 }
@@ -178,7 +179,7 @@ pub fn sigmoid(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Every operation against central differences.
+    /// Compares every operation with central differences.
     #[test]
     fn derivatives_match_central_differences() {
         type Operation = fn(Dual) -> Dual;

@@ -1,5 +1,5 @@
-//! A [`Composition`] made ready for a training set: the one implementation of every element-wise
-//! loss.
+//! [`Elementwise`], the single implementation of every element-wise loss: a [`Composition`]
+//! prepared for a training set.
 
 use rayon::prelude::*;
 
@@ -13,30 +13,30 @@ use crate::data::labels::ClassFrequency;
 use crate::error::{KeyPath, Result};
 use crate::ops::cuda::loss as device;
 
-/// Elements from which a batch is worth spreading over threads.
+/// The number of elements from which a batch is split across threads.
 const PARALLEL_ELEMENTS: usize = 1 << 13;
 
-/// An element-wise loss with its class weights, shifts and margins.
+/// An element-wise loss with the weights, shifts and margins of its classes.
 #[derive(Debug, Clone)]
 pub struct Elementwise {
     composition: Composition,
     weights: Weights,
     /// b_c, the logit of each class's frequency.
     bias: Vec<f64>,
-    /// What is added to the logits of positives, class by class.
+    /// The shift added to the logits of positives, per class.
     shift_positive: Vec<f64>,
-    /// What is added to the logits of negatives, class by class.
+    /// The shift added to the logits of negatives, per class.
     shift_negative: Vec<f64>,
-    /// Factor on the logits of positives after the shift, class by class.
+    /// The factor on the logits of positives after the shift, per class.
     scale_positive: Vec<f64>,
-    /// Factor on the logits of negatives after the shift.
+    /// The factor on the logits of negatives after the shift.
     scale_negative: f64,
-    /// Factor on the loss of negatives: 1 / lambda.
+    /// The factor on the loss of negatives, 1 / lambda.
     factor_negative: f64,
 }
 
 impl Elementwise {
-    /// Checks `composition` and prepares it for the classes of a training set.
+    /// Validates `composition` and prepares it for the classes of a training set.
     pub fn new(composition: Composition, frequency: &ClassFrequency) -> Result<Self> {
         composition.check(&KeyPath::from("loss"))?;
         let prior = Prior::new(frequency)?;
@@ -97,27 +97,27 @@ impl Elementwise {
         })
     }
 
-    /// The parts this loss is made of.
+    /// Returns the parts of this loss.
     pub fn composition(&self) -> &Composition {
         &self.composition
     }
 
-    /// b_c = -log(N / n_c - 1) of each class.
+    /// Returns b_c = -log(N / n_c - 1) for each class.
     pub fn class_bias(&self) -> &[f64] {
         &self.bias
     }
 
-    /// What is added to the logits of positives of each class.
+    /// Returns the shift added to the logits of positives, per class.
     pub fn shift_positive(&self) -> &[f64] {
         &self.shift_positive
     }
 
-    /// What is added to the logits of negatives of each class.
+    /// Returns the shift added to the logits of negatives, per class.
     pub fn shift_negative(&self) -> &[f64] {
         &self.shift_negative
     }
 
-    /// Weights (images x classes) of a batch of labels (0 or 1), normalised.
+    /// Returns the normalised weights (images x classes) of a batch of labels (0 or 1).
     pub fn weights(&self, targets: &[f32]) -> Vec<f64> {
         let num_classes = self.bias.len();
         let mut weights = vec![0.0; targets.len()];
@@ -128,7 +128,7 @@ impl Elementwise {
         weights
     }
 
-    /// The loss of one logit of `class` and its derivative, without weight and reduction.
+    /// Returns the loss of one logit of `class` and its derivative, before weight and reduction.
     #[inline]
     pub fn element(&self, logit: f64, class: usize, positive: bool, epoch: usize) -> Dual {
         let z = Dual::variable(logit);
@@ -160,8 +160,8 @@ impl Elementwise {
         loss * factor
     }
 
-    /// [`element`](Self::element) for a target between 0 and 1, as mixup makes them: the loss of
-    /// a positive and that of a negative in these parts.
+    /// [`element`](Self::element) for a target between 0 and 1, as mixup produces them: the loss of
+    /// a positive and that of a negative, mixed in the proportion of the target.
     fn blended(&self, logit: f64, class: usize, target: f32, epoch: usize) -> Dual {
         let element = |positive| self.element(logit, class, positive, epoch);
         let part = f64::from(target);
@@ -174,8 +174,8 @@ impl Elementwise {
 }
 
 impl Elementwise {
-    /// The same for the kernels of the GPU, in `epoch`: the settings, the numbers by element (weights,
-    /// then targets) and those by class.
+    /// Returns the loss in `epoch` in the form that the GPU kernels take: the settings, the values
+    /// per element (weights, then targets) and the values per class.
     pub fn for_device(
         &self,
         targets: &[f32],
@@ -205,7 +205,7 @@ impl Elementwise {
         (settings, by_element, by_class.map(Vec::as_slice).concat())
     }
 
-    /// What the sum over `elements` is divided by.
+    /// Returns the divisor of the sum over `elements`.
     fn divisor(&self, elements: usize) -> f64 {
         (match self.composition.reduction {
             Reduction::Mean => elements,
@@ -214,18 +214,18 @@ impl Elementwise {
         }) as f64
     }
 
-    /// Classes that it was made for.
+    /// Returns the number of classes it was built for.
     pub(super) fn classes(&self) -> usize {
         self.bias.len()
     }
 
-    /// The value for a batch; writes its derivatives over `gradient`.
+    /// Returns the value for a batch and overwrites `gradient` with its derivatives.
     pub(super) fn sum_over(&self, batch: &Batch, gradient: &mut [f64]) -> f64 {
         let num_classes = batch.num_classes();
         let divisor = self.divisor(batch.logits().len());
         let weights = self.weights(batch.targets());
-        // Sums are taken image by image and then over images in order, so that the number of
-        // threads does not show in the result.
+        // Sums are taken per image and then over the images in order, so that the result does not
+        // depend on the number of threads.
         let image = |(i, row): (usize, &mut [f64])| -> f64 {
             let range = i * num_classes..(i + 1) * num_classes;
             let logits = &batch.logits()[range.clone()];

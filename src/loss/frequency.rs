@@ -1,13 +1,13 @@
-//! What losses derive from the class counts, defined for every count.
+//! Quantities that losses derive from the class counts, defined for every count.
 //!
-//! A class without a training image is treated as though it had one, and a class in every image
-//! as though it lacked half an image: weights and biases stay finite, and the order of the
-//! classes by rarity is kept.
+//! A class without training images is treated as if it had one, and a class present in every image
+//! as if it were missing from half an image. Weights and biases therefore stay finite, and the
+//! order of the classes by rarity is kept.
 
 use crate::data::labels::ClassFrequency;
 use crate::error::{Error, Result};
 
-/// Class counts as the losses use them.
+/// Class counts in the form used by the losses.
 #[derive(Debug, Clone)]
 pub struct Prior {
     /// n_c, at least 1.
@@ -17,7 +17,8 @@ pub struct Prior {
 }
 
 impl Prior {
-    /// Checks the counts (there are some, none exceeds N) and lifts empty classes to one image.
+    /// Checks the counts (there is at least one, and none exceeds N) and raises those of empty
+    /// classes to one image.
     pub fn new(frequency: &ClassFrequency) -> Result<Self> {
         if frequency.counts.is_empty() {
             return Err(Error::input("loss", "there is no class"));
@@ -39,17 +40,17 @@ impl Prior {
         })
     }
 
-    /// The largest n_c.
+    /// Returns the largest n_c.
     pub fn largest(&self) -> f64 {
         self.counts.iter().copied().fold(1.0, f64::max)
     }
 
-    /// The smallest n_c.
+    /// Returns the smallest n_c.
     pub fn smallest(&self) -> f64 {
         self.counts.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// b_c = -log(N / n_c - 1), the logit of the class's frequency (paper, equation 9).
+    /// Returns b_c = -log(N / n_c - 1), the logit of the class's frequency (paper, equation 9).
     pub fn bias(&self, class: usize) -> f64 {
         let n = self.counts[class].min(self.num_images - 0.5);
         -(self.num_images / n - 1.0).ln()

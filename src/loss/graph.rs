@@ -1,4 +1,4 @@
-//! The bridge to candle: a loss as one operation of the graph.
+//! The bridge to candle: a loss as a single operation in the graph.
 
 use std::sync::Arc;
 
@@ -11,12 +11,14 @@ use crate::error::Result;
 use crate::ops::cuda::loss as device;
 use crate::ops::graph as ops;
 
-/// The loss of a batch as a scalar f32 tensor; its backward gives the gradient of the logits only.
+/// Returns the loss of a batch as a scalar f32 tensor, through which gradients flow to the logits
+/// only.
 ///
-/// `logits` have the shape (images, classes), any float type, any device; `targets` (0 or 1) are
-/// theirs row by row, on the host as the loader made them. `epoch` counts from 0. On a GPU an
-/// element-wise loss is taken there. For any other the logits, which are few, are copied to the host,
-/// where the loss is taken in f64, and the gradient is copied back.
+/// `logits` have the shape (images, classes), with any float type on any device. `targets` (0 or 1)
+/// are the labels in row-major order, in host memory where the loader leaves them. `epoch` counts
+/// from 0. On a GPU, an element-wise loss is computed on the device. For any other loss the logits,
+/// which are few, are copied to the host, the loss is computed there in f64, and the gradient is
+/// copied back.
 pub fn apply(
     loss: &Arc<dyn Loss>,
     logits: &Tensor,
@@ -41,18 +43,18 @@ pub fn apply(
     Ok(host.apply_op1(op)?.to_device(logits.device())?)
 }
 
-/// A loss whose kernel runs where the logits lie.
+/// Computes an element-wise loss with the kernel of the device that holds the logits.
 fn on_device(loss: &Elementwise, logits: &Tensor, targets: &[f32], epoch: usize) -> Result<Tensor> {
     let (settings, by_element, by_class) = loss.for_device(targets, epoch);
     let detached = logits.detach().contiguous()?;
     let (value, gradient) = device::evaluate(&detached, &settings, by_element, &by_class)?;
-    // A scalar of this value and gradient, in candle's graph.
+    // A scalar with this value and this gradient in candle's graph.
     let slope = (logits * gradient)?.sum_all()?;
     let nothing = (&slope - slope.detach())?;
     Ok((nothing + value)?)
 }
 
-/// A loss that has been evaluated already: forward and backward hand out what is known.
+/// A loss that has already been evaluated: forward and backward return the stored results.
 struct Evaluated {
     value: f64,
     gradient: Vec<f64>,

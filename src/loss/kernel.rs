@@ -1,11 +1,12 @@
-//! Losses of one logit. Each is its formula over [`Dual`] numbers; the derivative follows.
+//! Losses of a single logit. Each is written as its formula over [`Dual`] numbers, which yield the
+//! derivative.
 
 use super::composition::Kernel;
 use super::dual::Dual;
 use crate::ops::cuda::loss as device;
 
 impl Kernel {
-    /// The same for the kernels of the GPU; the formulas there are those below.
+    /// Returns the kernel in the form that the GPU takes; the formulas there are the ones below.
     pub(super) fn for_device(&self) -> device::Kernel {
         match *self {
             Kernel::CrossEntropy {} => device::Kernel::CrossEntropy,
@@ -28,7 +29,7 @@ impl Kernel {
         }
     }
 
-    /// The loss of the logit `z` of a positive or a negative.
+    /// Returns the loss of the logit `z` of a positive or a negative.
     #[inline]
     pub fn loss(&self, z: Dual, positive: bool) -> Dual {
         match *self {
@@ -83,7 +84,7 @@ pub fn cross_entropy(z: Dual, positive: bool) -> Dual {
     }
 }
 
-/// 1 - p_t, raised to gamma: the focal factor.
+/// The focal factor (1 - p_t)^gamma.
 #[inline]
 pub fn focal_factor(z: Dual, positive: bool, gamma: f64) -> Dual {
     if positive {
@@ -93,11 +94,12 @@ pub fn focal_factor(z: Dual, positive: bool, gamma: f64) -> Dual {
     }
 }
 
-/// log max(1 - p, eps); exact, without a floor, for eps = 0.
+/// log max(1 - p, eps), or the exact logarithm without a floor if eps = 0.
 ///
-/// The floor belongs to published code that works in float32, where 1 - p comes in steps of 6e-8
-/// and is 0 from z = 17 on: with a floor those steps are taken too, or confident negatives would
-/// cost up to 2 less than published. The derivative is the exact one above the floor.
+/// The floor reproduces published code that works in float32, where 1 - p is a multiple of 6e-8 and
+/// is 0 from z = 17 on. With a floor, 1 - p is therefore rounded to those multiples too; otherwise
+/// confident negatives would cost up to 2 less than published. The derivative is the exact one
+/// above the floor.
 fn log_complement(z: Dual, eps: f64) -> Dual {
     if eps == 0.0 {
         return log_sigmoid(-z, eps);
@@ -113,7 +115,7 @@ fn log_complement(z: Dual, eps: f64) -> Dual {
     }
 }
 
-/// log max(sigmoid(z), eps); exact, without a floor, for eps = 0.
+/// log max(sigmoid(z), eps), or the exact logarithm without a floor if eps = 0.
 fn log_sigmoid(z: Dual, eps: f64) -> Dual {
     let log = -(-z).softplus();
     if eps > 0.0 && log.value < eps.ln() {

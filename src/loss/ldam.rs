@@ -1,4 +1,4 @@
-//! Label-distribution-aware margins, multi-label.
+//! Label-distribution-aware margins for multi-label classification.
 
 use super::definition::{Definition, Form};
 

@@ -1,4 +1,4 @@
-//! Logit adjustment while training.
+//! Logit adjustment during training.
 
 use super::definition::{Definition, Form};
 

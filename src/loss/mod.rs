@@ -1,8 +1,8 @@
 //! Losses for long-tailed multi-label classification.
 //!
-//! Most are element-wise and made of the same few parts ([`composition`]); a named loss is a
-//! preset of parts. The others implement [`Loss`] themselves. All are listed in one table below:
-//! it drives parsing, `dbloss loss list`, the documentation pages and the tests.
+//! Most are element-wise and composed of the same few parts ([`composition`]); a named loss is a
+//! preset of parts. The others implement [`Loss`] themselves. All are listed in one table below,
+//! which drives parsing, `dbloss loss list`, the documentation pages and the tests.
 
 mod batch;
 pub mod chance;
@@ -32,18 +32,18 @@ pub use objective::Loss;
 pub use size::{StartGradient, start_gradient};
 pub use smoothing::smooth;
 
-/// Declares the files of the losses and gathers what each defines, in the order of every list.
+/// Declares the loss modules and collects their definitions, in the order of every list.
 macro_rules! losses {
     ($($file:ident),+ $(,)?) => {
         $(pub mod $file;)+
-        /// Every named loss.
+        /// Returns the definitions of all named losses.
         pub fn definitions() -> Vec<&'static Definition> {
             [$($file::DEFINITIONS),+].into_iter().flatten().collect()
         }
     };
 }
 
-// Adding a loss: write its file and name it here.
+// To add a loss, write its file and name it here.
 losses! {
     bce,
     reweighted,
@@ -61,12 +61,12 @@ losses! {
     zlpr,
 }
 
-/// The names of all losses, in the order of every list; `composed` comes on top of these.
+/// Returns the names of all named losses, in the order of every list; `composed` is not among them.
 pub fn names() -> Vec<&'static str> {
     definitions().iter().map(|loss| loss.name).collect()
 }
 
-/// The definition of the loss `name`, unless there is none.
+/// Returns the definition of the loss `name`, or `None` if there is no such loss.
 pub fn definition(name: &str) -> Option<&'static Definition> {
     definitions().into_iter().find(|loss| loss.name == name)
 }

@@ -1,21 +1,23 @@
-//! What every loss can do.
+//! The interface of all losses.
 
 use super::batch::Batch;
 use super::elementwise::Elementwise;
 use crate::error::{Error, Result};
 
-/// A loss that is ready for a training set: a pure function of a batch.
+/// A loss prepared for a training set: a pure function of a batch.
 pub trait Loss: Send + Sync {
-    /// The number of classes it was built for; `None` where any will do.
+    /// Returns the number of classes it was built for, or `None` if it accepts any number.
     fn num_classes(&self) -> Option<usize> {
         None
     }
 
-    /// The value; writes d value / d logit (images x classes) over `gradient`, of the batch's
-    /// length. Called through [`evaluate`](Loss::evaluate), which checks the lengths.
+    /// Returns the value and overwrites `gradient` with d value / d logit (images x classes);
+    /// `gradient` has the length of the batch. Callers use [`evaluate`](Loss::evaluate), which
+    /// checks the lengths.
     fn value_and_gradient(&self, batch: &Batch, gradient: &mut [f64]) -> f64;
 
-    /// The value of the loss; writes d value / d logit (images x classes) over `gradient`.
+    /// Returns the value of the loss and overwrites `gradient` with d value / d logit (images x
+    /// classes).
     fn evaluate(&self, batch: &Batch, gradient: &mut [f64]) -> Result<f64> {
         if let Some(num_classes) = self.num_classes()
             && num_classes != batch.num_classes()
@@ -41,7 +43,8 @@ pub trait Loss: Send + Sync {
         Ok(self.value_and_gradient(batch, gradient))
     }
 
-    /// Weights, shifts and the loss of a single logit, where the loss is a sum of such.
+    /// Returns the element-wise implementation (weights, shifts and the loss of a single logit), or
+    /// `None` if the loss is not a sum over single logits.
     fn elementwise(&self) -> Option<&Elementwise> {
         None
     }

@@ -1,4 +1,4 @@
-//! The description of the losses as text: for the terminal, as JSON, and as the pages under
+//! Descriptions of the losses as text: for the terminal, as JSON, and as the pages in
 //! `docs/losses`.
 
 use std::fmt::Write;
@@ -15,13 +15,13 @@ use super::{definitions, names};
 use crate::error::Result;
 use crate::range::Range;
 
-/// What `--help` says of the names that are accepted.
+/// Returns the list of accepted names for `--help`.
 pub fn names_help() -> String {
     let names = names().join(", ");
     format!("One of {names}, or `{COMPOSED}`; `dbloss loss list` describes them")
 }
 
-/// All that is said of a loss; as JSON, what `dbloss loss list --format json` prints of it.
+/// The description of a loss. Its JSON form is one entry of `dbloss loss list --format json`.
 #[derive(Debug, Serialize)]
 pub struct Sheet {
     /// The name in TOML.
@@ -33,26 +33,27 @@ pub struct Sheet {
     notes: &'static str,
     /// Its keys.
     pub keys: Vec<Entry>,
-    /// Texts of the page alone: each a sentence and a `[loss]` table in TOML, or one of them.
+    /// Examples for the page only: a sentence and a `[loss]` table in TOML, either of which may be
+    /// empty.
     #[serde(skip)]
     examples: Vec<(&'static str, String)>,
 }
 
-/// All that is said of a key.
+/// The description of a key.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     /// The key in the `[loss]` table.
     pub name: String,
-    /// Dotted path into the parts of a composition.
+    /// The dotted path into the parts of a composition.
     path: String,
-    /// The kind of the part that has the key; `None` where the part has one form.
+    /// The kind of part that has the key; `None` if the part has only one form.
     pub kind: Option<&'static str>,
-    /// `None` where a part is left out by default.
+    /// The default; `None` for a part that is left out by default.
     pub default: Option<Value>,
-    /// What is accepted, in the words of JSON Schema, with a description for people.
+    /// The accepted values in terms of JSON Schema, with a description for people.
     range: Json,
     unit: &'static str,
-    /// What it does, without a full stop.
+    /// What the key does, without a full stop.
     pub meaning: String,
 }
 
@@ -74,7 +75,7 @@ impl Entry {
         }
     }
 
-    /// The key of a part itself: its kinds with their formulas.
+    /// Returns the entry of a key that holds a part: its kinds with their formulas.
     fn part(
         key: &Key,
         kinds: &[Kind],
@@ -102,13 +103,13 @@ impl Entry {
         entry
     }
 
-    /// What is accepted, in words.
+    /// Returns the accepted values in words.
     pub fn accepted(&self) -> &str {
         self.range["description"].as_str().unwrap_or_default()
     }
 }
 
-/// A range in the words of JSON Schema.
+/// Returns a range in terms of JSON Schema.
 fn schema(range: Range) -> Json {
     match range {
         Range::Finite => json!({"type": "number"}),
@@ -134,7 +135,8 @@ fn schema(range: Range) -> Json {
     }
 }
 
-/// All keys of `kind`, and those of the parts in it under every kind that the part can have.
+/// Returns the entries of all keys of `kind`, including those of its parts under every kind a part
+/// can have.
 fn entries(kind: &'static Kind, prefix: &str) -> Vec<Entry> {
     let defaults = (kind.defaults)();
     let mut found = Vec::new();
@@ -153,13 +155,13 @@ fn entries(kind: &'static Kind, prefix: &str) -> Vec<Entry> {
     found
 }
 
-/// What is said of every loss, `composed` the last.
+/// Returns the descriptions of all losses; `composed` comes last.
 pub fn sheets() -> Result<Vec<Sheet>> {
     let named = definitions().into_iter().map(sheet);
     named.chain([Ok(composed())]).collect()
 }
 
-/// What is said of a named loss.
+/// Returns the description of a named loss.
 pub fn sheet(loss: &Definition) -> Result<Sheet> {
     let settings = loss.settings(&loss.parts()?);
     let mut toml = format!("name = \"{}\"\n", loss.name);
@@ -199,7 +201,7 @@ pub fn sheet(loss: &Definition) -> Result<Sheet> {
     })
 }
 
-/// What is said of losses that are put together part by part.
+/// Returns the description of losses composed of parts.
 fn composed() -> Sheet {
     let [all] = Composition::KINDS;
     let example = |parts: &str| format!("name = \"{COMPOSED}\"\n{parts}\n");
@@ -240,7 +242,7 @@ fn composed() -> Sheet {
     }
 }
 
-/// All losses for the terminal.
+/// Returns the descriptions of all losses for the terminal.
 pub fn list() -> Result<String> {
     let mut text = String::new();
     for sheet in sheets()? {
@@ -269,19 +271,19 @@ pub fn list() -> Result<String> {
     Ok(text)
 }
 
-/// All losses as JSON.
+/// Returns the descriptions of all losses as JSON.
 pub fn json() -> Result<String> {
     Ok(format!("{:#}\n", json!(sheets()?)))
 }
 
-/// All losses as one Markdown document.
+/// Returns the descriptions of all losses as one Markdown document.
 pub fn markdown() -> Result<String> {
     let pages: Vec<String> = sheets()?.iter().map(page).collect();
     Ok(format!("{}\n{}", index("")?, pages.join("\n")))
 }
 
-/// The overview: which loss stands for which published method. `suffix` follows a name in links
-/// (`.md` for files; empty for headings of the same document).
+/// Returns the overview, which maps each loss to the published method it implements. `suffix` is
+/// appended to a name in links (`.md` for files; empty for headings within the same document).
 pub fn index(suffix: &str) -> Result<String> {
     let mut text = String::from(
         "# Losses\n\n\
@@ -307,7 +309,7 @@ pub fn index(suffix: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The page of one loss.
+/// Returns the page of one loss.
 pub fn page(sheet: &Sheet) -> String {
     let lines = sheet
         .formula
@@ -353,7 +355,7 @@ pub fn page(sheet: &Sheet) -> String {
     text
 }
 
-/// A sentence without its full stop, to go into a line of a list.
+/// Strips the full stop from a sentence, for use within a line of a list.
 fn phrase(sentence: &str) -> &str {
     sentence.strip_suffix('.').unwrap_or(sentence)
 }

@@ -1,8 +1,8 @@
-//! What a loss says of its keys: one description, from which the keys are read and checked, and
-//! every list and page is made.
+//! Descriptions of the keys of a loss, from which keys are read and validated and every list and
+//! page is generated.
 //!
-//! [`part!`] declares a type together with that description: the comment over a field is the
-//! meaning of its key, and default, accepted values and unit stand beside it.
+//! [`part!`] declares a type together with its description: the doc comment of a field is the
+//! meaning of its key, and the default, accepted values and unit follow the field.
 
 use std::fmt;
 
@@ -15,33 +15,33 @@ use crate::range::Range;
 /// A key of a `[loss]` table.
 #[derive(Debug)]
 pub struct Key {
-    /// The name in TOML.
+    /// Its name in TOML.
     pub name: &'static str,
     /// What it does.
     pub meaning: &'static str,
-    /// What may stand there.
+    /// The values it accepts.
     pub accepts: Accepts,
-    /// `logits`, `probability`, `epochs` ...; empty for a pure number and for words.
+    /// `logits`, `probability`, `epochs` ...; empty for dimensionless numbers and for words.
     pub unit: &'static str,
 }
 
-/// A table of keys; where a part has several kinds, the table of one of them.
+/// A table of keys. A part that comes in several kinds has one such table per kind.
 #[derive(Debug)]
 pub struct Kind {
-    /// The value of its key `kind`; empty for a part that has but one form.
+    /// The value of the key `kind`; empty for a part that has only one form.
     pub name: &'static str,
-    /// What it stands for, with its formula.
+    /// What it is, with its formula.
     pub meaning: &'static str,
     /// Its keys, in the order of every list.
     pub keys: &'static [Key],
-    /// The table with every default.
+    /// Returns the table with every default.
     pub defaults: fn() -> Table,
 }
 
-/// What may stand under a key.
+/// The values that a key accepts.
 #[derive(Debug, Clone, Copy)]
 pub enum Accepts {
-    /// A number, word or flag of this range.
+    /// A number, word or flag in this range.
     Value(Range),
     /// A table: a part of one of these kinds.
     Part(&'static [Kind]),
@@ -61,9 +61,9 @@ impl fmt::Display for Accepts {
 }
 
 impl Key {
-    /// The value that `given`, found at the key `at`, stands for: whole numbers become fractional
-    /// where such are meant, and a table gets the keys that it leaves out. An error says what is
-    /// accepted instead.
+    /// Validates the value `given` at the key `at` and returns it in its final form: whole numbers
+    /// become floats where a float is expected, and a table is completed with the defaults of its
+    /// missing keys. An error says what is accepted instead.
     pub fn read(&self, given: &Value, at: &KeyPath) -> Result<Value> {
         let range = match (self.accepts, given) {
             (Accepts::Part(kinds), Value::Table(table)) => {
@@ -90,9 +90,8 @@ impl Key {
     }
 }
 
-/// `given` checked, with the defaults of the keys that it leaves out, in the order of the
-/// description. `at` is the key of the table; an error names the one that is wrong, for example
-/// `loss.weight.beta`.
+/// Validates `given` and fills in the defaults of missing keys, in the order of the description.
+/// `at` is the key of the table; an error names the offending key, for example `loss.weight.beta`.
 pub fn complete(kinds: &'static [Kind], given: &Table, at: &KeyPath) -> Result<Table> {
     let (kind, tag) = match kinds {
         [only] => (only, None),
@@ -126,20 +125,20 @@ fn named_kind(kinds: &'static [Kind], given: &Table, at: &KeyPath) -> Result<&'s
     found.ok_or_else(|| unknown(at, "kind", given, names))
 }
 
-/// A key that holds a value, with its place in the table of all parts.
+/// A key that holds a value (not a part), with its path in the table of all parts.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// The keys that lead to it, joined by dots, for example `weight.beta`.
     pub path: String,
-    /// The kind of the part that has it; empty where the part has one form.
+    /// The kind of part that has it; empty if the part has only one form.
     pub kind: &'static str,
-    /// What is known about it.
+    /// Its description.
     pub key: &'static Key,
-    /// What it holds.
+    /// Its value.
     pub value: Value,
 }
 
-/// Every key of the complete table `parts` that holds a value, in the order of every list.
+/// Returns every key of the complete table `parts` that holds a value, in the order of every list.
 pub fn settings(kinds: &'static [Kind], parts: &Table) -> Vec<Setting> {
     let given = parts.get("kind").and_then(Value::as_str).unwrap_or("");
     let mut found = Vec::new();
@@ -167,7 +166,7 @@ pub fn settings(kinds: &'static [Kind], parts: &Table) -> Vec<Setting> {
     found
 }
 
-/// The value at the dotted `path` of `parts`.
+/// Returns the value at the dotted `path` of `parts`.
 pub fn value_mut<'a>(parts: &'a mut Table, path: &str) -> Option<&'a mut Value> {
     match path.split_once('.') {
         None => parts.get_mut(path),
@@ -175,7 +174,7 @@ pub fn value_mut<'a>(parts: &'a mut Table, path: &str) -> Option<&'a mut Value> 
     }
 }
 
-/// The error for a name that is not among `accepted`, with the closest of them.
+/// Returns the error for a name that is not among `accepted`, suggesting the closest of those.
 pub fn unknown<'a>(
     at: &KeyPath,
     what: &str,
@@ -204,20 +203,20 @@ fn refused(at: &KeyPath, given: &Value, expected: impl fmt::Display) -> Error {
     Error::key(at, format_args!("is {shown}, expected {expected}"))
 }
 
-/// The names in backticks, for a sentence.
+/// Joins the names, in backticks, for use in a sentence.
 pub fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
 }
 
-/// `part` as a table. What [`part!`] declares is a table of numbers, words and tables, which TOML
-/// can always hold.
+/// Returns `part` as a table. The types that [`part!`] declares hold numbers, words and tables,
+/// which TOML can always represent.
 pub fn table(part: &impl Serialize) -> Table {
     Table::try_from(part).expect("a part of a loss is a TOML table")
 }
 
-/// Declares a struct, or an enum whose variants are kinds, with serde, its defaults, and the
-/// description `KINDS` of its keys:
+/// Declares a struct, or an enum whose variants are kinds, with serde support, its defaults, and
+/// `KINDS`, the description of its keys:
 ///
 /// ```text
 /// /// What the part does, with its formula.
@@ -227,7 +226,7 @@ pub fn table(part: &impl Serialize) -> Table {
 /// }
 /// ```
 ///
-/// The unit may be left out. A variant of an enum has its name in TOML before the brace:
+/// The unit may be left out. The TOML name of an enum variant stands before the brace:
 /// `Inverse = "inverse" { .. }`.
 macro_rules! part {
     (
@@ -252,7 +251,7 @@ macro_rules! part {
         }
 
         impl $part {
-            /// What is known about its keys.
+            /// The description of its keys.
             pub const KINDS: &'static [$crate::loss::part::Kind; 1] = &[$crate::loss::part::kind!(
                 "", [$($about),+], $part::default(),
                 $([$($meaning),+] $key $accepts, concat!($($unit)?);)*
@@ -282,7 +281,7 @@ macro_rules! part {
         )+}
 
         impl $part {
-            /// What is known about its kinds and their keys.
+            /// The descriptions of its kinds and their keys.
             pub const KINDS: &'static [$crate::loss::part::Kind] = &[$($crate::loss::part::kind!(
                 $name, [$($kind_about),+], $part::$kind { $($key: $default),* },
                 $([$($meaning),+] $key $accepts, concat!($($unit)?);)*
@@ -291,7 +290,7 @@ macro_rules! part {
     };
 }
 
-/// The [`Kind`] of what [`part!`] declares.
+/// Builds the [`Kind`] of a type that [`part!`] declares.
 macro_rules! kind {
     (
         $name:expr, [$($about:literal),+], $defaults:expr,
@@ -311,7 +310,7 @@ macro_rules! kind {
     };
 }
 
-/// Declares an enum of words, each with its spelling in TOML; `WORDS` lists them.
+/// Declares an enum of words, each with its TOML spelling; `WORDS` lists them.
 macro_rules! words {
     (
         $(#[doc = $about:literal])+
@@ -329,7 +328,7 @@ macro_rules! words {
         )+}
 
         impl $name {
-            /// The words, as they are written in TOML.
+            /// The words as spelled in TOML.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
         }
     };

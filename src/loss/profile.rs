@@ -1,4 +1,4 @@
-//! What a loss does to each class of a training set: weights, shifts, curves.
+//! The effect of a loss on each class of a training set: weights, shifts, curves.
 
 use super::batch::Batch;
 use super::elementwise::Elementwise;
@@ -6,33 +6,33 @@ use super::objective::Loss;
 use crate::data::labels::LabelTable;
 use crate::error::{Error, Result};
 
-/// The means of a loss's parts for one class, over the images of a training set.
+/// Means of the parts of a loss for one class, over the images of a training set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassProfile {
-    /// Mean weight of the class on images that show it; `None` where none does.
+    /// The mean weight of the class over images that contain it; `None` if none does.
     pub weight_positive: Option<f64>,
-    /// Mean weight of the class on images that do not show it; `None` where all do.
+    /// The mean weight of the class over images that do not contain it; `None` if all do.
     pub weight_negative: Option<f64>,
     /// b_c = -log(N / n_c - 1), the logit of the class's frequency.
     pub bias: f64,
-    /// What is added to the logit of a positive: margin, tolerance and adjustment together.
+    /// The shift added to the logit of a positive: margin, tolerance and adjustment together.
     pub shift_positive: f64,
-    /// What is added to the logit of a negative.
+    /// The shift added to the logit of a negative.
     pub shift_negative: f64,
 }
 
-/// Images whose weights are held at a time.
+/// The number of images whose weights are held in memory at a time.
 const ROWS: usize = 1024;
 
-/// The profile of every class of `labels`, one draw an image (uniform sampling). Weights that are
-/// normalised by batch are those of batches of 1,024 images in table order.
+/// Returns the profile of every class of `labels`, with each image drawn once (uniform sampling).
+/// Weights normalised by batch are those of batches of 1,024 images in table order.
 pub fn profile(loss: &Elementwise, labels: &LabelTable) -> Result<Vec<ClassProfile>> {
     let num_classes = labels.num_classes();
     if loss.num_classes() != Some(num_classes) {
         let problem = format_args!("was not built for the {num_classes} classes of the table");
         return Err(Error::input("loss", problem));
     }
-    // Running means: exact where all weights of a class are the same.
+    // Running means are exact if all weights of a class are equal.
     let mut means = vec![[0.0; 2]; num_classes];
     let mut counts = vec![[0usize; 2]; num_classes];
     for start in (0..labels.len()).step_by(ROWS) {
@@ -58,7 +58,7 @@ pub fn profile(loss: &Elementwise, labels: &LabelTable) -> Result<Vec<ClassProfi
         .collect())
 }
 
-/// A point of a curve.
+/// A point on a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// The logit.
@@ -69,11 +69,12 @@ pub struct Point {
     pub gradient: f64,
 }
 
-/// The loss of one logit of `class` over `logits`, as a positive or as a negative.
+/// Returns the loss of one logit of `class`, as a positive or as a negative, at each of `logits`.
 ///
-/// For an element-wise loss it is the term of that logit with the class's mean weight of
-/// `profiles`, before the mean over images and classes. For any other it is the loss of one image
-/// whose other logits are 0, and whose only positive is `class`, or `other` for the negative.
+/// For an element-wise loss this is the term of that logit with the mean weight of the class in
+/// `profiles`, before the reduction over images and classes. For any other loss it is the loss of
+/// one image whose other logits are 0 and whose only positive is `class` (for the curve of a
+/// negative: `other`).
 pub fn curve(
     loss: &dyn Loss,
     profiles: Option<&[ClassProfile]>,

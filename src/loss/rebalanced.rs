@@ -1,4 +1,4 @@
-//! Re-balanced weighting of the ECCV 2020 paper.
+//! The re-balanced weighting of the ECCV 2020 paper.
 
 use super::definition::{Definition, Form};
 

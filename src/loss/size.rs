@@ -1,5 +1,5 @@
-//! How large a loss is: at one learning rate, a loss of ten times the gradient trains ten times as
-//! fast, and a comparison at that rate is one of scales.
+//! The magnitude of a loss. At the same learning rate, a loss with ten times the gradient trains
+//! ten times as fast, so a comparison at that rate compares scales.
 
 use super::batch::Batch;
 use super::bce;
@@ -8,7 +8,7 @@ use crate::data::labels::ClassFrequency;
 use crate::error::Result;
 use crate::loss::LossConfig;
 
-/// Factor from which a loss counts as of another size than cross-entropy.
+/// The factor from which the magnitude of a loss counts as different from that of cross-entropy.
 pub const FAR: f64 = 10.0;
 
 /// The norm of the gradient at the logits, all of them 0 as a new head gives them, about.
@@ -21,20 +21,22 @@ pub struct StartGradient {
 }
 
 impl StartGradient {
-    /// How many times as large as that of cross-entropy.
+    /// Returns the ratio of the norm to that of cross-entropy.
     pub fn ratio(&self) -> f64 {
         self.norm / self.cross_entropy
     }
 
-    /// True if the loss is [`FAR`] times larger or smaller than cross-entropy.
+    /// Returns true if the gradient is more than [`FAR`] times larger or smaller than that of
+    /// cross-entropy.
     pub fn is_far(&self) -> bool {
         !(1.0 / FAR..=FAR).contains(&self.ratio())
     }
 }
 
-/// The gradient of `loss` at the start, over batches of `batch_size` images of `targets` (0 or 1,
-/// images x classes, in the order in which a training draws them); images beyond the last full batch
-/// are left out, and fewer than a batch are one batch. `epoch` counts from 0.
+/// Returns the gradient of `loss` at the start of training, over batches of `batch_size` images of
+/// `targets` (0 or 1, images x classes, in the order in which the training draws them). Images
+/// beyond the last full batch are left out; fewer images than a batch form one batch. `epoch`
+/// counts from 0.
 ///
 /// # Errors
 /// Those of the loss.
@@ -82,7 +84,7 @@ mod tests {
         start_gradient(loss.as_ref(), &targets, &frequency, 10, 0).unwrap()
     }
 
-    /// At 0 every element of the gradient of cross-entropy is 1/2 over the 30 elements of a batch;
+    /// At 0, every element of the gradient of cross-entropy is 1/2 over the 30 elements of a batch;
     /// that of focal loss follows from the product rule.
     #[test]
     fn closed_forms() {
@@ -97,7 +99,7 @@ mod tests {
         let slope = std::f64::consts::LN_2 / 4.0 + 0.125;
         assert!((focal.ratio() - slope / 0.5).abs() < 1e-12, "{focal:?}");
         assert!(!focal.is_far());
-        // With the sum over 30 elements in place of their mean.
+        // With the sum over 30 elements instead of their mean.
         let sum = of("name = 'bce'\nreduction = 'sum'");
         assert!((sum.ratio() - 30.0).abs() < 1e-9 && sum.is_far());
         assert!(of("name = 'focal'\nbalance = 0.1").is_far());

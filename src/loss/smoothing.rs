@@ -1,9 +1,9 @@
-//! Labels that are not quite certain.
+//! Label smoothing.
 
-/// Takes the part `smoothing` of the certainty off `targets`: y becomes (1 - s) y + s / 2, the
-/// label smoothing of Szegedy et al. (CVPR 2016) for a yes or no. With 0 nothing changes.
+/// Smooths `targets`: y becomes (1 - s) y + s / 2 with s = `smoothing`, the label smoothing of
+/// Szegedy et al. (CVPR 2016) for two outcomes. With 0 nothing changes.
 ///
-/// A target stays on its side of one half, where a smoothing below 1 leaves it.
+/// For a smoothing below 1, a target stays on its side of one half.
 pub fn smooth(targets: &mut [f32], smoothing: f64) {
     if smoothing > 0.0 {
         let (kept, half) = ((1.0 - smoothing) as f32, (0.5 * smoothing) as f32);

@@ -37,7 +37,7 @@ part! {
 }
 
 impl TwoWay {
-    /// The mean over groups (rows or columns) of the softplus term; adds its gradient.
+    /// Returns the mean over groups (rows or columns) of the softplus term and adds its gradient.
     fn side(
         &self,
         batch: &Batch,
@@ -68,7 +68,7 @@ impl TwoWay {
             total += softplus;
             let factor = self.scale * sigmoid / counted.len() as f64;
             for i in members() {
-                // The temperature of the sum and that inside it cancel in the derivative.
+                // The outer temperature and the one inside the sum cancel in the derivative.
                 gradient[i] += factor
                     * if positive(i) {
                         -(exponent(i) - log_positive).exp()
@@ -81,7 +81,7 @@ impl TwoWay {
     }
 }
 
-/// log of the sum of e^x; minus infinity where there is no x.
+/// Returns the log of the sum of e^x, or minus infinity if there are no values.
 pub(super) fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {

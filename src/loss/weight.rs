@@ -1,30 +1,30 @@
-//! How much each image and class counts.
+//! Weights of images and classes.
 
 use super::composition::{ClassBalancedMode, Normalisation, Weight};
 use super::dual::sigmoid;
 use super::frequency::Prior;
 
-/// A weight made ready for a training set.
+/// A weight prepared for a training set.
 #[derive(Debug, Clone)]
 pub enum Weights {
     /// 1 everywhere.
     None,
-    /// One weight a class, for all images.
+    /// One weight per class, the same for all images.
     Class(Vec<f64>),
-    /// One weight an image: the average of its positives' weights; see [`Weights::empty`].
+    /// One weight per image: the average of the weights of its positives.
     ImageAverage {
-        /// Weight of each class.
+        /// The weight of each class.
         class: Vec<f64>,
-        /// Weight of an image without positives.
+        /// The weight of an image without positives.
         empty: f64,
     },
-    /// One weight an image, of a number of images that is drawn from its positives.
+    /// One weight per image, computed from a count n derived from the counts of its positives.
     ImageCount {
         /// n_c of each class.
         counts: Vec<f64>,
-        /// beta of the effective number.
+        /// The beta of the effective number.
         beta: f64,
-        /// The smallest n_c of the positives if set, else their average.
+        /// Whether n is the smallest n_c of the positives rather than their average.
         smallest: bool,
         /// The n of an image without positives.
         empty: f64,
@@ -50,8 +50,8 @@ fn class_balanced(beta: f64, n: f64) -> f64 {
 impl Weights {
     /// Prepares `weight` for the classes of `prior`.
     ///
-    /// An image without positives counts, under the weights that average over positives, as an
-    /// image of the most frequent class would: nothing rare is to be seen in it.
+    /// Weights that average over the positives treat an image without positives like an image of
+    /// the most frequent class, since it shows nothing rare.
     pub fn new(weight: &Weight, prior: &Prior) -> Self {
         let per_class = |f: &dyn Fn(f64) -> f64| prior.counts.iter().map(|&n| f(n)).collect();
         match *weight {
@@ -87,7 +87,7 @@ impl Weights {
         }
     }
 
-    /// Writes the weights of one image with the labels `targets` (C values 0 or 1) into `row`.
+    /// Writes the weights of one image with the labels `targets` (C values, 0 or 1) into `row`.
     pub fn fill(&self, targets: &[f32], row: &mut [f64]) {
         let positives = || (0..targets.len()).filter(|&c| targets[c] > 0.5);
         match self {
@@ -118,7 +118,8 @@ impl Weights {
             } => {
                 let sum: f64 = positives().map(|c| inverse[c]).sum();
                 for (weight, inverse) in row.iter_mut().zip(inverse) {
-                    // Without a positive no class is re-balanced: r = 0, as for one never drawn.
+                    // Without a positive no class is re-balanced: r = 0, as for a class that is
+                    // never drawn.
                     let r = if sum > 0.0 { inverse / sum } else { 0.0 };
                     *weight = alpha + sigmoid(beta * (r - mu));
                 }
@@ -132,7 +133,7 @@ fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / count as f64)
 }
 
-/// Divides the weights (images x classes) by their largest value, as `normalisation` says.
+/// Divides the weights (images x classes) by their largest value, as specified by `normalisation`.
 pub fn normalise(weights: &mut [f64], num_classes: usize, normalisation: Normalisation) {
     let chunk = match normalisation {
         Normalisation::None => return,

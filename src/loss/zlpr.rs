@@ -37,7 +37,7 @@ impl Loss for Zlpr {
         let mut total = 0.0;
         let rows = (batch.logits().chunks(classes)).zip(batch.targets().chunks(classes));
         for ((logits, targets), gradient) in rows.zip(gradient.chunks_mut(classes)) {
-            // The 1 in the logarithm is one more term, e^0.
+            // The 1 inside the logarithm is an additional term, e^0.
             let side = |positive: bool| {
                 let terms = (logits.iter().zip(targets))
                     .filter(move |&(_, &target)| (target > 0.5) == positive)

@@ -1,8 +1,8 @@
-//! The `[loss]` table: read, written back, refused.
+//! The `[loss]` table: reading, writing back, rejecting.
 
 use super::*;
 
-/// The values of a nested table with their dotted keys.
+/// Returns the values of a nested table with their dotted keys.
 fn leaves(table: &toml::Table) -> Vec<(String, toml::Value)> {
     let mut found = Vec::new();
     for (key, value) in table {
@@ -118,14 +118,14 @@ fn mistakes_are_named_with_what_is_accepted() {
         for part in parts {
             assert!(message.contains(part), "{text}: {message}");
         }
-        // The same through serde, hint and all.
+        // The same through serde, including the hint.
         let through_serde = toml::from_str::<LossConfig>(text).unwrap_err().to_string();
         assert!(through_serde.contains(parts[0]), "{through_serde}");
     }
 }
 
-/// What stands in the configuration of a run, and so in its hash: runs of earlier versions count as
-/// finished only while this is the same to the letter.
+/// The serialized form enters the configuration of a run, and so its hash: runs of earlier versions
+/// count as finished only as long as it stays the same to the letter.
 #[test]
 fn the_written_form_is_that_of_earlier_versions() {
     for (text, written) in [
@@ -215,7 +215,7 @@ fn every_loss_of_the_papers_is_there_and_describes_itself() {
     }
 }
 
-/// Every key of every loss, and of every kind of part: misspelt, of another type, out of range.
+/// Every key of every loss and of every kind of part: misspelt, of the wrong type, out of range.
 #[test]
 fn every_key_is_checked_by_name_type_and_range() {
     let mut tried = 0;

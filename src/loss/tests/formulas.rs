@@ -1,4 +1,4 @@
-//! Values against formulas written out naively, and against each other.
+//! Values compared with formulas written out naively, and with each other.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Helpers of the tests; each file below holds one subject.
+//! Helpers for the tests; each file below covers one subject.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ mod pages;
 mod power_focal;
 mod recipe;
 
-/// Classes with no training image, with one, and in every image among them.
+/// Class counts that include a class without training images, one with a single image, and one
+/// present in every image.
 fn frequency() -> ClassFrequency {
     ClassFrequency {
         counts: vec![0, 1, 6, 34, 571, 775, 1142],
@@ -23,7 +24,7 @@ fn frequency() -> ClassFrequency {
     }
 }
 
-/// Logits and labels of five images; the third has no positive, the last all of them.
+/// Logits and labels of five images; the third has no positives, the last has all of them.
 fn batch(seed: u64, spread: f64) -> (Vec<f64>, Vec<f32>) {
     let mut stream = Stream::new(seed, "loss tests", 0, 0);
     let logits = (0..35).map(|_| spread * stream.normal()).collect();
@@ -55,8 +56,8 @@ fn parse(text: &str) -> Result<LossConfig> {
     LossConfig::from_table(&table, &"loss".into())
 }
 
-/// Every named loss with its defaults, and combinations that no name stands for. Focusing weights
-/// are differentiated, so that gradients are derivatives.
+/// Every named loss with its defaults, and combinations that have no name. Focusing weights are
+/// differentiated, so that gradients are true derivatives.
 fn all() -> Vec<LossConfig> {
     let mut configs: Vec<LossConfig> = (names().into_iter())
         .map(|name| {

@@ -1,4 +1,4 @@
-//! Gradients, extreme logits, batches: what holds for every loss.
+//! Gradients, extreme logits and batches: properties of every loss.
 
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ fn extreme_logits_are_finite_and_ordered() {
     for config in all() {
         let loss = config.build(&frequency()).unwrap();
         let (logits, targets) = batch(3, 1.0);
-        // Labels that the epoch changes are a step down by design.
+        // Relabelling from some epoch on makes the loss jump by design.
         let relabels = config.composition().is_some_and(|c| c.relabel.is_some());
         let epoch = if relabels { 0 } else { 5 };
         for i in 0..logits.len() {

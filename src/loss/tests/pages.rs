@@ -7,7 +7,7 @@ fn docs() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/losses")
 }
 
-/// The pages under `docs/losses` are those of the table. `DBLOSS_WRITE_DOCS=1` writes them.
+/// The pages in `docs/losses` match the table of losses. `DBLOSS_WRITE_DOCS=1` writes them.
 #[test]
 fn the_documentation_pages_are_those_of_the_table() {
     let mut pages = vec![("README.md".to_string(), pages::index(".md").unwrap())];

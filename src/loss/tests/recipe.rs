@@ -1,9 +1,9 @@
-//! The recipe for a new loss in CONTRIBUTING.md, followed.
+//! Follows the recipe for a new loss in CONTRIBUTING.md.
 
 use super::*;
 use crate::loss::pages;
 
-/// The file `power_focal.rs` is printed in the recipe, and is all that its loss needs.
+/// The file `power_focal.rs` is printed in the recipe and is all that its loss needs.
 #[test]
 fn the_recipe_of_contributing_makes_a_loss() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

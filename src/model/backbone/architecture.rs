@@ -1,8 +1,8 @@
-//! A network as data: a list of nodes, each reading the output of earlier ones. Both executors walk
+//! Networks as data: a list of nodes, each reading the outputs of earlier ones. All executors walk
 //! this list, so that structure and names are written down once.
 //!
-//! What flows from node to node are pictures of many channels. Tokens are a picture of one column,
-//! and a linear layer is a convolution of 1x1.
+//! Images of many channels flow from node to node. Tokens are represented as an image of one
+//! column, and a linear layer as a 1x1 convolution.
 
 mod nodes;
 
@@ -16,7 +16,7 @@ pub use nodes::{
     LayerNormNode, LowRankNode, MaxPoolNode, Source, TokensNode,
 };
 
-/// What a node does.
+/// The operation of a node.
 #[derive(Debug, Clone)]
 pub enum Operation {
     /// Convolution, norm or bias, residual, activation.
@@ -25,11 +25,11 @@ pub enum Operation {
     MaxPool(MaxPoolNode),
     /// Mean over windows.
     AveragePool(AveragePoolNode),
-    /// Norm over channels.
+    /// Normalisation over channels.
     LayerNorm(LayerNormNode),
     /// Mean over pixels.
     Average(AverageNode),
-    /// Product with one number a channel.
+    /// Multiplication of each channel by one number.
     Gate(GateNode),
     /// From patches to tokens.
     Tokens(TokensNode),
@@ -40,14 +40,14 @@ pub enum Operation {
 /// One step of the network.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it does.
+    /// The operation it computes.
     pub operation: Operation,
-    /// The stage it belongs to: 0 is the stem.
+    /// The stage it belongs to; 0 is the stem.
     pub stage: usize,
 }
 
 impl Node {
-    /// What it reads first of all.
+    /// Returns its main input.
     pub fn input(&self) -> Source {
         match &self.operation {
             Operation::Conv(conv) => conv.input,
@@ -61,7 +61,7 @@ impl Node {
         }
     }
 
-    /// The node that it reads beside its input: a residual branch or a gate.
+    /// Returns the node that it reads besides its input: a residual branch or a gate.
     pub fn second(&self) -> Option<usize> {
         match &self.operation {
             Operation::Conv(conv) => conv.residual,
@@ -70,13 +70,13 @@ impl Node {
         }
     }
 
-    /// The node that it reads at the same time as its input. A branch that is added behind a norm
-    /// with the statistics of the batch is read when that is applied.
+    /// Returns the node that it reads together with its input. A branch added after a norm with
+    /// batch statistics is not read until that norm is applied.
     pub fn read_with_input(&self) -> Option<usize> {
         self.second().filter(|_| !self.has_norm())
     }
 
-    /// The node whose output it adds, if any.
+    /// Returns the node whose output it adds, if any.
     pub fn residual(&self) -> Option<usize> {
         match &self.operation {
             Operation::Conv(conv) => conv.residual,
@@ -84,12 +84,12 @@ impl Node {
         }
     }
 
-    /// Whether it ends with a batch norm.
+    /// Returns whether it contains a batch norm.
     pub fn has_norm(&self) -> bool {
         matches!(&self.operation, Operation::Conv(conv) if conv.has_norm())
     }
 
-    /// All nodes that it reads.
+    /// Returns all nodes that it reads.
     pub fn reads(&self) -> impl Iterator<Item = usize> {
         let input = match self.input() {
             Source::Image => None,
@@ -98,7 +98,7 @@ impl Node {
         input.into_iter().chain(self.second())
     }
 
-    /// Gives the nodes that it reads other numbers.
+    /// Renumbers the nodes that it reads.
     pub(super) fn renumber(&mut self, place: impl Fn(usize) -> usize) {
         match &mut self.operation {
             Operation::Conv(conv) => {
@@ -119,8 +119,8 @@ impl Node {
         }
     }
 
-    /// Whether its backward pass needs the values of what it reads: of the input, of the second;
-    /// `learns` says whether it has parameters that learn.
+    /// Returns whether its backward pass needs the values of its input and of the second node it
+    /// reads; `learns` says whether it has trainable parameters.
     pub fn reads_again(&self, learns: bool) -> (bool, bool) {
         match &self.operation {
             Operation::Conv(_) => (learns, false),
@@ -134,7 +134,7 @@ impl Node {
         }
     }
 
-    /// Channels of its output.
+    /// Returns the number of channels of its output.
     pub fn channels(&self) -> usize {
         match &self.operation {
             Operation::Conv(conv) => conv.out_channels,
@@ -148,7 +148,7 @@ impl Node {
         }
     }
 
-    /// Its activation.
+    /// Returns its activation.
     pub fn activation(&self) -> Activation {
         match &self.operation {
             Operation::Conv(conv) => conv.activation,
@@ -156,7 +156,7 @@ impl Node {
         }
     }
 
-    /// Output rows and columns for an input of this size.
+    /// Returns the rows and columns of the output for an input of this size.
     pub fn output_size(&self, (rows, columns): (usize, usize)) -> (usize, usize) {
         match &self.operation {
             Operation::Conv(conv) => (conv.output_size(rows), conv.output_size(columns)),
@@ -177,17 +177,17 @@ impl Node {
     }
 }
 
-/// A network up to its features.
+/// A network from the images to its features.
 #[derive(Debug, Clone)]
 pub struct Architecture {
-    /// In an order in which they can be run; the last one is the output.
+    /// The nodes in execution order; the last one is the output.
     pub nodes: Vec<Node>,
-    /// How the output becomes one vector a picture. Its parameters belong to the last stage.
+    /// How the output is pooled to one vector per image. Its parameters belong to the last stage.
     pub pooling: Arc<dyn Pooling>,
 }
 
 impl Default for Architecture {
-    /// Nothing, to be averaged over its pixels.
+    /// An empty network with average pooling over pixels.
     fn default() -> Self {
         Architecture {
             nodes: Vec::new(),
@@ -197,14 +197,14 @@ impl Default for Architecture {
 }
 
 impl Architecture {
-    /// Appends a node; returns its index.
+    /// Appends a node and returns its index.
     pub fn push(&mut self, stage: usize, operation: Operation) -> usize {
         self.nodes.push(Node { operation, stage });
         self.nodes.len() - 1
     }
 
     /// Appends a squeeze-excitation of node `input` and returns the index of its output: the mean
-    /// over pixels, two convolutions of 1x1 with bias, `name.fc1` and `name.fc2`, and the product.
+    /// over pixels, two 1x1 convolutions with bias, `name.fc1` and `name.fc2`, and the product.
     pub fn squeeze_excitation(
         &mut self,
         stage: usize,
@@ -231,22 +231,23 @@ impl Architecture {
         )
     }
 
-    /// Channels of the output, the width of the maps.
+    /// Returns the number of channels of the output, which is the width of the feature maps.
     pub fn num_map_features(&self) -> usize {
         self.nodes.last().map_or(0, Node::channels)
     }
 
-    /// Width of the pooled features.
+    /// Returns the width of the pooled features.
     pub fn num_pooled(&self) -> usize {
         self.pooling.num_pooled(self.num_map_features())
     }
 
-    /// The last stage.
+    /// Returns the last stage.
     pub fn last_stage(&self) -> usize {
         self.nodes.last().map_or(0, |node| node.stage)
     }
 
-    /// Rows and columns of a patch, where pictures are cut into such: a side must be a multiple.
+    /// Returns the rows (and columns) of a patch if the network splits images into patches; the
+    /// sides of an image must be multiples of it.
     pub fn patch(&self) -> Option<usize> {
         self.nodes.iter().find_map(|node| match &node.operation {
             Operation::Tokens(tokens) => match &self.nodes[tokens.input].operation {
@@ -257,7 +258,8 @@ impl Architecture {
         })
     }
 
-    /// The side in pixels that positions are made for, where there are such.
+    /// Returns the image side, in pixels, for which the position embeddings are made, if there are
+    /// any.
     pub fn side(&self) -> Option<usize> {
         let tokens = self.nodes.iter().find_map(|node| match &node.operation {
             Operation::Tokens(tokens) => Some(tokens),
@@ -266,7 +268,7 @@ impl Architecture {
         Some(tokens?.side * self.patch()?)
     }
 
-    /// How zeros are set around pictures: `same` as in TensorFlow, or `symmetric`.
+    /// Returns the name of the padding around images: `same` as in TensorFlow, or `symmetric`.
     pub fn padding_name(&self) -> &'static str {
         let same = |conv: &ConvNode| conv.padding == Padding::Same;
         match self.convolutions().any(|(_, conv)| same(conv)) {
@@ -275,7 +277,7 @@ impl Architecture {
         }
     }
 
-    /// The convolutions in order.
+    /// Returns the convolutions in order.
     pub fn convolutions(&self) -> impl Iterator<Item = (&Node, &ConvNode)> {
         self.nodes.iter().filter_map(|node| match &node.operation {
             Operation::Conv(conv) => Some((node, conv)),

@@ -1,6 +1,6 @@
-//! The backbone composed of candle's operations, in candle's order `[batch, channels, height,
-//! width]`: for devices other than the CPU, and as the reference of the engine's tests. It computes
-//! in the parameters' own type, so that tests can use `f64`.
+//! The backbone composed of candle's operations, in candle's layout
+//! `[batch, channels, height, width]`: for devices other than the CPU, and as the reference for the
+//! engine's tests. It computes in the type of the parameters, so that tests can use `f64`.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ use crate::ops::{Activation, Padding, graph};
 pub struct Composed {
     config: BackboneConfig,
     architecture: Architecture,
-    /// By node.
+    /// One layer per node.
     layers: Vec<Layer>,
     pooler: Arc<dyn Pooler>,
 }
 
 impl Composed {
-    /// An executor for an architecture with its layers.
+    /// Creates an executor for an architecture with its layers.
     pub fn new(
         config: &BackboneConfig,
         architecture: Architecture,
@@ -44,7 +44,7 @@ impl Composed {
         }
     }
 
-    /// The output of the last node, channels last.
+    /// Returns the output of the last node, channels last.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
         let dtype = match self.layers.first() {
             Some(Layer::Conv(_, parameters)) => parameters.weight.var.dtype(),
@@ -103,8 +103,8 @@ impl Backbone for Composed {
     }
 }
 
-/// What a layer makes of its input and of the second node that it reads, if it does; norms take the
-/// batch's own statistics or the running ones.
+/// Applies a layer to its input and to the second node that it reads, if any. Norms use the
+/// statistics of the batch or the running ones.
 pub(super) fn apply(
     layer: &Layer,
     input: &Tensor,
@@ -156,12 +156,12 @@ fn convolve(input: &Tensor, node: &ConvNode, parameters: &ConvParameters) -> Res
     Ok(padded.conv2d(&weight, padding, node.stride, 1, node.groups)?)
 }
 
-/// One value a channel, as a factor or addend of `[batch, channels, height, width]`.
+/// Reshapes one value per channel for broadcasting over `[batch, channels, height, width]`.
 fn channel(values: &Tensor) -> Result<Tensor> {
     Ok(values.reshape((1, (), 1, 1))?)
 }
 
-/// What comes right after a convolution.
+/// Applies the affine transformation that follows a convolution.
 fn scale(x: &Tensor, affine: &AffineParameters, batch_statistics: bool) -> Result<Tensor> {
     let add = |bias: &Parameter| Ok(x.broadcast_add(&channel(&bias.tensor())?)?);
     match affine {
@@ -175,7 +175,7 @@ fn scale(x: &Tensor, affine: &AffineParameters, batch_statistics: bool) -> Resul
     }
 }
 
-/// Batch norm from primitive operations; with the batch's statistics the running ones are updated.
+/// Batch norm from primitive operations. With batch statistics, the running ones are updated.
 fn batch_norm(x: &Tensor, norm: &BatchNorm, batch_statistics: bool) -> Result<Tensor> {
     let (mean, variance) = if batch_statistics {
         let (batch, _, height, width) = x.dims4()?;
@@ -210,7 +210,7 @@ fn layer_norm(x: &Tensor, epsilon: f64, norm: &NormParameters) -> Result<Tensor>
         .broadcast_add(&channel(&norm.beta.tensor())?)?)
 }
 
-/// The mean over windows side by side.
+/// The mean over adjacent windows.
 fn average_pool(x: &Tensor, side: usize) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let (rows, columns) = (height / side, width / side);
@@ -222,7 +222,7 @@ fn average_pool(x: &Tensor, side: usize) -> Result<Tensor> {
     Ok(means.reshape((batch, channels, rows, columns))?)
 }
 
-/// Patches `[batch, channels, rows, columns]` -> tokens `[batch, channels, tokens, 1]`.
+/// Turns patches `[batch, channels, rows, columns]` into tokens `[batch, channels, tokens, 1]`.
 fn tokens(x: &Tensor, node: &TokensNode, parameters: &TokensParameters) -> Result<Tensor> {
     let (batch, channels, rows, columns) = x.dims4()?;
     let positions = parameters.positions.tensor().squeeze(0)?;
@@ -246,7 +246,8 @@ fn tokens(x: &Tensor, node: &TokensNode, parameters: &TokensParameters) -> Resul
     Ok(tokens.transpose(1, 2)?.unsqueeze(3)?.contiguous()?)
 }
 
-/// Queries, keys and values `[batch, 3 * channels, tokens, 1]` -> `[batch, channels, tokens, 1]`.
+/// Maps queries, keys and values `[batch, 3 * channels, tokens, 1]` to
+/// `[batch, channels, tokens, 1]`.
 fn attention(x: &Tensor, shape: &AttentionShape) -> Result<Tensor> {
     let (batch, _, tokens, one) = x.dims4()?;
     let split = x.reshape((batch, 3, shape.heads, shape.width(), tokens))?;
@@ -254,7 +255,7 @@ fn attention(x: &Tensor, shape: &AttentionShape) -> Result<Tensor> {
         let part = split.narrow(1, index, 1)?.squeeze(1)?;
         Ok(part.contiguous()?)
     };
-    // By head: [width, tokens].
+    // Per head: [width, tokens].
     let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
     let scale = 1.0 / (shape.width() as f64).sqrt();
     let products = (queries.transpose(2, 3)?.contiguous()?.matmul(&keys)? * scale)?;
@@ -263,8 +264,8 @@ fn attention(x: &Tensor, shape: &AttentionShape) -> Result<Tensor> {
     Ok(output.reshape((batch, shape.channels, tokens, one))?)
 }
 
-/// Activations by multiplication with a constant mask, whose derivative at the corners is 0 as in
-/// PyTorch (candle's own `relu` has 1 there).
+/// Applies an activation by multiplication with a constant mask, so that its derivative at the
+/// corners is 0 as in PyTorch (that of candle's own `relu` is 1).
 fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let positive = || x.gt(0.0)?.to_dtype(x.dtype());
     Ok(match activation {
@@ -283,7 +284,7 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     })
 }
 
-/// `min(max(x, low), high)`, constant at the corners too.
+/// `min(max(x, low), high)`, with derivative 0 at the corners too.
 fn between(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
     let inside = (x.gt(low)?.to_dtype(x.dtype())? * x.lt(high)?.to_dtype(x.dtype())?)?;
     let above = x.ge(high)?.to_dtype(x.dtype())?;
@@ -300,7 +301,7 @@ fn max_pool(x: &Tensor, node: &MaxPoolNode) -> Result<Tensor> {
     let shape = &node.shape;
     let (_, _, height, width) = x.dims4()?;
     let (rows, columns) = (shape.output_size(height), shape.output_size(width));
-    // The last window may need more rows than the padding gives; more of the same never wins.
+    // The last window may need more rows than the padding provides; extra ones never win.
     let far = shape.padding + shape.stride;
     let mut padded = x.clone();
     for dim in [2, 3] {
@@ -314,7 +315,8 @@ fn max_pool(x: &Tensor, node: &MaxPoolNode) -> Result<Tensor> {
     let view = |row: usize, column: usize| -> Result<Tensor> {
         let mut view = padded.clone();
         for (dim, start, count) in [(2, row, rows), (3, column, columns)] {
-            // Every `stride`-th index: narrow to whole strides, split, take the first of each.
+            // Takes every `stride`-th index: narrows to whole strides, splits, takes the first of
+            // each.
             let narrowed = view.narrow(dim, start, count * shape.stride)?;
             let mut dims = narrowed.dims().to_vec();
             dims[dim] = count;

@@ -1,4 +1,4 @@
-//! Settings of a backbone.
+//! Configuration of a backbone.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,46 +10,46 @@ use super::adapter::AdapterConfig;
 use super::architecture::Architecture;
 use super::families::{Definition, ExpectedInput, Published, RESNET50, definitions, names};
 
-/// A network of the list.
+/// A network in the list of backbones.
 #[derive(Clone, Copy)]
 pub struct BackboneKind(&'static Definition);
 
 impl BackboneKind {
-    /// The network of that name.
+    /// Returns the network of that name.
     pub fn named(name: &str) -> Option<Self> {
         let mut all = definitions();
         all.find(|definition| definition.name == name)
             .map(BackboneKind)
     }
 
-    /// All of them, in the order of the list.
+    /// Returns all networks, in the order of the list.
     pub fn all() -> impl Iterator<Item = Self> {
         definitions().map(BackboneKind)
     }
 
-    /// The name in configurations.
+    /// Returns its name in configurations.
     pub fn name(self) -> &'static str {
         self.0.name
     }
 
-    /// What its published weights expect of a picture.
+    /// Returns the input that its published weights expect.
     pub fn input(self) -> ExpectedInput {
         self.0.input
     }
 
-    /// Whose names its parameters have.
+    /// Returns the published network whose parameter names it uses.
     pub fn published(self) -> Published {
         self.0.published
     }
 
-    /// Its structure.
+    /// Returns its architecture.
     pub fn architecture(self) -> Architecture {
         (self.0.architecture)()
     }
 }
 
 impl Default for BackboneKind {
-    /// That of the published recipe.
+    /// The network of the published recipe.
     fn default() -> Self {
         BackboneKind(&RESNET50)
     }
@@ -138,7 +138,8 @@ fn default_norm_eval() -> bool {
 }
 
 impl BackboneConfig {
-    /// The published settings for a network: stem and first layer frozen, running statistics.
+    /// Returns the published settings for a network: stem and first layer frozen, running
+    /// statistics.
     pub fn new(name: BackboneKind) -> Self {
         BackboneConfig {
             name,
@@ -149,7 +150,7 @@ impl BackboneConfig {
         }
     }
 
-    /// The network, with its adapter.
+    /// Returns the architecture, with its adapter.
     pub fn architecture(&self) -> Architecture {
         let architecture = self.name.architecture();
         match &self.adapter {
@@ -158,12 +159,13 @@ impl BackboneConfig {
         }
     }
 
-    /// Whether the published parameters of `stage` do not learn: beside an adapter none does.
+    /// Returns whether the published parameters of `stage` are frozen; with an adapter, all of them
+    /// are.
     pub fn is_frozen(&self, stage: usize) -> bool {
         self.adapter.is_some() || stage as i64 <= i64::from(self.frozen_stages)
     }
 
-    /// Whether the parameters of an adapter do not learn.
+    /// Returns whether the parameters of an adapter are frozen.
     pub(super) fn is_adapter_frozen(&self) -> bool {
         (self.adapter.as_ref()).is_some_and(|adapter| adapter.frozen)
     }

@@ -49,7 +49,7 @@ impl Adapter for AdaptFormer {
             nodes: Vec::new(),
             pooling: architecture.pooling,
         };
-        // By node: where it has come to lie.
+        // Maps each old node index to its index in the adapted network.
         let mut places: Vec<usize> = Vec::new();
         let mut norm = None;
         for mut node in architecture.nodes {
@@ -74,8 +74,8 @@ impl Adapter for AdaptFormer {
 }
 
 impl AdaptFormer {
-    /// Appends the branch that reads `norm`, plus what `last` adds to its block; gives back its
-    /// index.
+    /// Appends the branch that reads `norm`, plus the residual that `last` adds to its block, and
+    /// returns its index.
     fn branch(
         &self,
         net: &mut Architecture,

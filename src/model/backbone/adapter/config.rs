@@ -26,11 +26,11 @@ pub struct AdapterConfig {
     pub kind: Kind,
 }
 
-/// The keys that every kind has, `kind` first.
+/// The keys common to every kind, starting with `kind`.
 const SHARED: [&str; 3] = ["kind", "blocks", "frozen"];
 
 impl From<Kind> for AdapterConfig {
-    /// An adapter of this kind that learns in all blocks.
+    /// Creates an adapter of this kind that is trained in all blocks.
     fn from(kind: Kind) -> Self {
         AdapterConfig {
             blocks: None,
@@ -40,7 +40,7 @@ impl From<Kind> for AdapterConfig {
     }
 }
 
-/// What every kind has, as it is written.
+/// The keys common to every kind, as written in TOML.
 #[derive(Deserialize)]
 struct Shared {
     blocks: Option<usize>,
@@ -48,11 +48,11 @@ struct Shared {
 }
 
 impl AdapterConfig {
-    /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
+    /// Reads the table at the key `at`. Errors name the key, the accepted values and the closest
     /// match.
     ///
     /// # Errors
-    /// A key or its value is none of those accepted.
+    /// If a key or its value is not one of those accepted.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let read = |name: &str, own: &Table| Kind::read(name, own, &SHARED, at);
         let (kind, shared) = read_kind(table, at, &SHARED, Kind::NAMES, read)?;
@@ -64,10 +64,10 @@ impl AdapterConfig {
         })
     }
 
-    /// Checks the ranges, and that the network has blocks to adapt; `at` is the table's own key.
+    /// Checks the ranges, and that the network has blocks to adapt; `at` is the key of the table.
     ///
     /// # Errors
-    /// Names the key that is out of its range, or the table where the network has no blocks.
+    /// Names the key that is out of range, or the table if the network has no blocks.
     pub fn check(&self, at: &KeyPath, architecture: &Architecture) -> Result<()> {
         let blocks = stages(architecture).count();
         if blocks == 0 {
@@ -83,7 +83,7 @@ impl AdapterConfig {
         self.kind.check(at)
     }
 
-    /// The network with the adapter in its last blocks.
+    /// Returns the network with the adapter in its last blocks.
     pub(in super::super) fn adapt(&self, architecture: Architecture) -> Architecture {
         let stages: Vec<usize> = stages(&architecture).collect();
         let count = self.blocks.unwrap_or(stages.len()).min(stages.len());
@@ -94,7 +94,7 @@ impl AdapterConfig {
     }
 }
 
-/// The stage of each block.
+/// Returns the stage of each block.
 fn stages(architecture: &Architecture) -> impl Iterator<Item = usize> {
     (architecture.nodes.iter())
         .filter(|node| matches!(node.operation, Operation::Attention(_)))

@@ -1,4 +1,4 @@
-//! What every adapter can do.
+//! The interface of all adapters.
 
 use std::fmt::Debug;
 
@@ -8,20 +8,22 @@ use serde::de::DeserializeOwned;
 use super::super::architecture::Architecture;
 use crate::error::{KeyPath, Result};
 
-/// An adapter: its settings, which are the keys of `[model.adapter]` that are its own, and how it
-/// changes a network.
+/// An adapter: its settings, which are its own keys of `[model.adapter]`, and the way it modifies a
+/// network.
 pub trait Adapter: Debug + Clone + PartialEq + Default + Serialize + DeserializeOwned {
     /// Its `kind` in TOML.
     const NAME: &'static str;
-    /// Parts of its parameters' names that no published network has: between two dots.
+    /// Segments of its parameter names, between two dots, that do not occur in any published
+    /// network.
     const PARTS: &'static [&'static str];
 
     /// Checks the ranges; `at` is the key of the table.
     ///
     /// # Errors
-    /// Names the key that is out of its range.
+    /// Names the key that is out of range.
     fn check(&self, at: &KeyPath) -> Result<()>;
 
-    /// Puts it into the blocks of stage `first` and later ones. The network begins as it is without.
+    /// Inserts the adapter into the blocks of stage `first` and later. At initialization the
+    /// network computes the same as without it.
     fn adapt(&self, architecture: Architecture, first: usize) -> Architecture;
 }

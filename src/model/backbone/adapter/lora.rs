@@ -48,7 +48,7 @@ pub enum LinearLayer {
 }
 
 impl LinearLayer {
-    /// How its name ends.
+    /// Returns the end of its name.
     pub(super) fn ending(self) -> &'static str {
         match self {
             LinearLayer::Qkv => ".attn.qkv",

@@ -1,8 +1,8 @@
-//! Adapters: few new parameters that learn in the blocks of a vision transformer, while its
-//! published ones keep their values.
+//! Adapters: a few new parameters that are trained in the blocks of a vision transformer while its
+//! published ones stay fixed.
 //!
-//! An adapter is its keys and how it changes a network ([`Adapter`]). All are listed in one table
-//! below: it drives `[model.adapter] kind` in TOML and the tests.
+//! An adapter consists of its keys and the way it modifies a network ([`Adapter`]). All are listed
+//! in one table below, which drives `[model.adapter] kind` in TOML and the tests.
 
 mod config;
 mod interface;
@@ -10,7 +10,7 @@ mod interface;
 pub use config::AdapterConfig;
 pub use interface::Adapter;
 
-/// Declares the files of the adapters and the type of one of any kind.
+/// Declares the modules of the adapters, and the enum of all kinds.
 macro_rules! adapters {
     ($($file:ident::$Rule:ident),+ $(,)?) => {
         $(pub mod $file; pub use $file::$Rule;)+
@@ -36,7 +36,7 @@ macro_rules! adapters {
             }
         }
 
-        /// Whether a parameter of this name belongs to an adapter.
+        /// Returns whether a parameter of this name belongs to an adapter.
         pub(crate) fn owns(name: &str) -> bool {
             let parts = [$(<$Rule as Adapter>::PARTS),+];
             let mut parts = parts.into_iter().flatten();
@@ -45,7 +45,7 @@ macro_rules! adapters {
     };
 }
 
-// Adding an adapter: write its file and name it here. The first is the default.
+// To add an adapter, write its file and name it here. The first is the default.
 adapters! {
     lora::Lora,
     adaptformer::AdaptFormer,

@@ -51,7 +51,7 @@ fn mistakes_are_told_with_what_is_accepted() {
     check("blocks = 1\nlayers = ['fc2']", tiny).unwrap();
 }
 
-/// The convolutions that an adapter has a part in, by name.
+/// Returns the names of the convolutions that the adapter adds or modifies.
 fn adapted(text: &str) -> Vec<String> {
     let tiny = BackboneKind::named("vit_tiny_patch16_224").unwrap();
     let architecture = read(text).unwrap().adapt(tiny.architecture());
@@ -74,8 +74,8 @@ fn the_last_blocks_are_adapted() {
     );
 }
 
-/// The branch reads the norm that the first linear layer reads, and lies between it and what was
-/// added to the second.
+/// The branch reads the norm that the first linear layer reads, and sits between that layer and the
+/// residual that was added to the second.
 #[test]
 fn the_branch_lies_beside_the_linear_layers() {
     let tiny = BackboneKind::named("vit_tiny_patch16_224").unwrap();

@@ -1,4 +1,4 @@
-//! The kinds of nodes that a network is made of.
+//! The kinds of nodes in a network.
 
 use candle_nn::Init;
 
@@ -9,72 +9,73 @@ use crate::ops::grouped::GroupedShape;
 use crate::ops::pool::MaxPoolShape;
 use crate::ops::{Activation, ConvShape, Padding};
 
-/// What a node reads.
+/// The input of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The pictures.
+    /// The input images.
     Image,
     /// The output of the node with this index.
     Node(usize),
 }
 
-/// What a convolution's result is multiplied with and added to, channel by channel.
+/// The affine transformation applied to the result of a convolution, channel by channel.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Affine {
     /// A batch norm.
     BatchNorm {
         /// Its name, for example `layer1.0.bn1`.
         name: String,
-        /// Added to the variance.
+        /// The constant added to the variance.
         epsilon: f64,
-        /// Share of the new batch in the running statistics.
+        /// The weight of the new batch in the running statistics.
         momentum: f64,
     },
     /// The convolution's own bias.
     Bias,
-    /// The convolution's own bias, and then a factor that learns (layer scale).
+    /// The convolution's own bias, followed by a trainable factor (layer scale).
     LayerScale {
         /// Its name.
         name: String,
-        /// Dimensions of it as published: 1, or 3 of which the last two are 1.
+        /// The number of dimensions in the published file: 1, or 3 of which the last two have
+        /// length 1.
         dimensions: usize,
         /// Its initial value.
         initial: f64,
     },
-    /// The convolution's own bias, and then this factor, which does not learn.
+    /// The convolution's own bias, followed by this constant factor.
     Scaled(f64),
     /// Nothing.
     None,
 }
 
-/// What is added to the weights of a linear layer: the product of two narrow matrices.
+/// The low-rank update added to the weights of a linear layer: the product of two narrow matrices.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LowRankNode {
-    /// Columns of the first matrix, rows of the second.
+    /// The rank: rows of the matrix applied first, columns of the second.
     pub rank: usize,
-    /// Factor of the product.
+    /// The factor on the product.
     pub factor: f64,
 }
 
-/// The kernels that compute a convolution.
+/// The form of a convolution, which selects its kernels.
 #[derive(Debug, Clone, Copy)]
 pub enum Geometry {
     /// Every filter sees all channels.
     Dense(ConvShape),
-    /// One filter a channel.
+    /// One filter per channel.
     Depthwise(DepthwiseShape),
-    /// Filters see the channels of their group.
+    /// Every filter sees the channels of its group.
     Grouped(GroupedShape),
 }
 
-/// A convolution, what its result is scaled by, a residual branch and an activation.
+/// A convolution with an affine transformation, a residual branch and an activation.
 #[derive(Debug, Clone)]
 pub struct ConvNode {
     /// What it reads.
     pub input: Source,
     /// Name of the convolution, for example `layer1.0.conv1`.
     pub conv: String,
-    /// What comes right after it.
+    /// The affine transformation of its result.
     pub affine: Affine,
     /// Channels of the input.
     pub in_channels: usize,
@@ -82,29 +83,30 @@ pub struct ConvNode {
     pub out_channels: usize,
     /// Rows and columns of the kernel.
     pub kernel: usize,
-    /// Input pixels from one output to the next.
+    /// The step, in input pixels, from one output pixel to the next.
     pub stride: usize,
-    /// Zeros around the picture.
+    /// The zero padding around the image.
     pub padding: Padding,
-    /// Parts into which the channels fall: 1, or as many as there are channels (depthwise).
+    /// The number of groups of channels: 1 (dense), the number of channels (depthwise), or a
+    /// divisor of it (grouped).
     pub groups: usize,
-    /// The weight as a fully connected layer has it, `[out, in]`, in PyTorch.
+    /// Whether PyTorch stores the weight in the shape of a fully connected layer, `[out, in]`.
     pub linear: bool,
-    /// Initial weights, where they are not Kaiming's normal ones by the fan out.
+    /// The distribution of the initial weights; `None` for Kaiming normal by the fan-out.
     pub initial: Option<Init>,
-    /// What is added to the weights of a linear layer, by an adapter.
+    /// The low-rank update that an adapter adds to the weights of a linear layer.
     pub low_rank: Option<LowRankNode>,
-    /// Whether it is no part of the published network, but an adapter's.
+    /// Whether it was added by an adapter and is not part of the published network.
     pub added: bool,
-    /// Applied last.
+    /// The activation, applied last.
     pub activation: Activation,
-    /// A node whose output is added before the activation.
+    /// The node whose output is added before the activation, if any.
     pub residual: Option<usize>,
 }
 
 impl ConvNode {
-    /// A dense convolution of `channels` (in, out) with a window of `kernel` and `stride`, padded by
-    /// half the kernel, with Kaiming's initial weights and without a residual branch.
+    /// Creates a dense convolution with `channels` (in, out) and a window of `kernel` and `stride`,
+    /// padded by half the kernel, with Kaiming's initial weights and without a residual branch.
     pub fn new(
         conv: impl Into<String>,
         affine: Affine,
@@ -132,7 +134,7 @@ impl ConvNode {
         }
     }
 
-    /// Shape of the weights in PyTorch's order.
+    /// Returns the shape of the weights in PyTorch's order.
     pub fn weight_shape(&self) -> Vec<usize> {
         let inputs = self.in_channels / self.groups;
         match self.linear {
@@ -141,7 +143,7 @@ impl ConvNode {
         }
     }
 
-    /// Its geometry.
+    /// Returns its geometry.
     pub fn geometry(&self) -> Geometry {
         let dense = ConvShape {
             in_channels: self.in_channels,
@@ -167,7 +169,7 @@ impl ConvNode {
         }
     }
 
-    /// Output rows (or columns) for an input of `size`.
+    /// Returns the number of output rows (or columns) for an input of `size`.
     pub fn output_size(&self, size: usize) -> usize {
         match self.geometry() {
             Geometry::Dense(shape) => shape.output_size(size),
@@ -176,7 +178,7 @@ impl ConvNode {
         }
     }
 
-    /// Whether a batch norm follows.
+    /// Returns whether a batch norm follows.
     pub fn has_norm(&self) -> bool {
         matches!(self.affine, Affine::BatchNorm { .. })
     }
@@ -191,7 +193,7 @@ pub struct MaxPoolNode {
     pub shape: MaxPoolShape,
 }
 
-/// The mean over windows that lie side by side.
+/// The mean over adjacent, non-overlapping windows.
 #[derive(Debug, Clone)]
 pub struct AveragePoolNode {
     /// The node it reads.
@@ -200,7 +202,7 @@ pub struct AveragePoolNode {
     pub shape: AveragePoolShape,
 }
 
-/// A norm over the channels of each pixel.
+/// A layer norm over the channels of each pixel.
 #[derive(Debug, Clone)]
 pub struct LayerNormNode {
     /// The node it reads.
@@ -209,11 +211,11 @@ pub struct LayerNormNode {
     pub name: String,
     /// Channels of input and output.
     pub channels: usize,
-    /// Added to the variance.
+    /// The constant added to the variance.
     pub epsilon: f64,
 }
 
-/// The mean over all pixels of each channel.
+/// The mean of each channel over all pixels.
 #[derive(Debug, Clone)]
 pub struct AverageNode {
     /// The node it reads.
@@ -222,52 +224,54 @@ pub struct AverageNode {
     pub channels: usize,
 }
 
-/// Each channel of a node times a number of its own (the end of a squeeze-excitation).
+/// The product of each channel of a node with a number of its own (the end of a
+/// squeeze-excitation).
 #[derive(Debug, Clone)]
 pub struct GateNode {
     /// The node that is scaled.
     pub input: usize,
-    /// The node with one number a channel.
+    /// The node that holds one number per channel.
     pub gate: usize,
     /// Channels of input and output.
     pub channels: usize,
 }
 
-/// Tokens from the patches of a picture: first those that belong to no place, then the patches,
-/// which learn where they are. Tokens are a picture of one column.
+/// The tokens of an image: first those without a location (class token, registers), then the
+/// patches, each with its learned position embedding added. Tokens are represented as an image of
+/// one column.
 #[derive(Debug, Clone)]
 pub struct TokensNode {
     /// The node with the patches.
     pub input: usize,
     /// Channels of input and output.
     pub channels: usize,
-    /// Name of the class token, `[1, 1, channels]`.
+    /// The name of the class token, `[1, 1, channels]`.
     pub class: String,
-    /// Name of further tokens that belong to no place, `[1, count, channels]`, and their count.
+    /// The name of further tokens without a location, `[1, count, channels]`, and their count.
     pub registers: Option<(String, usize)>,
-    /// Name of the positions, `[1, places, channels]`.
+    /// The name of the position embeddings, `[1, positions, channels]`.
     pub positions: String,
-    /// Rows, and columns, of patches that the positions are made for; they are interpolated where
-    /// there are others.
+    /// The number of rows (and columns) of patches for which the position embeddings are made; they
+    /// are interpolated for other sizes.
     pub side: usize,
-    /// Whether the first of the positions is that of the class token.
+    /// Whether the first position embedding belongs to the class token.
     pub class_has_position: bool,
 }
 
 impl TokensNode {
-    /// Tokens that belong to no place.
+    /// Returns the number of tokens without a location.
     pub fn first_tokens(&self) -> usize {
         1 + self.registers.as_ref().map_or(0, |(_, count)| *count)
     }
 }
 
-/// Attention of several heads among the tokens, or pixels, of each picture.
+/// Multi-head attention among the tokens, or pixels, of each image.
 #[derive(Debug, Clone)]
 pub struct AttentionNode {
-    /// The node with queries, keys and values, one after the other.
+    /// The node that holds queries, keys and values, one after the other.
     pub input: usize,
-    /// Name of the module, for example `blocks.0.attn`.
+    /// The name of the module, for example `blocks.0.attn`.
     pub name: String,
-    /// Channels of the output and heads.
+    /// The channels of the output, and the number of heads.
     pub shape: AttentionShape,
 }

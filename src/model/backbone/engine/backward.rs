@@ -1,8 +1,9 @@
 //! The backward pass of the engine.
 //!
-//! Nodes are visited in reverse. The gradient that a node finds is that before its activation: the
-//! last of its readers to contribute applies the mask as it writes. A residual branch receives the
-//! gradient's buffer itself, so that in a ResNet nothing is ever added in a pass of its own.
+//! Nodes are visited in reverse. The gradient that a node receives is the one before its
+//! activation: the last of its readers to contribute applies the activation's mask as it writes. A
+//! residual branch takes over the buffer of the gradient, so that in a ResNet no addition ever
+//! needs a pass of its own.
 
 use std::sync::Arc;
 
@@ -34,17 +35,17 @@ use crate::ops::{
     pool, tokens,
 };
 
-/// Pieces that the work on a pair of narrow matrices is cut into.
+/// The number of tasks into which the work on a pair of low-rank matrices is split.
 const TASKS: usize = 8;
 
-/// What a training pass keeps for its backward pass.
+/// The state that a training pass keeps for its backward pass.
 #[derive(Debug)]
 pub(super) struct EngineTape {
     network: Arc<Network>,
     images: Tensor,
     records: Vec<Record>,
     maps: Tensor,
-    /// What comes after the maps.
+    /// The pooling after the maps.
     pooling: InGraph,
 }
 
@@ -56,12 +57,12 @@ pub(super) struct Backward<'a> {
     pub sizes: Vec<(usize, usize)>,
     pub batch: usize,
     pub image_size: (usize, usize),
-    /// By node: the gradient as far as it is known.
+    /// Per node: the gradient accumulated so far.
     pub gradients: Vec<Option<Buffer>>,
-    /// By node: what a norm with the batch's statistics needs to know of its whole gradient, if
-    /// that was found in passing.
+    /// Per node: the sums that a norm with batch statistics needs over its complete gradient, if
+    /// they were computed along with it.
     pub sums: Vec<Option<GradientSums>>,
-    /// By node: how many of its readers have yet to contribute.
+    /// Per node: the number of readers that have yet to contribute.
     awaited: Vec<usize>,
     pub result: &'a mut Gradients,
 }
@@ -116,7 +117,7 @@ impl Tape for EngineTape {
         pass.start(last, gradient)?;
         for index in (0..nodes.len()).rev() {
             if let Some(gradient) = pass.gradients[index].take() {
-                // Every reader of this output has been visited.
+                // By now, every reader of this output has been visited.
                 let record = std::mem::take(&mut pass.records[index]);
                 match &network.layers[index] {
                     Layer::Conv(node, parameters) => {
@@ -154,19 +155,21 @@ impl Backward<'_> {
         Ok(())
     }
 
-    /// What the derivative of a node's activation is told from, if it has one.
+    /// Returns the values from which the derivative of a node's activation is computed, if it has
+    /// one.
     pub(super) fn mask_of(&self, index: usize) -> Option<(&[f32], Activation)> {
         let activation = self.network.architecture.nodes[index].activation();
         Some((self.records[index].points(activation)?, activation))
     }
 
-    /// The output of a node that was kept for this.
+    /// Returns the output of a node that was kept for the backward pass.
     fn output(&self, index: usize) -> &[f32] {
         self.records[index].output.as_deref().unwrap_or(&[])
     }
 
-    /// The gradient of node `index`, for one more contribution: whether it is to be added to what is
-    /// there, and whether it is the last one, which applies the mask.
+    /// Takes the gradient of node `index` for one more contribution. Also returns whether the
+    /// contribution must be added to what is there, and whether it is the last one, which applies
+    /// the mask.
     pub(super) fn contribution(&mut self, index: usize) -> (bool, bool, Buffer) {
         let known = self.gradients[index].take();
         let accumulate = known.is_some();
@@ -175,7 +178,8 @@ impl Backward<'_> {
         (accumulate, self.awaited[index] == 0, gradient)
     }
 
-    /// Lets `write(add, mask, gradient)` contribute to the gradient of node `index`.
+    /// Calls `write(add, mask, gradient)` to contribute to the gradient of node `index`, if that is
+    /// wanted.
     fn contribute(
         &mut self,
         index: usize,
@@ -184,8 +188,8 @@ impl Backward<'_> {
         self.contribute_from(index, index, |_, add, mask, out| write(add, mask, out));
     }
 
-    /// Lets `write(output, add, mask, gradient)` contribute to the gradient of node `target`, if it
-    /// learns, from what node `source` made.
+    /// Calls `write(output, add, mask, gradient)` with the output of node `source` to contribute to
+    /// the gradient of node `target`, if that is wanted.
     fn contribute_from(
         &mut self,
         source: usize,
@@ -236,7 +240,7 @@ impl Backward<'_> {
         Ok(())
     }
 
-    /// Puts the gradients of a convolution's parameters that learn into the result.
+    /// Stores the gradients of a convolution's trainable parameters in the result.
     fn parameter_gradients(
         &mut self,
         node: &ConvNode,
@@ -261,7 +265,8 @@ impl Backward<'_> {
         }
     }
 
-    /// Gradients of the weights (times `scale`), of the scale (before it), and of the bias.
+    /// Returns the gradients of the weights (times `scale`), of the scale (not multiplied by it),
+    /// and of the bias.
     pub(super) fn weight_gradient(
         &self,
         node: &ConvNode,
@@ -338,7 +343,7 @@ impl Backward<'_> {
         Ok(())
     }
 
-    /// Hands a node's gradient on to the node that was added to it.
+    /// Passes a node's gradient on to the node that was added to it.
     fn residual_gradient(&mut self, residual: usize, gradient: Buffer) {
         let isa = self.network.isa;
         if self.gradients[residual].is_some() {
@@ -444,7 +449,7 @@ impl Backward<'_> {
         let (rows, columns) = self.sizes[index];
         network.clock.time(index, Phase::InputGradient, || {
             self.contribute_from(node.input, node.input, |projected, add, mask, out| {
-                // Nothing else reads the projection, which ends without an activation.
+                // Nothing else reads the projection, which has no activation.
                 debug_assert!(!add && mask.is_none());
                 let shape = &node.shape;
                 attention::gradient(network.isa, shape, rows * columns, projected, gradient, out);

@@ -1,4 +1,4 @@
-//! How long each node takes.
+//! Measures the time of each node.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use super::super::architecture::{Architecture, Geometry, Operation};
 use super::super::interface::NodeTime;
 
-/// Part of a step.
+/// A part of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Output. A norm with the batch's statistics counts with the node that reads it.
+    /// The output. A norm with batch statistics counts towards the node that reads it.
     Forward,
-    /// Gradient of the weights.
+    /// The gradient of the weights.
     WeightGradient,
-    /// Gradient of the input, and of the norm.
+    /// The gradient of the input, and of the norm.
     InputGradient,
 }
 
 impl Phase {
-    /// All of them.
+    /// All phases.
     pub const ALL: [Phase; 3] = [Phase::Forward, Phase::WeightGradient, Phase::InputGradient];
 }
 
-/// Nanoseconds by node and phase.
+/// Nanoseconds per node and phase.
 #[derive(Debug)]
 pub(super) struct Clock(Vec<[AtomicU64; 3]>);
 
@@ -31,7 +31,7 @@ impl Clock {
         Clock((0..nodes).map(|_| Default::default()).collect())
     }
 
-    /// Runs `work` and adds its time.
+    /// Runs `work` and adds the time it took.
     pub(super) fn time<R>(&self, index: usize, phase: Phase, work: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = work();
@@ -42,7 +42,7 @@ impl Clock {
         result
     }
 
-    /// The times so far, which start again at 0.
+    /// Returns the times so far and resets them to 0.
     pub(super) fn take(&self, architecture: &Architecture) -> Vec<NodeTime> {
         let nodes = architecture.nodes.iter().zip(&self.0);
         nodes

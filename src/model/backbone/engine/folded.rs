@@ -1,5 +1,5 @@
-//! What scales the result of a convolution, folded into its weights and bias, and the gradients of
-//! the parameters behind it.
+//! The affine transformation of a convolution's result, folded into its weights and bias, and the
+//! gradients of the parameters behind it.
 
 use candle_core::Tensor;
 
@@ -9,16 +9,16 @@ use crate::error::Result;
 use crate::model::parameters::{Gradients, Parameter};
 use crate::ops::weight_gradient::WeightGradientParts;
 
-/// Scale and bias: the convolution's weights times `scale`, then plus `bias`.
+/// Scale and bias: the convolution's weights are multiplied by `scale`, then `bias` is added.
 pub(super) struct Folded<'a> {
-    /// One factor an output channel; `None` for 1.
+    /// One factor per output channel; `None` for 1.
     pub scale: Option<Vec<f32>>,
-    /// One addend an output channel.
+    /// One addend per output channel.
     pub bias: Vec<f32>,
     origin: Origin<'a>,
 }
 
-/// What scale and bias were made from.
+/// The parameters from which scale and bias were computed.
 enum Origin<'a> {
     /// s = gamma * inverse, bias = beta - mean * s.
     BatchNorm {
@@ -28,7 +28,7 @@ enum Origin<'a> {
     },
     /// The bias itself.
     Bias(&'a Parameter),
-    /// The scale itself, and bias times scale.
+    /// The scale itself, and the product of bias and scale.
     LayerScale {
         bias: (&'a Parameter, Vec<f32>),
         scale: &'a Parameter,
@@ -39,7 +39,8 @@ enum Origin<'a> {
 }
 
 impl<'a> Folded<'a> {
-    /// Folds what follows the convolution; a batch norm with its running statistics.
+    /// Folds the transformation that follows the convolution; a batch norm is folded with its
+    /// running statistics.
     pub(super) fn new(parameters: &'a ConvParameters) -> Result<Self> {
         match &parameters.affine {
             AffineParameters::BatchNorm(norm) => Self::of_norm(norm),
@@ -100,7 +101,7 @@ impl<'a> Folded<'a> {
         })
     }
 
-    /// Puts the gradients of the weights and of all that was folded into `result`.
+    /// Stores the gradients of the weights and of all folded parameters in `result`.
     pub(super) fn keep(
         &self,
         weight: &Parameter,
@@ -114,7 +115,7 @@ impl<'a> Folded<'a> {
                 mean,
                 inverse,
             } => {
-                // The scale reaches the loss through the weights and through -mean * s.
+                // The scale affects the loss through the weights and through -mean * s.
                 let gamma = (0..dot.len())
                     .map(|c| (dot[c] - mean[c] * bias[c]) * inverse[c])
                     .collect();
@@ -144,7 +145,7 @@ impl<'a> Folded<'a> {
     }
 }
 
-/// Puts one gradient into `result`.
+/// Stores one gradient in `result`.
 pub(super) fn keep(
     parameter: &Parameter,
     gradient: Vec<f32>,

@@ -1,7 +1,7 @@
-//! The gradients of what is added to the weights of a linear layer, W + factor B A, by way of the
-//! narrow matrices: with the input x and the gradient g of the output, of one pixel each,
+//! The gradients of the low-rank update of a linear layer, W + factor B A, computed through the
+//! narrow matrices: with the input x and the output gradient g of one pixel,
 //! `dB = factor g (A x)^T` and `dA = factor (B^T g) x^T`. The gradient of W itself, as much work as
-//! the layer's forward pass, is never made.
+//! the layer's forward pass, is never computed.
 
 use super::super::architecture::{ConvNode, LowRankNode};
 use super::super::layers::LowRank;
@@ -15,19 +15,19 @@ use crate::ops::{
     Activation, Algorithm, Arena, BackwardWeights, ConvShape, ForwardWeights, Isa, Padding, conv,
 };
 
-/// The narrow matrices of a linear layer, packed for a backward pass.
+/// The low-rank matrices of a linear layer, packed for a backward pass.
 pub(super) struct Narrow<'a> {
     parameters: &'a LowRank,
     /// From the input to the rank, by A.
     down: (ConvShape, ForwardWeights),
     /// From the rank to the output, by B times `factors`.
     up: (ConvShape, BackwardWeights),
-    /// One factor an output channel.
+    /// One factor per output channel.
     factors: Vec<f32>,
 }
 
 impl<'a> Narrow<'a> {
-    /// Packs the matrices of `node`, whose result is multiplied by `scale` (one value an output
+    /// Packs the matrices of `node`, whose result is multiplied by `scale` (one value per output
     /// channel).
     pub(super) fn pack(
         network: &Network,
@@ -66,13 +66,13 @@ impl<'a> Narrow<'a> {
         })
     }
 
-    /// Values of one partial sum.
+    /// Returns the number of values in one partial sum.
     pub(super) fn len(&self) -> usize {
         Layout::new(&self.down.0).len() + Layout::new(&self.up.0).len()
     }
 
-    /// Writes the sum over a few pictures, whose input has `dims` (batch, height, width), in about
-    /// so many `tasks`.
+    /// Writes the sum over a few images, whose input has `dims` (batch, height, width), in about
+    /// `tasks` tasks.
     pub(super) fn write(
         &self,
         (isa, arena): (Isa, &Arena),
@@ -92,7 +92,7 @@ impl<'a> Narrow<'a> {
         partial_sums(isa, down, dims, input, &narrow, tasks, of_down);
     }
 
-    /// Puts the gradients that a whole sum holds into `result`.
+    /// Stores the gradients contained in a complete sum in `result`.
     pub(super) fn keep(&self, isa: Isa, sums: &[f32], result: &mut Gradients) -> Result<()> {
         let LowRank { down, up, .. } = self.parameters;
         let (of_down, of_up) = sums.split_at(Layout::new(&self.down.0).len());

@@ -1,9 +1,9 @@
 //! The CPU engine: runs an [`Architecture`] forward with the kernels of [`crate::ops`], channels
 //! last, and keeps what the backward pass (`backward`) needs.
 //!
-//! A batch norm with fixed statistics is folded into the convolution before it: with
-//! s = gamma / sqrt(variance + epsilon) the weights become W * s and the bias beta - mean * s, so
-//! that no activation-sized work is left of it.
+//! A batch norm with fixed statistics is folded into the convolution before it: with s = gamma /
+//! sqrt(variance + epsilon), the weights become W * s and the bias beta - mean * s, so that no work
+//! proportional to the activations remains.
 
 mod backward;
 mod batch_statistics;
@@ -41,7 +41,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An executor for an architecture with its layers.
+    /// Creates an executor for an architecture with its layers.
     pub fn new(
         config: &BackboneConfig,
         architecture: Architecture,
@@ -74,7 +74,8 @@ impl Backbone for Engine {
     fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)> {
         let size = check_images(images, self.network.architecture.patch())?;
         let (maps, records) = self.network.forward(images, true)?;
-        // The optimiser is about to change what learns: its packed weights are of no more use.
+        // The optimiser is about to change the trainable parameters, so their packed weights become
+        // useless.
         self.network.release_changing();
         let maps = Var::from_vec(maps.values, maps.shape, images.device())?.into_inner();
         let features = Features::new(maps.clone(), size, self.pooler.clone());

@@ -1,5 +1,5 @@
-//! The network that the engine runs: its layers, what is derived from their tensors, and what the
-//! passes over it share.
+//! The network that the engine runs: its layers, the data derived from their tensors, and what is
+//! shared by the passes over it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,23 +18,24 @@ use crate::ops::depthwise::{self, DepthwiseShape, DepthwiseWeights};
 use crate::ops::grouped::{self, GroupedShape};
 use crate::ops::{Activation, Algorithm, Arena, Buffer, ConvShape, ForwardWeights, Isa, conv};
 
-/// Packed weights, and the generation of what they were made from.
+/// Packed weights, and the generation of the parameters they were made from.
 type Current = (u64, Arc<Packed>);
 
 #[derive(Debug)]
 pub(super) struct Network {
     pub config: BackboneConfig,
     pub architecture: Architecture,
-    /// By node.
+    /// One layer per node.
     pub layers: Vec<Layer>,
     pub plan: Plan,
-    /// Whether training uses the statistics of the batch.
+    /// Whether training uses batch statistics.
     pub batch_statistics: bool,
     pub isa: Isa,
     pub arena: Arena,
-    /// By node: folded and packed weights, with the generation of what they were made from.
+    /// Per node: folded and packed weights, with the generation of the parameters they were made
+    /// from.
     packed: Mutex<Vec<Option<Current>>>,
-    /// By node: how long it took so far.
+    /// Per node: the time spent so far.
     pub clock: Clock,
 }
 
@@ -46,21 +47,22 @@ pub(super) enum Packed {
     Grouped(GroupedShape, grouped::ForwardWeights),
 }
 
-/// What a training pass keeps of one node.
+/// The data that a training pass keeps of one node.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// Output, `[batch, height, width, channels]`.
+    /// The output, `[batch, height, width, channels]`.
     pub output: Option<Buffer>,
     /// The derivatives of the activation, where they are kept.
     pub slope: Option<Buffer>,
-    /// What a batch norm with the batch's statistics needs.
+    /// The data that a batch norm with batch statistics needs.
     pub normalised: Option<Normalised>,
-    /// Index of the maximum in each window of a pooling.
+    /// The index of the maximum in each pooling window.
     pub winners: Option<Vec<u8>>,
 }
 
 impl Record {
-    /// What the derivative of the node's activation is told from; `None` without one.
+    /// Returns the values from which the derivative of the node's activation is computed; `None` if
+    /// there is no activation.
     pub(super) fn points(&self, activation: Activation) -> Option<&[f32]> {
         if activation == Activation::None {
             return None;
@@ -72,14 +74,14 @@ impl Record {
     }
 }
 
-/// Feature maps, for a tensor.
+/// Feature maps, ready to become a tensor.
 pub(super) struct Maps {
     pub values: Vec<f32>,
     /// Batch, rows, columns, features.
     pub shape: (usize, usize, usize, usize),
 }
 
-/// The pictures and the sizes of what the nodes make of them.
+/// The input images and the output sizes of the nodes.
 #[derive(Clone, Copy)]
 pub(super) struct Pictures<'a> {
     pub values: &'a [f32],
@@ -88,12 +90,12 @@ pub(super) struct Pictures<'a> {
     pub size: (usize, usize),
     /// Height and width of each node's output.
     pub sizes: &'a [(usize, usize)],
-    /// Height and width by which each node's work is shared out.
+    /// The height and width that determine how each node's work is divided.
     pub working: &'a [(usize, usize)],
 }
 
 impl Network {
-    /// A network with the layers of its architecture's nodes.
+    /// Creates a network from the layers of its architecture's nodes.
     pub(super) fn new(
         config: &BackboneConfig,
         architecture: Architecture,
@@ -124,17 +126,18 @@ impl Network {
         }
     }
 
-    /// Whether the gradient of a node is wanted.
+    /// Returns whether the gradient of a node is wanted.
     pub(super) fn learns(&self, index: usize) -> bool {
         self.plan.learns[index]
     }
 
-    /// Whether a node has parameters that learn.
+    /// Returns whether a node has trainable parameters.
     pub(super) fn has_learning(&self, index: usize) -> bool {
         self.plan.has_learning[index]
     }
 
-    /// By node: how many learning nodes read its output.
+    /// Returns, per node, how many of the nodes that read its output have a gradient that is
+    /// wanted.
     pub(super) fn readers_that_learn(&self) -> Vec<usize> {
         let nodes = &self.architecture.nodes;
         let mut readers = vec![0; nodes.len()];
@@ -148,7 +151,7 @@ impl Network {
         readers
     }
 
-    /// Height and width of the output of each node, for pictures of a given size.
+    /// Returns the height and width of each node's output for images of a given size.
     pub(super) fn sizes(&self, height: usize, width: usize) -> Vec<(usize, usize)> {
         let mut sizes: Vec<(usize, usize)> = Vec::with_capacity(self.architecture.nodes.len());
         for node in &self.architecture.nodes {
@@ -161,8 +164,9 @@ impl Network {
         sizes
     }
 
-    /// Height and width by which each node's work is shared out: that of its output, and for what
-    /// follows a mean over pixels that of what was averaged, so that it stays with its neighbours.
+    /// Returns the height and width that determine how each node's work is divided: those of its
+    /// output, or, for nodes after a mean over pixels, those of the averaged maps, so that such
+    /// nodes stay in the same group as their neighbours.
     fn working_sizes(&self, sizes: &[(usize, usize)]) -> Vec<(usize, usize)> {
         let mut working: Vec<(usize, usize)> = Vec::with_capacity(sizes.len());
         let mut averaged = vec![false; sizes.len()];
@@ -178,7 +182,7 @@ impl Network {
         working
     }
 
-    /// Height and width of what a node reads.
+    /// Returns the height and width of a node's input.
     pub(super) fn input_size(
         &self,
         index: usize,
@@ -191,7 +195,8 @@ impl Network {
         }
     }
 
-    /// Feature maps, and the records of all nodes if `train`.
+    /// Returns the feature maps and the records of all nodes; the records are complete only if
+    /// `train` is set.
     pub(super) fn forward(&self, images: &Tensor, train: bool) -> Result<(Maps, Vec<Record>)> {
         let (batch, height, width, _) = images.dims4()?;
         let sizes = self.sizes(height, width);
@@ -243,7 +248,8 @@ impl Network {
         }
     }
 
-    /// Weights with the fixed batch norm folded in, packed now or before, for an input of `size`.
+    /// Returns the weights with the fixed batch norm folded in, for an input of `size`; they are
+    /// packed now unless that has been done before.
     pub(super) fn folded_weights(
         &self,
         index: usize,
@@ -269,7 +275,7 @@ impl Network {
         Ok(packed)
     }
 
-    /// How a dense convolution of an input of `size` is computed.
+    /// Returns the algorithm for a dense convolution of an input of `size`.
     pub(super) fn algorithm(&self, shape: &ConvShape, size: (usize, usize)) -> Algorithm {
         let winograd = self.config.winograd == Winograd::On;
         Algorithm::choose(shape, size, winograd)

@@ -1,4 +1,4 @@
-//! What comes to the patches of a picture, for its size, and the gradients of that.
+//! Class token, registers and position embeddings for images of a given size, and their gradients.
 
 use super::super::architecture::TokensNode;
 use super::super::layers::TokensParameters;
@@ -8,9 +8,10 @@ use crate::error::Result;
 use crate::model::parameters::Gradients;
 use crate::ops::tokens::positions::Grid;
 
-/// First tokens and positions of pictures of one size.
+/// The leading tokens and the position embeddings for images of one size.
 pub(super) struct Positioned {
-    /// `[first tokens, channels]`: the class token, with its position if it has one, and registers.
+    /// `[leading tokens, channels]`: the class token, with its position if it has one, and
+    /// registers.
     pub first: Vec<f32>,
     /// `[patches, channels]`.
     pub places: Vec<f32>,
@@ -18,7 +19,7 @@ pub(super) struct Positioned {
 }
 
 impl Positioned {
-    /// For pictures of `size` patches (rows, columns).
+    /// Prepares them for images of `size` patches (rows, columns).
     pub(super) fn new(
         node: &TokensNode,
         parameters: &TokensParameters,
@@ -45,7 +46,7 @@ impl Positioned {
         })
     }
 
-    /// Puts the gradients of the parameters into `result`, from `sums` over all pictures
+    /// Stores the gradients of the parameters in `result`, from `sums` over all images,
     /// `[tokens, channels]`.
     pub(super) fn keep(
         &self,

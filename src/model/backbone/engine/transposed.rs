@@ -19,7 +19,7 @@ pub(super) enum Transposed {
 
 impl Transposed {
     /// Packs the weights of `node`, whose input has this height and width, multiplied by `scale`
-    /// (one value an output channel).
+    /// (one value per output channel).
     pub(super) fn pack(
         network: &Network,
         node: &ConvNode,

@@ -1,4 +1,4 @@
-//! The values of candle's tensors, as the kernels take them.
+//! Access to the values of candle's tensors for the kernels.
 
 use candle_core::{Storage, Tensor};
 
@@ -14,7 +14,7 @@ pub(super) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) ->
     Ok(read(&storage.as_slice::<f32>()?[from..to]))
 }
 
-/// The values of a small tensor.
+/// Returns the values of a small tensor.
 pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     with_values(tensor, <[f32]>::to_vec)
 }

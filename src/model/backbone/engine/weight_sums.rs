@@ -1,5 +1,5 @@
-//! The gradient of a convolution's weights, dense or depthwise: partial sums, and what becomes of
-//! them.
+//! The gradient of a convolution's weights (dense, depthwise or grouped): partial sums, and their
+//! conversion to gradients.
 
 use super::super::architecture::{ConvNode, Geometry};
 use crate::ops::depthwise;
@@ -7,7 +7,7 @@ use crate::ops::grouped;
 use crate::ops::weight_gradient::{self, WeightGradientParts};
 use crate::ops::{Arena, Isa};
 
-/// Values of one partial sum.
+/// Returns the number of values in one partial sum.
 pub(super) fn len(node: &ConvNode) -> usize {
     match node.geometry() {
         Geometry::Dense(shape) => weight_gradient::Layout::new(&shape).len(),
@@ -16,8 +16,8 @@ pub(super) fn len(node: &ConvNode) -> usize {
     }
 }
 
-/// Writes the sum over a few pictures, whose input has `dims` (batch, height, width), on the
-/// calling thread.
+/// Writes the sum over a few images, whose input has `dims` (batch, height, width), on the calling
+/// thread.
 pub(super) fn write(
     (isa, arena): (Isa, &Arena),
     node: &ConvNode,
@@ -39,7 +39,7 @@ pub(super) fn write(
     }
 }
 
-/// The gradients that a whole sum holds; see [`weight_gradient::unpack`].
+/// Returns the gradients contained in a complete sum; see [`weight_gradient::unpack`].
 pub(super) fn unpack(
     isa: Isa,
     node: &ConvNode,

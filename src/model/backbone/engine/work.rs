@@ -1,4 +1,5 @@
-//! What a node does to a few pictures, with its weights at hand: the same in both forward passes.
+//! The operation of a node on a few images, with its weights prepared; common to both forward
+//! passes.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::ops::attention::{self, AttentionShape};
 use crate::ops::average_pool::{self, AveragePoolShape};
 use crate::ops::{Activation, elementwise, gate, layer_norm, pool, tokens};
 
-/// A node at work.
+/// A node's operation, ready to run.
 pub(super) enum Work<'a> {
     Conv(Arc<Packed>, Activation),
     MaxPool(&'a MaxPoolNode),
@@ -22,15 +23,15 @@ pub(super) enum Work<'a> {
         gamma: Vec<f32>,
         beta: Vec<f32>,
     },
-    /// With its channels.
+    /// The number of channels.
     Average(usize),
-    /// With its channels.
+    /// The number of channels.
     Gate(usize),
     Tokens(Positioned),
     Attention(AttentionShape),
 }
 
-/// What a node reads.
+/// The inputs of a node.
 pub(super) struct Read<'a> {
     pub input: &'a [f32],
     /// Batch, height and width of the input.
@@ -39,18 +40,18 @@ pub(super) struct Read<'a> {
     pub second: Option<&'a [f32]>,
 }
 
-/// What a node writes.
+/// The outputs of a node.
 pub(super) struct Written<'a> {
     pub output: &'a mut [f32],
     /// The derivatives of the activation, if they are kept.
     pub slope: Option<&'a mut [f32]>,
-    /// Index of the maximum in each window of a pooling, if it is kept.
+    /// The index of the maximum in each pooling window, if it is kept.
     pub winners: Option<&'a mut [u8]>,
 }
 
 impl<'a> Work<'a> {
-    /// The work of `layer` on an input of `size` (height and width); `weights` says with which ones
-    /// a convolution runs, and what follows it.
+    /// Prepares the operation of `layer` for an input of `size` (height and width); `weights`
+    /// returns the packed weights of a convolution and the activation that follows it.
     pub(super) fn new(
         layer: &'a Layer,
         size: (usize, usize),
@@ -77,7 +78,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Does it.
+    /// Runs the operation.
     pub(super) fn run(&self, network: &Network, read: Read, written: Written) {
         let isa = network.isa;
         let Read {

@@ -1,4 +1,4 @@
-//! Backward: the gradients of one norm and of the convolution before it.
+//! The backward pass: the gradients of one norm and of the convolution before it.
 
 use std::ops::Range;
 
@@ -18,12 +18,12 @@ use crate::error::Result;
 use crate::ops::batch_norm::{GradientSums, Normalisation, NormalisationGradient};
 use crate::ops::{Activation, Algorithm, weight_gradient};
 
-/// Teams of a backward pass, each with a partial sum of the weights' gradient.
+/// The number of teams in a backward pass, each with a partial sum of the weight gradient.
 const TEAMS: usize = 8;
-/// Values of a weight's gradient, at most, for which so many partial sums are worth their memory.
+/// The largest weight gradient, in values, for which that many partial sums are worth their memory.
 const TEAM_LEN: usize = 256 * 1024;
 
-/// The backward pass of one convolution and its norm, as every team sees it.
+/// The backward pass of one convolution and its norm, shared by all teams.
 struct Pass<'a> {
     network: &'a Network,
     index: usize,
@@ -31,45 +31,45 @@ struct Pass<'a> {
     groups: Groups,
     /// Height and width of the input.
     size: (usize, usize),
-    /// Values of a picture that the convolution reads.
+    /// Values per image that the convolution reads.
     seen: usize,
-    /// Values of a picture that it writes.
+    /// Values per image that it writes.
     made: usize,
     input: &'a [f32],
     raw: &'a [f32],
     gradient: &'a [f32],
     norm: &'a NormalisationGradient<'a>,
-    /// Whether every team sums the gradient of the weights while it has what that needs in cache;
-    /// else the gradient before the norm is kept for later.
+    /// Whether every team sums the weight gradient while its operands are in cache; otherwise the
+    /// gradient before the norm is kept for later.
     at_once: bool,
     target: Option<Target<'a>>,
 }
 
-/// Where the gradient of the input goes, if it is wanted.
+/// The destination of the input gradient, if that is wanted.
 struct Target<'a> {
     weights: Transposed,
-    /// Whether it is added to what is there.
+    /// Whether to add to the values that are there.
     add: bool,
     mask: Option<(&'a [f32], Activation)>,
-    /// The norm before, if the gradient is complete with this.
+    /// The norm before the input, if this contribution completes its gradient.
     before: Option<&'a Normalised>,
 }
 
-/// What a team of groups makes.
+/// The share of one team, with what it writes.
 struct Team<'a> {
     groups: Range<usize>,
     /// The gradient before the norm, if it is kept.
     raw_gradient: &'a mut [f32],
-    /// Sum of the gradients of the weights, if it is taken at once.
+    /// The sum of the weight gradients, if it is computed on the way.
     weights: &'a mut [f32],
     /// The gradient of the input, if it is wanted.
     input_gradient: &'a mut [f32],
-    /// By group: what the norm before the input will ask for.
+    /// Per group: the sums that the norm before the input will need.
     sums: Vec<GradientSums>,
 }
 
 impl Backward<'_> {
-    /// The backward pass of a convolution and its norm, from the gradient behind the norm.
+    /// Runs the backward pass of a convolution and its norm from the gradient after the norm.
     pub(in super::super) fn convolution_with_statistics(
         &mut self,
         index: usize,
@@ -84,7 +84,8 @@ impl Backward<'_> {
             size: Network::group_size(batch, self.sizes[index]),
         };
         let made = self.len(index) / batch.max(1);
-        // If nothing was found in passing, the whole gradient came from a pooling or a residual.
+        // Without sums computed along the way, the whole gradient came from a pooling or a
+        // residual.
         let sums = match self.sums[index].take() {
             Some(sums) => sums,
             None => network.gradient_sums(node, groups, (&raw, &norm), gradient),
@@ -160,8 +161,8 @@ impl Backward<'_> {
 }
 
 impl Network {
-    /// Whether every team sums the gradient of a node's weights while it has in cache what that
-    /// needs.
+    /// Returns whether every team sums the gradient of a node's weights while its operands are in
+    /// cache.
     fn sums_at_once(&self, node: &ConvNode, size: (usize, usize)) -> bool {
         match node.geometry() {
             Geometry::Depthwise(_) => true,
@@ -173,7 +174,7 @@ impl Network {
         }
     }
 
-    /// What a norm needs to know of its whole gradient.
+    /// Returns the sums that a norm needs over its complete gradient.
     fn gradient_sums(
         &self,
         node: &ConvNode,
@@ -195,7 +196,8 @@ impl Network {
 }
 
 impl Pass<'_> {
-    /// Shares the groups out among `teams`; the sums that the norm before will ask for.
+    /// Divides the groups among `teams` and runs them. Returns the sums that the norm before will
+    /// need.
     fn run(
         &self,
         teams: usize,
@@ -270,7 +272,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Writes the gradient of the weights by a group of pictures to `sums`, or adds it.
+    /// Writes the weight gradient of a group of images to `sums`, or adds it.
     fn sum_weight_gradient(
         &self,
         dims: (usize, usize, usize),
@@ -295,7 +297,7 @@ impl Pass<'_> {
     }
 }
 
-/// The first `len` of the values, which are no longer among them.
+/// Splits off the first `len` values and returns them.
 fn split_off<'a>(values: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let (first, rest) = std::mem::take(values).split_at_mut(len);
     *values = rest;

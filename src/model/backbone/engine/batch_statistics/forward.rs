@@ -1,4 +1,4 @@
-//! Forward: the norms of the layers before, one layer, and its moments.
+//! The forward pass: pending norms of earlier layers, one layer, and the moments of its output.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,31 +18,31 @@ use crate::error::Result;
 use crate::ops::batch_norm::{self, Moments, Normalisation, Statistics};
 use crate::ops::{Activation, Buffer, elementwise};
 
-/// What the pass of one layer makes of a group of pictures.
+/// The results of one layer's pass for a group of images.
 #[derive(Default)]
 struct Made<'a> {
     /// Outputs of the norms that were due.
     normalised: Vec<&'a mut [f32]>,
-    /// What went into their activations, where the backward pass needs it.
+    /// Derivatives of their activations, where the backward pass needs them.
     normalised_slopes: Vec<Option<&'a mut [f32]>>,
-    /// Output of the node itself.
+    /// The output of the node itself.
     output: &'a mut [f32],
-    /// What went into its activation, if that is needed and no norm follows.
+    /// Derivatives of its activation, if they are needed and no norm follows.
     slope: Option<&'a mut [f32]>,
     winners: Option<&'a mut [u8]>,
-    /// Of the output, if a norm follows.
+    /// Moments of the output, if a norm follows.
     moments: Vec<Moments>,
 }
 
 impl Network {
-    /// Runs all nodes; batch norms use the batch's statistics, and their running ones move.
+    /// Runs all nodes. Batch norms use the statistics of the batch and update their running ones.
     pub(in super::super) fn forward_with_statistics(
         &self,
         pictures: Pictures,
         records: &mut Vec<Record>,
     ) -> Result<()> {
         let nodes = &self.architecture.nodes;
-        // By node: whether its output still lacks the norm.
+        // Per node: whether the norm has yet to be applied to its output.
         let mut pending = vec![false; nodes.len()];
         for index in 0..nodes.len() {
             self.statistics_pass(index, pictures, &mut pending, records)?;
@@ -60,8 +60,8 @@ impl Network {
         self.statistics_pass(nodes.len(), pictures, &mut pending, records)
     }
 
-    /// Everything from the norms before node `index` to the moments after it; without such a node,
-    /// the last norm.
+    /// Runs everything from the norms due before node `index` to the moments after it. If there is
+    /// no such node, only applies the last norm.
     fn statistics_pass(
         &self,
         index: usize,
@@ -158,7 +158,7 @@ impl Network {
         let size = self.input_size(index, pictures.size, pictures.sizes);
         Work::new(layer, size, |node, parameters| {
             let (folded, activation) = match node.has_norm() {
-                // Norm, residual and activation wait for the moments of the whole batch.
+                // Norm, residual and activation must wait for the moments of the whole batch.
                 true => (None, Activation::None),
                 false => (Some(Folded::new(parameters)?), node.activation),
             };
@@ -167,7 +167,7 @@ impl Network {
         })
     }
 
-    /// The norms that must be applied before the output of `node` can be read, in order.
+    /// Collects the norms that must be applied before the output of `node` can be read, in order.
     fn norms_due(&self, node: usize, pending: &mut [bool], due: &mut Vec<usize>) {
         if std::mem::take(&mut pending[node]) {
             if let Some(residual) = self.architecture.nodes[node].residual() {
@@ -182,25 +182,26 @@ impl Network {
 struct Pass<'a> {
     network: &'a Network,
     index: usize,
-    /// That of node `index`, if there is one.
+    /// The work of node `index`, if there is such a node.
     work: Option<Work<'a>>,
-    /// The node that it reads; `None` for the pictures.
+    /// The node that it reads; `None` for the input images.
     source: Option<usize>,
     pictures: Pictures<'a>,
     groups: Groups,
-    /// The nodes whose norms are to be applied before.
+    /// The nodes whose norms must be applied first.
     due: Vec<usize>,
     records: &'a [Record],
 }
 
 impl<'a> Pass<'a> {
-    /// Values of a picture that a node makes.
+    /// Returns the number of values per image in the output of a node.
     fn picture(&self, index: usize) -> usize {
         let (height, width) = self.pictures.sizes[index];
         height * width * self.network.architecture.nodes[index].channels()
     }
 
-    /// Writes the outputs of the norms that are due and that of the node; the moments of the latter.
+    /// Writes the outputs of the norms that are due and that of the node; returns the moments of
+    /// the latter.
     fn run(
         &self,
         (normalised, normalised_slopes): (&mut [Buffer], &mut [Option<Buffer>]),
@@ -241,7 +242,7 @@ impl<'a> Pass<'a> {
             made.winners = Some(part);
         }
         let (clock, last) = (&self.network.clock, self.records.len().saturating_sub(1));
-        // What is left at the end belongs to the last node.
+        // At the end, the only norm left is that of the last node.
         let index = if self.work.is_some() {
             self.index
         } else {
@@ -257,7 +258,7 @@ impl<'a> Pass<'a> {
         made.into_iter().flat_map(|made| made.moments).collect()
     }
 
-    /// The output of a node for some pictures: made in this pass, or before.
+    /// Returns the output of a node for some images, from this pass or an earlier one.
     fn output<'b>(&self, node: usize, pictures: &Range<usize>, made: &'b [&mut [f32]]) -> &'b [f32]
     where
         'a: 'b,
@@ -332,7 +333,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The norm of a batch with these moments; the running statistics follow them.
+/// Returns the norm of a batch with these moments and updates the running statistics.
 fn follow(norm: &BatchNorm, moments: &[Moments]) -> Result<Normalisation> {
     let (gamma, beta) = (values(&norm.gamma.var)?, values(&norm.beta.var)?);
     let statistics = Statistics::combine(gamma.len(), moments);

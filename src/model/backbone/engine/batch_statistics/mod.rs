@@ -1,13 +1,13 @@
-//! Training with the statistics of the batch.
+//! Training with batch statistics.
 //!
 //! A batch norm must have seen the whole batch before it can write its first value, so the threads
-//! meet after every layer. Between two meetings each of them takes a few pictures through all that
-//! can be done while they lie in cache. Forward: the norm of the layer before, the convolution, the
-//! moments of what it makes. Backward: the gradients of the norm, of the weights and of the input,
-//! and the sums that the norm before will ask for.
+//! synchronise after every layer. Between two synchronisation points, each thread takes a few
+//! images through everything that can be done while they are in cache. Forward: the norm of the
+//! layer before, the convolution, and the moments of its output. Backward: the gradients of the
+//! norm, the weights and the input, and the sums that the norm before will need.
 //!
-//! How pictures are put together depends on the shapes alone, and partial results are combined in
-//! order: the number of threads changes nothing.
+//! How images are grouped depends on the shapes only, and partial results are combined in order, so
+//! the result does not depend on the number of threads.
 
 mod backward;
 mod forward;
@@ -17,19 +17,19 @@ use std::ops::Range;
 use crate::ops::Buffer;
 use crate::ops::batch_norm::Normalisation;
 
-/// Output of a convolution, and the batch norm that follows.
+/// The output of a convolution, and the batch norm that follows.
 #[derive(Debug)]
 pub(super) struct Normalised {
     raw: Buffer,
     norm: Normalisation,
 }
 
-/// How the pictures of a batch are put together.
+/// The division of a batch into groups of images.
 #[derive(Clone, Copy)]
 struct Groups {
-    /// Pictures in all.
+    /// The number of images in the batch.
     batch: usize,
-    /// Pictures of a group.
+    /// The number of images per group.
     size: usize,
 }
 
@@ -38,13 +38,13 @@ impl Groups {
         self.batch.div_ceil(self.size)
     }
 
-    /// The pictures of a group.
+    /// Returns the images of a group.
     fn pictures(self, group: usize) -> Range<usize> {
         group * self.size..((group + 1) * self.size).min(self.batch)
     }
 }
 
-/// The values of some pictures, each of `size` values.
+/// Returns the values of some images, each of `size` values.
 fn of<'a>(values: &'a [f32], pictures: &Range<usize>, size: usize) -> &'a [f32] {
     &values[pictures.start * size..pictures.end * size]
 }

@@ -1,5 +1,5 @@
-//! The backward pass of a group of pictures, for networks whose weights are few enough that every
-//! group may have sums of its own.
+//! The backward pass by groups of images, for networks with so few weights that every group can
+//! have its own sums.
 
 use std::ops::Range;
 
@@ -20,14 +20,15 @@ use crate::ops::{
     weight_gradient,
 };
 
-/// Groups of pictures of a backward pass, each with its own partial sums of all weight gradients.
+/// The number of groups of images in a backward pass, each with its own partial sums of all weight
+/// gradients.
 const GROUPS: usize = 8;
-/// Learning weights, at most, for which so many partial sums are worth their memory.
+/// The largest number of trainable weights for which that many partial sums are worth their memory.
 const WEIGHTS: usize = 4 << 20;
 
 impl Network {
-    /// Whether the backward pass runs in groups: with fixed batch norms, and few enough weights
-    /// that every group may have sums of its own.
+    /// Returns whether the backward pass runs in groups: with fixed batch norms, and so few weights
+    /// that every group can have its own sums.
     pub(in super::super) fn groups_backward(&self) -> bool {
         let learning = self.architecture.nodes.iter().enumerate();
         let mut weights = 0;
@@ -52,7 +53,7 @@ impl Network {
         !self.batch_statistics && weights <= WEIGHTS
     }
 
-    /// Puts the gradients of all parameters that learn into `result`.
+    /// Stores the gradients of all trainable parameters in `result`.
     pub(in super::super) fn backward_grouped(
         &self,
         images: &Tensor,
@@ -102,7 +103,7 @@ impl Network {
     }
 }
 
-/// The backward pass of a few pictures.
+/// The backward pass of one group of images.
 struct Group<'a> {
     network: &'a Network,
     steps: &'a [Step<'a>],
@@ -111,14 +112,14 @@ struct Group<'a> {
     image_size: (usize, usize),
     sizes: &'a [(usize, usize)],
     pictures: Range<usize>,
-    /// By node: how many of its readers have yet to contribute to its gradient.
+    /// Per node: the number of readers that have yet to contribute to its gradient.
     awaited: Vec<usize>,
-    /// By node: the gradient as far as it is known.
+    /// Per node: the gradient accumulated so far.
     gradients: Vec<Option<Buffer>>,
 }
 
 impl<'a> Group<'a> {
-    /// Writes the sums of all weight gradients over these pictures.
+    /// Writes the sums of all weight gradients over these images.
     fn run(&mut self, maps_gradient: &[f32], sums: &mut [f32]) {
         let network = self.network;
         if let Some(last) = self.sizes.len().checked_sub(1) {
@@ -138,7 +139,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The backward pass of one node from the gradient of its output.
+    /// Runs the backward pass of one node from the gradient of its output.
     fn step(&mut self, step: &'a Step<'a>, gradient: Buffer, sums: &mut [f32]) {
         let (network, index) = (self.network, step.index);
         let (isa, clock) = (network.isa, &network.clock);
@@ -208,7 +209,7 @@ impl<'a> Group<'a> {
                 let (projected, (height, width)) = self.input(Source::Node(node.input));
                 let (shape, count) = (&node.shape, height * width);
                 self.contribute(index, node.input, |add, mask, out| {
-                    // Nothing else reads the projection, which ends without an activation.
+                    // Nothing else reads the projection, which has no activation.
                     debug_assert!(!add && mask.is_none());
                     attention::gradient(isa, shape, count, projected, &gradient, out);
                 });
@@ -217,7 +218,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Gradients of a convolution's parameters and of its input.
+    /// Computes the gradients of a convolution's parameters and of its input.
     fn convolution(
         &mut self,
         index: usize,
@@ -243,8 +244,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Lets `write(add, mask, gradient)` contribute to the gradient of node `target`, if it learns;
-    /// the last contribution applies the mask.
+    /// Calls `write(add, mask, gradient)` to contribute to the gradient of node `target`, if that
+    /// is wanted; the last contribution applies the mask.
     fn contribute(
         &mut self,
         index: usize,
@@ -266,7 +267,7 @@ impl<'a> Group<'a> {
         self.gradients[target] = Some(out);
     }
 
-    /// Makes a gradient that of a residual branch, or adds it.
+    /// Passes a gradient on to a residual branch: as its gradient, or added to it.
     fn hand_on(&mut self, residual: usize, mut gradient: Buffer) {
         let isa = self.network.isa;
         if !self.network.learns(residual) {
@@ -282,19 +283,19 @@ impl<'a> Group<'a> {
         self.gradients[residual] = Some(gradient);
     }
 
-    /// Values of the output of a node for these pictures.
+    /// Returns the number of values in the output of a node for these images.
     fn len(&self, index: usize) -> usize {
         let (height, width) = self.sizes[index];
         self.pictures.len() * height * width * self.network.architecture.nodes[index].channels()
     }
 
-    /// These pictures' part of a tensor of the whole batch that a node made.
+    /// Returns the slice for these images of a node's tensor over the whole batch.
     fn own(&self, index: usize, whole: &'a [f32]) -> &'a [f32] {
         let picture = self.len(index) / self.pictures.len().max(1);
         &whole[self.pictures.start * picture..self.pictures.end * picture]
     }
 
-    /// What a node reads, with height and width.
+    /// Returns the input of a node, with its height and width.
     fn input(&self, source: Source) -> (&'a [f32], (usize, usize)) {
         match source {
             Source::Image => {
@@ -310,7 +311,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// What the derivative of a node's activation is told from, if it has one.
+    /// Returns the values from which the derivative of a node's activation is computed, if it has
+    /// one.
     fn mask_of(&self, index: usize) -> Option<(&'a [f32], Activation)> {
         let activation = self.network.architecture.nodes[index].activation();
         let whole = self.records[index].points(activation)?;

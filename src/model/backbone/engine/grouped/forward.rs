@@ -1,4 +1,4 @@
-//! The forward pass of a group of pictures.
+//! The forward pass by groups of images.
 
 use std::ops::Range;
 
@@ -11,17 +11,17 @@ use super::super::work::{Read, Work, Written};
 use crate::error::Result;
 use crate::ops::Buffer;
 
-/// What a group needs to know of a node's tensors.
+/// Where a group stores the output of a node.
 enum Place<'a> {
     /// Not yet computed, or no longer needed.
     Nowhere,
-    /// The group's part of a tensor of the whole batch.
+    /// The group's slice of a tensor of the whole batch.
     Whole(&'a mut [f32]),
-    /// A tensor of the group alone.
+    /// A tensor of this group only.
     Local(Buffer),
 }
 
-/// What a group makes of a node: the output, and the group's part of what is kept beside it.
+/// The results of a node for one group: the output, and the group's slices of what is kept besides.
 struct Made<'a> {
     output: Place<'a>,
     slope: Option<&'a mut [f32]>,
@@ -46,14 +46,14 @@ impl Place<'_> {
     }
 }
 
-/// The forward pass of a range of nodes, as every group of pictures sees it.
+/// The forward pass of a range of nodes, shared by all groups of images.
 struct Forward<'a> {
     network: &'a Network,
     range: Range<usize>,
-    /// By node of the range.
+    /// Per node of the range.
     work: Vec<Work<'a>>,
     pictures: Pictures<'a>,
-    /// Of the nodes before the range.
+    /// The records of the nodes before the range.
     earlier: &'a [Record],
 }
 
@@ -78,7 +78,7 @@ impl Network {
         Ok(())
     }
 
-    /// Runs a range of nodes, `group` pictures at a time.
+    /// Runs a range of nodes, `group` images at a time.
     fn run_range(
         &self,
         range: Range<usize>,
@@ -123,14 +123,14 @@ impl Network {
 }
 
 impl<'a> Forward<'a> {
-    /// Values of a picture that a node makes.
+    /// Returns the number of values per image in the output of a node.
     fn picture(&self, index: usize) -> usize {
         let (height, width) = self.pictures.sizes[index];
         height * width * self.network.architecture.nodes[index].channels()
     }
 
-    /// By node of the range: tensors of the whole batch, for what the backward pass or later ranges
-    /// need.
+    /// Allocates, per node of the range, the tensors of the whole batch that the backward pass or
+    /// later ranges need.
     fn records(&self, train: bool) -> Vec<Record> {
         let network = self.network;
         let record = |(index, work): (usize, &Work)| {
@@ -149,7 +149,7 @@ impl<'a> Forward<'a> {
         self.range.clone().zip(&self.work).map(record).collect()
     }
 
-    /// The parts of these tensors, by group and node.
+    /// Splits these tensors by group and node.
     fn places<'b>(&self, group: usize, made: &'b mut [Record]) -> Vec<Vec<Made<'b>>> {
         let groups = self.pictures.batch.div_ceil(group);
         let mut places: Vec<Vec<Made>> = (0..groups).map(|_| Vec::new()).collect();
@@ -170,7 +170,7 @@ impl<'a> Forward<'a> {
         places
     }
 
-    /// Takes a group of pictures through the range.
+    /// Takes a group of images through the range.
     fn run(&self, group: &Range<usize>, places: &mut [Made]) {
         let start = self.range.start;
         for index in self.range.clone() {

@@ -1,5 +1,5 @@
-//! What the backward pass of every group of pictures needs to know of a node, and the gradients of
-//! its parameters.
+//! The parts of a node's backward pass that all groups of images share, and the gradients of its
+//! parameters.
 
 use super::super::super::architecture::{
     AttentionNode, AveragePoolNode, ConvNode, GateNode, LayerNormNode, Source, TokensNode,
@@ -15,25 +15,25 @@ use super::super::weight_sums;
 use crate::error::Result;
 use crate::model::parameters::Gradients;
 
-/// A node that learns, or hands a gradient on to one that does.
+/// A node that has trainable parameters, or passes a gradient on to one that does.
 pub(super) struct Step<'a> {
     pub index: usize,
-    /// Where its gradient lies in the sums.
+    /// The start of its gradient in the sums.
     pub start: usize,
     pub len: usize,
     pub kind: Kind<'a>,
 }
 
-/// The parameters of a convolution that learn.
+/// The trainable parameters of a convolution.
 pub(super) enum Learning<'a> {
-    /// Weights and what is folded into them.
+    /// The weights, and what is folded into them.
     All(&'a ConvParameters, Folded<'a>),
-    /// What is added to the weights.
+    /// The low-rank update of the weights.
     Narrow(Narrow<'a>),
     Nothing,
 }
 
-/// What a node does, with what its backward pass needs.
+/// The operation of a node, with what its backward pass needs.
 #[allow(
     clippy::large_enum_variant,
     reason = "there is one for each node, and most are convolutions"
@@ -42,7 +42,7 @@ pub(super) enum Kind<'a> {
     Conv {
         node: &'a ConvNode,
         parameters: Learning<'a>,
-        /// For the gradient of its input, if that is wanted.
+        /// The weights packed for the gradient of its input, if that is wanted.
         weights: Option<Transposed>,
     },
     LayerNorm {
@@ -61,13 +61,13 @@ pub(super) enum Kind<'a> {
         positioned: Positioned,
     },
     Attention(&'a AttentionNode),
-    /// Its gradient goes nowhere.
+    /// No gradient is passed on from here.
     End,
 }
 
 impl<'a> Step<'a> {
-    /// The step of node `index`, whose input has this height and width, and whose sums begin at
-    /// `start`.
+    /// Creates the step of node `index`, whose input has this height and width and whose sums begin
+    /// at `start`.
     pub(super) fn new(
         network: &'a Network,
         index: usize,
@@ -134,7 +134,7 @@ impl<'a> Step<'a> {
         })
     }
 
-    /// Puts the gradients that the sums hold into `result`.
+    /// Stores the gradients contained in the sums in `result`.
     pub(super) fn keep(
         &self,
         network: &Network,
