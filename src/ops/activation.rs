@@ -1,11 +1,11 @@
-//! Activations and their derivatives, over vectors of any instruction set.
+//! Activations and their derivatives, for vectors of any instruction set.
 
 use super::vector::{self, Vector};
 
-/// What follows a convolution.
+/// The activation that follows a convolution.
 ///
-/// The backward pass tells the derivative from the output where that suffices; else the forward pass
-/// keeps the derivative itself, which shares most of its work with the value: see
+/// The backward pass computes the derivative from the output where that is possible; otherwise the
+/// forward pass keeps the derivative itself, which shares most of its work with the value: see
 /// [`Activation::keeps_slope`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -19,9 +19,9 @@ pub enum Activation {
     Silu,
     /// x min(max(x + 3, 0), 6) / 6.
     HardSwish,
-    /// x times the standard normal distribution function of x, exactly (with erf).
+    /// x times the standard normal distribution function of x, exact (with erf).
     Gelu,
-    /// x / (1 + exp(-1.702 x)), a rougher GELU.
+    /// x / (1 + exp(-1.702 x)), a coarser approximation of GELU.
     QuickGelu,
     /// 1 / (1 + exp(-x)).
     Sigmoid,
@@ -29,29 +29,30 @@ pub enum Activation {
     HardSigmoid,
 }
 
-/// Beyond it a sigmoid is flat, and within it an exponential is a normal number.
+/// Beyond this a sigmoid is flat, and within it an exponential is a normal number.
 const FLAT_SIGMOID: f32 = 87.0;
-/// Beyond it the normal distribution is flat to the last bit of 1.
+/// Beyond this the normal distribution function is flat to the last bit of 1.
 const FLAT_NORMAL: f32 = 5.45;
-/// Within it the normal density is a normal number.
+/// Within this the normal density is a normal floating-point number.
 const FLAT_DENSITY: f32 = 12.5;
 const SIXTH: f32 = 1.0 / 6.0;
-/// What CLIP's GELU multiplies its sigmoid's input with.
+/// The factor on the sigmoid's input in CLIP's GELU.
 const QUICK: f32 = 1.702;
 /// 1 / sqrt(2 pi).
 const INVERSE_ROOT_TWO_PI: f32 = 0.398_942_3;
 
-/// Changes every value, or every value with the one beside it. A macro, since a function that takes
-/// the change as a closure may be compiled apart, for the default target.
+/// Maps every value, or every value together with its counterpart in a second slice. A macro,
+/// because a function that takes the mapping as a closure might be compiled separately, for the
+/// default target.
 macro_rules! each {
     ($values:expr, $v:ident, $x:ident => $result:expr) => {{
         let (place, len) = ($values.as_mut_ptr(), $values.len());
         let mut at = 0;
         while at < len {
-            // SAFETY: of the vector from `at` the values that lie in the slice are read.
+            // SAFETY: only those values of the vector at `at` that lie in the slice are read.
             let $x = unsafe { $v::load(place.add(at), len - at) };
             let result: $v = $result;
-            // SAFETY: and written.
+            // SAFETY: likewise for writes.
             unsafe { result.store(place.add(at), len - at) };
             at += $v::LANES;
         }
@@ -62,7 +63,7 @@ macro_rules! each {
         let beside = $beside.as_ptr();
         let mut at = 0;
         while at < len {
-            // SAFETY: of the vectors from `at` the values that lie in the slices are read.
+            // SAFETY: only those values of the vectors at `at` that lie in the slices are read.
             let ($x, $y) = unsafe {
                 (
                     $v::load(place.add(at), len - at),
@@ -70,14 +71,14 @@ macro_rules! each {
                 )
             };
             let result: $v = $result;
-            // SAFETY: and written.
+            // SAFETY: likewise for writes.
             unsafe { result.store(place.add(at), len - at) };
             at += $v::LANES;
         }
     }};
 }
 
-/// Takes every value to a pair: the first stays, the second goes beside it.
+/// Maps every value to a pair: the first replaces the value, the second goes to the other slice.
 macro_rules! each_pair {
     ($values:expr, $beside:expr, $v:ident, $x:ident => $result:expr) => {{
         assert_eq!($values.len(), $beside.len());
@@ -85,10 +86,10 @@ macro_rules! each_pair {
         let beside = $beside.as_mut_ptr();
         let mut at = 0;
         while at < len {
-            // SAFETY: of the vector from `at` the values that lie in the slice are read.
+            // SAFETY: only those values of the vector at `at` that lie in the slice are read.
             let $x = unsafe { $v::load(place.add(at), len - at) };
             let (value, second): ($v, $v) = $result;
-            // SAFETY: and written, in both slices, which are of one length.
+            // SAFETY: likewise for writes to both slices, which have the same length.
             unsafe {
                 value.store(place.add(at), len - at);
                 second.store(beside.add(at), len - at);
@@ -99,8 +100,8 @@ macro_rules! each_pair {
 }
 
 impl Activation {
-    /// Whether the forward pass keeps the derivative for the backward pass, since the output does
-    /// not tell it.
+    /// Returns whether the forward pass keeps the derivative for the backward pass, because it
+    /// cannot be computed from the output.
     pub fn keeps_slope(self) -> bool {
         matches!(
             self,
@@ -108,7 +109,7 @@ impl Activation {
         )
     }
 
-    /// Whether it takes an instruction or two, so that kernels apply it to their registers.
+    /// Returns whether it takes only an instruction or two, so that kernels apply it in registers.
     pub(super) fn is_plain(self) -> bool {
         matches!(
             self,
@@ -116,19 +117,20 @@ impl Activation {
         )
     }
 
-    /// Applies it in place. NaN stays NaN, so that a diverged model is noticed.
+    /// Applies the activation in place. NaN stays NaN, so that a diverged model is noticed.
     pub fn apply(self, values: &mut [f32]) {
         self.apply_with::<vector::Portable>(values);
     }
 
-    /// Multiplies the gradient by the derivative, which `told` tells: the outputs of the
-    /// activation, or the derivatives themselves where they [are kept](Activation::keeps_slope).
-    /// Corners count as in PyTorch: as the flat side, but for hard swish at 3, where the slope is 1.
+    /// Multiplies the gradient by the derivative, which is obtained from `told`: the outputs of the
+    /// activation, or the derivatives themselves if they [are kept](Activation::keeps_slope). At
+    /// corners the derivative is that of the flat side, as in PyTorch, except for hard swish at 3,
+    /// where it is 1.
     pub fn mask(self, gradient: &mut [f32], told: &[f32]) {
         self.mask_with::<vector::Portable>(gradient, told);
     }
 
-    /// [`Activation::apply`] with the vectors of an instruction set.
+    /// Like [`Activation::apply`], with the vectors of an instruction set.
     #[inline(always)]
     pub(super) fn apply_with<V: Vector>(self, values: &mut [f32]) {
         match self {
@@ -144,8 +146,8 @@ impl Activation {
         }
     }
 
-    /// [`Activation::apply`] with the vectors of an instruction set, and the derivatives to
-    /// `slopes`, where they [are kept](Activation::keeps_slope); else that is left as it is.
+    /// Like [`Activation::apply`], with the vectors of an instruction set; writes the derivatives
+    /// to `slopes` if they [are kept](Activation::keeps_slope) and otherwise leaves it unchanged.
     #[inline(always)]
     pub(super) fn apply_keeping_slope<V: Vector>(self, values: &mut [f32], slopes: &mut [f32]) {
         match self {
@@ -159,7 +161,7 @@ impl Activation {
         }
     }
 
-    /// [`Activation::mask`] with the vectors of an instruction set.
+    /// Like [`Activation::mask`], with the vectors of an instruction set.
     #[inline(always)]
     pub(super) fn mask_with<V: Vector>(self, gradient: &mut [f32], told: &[f32]) {
         if self != Activation::None {
@@ -167,7 +169,7 @@ impl Activation {
         }
     }
 
-    /// The gradient before the activation from that after it.
+    /// Returns the gradient before the activation from the gradient after it.
     #[inline(always)]
     pub(super) fn masked<V: Vector>(self, gradient: V, told: V) -> V {
         match self {
@@ -186,15 +188,16 @@ impl Activation {
     }
 }
 
-/// What is left of an epilogue for finished values, which are still in the L1 cache: an activation
-/// that would take too many registers.
+/// The part of an epilogue that is applied to finished values while they are still in the L1 cache:
+/// an activation that would need too many registers.
 #[derive(Clone, Copy)]
 pub(super) struct Late(Activation);
 
 impl Late {
-    /// Takes it out of an epilogue, if the registers cannot do it.
+    /// Removes the activation from an epilogue, unless it is plain enough for the registers.
     ///
-    /// A mask would come after it, and be too early then: what is masked has no activation.
+    /// A mask belongs after the activation, so it would be applied too early here: there must be
+    /// none.
     #[inline(always)]
     pub(super) fn take(activation: &mut Activation, mask: *const f32) -> Option<Self> {
         if activation.is_plain() {
@@ -204,7 +207,7 @@ impl Late {
         Some(Late(std::mem::replace(activation, Activation::None)))
     }
 
-    /// Finishes `count` values from place `at` of the destination.
+    /// Finishes `count` values from index `at` of the destination.
     ///
     /// # Safety
     /// The destination must be valid for `at + count` values, which belong to the caller alone.
@@ -218,12 +221,12 @@ impl Late {
 
 /// e^x for x from -87 to 88, to about one unit in the last place.
 ///
-/// x = n ln 2 + r with |r| at most half of ln 2; the series of e^r ends at r^7 / 7!, and 2^n goes
-/// to the exponent's bits.
+/// x = n ln 2 + r with |r| at most half of ln 2; the series of e^r ends at r^7 / 7!, and n is added
+/// to the exponent bits.
 #[inline(always)]
 pub(super) fn exponential<V: Vector>(x: V) -> V {
-    // A number of this size has no bits behind the point: the sum is rounded to an integer, which
-    // its lowest bits hold.
+    // Floats of this magnitude have no fractional bits: the sum is rounded to an integer, which its
+    // lowest bits hold.
     const ROUNDER: f32 = 12_582_912.0;
     // ln 2 in two parts, the first with so few digits that its product with n is exact.
     const LN_2_HIGH: f32 = 355.0 / 512.0;
@@ -249,7 +252,7 @@ pub(super) fn exponential<V: Vector>(x: V) -> V {
     sum.shift_exponent(shifted)
 }
 
-/// e^-x and 1 / (1 + e^-x), where x is taken to be at most [`FLAT_SIGMOID`] from 0.
+/// Returns e^-x and 1 / (1 + e^-x), for x of at most [`FLAT_SIGMOID`] in magnitude.
 #[inline(always)]
 fn sigmoid_parts<V: Vector>(x: V) -> (V, V) {
     let one = V::splat(1.0);
@@ -266,37 +269,37 @@ fn clamp<V: Vector>(x: V, limit: f32) -> V {
 fn sigmoid<V: Vector>(x: V) -> V {
     let x = clamp(x, FLAT_SIGMOID);
     let (_, sigmoid) = sigmoid_parts(x);
-    // The exponential of a NaN may be any number: 0, or NaN once more, is added.
+    // The exponential of a NaN may be any number, so x - x is added: 0, or NaN for a NaN.
     sigmoid.add(x.sub(x))
 }
 
 #[inline(always)]
 fn silu<V: Vector>(x: V) -> V {
     let (_, sigmoid) = sigmoid_parts(clamp(x, FLAT_SIGMOID));
-    // The limit at minus infinity is 0, not a product of infinity.
+    // The limit at minus infinity is 0; clamping avoids multiplying an infinity.
     x.maximum(V::splat(-FLAT_SIGMOID)).mul(sigmoid)
 }
 
 #[inline(always)]
 fn quick_gelu<V: Vector>(x: V) -> V {
     let (_, sigmoid) = sigmoid_parts(clamp(x.mul(V::splat(QUICK)), FLAT_SIGMOID));
-    // The limit at minus infinity is 0, not a product of infinity.
+    // The limit at minus infinity is 0; clamping avoids multiplying an infinity.
     x.maximum(V::splat(-FLAT_SIGMOID / QUICK)).mul(sigmoid)
 }
 
-/// The slope is that of a [`silu`] at the product.
+/// The derivative is that of [`silu`] at the scaled input.
 #[inline(always)]
 fn quick_gelu_and_slope<V: Vector>(x: V) -> (V, V) {
     let (_, slope) = silu_and_slope(x.mul(V::splat(QUICK)));
     (quick_gelu(x), slope)
 }
 
-/// x s and s + x s (1 - s), with the sigmoid s.
+/// Returns x s and s + x s (1 - s), with the sigmoid s.
 #[inline(always)]
 fn silu_and_slope<V: Vector>(x: V) -> (V, V) {
     let near = clamp(x, FLAT_SIGMOID);
     let (exponential, sigmoid) = sigmoid_parts(near);
-    // The limit at minus infinity is 0, not a product of infinity.
+    // The limit at minus infinity is 0; clamping avoids multiplying an infinity.
     let value = x.maximum(V::splat(-FLAT_SIGMOID)).mul(sigmoid);
     // 1 - s = e^-x s, without cancellation.
     let rest = exponential.mul(sigmoid).mul(near);
@@ -310,7 +313,7 @@ fn hard_sigmoid<V: Vector>(x: V) -> V {
 
 #[inline(always)]
 fn hard_swish<V: Vector>(x: V) -> V {
-    // The limit at minus infinity is 0, not a product of infinity.
+    // The limit at minus infinity is 0; clamping avoids multiplying an infinity.
     x.maximum(V::splat(-3.0)).mul(hard_sigmoid(x))
 }
 
@@ -321,11 +324,12 @@ fn hard_swish_slope<V: Vector>(x: V) -> V {
     slope.where_positive(x.add(V::splat(3.0)))
 }
 
-/// The normal distribution function, to about a unit in the last place of 1.
+/// Returns the normal distribution function, to about one unit in the last place of 1.
 #[inline(always)]
 fn normal<V: Vector>(x: V) -> V {
-    // Twice the distance from one half is the error function, an odd one: x P(x^2) / Q(x^2), with
-    // the least relative error within the bound (1.5e-8) by iterated weighted least squares.
+    // Twice the difference from one half is the error function, which is odd: x P(x^2) / Q(x^2),
+    // fitted for the least relative error within the bound (1.5e-8) by iterated weighted least
+    // squares.
     const P: [f32; 5] = [
         1.262_284_9e-5,
         3.251_474_7e-4,
@@ -354,11 +358,11 @@ fn normal<V: Vector>(x: V) -> V {
 
 #[inline(always)]
 fn gelu<V: Vector>(x: V) -> V {
-    // The limit at minus infinity is 0, not a product of infinity.
+    // The limit at minus infinity is 0; clamping avoids multiplying an infinity.
     x.maximum(V::splat(-FLAT_DENSITY)).mul(normal(x))
 }
 
-/// x D and D + x d, with the normal distribution D and its density d.
+/// Returns x D and D + x d, with the normal distribution function D and its density d.
 #[inline(always)]
 fn gelu_and_slope<V: Vector>(x: V) -> (V, V) {
     let below = normal(x);

@@ -1,10 +1,11 @@
-//! Activations against closed forms in double precision.
+//! Tests activations against closed forms in double precision.
 
 use super::*;
 use crate::ops::reference::ACTIVATIONS;
 use crate::ops::{Isa, elementwise};
 
-/// The error function: its series near 0, else Laplace's continued fraction of the complement.
+/// The error function: its Taylor series near 0, otherwise Laplace's continued fraction of the
+/// complement.
 fn erf(x: f64) -> f64 {
     if x < 0.0 {
         return -erf(-x);
@@ -37,7 +38,7 @@ fn exact(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// A dense grid where something happens, and far out.
+/// A dense grid over the interesting range, and some points far out.
 fn grid() -> Vec<f32> {
     let mut points: Vec<f32> = (-40_000..=40_000).map(|i| i as f32 / 2000.0).collect();
     for far in [25.0, 86.9, 87.1, 88.0, 100.0, 1e3, 1e4, 3e38] {
@@ -47,7 +48,7 @@ fn grid() -> Vec<f32> {
     points
 }
 
-/// The outputs, and what tells the derivative.
+/// Returns the outputs, and the values from which the derivatives are obtained.
 fn activate(isa: Isa, activation: Activation, input: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let mut output = vec![f32::NAN; input.len()];
     let mut slopes = input.to_vec();
@@ -59,7 +60,7 @@ fn activate(isa: Isa, activation: Activation, input: &[f32]) -> (Vec<f32>, Vec<f
     (output, told)
 }
 
-/// Whether they are equal but for the last bits.
+/// Returns whether two values are equal except for the last bits.
 fn near(found: f32, expected: f32) -> bool {
     found == expected || (found - expected).abs() < 2e-7
 }
@@ -89,15 +90,15 @@ fn activations_match_their_closed_forms() {
             let (output, _) = activate(isa, activation, &input);
             for (&x, &y) in input.iter().zip(&output) {
                 let expected = exact(activation, f64::from(x));
-                // Tails far out are as good as 0; where one half is taken from one half, what is
-                // left is as good as that.
+                // Far out in the tails, the result only has to be as good as 0; where one half is
+                // subtracted from one half, only as good as the cancellation permits.
                 let error = (f64::from(y) - expected).abs();
                 let close = if activation == Activation::Gelu {
                     0.5
                 } else {
                     1e-3
                 };
-                // The product with a factor is rounded, and an exponential taken of it.
+                // The product with the factor is rounded before the exponential is taken.
                 let product = match activation {
                     Activation::QuickGelu => 1.2e-7 * 1.702 * f64::from(x.abs()).min(60.0),
                     _ => 0.0,
@@ -116,7 +117,7 @@ fn activations_match_their_closed_forms() {
 
 #[test]
 fn derivatives_match_central_differences() {
-    // Not at the corners.
+    // Points away from the corners.
     let input: Vec<f32> = (-20_000..20_000)
         .map(|i| (i as f32 + 0.5) / 1999.0)
         .collect();
@@ -187,7 +188,7 @@ fn corners_limits_and_what_is_no_number() {
             );
         }
         for activation in ACTIVATIONS {
-            // A payload in the lowest bits must not become an exponent.
+            // A payload in the lowest bits of a NaN must not become an exponent.
             let nothing = [
                 f32::NAN,
                 f32::from_bits(0x7fc0_0001),

@@ -1,31 +1,31 @@
-//! The mean over windows that lie side by side, and its gradient. What does not fill a window at
-//! the right and at the bottom is left out, as in PyTorch.
+//! Average pooling over non-overlapping windows, and its gradient. Pixels at the right and bottom
+//! that do not fill a window are ignored, as in PyTorch.
 
 use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 
-/// Windows of `side` x `side` pixels.
+/// Geometry of average pooling with windows of `side` x `side` pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AveragePoolShape {
-    /// Channels of input and output.
+    /// Number of channels of input and output.
     pub channels: usize,
-    /// Rows and columns of a window, and from one to the next.
+    /// Rows and columns of a window, and distance between windows.
     pub side: usize,
 }
 
 impl AveragePoolShape {
-    /// Output rows (or columns) for an input of `size`.
+    /// Returns the number of output rows (or columns) for an input of `size`.
     pub fn output_size(&self, size: usize) -> usize {
         size / self.side
     }
 }
 
-/// Means of `input` `[batch, height, width, channels]`.
+/// Writes the means over the windows of `input` `[batch, height, width, channels]` to `output`.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn forward(
     isa: Isa,
     shape: &AveragePoolShape,
@@ -55,11 +55,12 @@ pub fn forward(
         });
 }
 
-/// Gradient of the input: with `add` it is added to what `out` holds; `mask` turns it into the
-/// gradient before the activation that made the input, see [`Activation::mask`].
+/// Computes the gradient of the input. With `add`, it is added to the contents of `out`; `mask`
+/// turns it into the gradient before the activation that produced the input, see
+/// [`Activation::mask`].
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn gradient(
     isa: Isa,
     shape: &AveragePoolShape,
@@ -98,7 +99,7 @@ pub fn gradient(
 
 struct Mean<'a> {
     shape: AveragePoolShape,
-    /// The lines of a row of windows.
+    /// The picture rows covered by a row of windows.
     input: &'a [f32],
     pitch: usize,
     output: &'a mut [f32],
@@ -127,7 +128,7 @@ impl Op for Mean<'_> {
 
 struct Spread<'a> {
     shape: AveragePoolShape,
-    /// A line of the output's gradient; empty where no window reaches.
+    /// A row of the output's gradient; empty where there are no windows.
     gradient: &'a [f32],
     add: bool,
     mask: Option<(&'a [f32], Activation)>,

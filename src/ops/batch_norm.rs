@@ -1,14 +1,14 @@
 //! Batch norm with the statistics of the batch, fused with residual and activation.
 //!
-//! Tensors are `[pixels, channels]`. Statistics are taken in fixed chunks of pixels, whose means
-//! and squared deviations are combined in double precision and in order (Chan, Golub and LeVeque,
-//! 1979): exact enough for any mean. All functions work on a part of the batch and on one thread:
-//! who calls them shares the batch out, while the part lies in cache.
+//! Tensors are `[pixels, channels]`. Statistics are computed over fixed chunks of pixels, whose
+//! means and squared deviations are combined in double precision and in order (Chan, Golub and
+//! LeVeque, 1979): accurate for means of any size. All functions process a part of the batch on one
+//! thread; the caller distributes the batch, so that a part stays in cache.
 
 use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 
-/// Pixels of one chunk.
+/// Number of pixels of a chunk.
 const PIXELS: usize = 256;
 
 /// Mean and variance of each channel over the batch.
@@ -16,28 +16,28 @@ const PIXELS: usize = 256;
 pub struct Statistics {
     /// Mean of each channel.
     pub mean: Vec<f32>,
-    /// Mean squared deviation (biased) of each channel.
+    /// Biased variance of each channel.
     pub variance: Vec<f32>,
     /// Number of pixels.
     pub pixels: usize,
 }
 
 impl Statistics {
-    /// 1 / sqrt(variance + epsilon).
+    /// Returns 1 / sqrt(variance + epsilon).
     pub fn inverse_deviation(&self, epsilon: f32) -> Vec<f32> {
         let inverse = |&v: &f32| (1.0 / (f64::from(v) + f64::from(epsilon)).sqrt()) as f32;
         self.variance.iter().map(inverse).collect()
     }
 
-    /// The unbiased variance, which the running estimate takes. One pixel has none and gives NaN,
-    /// as in PyTorch.
+    /// Returns the unbiased variance, which is used for the running estimate. For a single pixel it
+    /// is NaN, as in PyTorch.
     pub fn unbiased_variance(&self) -> Vec<f32> {
         let n = self.pixels as f64;
         let unbias = |&v: &f32| (f64::from(v) * n / (n - 1.0)) as f32;
         self.variance.iter().map(unbias).collect()
     }
 
-    /// Puts the moments of a batch's parts together, in the order given.
+    /// Combines the moments of the parts of a batch, in the order given.
     pub fn combine<'a>(channels: usize, parts: impl IntoIterator<Item = &'a Moments>) -> Self {
         let mut mean = vec![0.0f64; channels];
         let mut square = vec![0.0f64; channels];
@@ -65,7 +65,8 @@ impl Statistics {
     }
 }
 
-/// The moments of `input` `[pixels, channels]`, one of each few pixels: see [`Statistics::combine`].
+/// Returns the moments of `input` `[pixels, channels]`, one for each chunk of pixels: see
+/// [`Statistics::combine`].
 pub fn moments(isa: Isa, input: &[f32], channels: usize) -> Vec<Moments> {
     input
         .chunks(PIXELS * channels)
@@ -73,15 +74,15 @@ pub fn moments(isa: Isa, input: &[f32], channels: usize) -> Vec<Moments> {
         .collect()
 }
 
-/// Moments of a few pixels, by channel.
+/// Moments of a chunk of pixels, for each channel.
 #[derive(Debug)]
 pub struct Moments {
     pixels: usize,
-    /// The mean, as far as single precision goes.
+    /// The mean, as accurate as single precision allows.
     mean: Vec<f32>,
-    /// Sum of the deviations from it: what rounding kept from being 0.
+    /// Sum of the deviations from the mean: nonzero only because of rounding.
     deviation: Vec<f32>,
-    /// Sum of their squares.
+    /// Sum of the squared deviations.
     square: Vec<f32>,
 }
 
@@ -122,7 +123,7 @@ impl Op for ChunkMoments<'_> {
     }
 }
 
-/// A batch norm with everything that goes with a channel worked out.
+/// A batch norm with its per-channel factors precomputed.
 #[derive(Debug)]
 pub struct Normalisation {
     mean: Vec<f32>,
@@ -134,7 +135,7 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// A norm with the statistics of a batch.
+    /// Creates a batch norm with the statistics of a batch.
     pub fn new(statistics: Statistics, epsilon: f32, gamma: Vec<f32>, beta: Vec<f32>) -> Self {
         let inverse = statistics.inverse_deviation(epsilon);
         Normalisation {
@@ -147,8 +148,8 @@ impl Normalisation {
         }
     }
 
-    /// `output = activation((input - mean) * inverse * gamma + beta + residual)`, on a part of the
-    /// batch.
+    /// Computes `output = activation((input - mean) * inverse * gamma + beta + residual)` for a
+    /// part of the batch.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -173,8 +174,8 @@ impl Normalisation {
         });
     }
 
-    /// What a part of the batch contributes to the gradients, from the input and the gradient
-    /// before the activation.
+    /// Returns the contribution of a part of the batch to the gradients, from the input and the
+    /// gradient before the activation.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -198,7 +199,7 @@ impl Normalisation {
         total
     }
 
-    /// The gradients, given the sums over the whole batch.
+    /// Returns the gradients, given the sums over the whole batch.
     pub fn gradient(&self, sums: &GradientSums) -> NormalisationGradient<'_> {
         // With x = (v - mean) * inverse: dv = gamma * inverse * (g - mean(g) - x * mean(g * x)).
         let pixels = self.pixels as f64;
@@ -221,7 +222,7 @@ impl Normalisation {
     }
 }
 
-/// Sums of g and of g * (v - mean), by channel.
+/// Sums of g and of g * (v - mean), for each channel.
 #[derive(Debug)]
 pub struct GradientSums {
     sum: Vec<f64>,
@@ -236,7 +237,7 @@ impl GradientSums {
         }
     }
 
-    /// Adds the sums of a batch's parts, in the order given.
+    /// Adds the sums of the parts of a batch, in the order given.
     pub fn combine<'a>(channels: usize, parts: impl IntoIterator<Item = &'a GradientSums>) -> Self {
         let mut total = Self::zeros(channels);
         for part in parts {
@@ -251,7 +252,7 @@ impl GradientSums {
     }
 }
 
-/// Gradients of a [`Normalisation`] by the batch's own statistics.
+/// Gradients of a [`Normalisation`] that uses the statistics of its batch.
 #[derive(Debug)]
 pub struct NormalisationGradient<'a> {
     /// With respect to gamma.
@@ -264,7 +265,7 @@ pub struct NormalisationGradient<'a> {
 }
 
 impl NormalisationGradient<'_> {
-    /// The gradient of a part of the input, from that before the activation.
+    /// Computes the gradient of a part of the input from the gradient before the activation.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -315,10 +316,10 @@ impl Op for Normalise<'_> {
     }
 }
 
-/// Two sums over a chunk, by channel.
+/// Two sums over a chunk, for each channel.
 type TwoSums = (Vec<f32>, Vec<f32>);
 
-/// Sums of g and of g * (v - mean) over a chunk.
+/// Computes the sums of g and of g * (v - mean) over a chunk.
 struct ChunkSums<'a> {
     input: &'a [f32],
     gradient: &'a [f32],

@@ -1,7 +1,7 @@
-//! Cache-line aligned buffers, and an arena that hands them out again.
+//! Cache-line aligned buffers and an arena that reuses them.
 //!
-//! A training step needs the same sizes again and again. Fresh memory costs a page fault for each
-//! 4 KiB at its first touch, so the arena keeps what was given back.
+//! A training step needs the same sizes again and again. Fresh memory costs a page fault for every
+//! 4 KiB when it is first touched, so the arena keeps returned buffers.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,8 @@ const LANES: usize = 16;
 #[repr(C, align(64))]
 struct Line([f32; LANES]);
 
-/// A fixed-length vector of `f32` that starts on a cache line, so that no full-width vector load
-/// straddles two of them.
+/// A fixed-length vector of `f32` that starts at a cache line, so that no full-width vector load
+/// straddles two lines.
 #[derive(Debug, Default)]
 pub struct AlignedVec {
     lines: Vec<Line>,
@@ -22,7 +22,7 @@ pub struct AlignedVec {
 }
 
 impl AlignedVec {
-    /// `len` zeros.
+    /// Creates a vector of `len` zeros.
     pub fn zeros(len: usize) -> Self {
         AlignedVec {
             lines: vec![Line([0.0; LANES]); len.div_ceil(LANES)],
@@ -34,7 +34,7 @@ impl AlignedVec {
     pub fn resize(&mut self, len: usize) {
         let lines = len.div_ceil(LANES);
         if lines > self.lines.len() {
-            // No `Vec::resize`: it would copy contents that nobody wants.
+            // Not `Vec::resize`, which would copy contents that are not needed.
             self.lines = Vec::new();
             self.lines = vec![Line([0.0; LANES]); lines];
         }
@@ -49,8 +49,9 @@ impl AlignedVec {
 impl Deref for AlignedVec {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: `Line` is `repr(C)` of 16 floats in 64 bytes, without padding, so the lines are
-        // `lines.len() * 16 >= len` initialised floats; both constructors keep that inequality.
+        // SAFETY: `Line` is `repr(C)` with 16 floats in 64 bytes, without padding, so the lines are
+        // `lines.len() * 16 >= len` initialised floats; `zeros`, `resize` and `Arena::take` maintain
+        // that inequality.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
@@ -62,20 +63,22 @@ impl DerefMut for AlignedVec {
     }
 }
 
-/// Keeps buffers that are no longer used for the next one that asks. Clones share the store.
+/// Keeps unused buffers for later requests. Clones share the store.
 #[derive(Debug, Clone, Default)]
 pub struct Arena(Arc<Mutex<Vec<AlignedVec>>>);
 
 impl Arena {
-    /// An empty arena.
+    /// Creates an empty arena.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A buffer of `len` floats with **unspecified** contents, which returns when it is dropped.
+    /// Returns a buffer of `len` floats with **unspecified** contents; it goes back to the arena
+    /// when dropped.
     pub fn take(&self, len: usize) -> Buffer {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that fits, unless it is so large that another should have it.
+        // The smallest buffer that fits, unless it is so large that it should be left for other
+        // requests.
         let found = free
             .iter()
             .enumerate()
@@ -100,7 +103,7 @@ impl Arena {
     }
 }
 
-/// A buffer lent by an [`Arena`].
+/// A buffer borrowed from an [`Arena`].
 #[derive(Debug)]
 pub struct Buffer {
     vec: AlignedVec,
@@ -131,16 +134,16 @@ impl Drop for Buffer {
     }
 }
 
-/// Asks the C library to keep what is freed for the next one who allocates, for the whole process.
+/// Tells the C library to keep freed memory for later allocations, for the whole process.
 ///
-/// A training step allocates and frees tensors as large as the weights; glibc gives those back to
-/// the system, which fills every page with zeros before it lends it again. Elsewhere this does
-/// nothing.
+/// A training step allocates and frees tensors as large as the weights; by default, glibc returns
+/// their memory to the system, which zeroes every page before handing it out again. On other
+/// systems this does nothing.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
     {
         const MIB: libc::c_int = 1 << 20;
-        // SAFETY: these calls change limits of the allocator and may come at any time.
+        // SAFETY: these calls change limits of the allocator and are allowed at any time.
         unsafe {
             // The largest value that glibc accepts.
             libc::mallopt(libc::M_MMAP_THRESHOLD, 32 * MIB);

@@ -1,7 +1,8 @@
-//! Dense convolution: forward and gradient of the input.
+//! Dense convolution: the forward pass and the gradient of the input.
 //!
-//! Weights come in PyTorch's order `[out, in, kernel, kernel]` and are packed for each direction.
-//! A fixed batch norm that follows is folded while packing: its scale multiplies the weights.
+//! Weights are given in PyTorch's order `[out, in, kernel, kernel]` and are packed separately for
+//! each direction. A batch norm with fixed statistics that follows is folded in while packing: its
+//! scale multiplies the weights.
 
 use std::cell::Cell;
 
@@ -14,20 +15,22 @@ use super::tile::PANEL;
 use super::window::Window;
 use super::winograd::{self, PointWeights, Tiling};
 
-/// Filters that are packed side by side.
+/// Number of filters that are packed together.
 const PACKED: usize = 16;
 
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// The sum as it is written.
+    /// Direct summation.
     Direct,
-    /// Winograd's F(4x4, 3x3): a quarter of the multiplications, rounding a few times larger.
+    /// Winograd's F(4x4, 3x3): a quarter of the multiplications, with a rounding error a few times
+    /// larger.
     Winograd,
 }
 
 impl Algorithm {
-    /// The faster one for pictures of this size. `winograd`: whether that may be used.
+    /// Returns the faster algorithm for pictures of this size. `winograd` says whether Winograd is
+    /// allowed.
     pub fn choose(shape: &ConvShape, (height, width): (usize, usize), winograd: bool) -> Self {
         if winograd && winograd::pays(shape, height, width) {
             Algorithm::Winograd
@@ -37,7 +40,7 @@ impl Algorithm {
     }
 }
 
-/// Weights packed for the forward pass, with the bias that goes with them.
+/// Weights packed for the forward pass, together with the bias.
 #[derive(Debug)]
 pub struct ForwardWeights {
     packed: Forward,
@@ -51,7 +54,7 @@ enum Forward {
 }
 
 impl ForwardWeights {
-    /// How they want to be used.
+    /// Returns the algorithm that the weights are packed for.
     pub fn algorithm(&self) -> Algorithm {
         match self.packed {
             Forward::Direct(_) => Algorithm::Direct,
@@ -68,7 +71,7 @@ impl ForwardWeights {
         }
     }
 
-    /// Packs `weight`, multiplied by `scale` (one value an output channel).
+    /// Packs `weight`, multiplied by `scale` (one value per output channel).
     ///
     /// # Panics
     /// If a length does not fit the shape.
@@ -100,8 +103,8 @@ impl ForwardWeights {
         let (channels, area) = (shape.in_channels, shape.kernel * shape.kernel);
         let depth = shape.depth();
         Panels::pack(arena, depth, shape.out_channels, |outs, panel| {
-            // The values of all filters at one place lie together in the panel: the filters are
-            // read side by side.
+            // In a panel, the values of all filters at one position are adjacent, so the filters
+            // are read in parallel.
             let scales = outs
                 .clone()
                 .map(|out| scale.map_or(1.0, |scale| scale[out]));
@@ -127,11 +130,11 @@ impl ForwardWeights {
     }
 }
 
-/// Convolution of `input` `[batch, height, width, in]` into `output`, plus residual, then the
-/// activation.
+/// Writes the convolution of `input` `[batch, height, width, in]` to `output`, plus the residual,
+/// followed by the activation.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     isa: Isa,
@@ -158,17 +161,17 @@ pub fn forward(
     PADDED.set(padded);
 }
 
-/// Some channels of a tensor.
+/// A range of the channels of a tensor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Channels {
-    /// The first.
+    /// Index of the first channel.
     pub first: usize,
-    /// Channels of the tensor in all.
+    /// Total number of channels of the tensor.
     pub pitch: usize,
 }
 
-/// [`forward`] from some channels of `input` to some of `output`, by weights packed for the
-/// direct sum.
+/// Applies [`forward`] to a range of channels of `input` and writes to a range of channels of
+/// `output`; the weights must be packed for [`Algorithm::Direct`].
 #[allow(clippy::too_many_arguments)]
 pub(super) fn forward_part(
     isa: Isa,
@@ -194,12 +197,12 @@ pub(super) fn forward_part(
 }
 
 thread_local! {
-    /// Where pictures are copied with their padding; taken while in use.
+    /// Buffer for padded copies of pictures; taken out while in use.
     pub(super) static PADDED: Cell<AlignedVec> = Cell::default();
 }
 
-/// The window of the forward pass and what it slides over. Pictures of few channels are copied
-/// with their padding, so that a row of the window is one piece.
+/// Returns the window of the forward pass and the source that it slides over. Pictures with few
+/// channels are copied with their padding, so that a row of the window is contiguous.
 pub(super) fn padded_window<'a>(
     shape: &ConvShape,
     (batch, height, width): (usize, usize, usize),
@@ -238,25 +241,25 @@ pub(super) fn padded_window<'a>(
     (window, padded)
 }
 
-/// Weights packed for the gradient of the input: one set for each class of input pixels, which are
-/// seen by different taps of a strided kernel.
+/// Weights packed for the gradient of the input: with a strided kernel, different input pixels are
+/// reached by different taps, so there is one set for each class of input pixels.
 #[derive(Debug)]
 pub struct BackwardWeights(Backward);
 
 #[derive(Debug)]
 enum Backward {
-    /// By first tap of the rows, then of the columns.
+    /// Indexed by the first tap of the rows, then of the columns.
     Direct(Vec<Panels>),
     Winograd(PointWeights),
 }
 
-/// The taps that lie whole strides apart, in one dimension: those that reach the input rows (or
-/// columns) with some remainder by the stride.
+/// The taps in one dimension whose distance is a multiple of the stride: those that reach the input
+/// rows (or columns) with a given remainder modulo the stride.
 #[derive(Debug, Clone, Copy)]
 struct Class {
-    /// The first tap; the others follow at distances of the stride.
+    /// The first tap; the others follow at intervals of the stride.
     first: usize,
-    /// How many there are; may be 0.
+    /// Number of taps; may be 0.
     count: usize,
 }
 
@@ -266,29 +269,30 @@ impl Class {
         Class { first, count }
     }
 
-    /// The kernel's tap for place `index` of the window, which runs against the taps.
+    /// Returns the kernel tap at position `index` of the window, which traverses the taps in
+    /// reverse.
     fn tap(&self, index: usize, stride: usize) -> usize {
         self.first + stride * (self.count - 1 - index)
     }
 }
 
-/// The input rows (or columns) with a given remainder by the stride.
+/// The input rows (or columns) with a given remainder modulo the stride.
 #[derive(Debug, Clone, Copy)]
 struct Strided {
     /// The remainder.
     remainder: usize,
-    /// How many there are.
+    /// Number of these rows (or columns).
     pixels: usize,
     /// The taps that reach them.
     class: Class,
-    /// Output row that the last of the taps takes input row `remainder` to.
+    /// Output row that the last tap connects with input row `remainder`.
     start: isize,
 }
 
 impl Strided {
     fn new(shape: &ConvShape, size: usize, remainder: usize) -> Self {
-        // Input row i = remainder + stride * t meets output row o through tap k where
-        // i + padding = o * stride + k, hence k = first + stride * j and
+        // Input row i = remainder + stride * t contributes to output row o through tap k where i +
+        // padding = o * stride + k, hence k = first + stride * j and
         // o = t + (remainder + padding - first) / stride - j.
         let (padding, _) = shape.zeros(size);
         let class = Class::new(shape, (remainder + padding) % shape.stride);
@@ -303,7 +307,7 @@ impl Strided {
 }
 
 impl BackwardWeights {
-    /// Packs `weight`, multiplied by `scale` (one value an output channel).
+    /// Packs `weight`, multiplied by `scale` (one value per output channel).
     ///
     /// # Panics
     /// If a length does not fit the shape.
@@ -361,13 +365,13 @@ impl BackwardWeights {
     }
 }
 
-/// Gradient of the input from that of the output. With `accumulate` it is added to what
-/// `input_gradient` holds; `mask` (the activation that made the
-/// input, and the points that tell its derivative: see [`Activation::mask`]) turns it into the
-/// gradient before that activation.
+/// Computes the gradient of the input from that of the output. With `accumulate`, the result is
+/// added to the contents of `input_gradient`. `mask` holds the activation that produced the input
+/// and the values from which its derivative is obtained (see [`Activation::mask`]); it turns the
+/// result into the gradient before that activation.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn input_gradient(
     isa: Isa,
@@ -392,8 +396,8 @@ pub fn input_gradient(
     );
 }
 
-/// [`input_gradient`] from some channels to some; all of them, if the weights are packed for
-/// Winograd's points.
+/// Applies [`input_gradient`] to a range of channels; weights packed for Winograd need all
+/// channels.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn input_gradient_part(
     isa: Isa,

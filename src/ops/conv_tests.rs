@@ -1,4 +1,4 @@
-//! Kernels against plain loops in double precision.
+//! Tests the kernels against plain loops in double precision.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::ops::reference::{ACTIVATIONS, Reference, TOLERANCE, assert_within, gr
 use crate::ops::weight_gradient::{unpack, weight_gradient};
 use crate::ops::{Arena, Padding};
 
-/// Largest deviation accepted of Winograd convolutions.
+/// Largest accepted deviation of Winograd convolutions.
 const WINOGRAD_TOLERANCE: f64 = 3e-5;
 
 fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
@@ -20,7 +20,7 @@ fn check_dense(shape: ConvShape, dims: (usize, usize, usize)) {
     check_dense_by(shape, Algorithm::Direct, dims, Activation::Relu);
 }
 
-/// All kernels of a convolution on the same data.
+/// Checks all kernels of a convolution on the same data.
 fn check_dense_by(
     shape: ConvShape,
     algorithm: Algorithm,
@@ -106,7 +106,7 @@ proptest! {
     ) {
         let shape = MaxPoolShape { channels, kernel: 3, stride, padding: 1 };
         let (rows, columns) = (shape.output_size(height), shape.output_size(width));
-        // Few values, so that there are ties.
+        // Few distinct values, so that there are ties.
         let input: Vec<f32> = random("input", batch * height * width * channels)
             .iter().map(|v| (v * 3.0).round()).collect();
         let gradient = random("gradient", batch * rows * columns * channels);
@@ -162,7 +162,7 @@ fn depths_and_groups_beyond_one_block() {
     check_dense_by(many, Algorithm::Winograd, (20, 23, 25), Activation::Silu);
 }
 
-/// The kernels once more, under a program that watches every access to memory.
+/// Runs the kernels again under valgrind, which checks every memory access.
 #[test]
 #[ignore = "takes minutes, and valgrind (Debian's package of that name)"]
 fn kernels_stay_inside_their_memory() {
@@ -211,7 +211,7 @@ fn small_pictures_under_every_padding() {
         .flat_map(|(size, kernel)| [1, 2].map(|stride| (size, kernel, stride)))
     {
         for padding in [Padding::Same, Padding::Symmetric(kernel / 2)] {
-            // Few channels are copied with their padding, more are not.
+            // Pictures with few channels are copied with their padding, others are not.
             for (in_channels, out_channels) in [(3, 5), (17, 33)] {
                 let shape = ConvShape {
                     in_channels,
@@ -235,7 +235,7 @@ fn the_same_size_is_a_matter_of_the_input() {
         stride,
         padding: Padding::Same,
     };
-    // TensorFlow's: of an odd number of zeros the larger half comes after the picture.
+    // As in TensorFlow: if the number of zeros is odd, the larger half comes after the picture.
     assert_eq!(
         (shape(3, 2).output_size(8), shape(3, 2).zeros(8)),
         (4, (0, 1))
@@ -286,7 +286,7 @@ fn every_activation_ends_a_convolution() {
         }
         let strided = ConvShape { stride: 2, ..shape };
         check_dense_by(strided, Algorithm::Direct, (2, 6, 5), activation);
-        // The dense layers of squeeze-and-excitation: few rows.
+        // The dense layers of squeeze-and-excitation have few rows.
         for (batch, in_channels, out_channels) in [(1, 40, 10), (3, 8, 1152), (8, 1024, 48)] {
             let dense = ConvShape {
                 in_channels,
@@ -314,7 +314,7 @@ fn empty_batches_do_nothing() {
 #[test]
 fn batch_norm_matches_its_definition() {
     let (pixels, channels) = (700, 21);
-    // A mean far from zero shows cancellation.
+    // A mean far from zero exposes cancellation.
     let input: Vec<f32> = random("input", pixels * channels)
         .iter()
         .map(|v| v + 30.0)
@@ -342,7 +342,7 @@ fn batch_norm_matches_its_definition() {
         }
     }
     for isa in Isa::available() {
-        // In two parts, as the engine does it.
+        // In two parts, as in the engine.
         let cut = 300 * channels;
         let halves = |values: &[f32]| [values[..cut].to_vec(), values[cut..].to_vec()];
         let moments: Vec<Moments> = (halves(&input).iter())

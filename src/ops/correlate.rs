@@ -1,9 +1,9 @@
-//! The sliding-window matrix product under every dense convolution, forward and backward.
+//! The sliding-window matrix product that underlies every dense convolution, forward and backward.
 //!
-//! No column matrix is ever written and nothing is copied: for every pixel of a register tile a
-//! table holds one pointer to each contiguous piece of what it sees (a row of zeros stands for the
-//! padding). Bias, residual, activation and mask are applied to the registers before they are
-//! stored, so that a destination is touched once.
+//! No im2col matrix is written and nothing is copied: for every pixel of a register tile, a table
+//! holds one pointer to each contiguous piece of what its window covers (a row of zeros stands in
+//! for the padding). Bias, residual, activation and mask are applied in registers before the
+//! results are stored, so the destination is written only once.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,22 +18,22 @@ use super::isa::Isa;
 use super::tile::{MAX_ROWS, PANEL, Product};
 use super::window::Window;
 
-/// Weights (in values) of a group of panels, which stay in the L2 cache while the tiles of a task
+/// Number of weights of a group of panels, which stay in the L2 cache while the tiles of a task
 /// pass over them.
 const GROUP_LEN: usize = 128 * 1024;
-/// Tiles of one task, at most; the inputs that they see are meant to stay in L2 as well.
+/// Maximum number of tiles of a task; their inputs should stay in L2 as well.
 const TASK_TILES: usize = 16;
-/// A problem is cut into at least so many tasks, if it is large enough.
+/// A problem is split into at least this many tasks, if it is large enough.
 const TASKS: usize = 8;
-/// The longest sum over one piece that is taken in one go. A longer one is cut: what the rows of a
-/// tile see is then still in the L1 cache when the next panel needs it.
+/// Maximum length of a sum over one piece that is taken in one go. Longer ones are split, so that
+/// the inputs of a tile's rows are still in the L1 cache when the next panel needs them.
 const LONGEST: usize = 768;
-/// Values of a memory page.
+/// Number of values in a memory page.
 const PAGE: usize = 1024;
-/// Values of a cache line.
+/// Number of values in a cache line.
 const LINE: usize = 16;
 
-/// Weights packed as `[columns / PANEL][depth][PANEL]`, the last panel filled up with zeros.
+/// Weights packed as `[columns / PANEL][depth][PANEL]`, with the last panel zero-padded.
 #[derive(Debug)]
 pub(super) struct Panels {
     data: Buffer,
@@ -74,8 +74,8 @@ impl Panels {
     }
 }
 
-/// Where the result of grid position `(n, y, x)` goes: pixel
-/// `(n, y * step + top, x * step + left)` of the destination.
+/// Maps the result of grid position `(n, y, x)` to pixel `(n, y * step + top, x * step + left)` of
+/// the destination.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scatter {
     pub height: usize,
@@ -83,14 +83,16 @@ pub(super) struct Scatter {
     pub step: usize,
     pub top: usize,
     pub left: usize,
-    /// The first channel of the destination that is written; as many follow as there are results.
+    /// First channel of the destination that is written; as many channels are written as there are
+    /// results.
     pub first: usize,
-    /// Channels of the destination in all.
+    /// Total number of channels of the destination.
     pub pitch: usize,
 }
 
 impl Scatter {
-    /// Position by position to the destination's pixels, in channels from `first` of `pitch`.
+    /// Maps positions one to one to the destination's pixels, to channels from `first` on out of
+    /// `pitch`.
     pub(super) fn whole(window: &Window, first: usize, pitch: usize) -> Self {
         Scatter {
             height: window.grid_height,
@@ -111,26 +113,26 @@ pub enum Addend<'a> {
     None,
     /// A tensor of the destination's shape.
     Tensor(&'a [f32]),
-    /// What the destination holds already.
+    /// The current contents of the destination.
     Destination,
 }
 
-/// What happens to a result before it is stored: bias, addend, activation, mask, in this order.
+/// Steps applied to a result before it is stored: bias, addend, activation, mask, in this order.
 #[derive(Debug, Clone, Copy)]
 pub struct Epilogue<'a> {
-    /// One value a channel.
+    /// One value per channel.
     pub bias: Option<&'a [f32]>,
     /// A residual branch, or the gradient of another branch.
     pub addend: Addend<'a>,
-    /// Applied after both.
+    /// Applied after bias and addend.
     pub activation: Activation,
-    /// The result is multiplied by the derivative of this activation at these points: see
+    /// Multiplies the result by the derivative of this activation, obtained from these values: see
     /// [`Activation::mask`].
     pub mask: Option<(&'a [f32], Activation)>,
 }
 
 impl Epilogue<'_> {
-    /// Stores the result as it is.
+    /// Stores the result unchanged.
     pub const PLAIN: Epilogue<'static> = Epilogue {
         bias: None,
         addend: Addend::None,
@@ -139,14 +141,14 @@ impl Epilogue<'_> {
     };
 }
 
-/// What a task writes for itself.
+/// Scratch memory of a task.
 #[derive(Default)]
 struct Scratch {
-    /// Pointers to what the pixels of the task see.
+    /// Pointers to the inputs of the task's pixels.
     pointers: Vec<*const f32>,
-    /// First elements of their results.
+    /// Offsets of the first elements of their results.
     offsets: Vec<usize>,
-    /// Copies of what the pixels of a tile see.
+    /// Copies of the inputs of a tile's pixels.
     copies: AlignedVec,
 }
 
@@ -154,11 +156,11 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Slides `window` over `source`, multiplies what it sees with `panels` and scatters the results
+/// Slides `window` over `source`, multiplies what it covers by `panels` and scatters the results
 /// over `destination`.
 ///
 /// # Panics
-/// If a slice does not have the length that the geometry asks for.
+/// If the length of a slice does not match the geometry.
 pub(super) fn correlate(
     isa: Isa,
     window: &Window,
@@ -189,8 +191,9 @@ pub(super) fn correlate(
     assert!(scatter.step > 0);
 
     let positions = window.positions();
-    // Small problems are cut finer, so that there is something for every core: by panels where the
-    // weights are what takes room, since every part by pixels reads them all again, else by pixels.
+    // Small problems are split further, so that every core has work: by panels where the weights
+    // are larger than the source, since every part of the pixels reads all weights again; otherwise
+    // by pixels.
     let least = positions.div_ceil(TASK_TILES * isa.rows());
     let parts = match panels.data.len() > source.len() {
         true => least,
@@ -219,15 +222,16 @@ pub(super) fn correlate(
     });
 }
 
-/// A part of what a piece holds, over which a sum is taken in one go.
+/// A part of a piece over which a sum is taken in one go.
 struct Cut {
     values: Range<usize>,
-    /// Values of the whole piece.
+    /// Number of values of the whole piece.
     of: usize,
 }
 
 impl Cut {
-    /// The parts of a piece of `run` values. Several pieces are not cut: they are short.
+    /// Returns the parts of pieces of `run` values. If there are several pieces they are short and
+    /// are not split.
     fn all(taps: usize, run: usize) -> impl Iterator<Item = Cut> {
         let cuts = if taps == 1 {
             run.div_ceil(LONGEST).max(1)
@@ -258,12 +262,12 @@ struct Task<'a> {
     scatter: &'a Scatter,
     destination: &'a Disjoint<'a>,
     epilogue: &'a Epilogue<'a>,
-    /// Stands for the padding.
+    /// Stands in for the padding.
     zeros: &'a [f32],
 }
 
 impl Task<'_> {
-    /// A range of panels over a range of positions.
+    /// Computes a range of panels for a range of positions.
     fn run(
         self,
         positions: Range<usize>,
@@ -291,8 +295,8 @@ impl Task<'_> {
         }
     }
 
-    /// A range of panels over one tile, whose pixels see what the `table` points to and whose results
-    /// begin at the `offsets`.
+    /// Computes a range of panels for one tile, whose inputs are at the pointers in `table` and
+    /// whose results start at `offsets`.
     fn tile(
         &self,
         cut: &Cut,
@@ -306,7 +310,8 @@ impl Task<'_> {
         let epilogue = self.epilogue;
         let destination = self.destination.start();
         let (first, last, run) = (cut.is_first(), cut.is_last(), cut.values.len());
-        // What the destination holds is added before the first part of a sum overwrites it.
+        // The current contents of the destination must be added before the first part of a sum
+        // overwrites them.
         let addend = match epilogue.addend {
             Addend::Tensor(tensor) if last => tensor.as_ptr(),
             Addend::Destination if first => destination.cast_const(),
@@ -314,8 +319,8 @@ impl Task<'_> {
         };
         let mut near = [null; MAX_ROWS];
         let mut pointers = table.as_ptr();
-        // Pixels that lie whole memory pages apart would drive each other out of the L1 cache,
-        // where all fall into the same set: they are copied, a cache line further apart.
+        // Pixels that lie a multiple of the page size apart map to the same set of the L1 cache and
+        // would evict each other: they are copied, with one more cache line between them.
         if self.window.taps() == 1 && cut.of >= PAGE && cut.of.is_multiple_of(PAGE) {
             copies.resize(MAX_ROWS * (run + LINE));
             let copies = copies.chunks_exact_mut(run + LINE);
@@ -357,16 +362,15 @@ impl Task<'_> {
             mask: pointer(mask),
             mask_activation: mask_activation.unwrap_or(Activation::None),
         };
-        // SAFETY: the pointers come from slices of `cut.of` values, of which the cut is a part, that
-        // live through this call; weights, bias, addend and mask have the lengths that `correlate`
-        // asserts. The scatter maps different positions to different pixels (its step is at least 1)
-        // inside of the destination (asserted there too), a position belongs to one tile and a tile
-        // to one task, and a panel covers its own channels, so no other thread touches these
-        // elements.
+        // SAFETY: the pointers come from slices of `cut.of` values, of which the cut is a part,
+        // that outlive this call; weights, bias, addend and mask have the lengths that `correlate`
+        // asserts. The scatter maps different positions to different pixels (its step is at least
+        // 1) inside the destination (asserted there too), a position belongs to one tile, a tile to
+        // one task, and a panel covers its own channels, so no other thread touches these elements.
         unsafe { product.run(self.isa) };
     }
 
-    /// For every tile, where each tap of each position begins and where the results go.
+    /// Records, for every tile, where each tap of each position begins and where the results go.
     fn look_up(
         &self,
         positions: Range<usize>,
@@ -410,7 +414,8 @@ impl Task<'_> {
     }
 }
 
-/// One of several parts of equal size, so that no last one is nearly empty.
+/// Returns part `index` of `parts` parts of (nearly) equal size, so that the last one is not almost
+/// empty.
 fn part(len: usize, index: usize, parts: usize) -> Range<usize> {
     len * index / parts..len * (index + 1) / parts
 }

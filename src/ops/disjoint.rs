@@ -1,22 +1,22 @@
-//! Writing to one slice from several threads, each to its own places.
+//! Writing to one slice from several threads, each to different elements.
 
 use std::marker::PhantomData;
 
-/// A mutable slice that threads share, on their word that they touch different elements.
+/// A mutable slice shared by threads that promise to access different elements.
 pub(super) struct Disjoint<'a, T = f32> {
     start: *mut T,
     len: usize,
     borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the callers of `range` promise not to overlap, so that each element is reached by one
-// thread at a time, as `split_at_mut` would have it.
+// SAFETY: the callers of `range` promise that ranges do not overlap, so each element is accessed by
+// one thread at a time, as with `split_at_mut`.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
-// SAFETY: it is a `&mut [T]`, which may be sent.
+// SAFETY: it is a `&mut [T]`, which is `Send`.
 unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
-    /// Takes the slice over for its lifetime.
+    /// Borrows the slice for the lifetime of the value.
     pub(super) fn new(slice: &'a mut [T]) -> Self {
         Disjoint {
             start: slice.as_mut_ptr(),
@@ -25,12 +25,13 @@ impl<'a, T> Disjoint<'a, T> {
         }
     }
 
-    /// The first element. Writing through it is bound to the promise of [`Disjoint::range`].
+    /// Returns a pointer to the first element. Writes through it must keep the promise of
+    /// [`Disjoint::range`].
     pub(super) fn start(&self) -> *mut T {
         self.start
     }
 
-    /// Elements `from..from + len`; panics outside of the slice.
+    /// Returns the elements `from..from + len`; panics if they are not in the slice.
     ///
     /// # Safety
     /// No two ranges that are alive at the same time may overlap.
@@ -38,7 +39,7 @@ impl<'a, T> Disjoint<'a, T> {
     #[inline(always)]
     pub(super) unsafe fn range(&self, from: usize, len: usize) -> &mut [T] {
         assert!(from <= self.len && len <= self.len - from);
-        // SAFETY: inside of the slice by the assertion, unaliased by the caller's promise.
+        // SAFETY: inside the slice by the assertion, unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
     }
 }

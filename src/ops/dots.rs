@@ -1,7 +1,8 @@
-//! Products of the rows of a matrix with those of another: `a b^T`, where both lie row by row.
+//! Dot products of the rows of two matrices: `a b^T`, with both in row-major order.
 //!
-//! Nothing is packed: a register tile runs along several rows of both at once, each lane with sums
-//! of its own, which are added up in the end. For matrices of long rows, of which one is read once.
+//! Nothing is packed: a register tile runs along several rows of both matrices at once, with
+//! separate sums in each lane, which are added at the end. For matrices with long rows, one of
+//! which is read only once.
 
 use std::ops::Range;
 
@@ -12,22 +13,22 @@ use super::isa::{Arithmetic, Isa, Op};
 use super::matrix::Rows;
 use super::vector::Vector;
 
-/// Values of a row that are gone over with all rows of the other matrix: those of a tile's rows then
-/// stay in the L1 cache.
+/// Number of values of a row that are multiplied with all rows of the other matrix at a time, so
+/// that those of a tile's rows stay in the L1 cache.
 const RUN: usize = 1024;
-/// Tiles that are gone over together.
+/// Number of tiles that are processed together.
 const TILES: usize = 8;
-/// Rows of `b` of one task.
+/// Number of rows of `b` of one task.
 const TASK: usize = 24;
-/// The widest vector.
+/// Number of lanes of the widest vector.
 const LANES: usize = 16;
-/// The largest tile: rows of `a`, rows of `b`.
+/// Number of sums of the largest tile: rows of `a` times rows of `b`.
 const MAX_TILE: usize = 4 * 6;
 
-/// Writes the product of row i of `a` and row j of `b` to `products[i * pitch + j]`.
+/// Writes the dot product of row i of `a` and row j of `b` to `products[i * pitch + j]`.
 ///
 /// # Panics
-/// If the rows are of different length, or `products` has no place for one.
+/// If the rows have different lengths, or `products` is too short.
 pub(super) fn dots(isa: Isa, a: Rows, b: Rows, products: &mut [f32], pitch: usize) {
     assert_eq!(a.run, b.run);
     assert!(b.count <= pitch && products.len() >= a.count * pitch);
@@ -46,8 +47,8 @@ pub(super) fn dots(isa: Isa, a: Rows, b: Rows, products: &mut [f32], pitch: usiz
         });
 }
 
-/// Rows part by part, so that those of one part lie side by side: whole memory pages apart they would
-/// drive each other out of the L1 cache, where all fall into the same set.
+/// Rows split into parts, with the rows of each part adjacent: whole memory pages apart, they would
+/// map to the same set of the L1 cache and evict each other.
 struct Parts {
     values: Vec<f32>,
     count: usize,
@@ -74,13 +75,13 @@ impl Parts {
     }
 }
 
-/// The parts of a row of `run` values.
+/// Returns the parts of a row of `run` values.
 fn parts(run: usize) -> impl Iterator<Item = Range<usize>> {
     let first = (0..run).step_by(RUN);
     first.map(move |first| first..(first + RUN).min(run))
 }
 
-/// All rows of `a` with some of `b`.
+/// Multiplies all rows of `a` with some of `b`.
 struct Task<'a> {
     a: &'a Parts,
     b: Rows<'a>,
@@ -93,7 +94,7 @@ impl Op for Task<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        // Sums, a row of `a` and a vector of the other fill the registers.
+        // The sums, a row of `a` and a vector of `b` fill the registers.
         match A::Vector::LANES * A::Vector::VECTORS {
             32 => self.tiles::<A::Vector, 4, 6>(),
             16 => self.tiles::<A::Vector, 3, 4>(),
@@ -112,7 +113,7 @@ impl Task<'_> {
         }
     }
 
-    /// At most [`TILES`] tiles of rows from `row` with at most `C` from `column`.
+    /// Computes at most [`TILES`] tiles of rows from `row` with at most `C` columns from `column`.
     #[inline(always)]
     fn chunk<V: Vector, const R: usize, const C: usize>(&self, row: usize, column: usize) {
         let end = (row + TILES * R).min(self.a.count);
@@ -122,7 +123,7 @@ impl Task<'_> {
             let b: [&[f32]; C] =
                 std::array::from_fn(|c| &self.b.row((column + c).min(last))[part.clone()]);
             for (tile, row) in (row..end).step_by(R).enumerate() {
-                // Where there are fewer rows the last one stands for those that are missing.
+                // Where there are fewer rows, the last row stands in for the missing ones.
                 let a = std::array::from_fn(|r| self.a.row(&part, (row + r).min(end - 1)));
                 accumulate::<V, R, C>(a, b, &mut sums[tile]);
             }
@@ -130,7 +131,7 @@ impl Task<'_> {
         let columns = column..(column + C).min(self.columns.end);
         for (tile, first) in (row..end).step_by(R).enumerate() {
             for row in first..(first + R).min(end) {
-                // SAFETY: a task has the columns of its own.
+                // SAFETY: each task has its own columns.
                 let products = unsafe {
                     let from = row * self.pitch + columns.start;
                     self.products.range(from, columns.len())
@@ -144,10 +145,10 @@ impl Task<'_> {
     }
 }
 
-/// The sums of a tile's rows, lane by lane.
+/// The sums of the rows of a tile, separately for each lane.
 type Sums = [[f32; LANES]; MAX_TILE];
 
-/// Adds the products of rows, all of one length, to `sums`.
+/// Adds the products of rows of equal length to `sums`.
 #[allow(
     clippy::needless_range_loop,
     reason = "constant ranges over registers unroll for certain"
@@ -161,8 +162,8 @@ fn accumulate<V: Vector, const R: usize, const C: usize>(
     let run = a[0].len();
     assert!(a.iter().chain(&b).all(|row| row.len() == run));
     let mut registers = [[V::splat(0.0); C]; R];
-    // SAFETY: a sum has a place for `V::LANES` values, of which there are at most `LANES`; rows have
-    // `run` values, and no more than what is left of those is read.
+    // SAFETY: a sum has room for `LANES` values, at least as many as `V::LANES`; rows have `run`
+    // values, and no more than the rest of a row is read.
     unsafe {
         for r in 0..R {
             for c in 0..C {
@@ -196,7 +197,7 @@ fn accumulate<V: Vector, const R: usize, const C: usize>(
     }
 }
 
-/// The sum of all lanes, in halves.
+/// Returns the sum of all lanes, by repeated halving.
 #[inline(always)]
 fn sum(lanes: &[f32; LANES]) -> f32 {
     let mut sums = *lanes;

@@ -1,11 +1,11 @@
-//! Passes over memory that do one thing to each element.
+//! Element-wise passes over memory.
 
 use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 
-/// Elements that one task of an element-wise pass handles.
+/// Number of elements that one task of an element-wise pass processes.
 pub(super) const CHUNK: usize = 1 << 15;
 
 struct AddMask<'a> {
@@ -29,7 +29,8 @@ impl Op for AddMask<'_> {
     }
 }
 
-/// `gradient += addend`, then times the derivative of the activation: see [`Activation::mask`].
+/// Computes `gradient += addend`, then multiplies by the derivative of the activation: see
+/// [`Activation::mask`].
 ///
 /// # Panics
 /// If the lengths differ.
@@ -64,7 +65,7 @@ impl Op for Activate<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        /// Values that are copied and then changed, while they are in the L1 cache.
+        /// Number of values that are copied and then processed while they are in the L1 cache.
         const NEAR: usize = 1024;
         let parts = self.output.chunks_mut(NEAR);
         for (output, values) in parts.zip(self.values.chunks_mut(NEAR)) {
@@ -75,7 +76,7 @@ impl Op for Activate<'_> {
     }
 }
 
-/// `output = activation(values)`, and in place of the values their derivatives, where those
+/// Computes `output = activation(values)` and replaces the values by their derivatives, if these
 /// [are kept](Activation::keeps_slope).
 ///
 /// # Panics

@@ -1,6 +1,6 @@
-//! A factor for each channel of each picture: the gate of squeeze-and-excitation.
+//! Multiplication by one factor per channel and picture: the gate of squeeze-and-excitation.
 //!
-//! With values `x` `[batch, pixels, channels]` and factors `s` `[batch, channels]` it is
+//! With values `x` `[batch, pixels, channels]` and factors `s` `[batch, channels]`, the result is
 //! `y[n, p, c] = x[n, p, c] * s[n, c]`.
 
 use rayon::prelude::*;
@@ -9,20 +9,20 @@ use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 use super::pool::PIXELS;
 
-/// `out = x * s`.
+/// Computes `out = x * s`.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 pub fn forward(isa: Isa, pixels: usize, channels: usize, x: &[f32], s: &[f32], out: &mut [f32]) {
     scale(isa, pixels, channels, s, x, false, None, out);
 }
 
-/// Gradient of `s`, the sum over pixels of `x * gradient`: with `add` it is added to what `out`
-/// holds; `mask` turns it into the gradient before the activation that made `s`, see
-/// [`Activation::mask`].
+/// Computes the gradient of `s`, the sum over pixels of `x * gradient`. With `add`, it is added to
+/// the contents of `out`; `mask` turns it into the gradient before the activation that produced
+/// `s`, see [`Activation::mask`].
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 #[allow(clippy::too_many_arguments)]
 pub fn gate_gradient(
     isa: Isa,
@@ -57,11 +57,11 @@ pub fn gate_gradient(
         });
 }
 
-/// Gradient of `x`: with `add` it is added to what `out` holds; `mask` turns it into the gradient
-/// before the activation that made `x`, see [`Activation::mask`].
+/// Computes the gradient of `x`. With `add`, it is added to the contents of `out`; `mask` turns it
+/// into the gradient before the activation that produced `x`, see [`Activation::mask`].
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 #[allow(clippy::too_many_arguments)]
 pub fn input_gradient(
     isa: Isa,
@@ -162,7 +162,7 @@ impl Op for Products<'_> {
         if !self.add {
             self.out.fill(0.0);
         }
-        // A few pixels at a time: one long sum would lose digits.
+        // A few pixels at a time: one long sum would lose precision.
         let mut sums = vec![0.0f32; channels];
         let size = PIXELS * channels;
         for (x, gradient) in self.x.chunks(size).zip(self.gradient.chunks(size)) {

@@ -1,4 +1,4 @@
-//! Gates and global averages against their definition in double precision.
+//! Tests gates and global averages against their definitions in double precision.
 
 use super::*;
 use crate::ops::pool;
@@ -6,7 +6,7 @@ use crate::ops::reference::{TOLERANCE, assert_within, random};
 
 const SHAPES: [(usize, usize, usize); 4] = [(1, 1, 1), (2, 9, 17), (3, 200, 40), (0, 4, 4)];
 
-/// The slope of hard swish at `points`, which has tests of its own.
+/// Returns the derivative of hard swish at `points`; activations have tests of their own.
 fn slopes(points: &[f32]) -> Vec<f64> {
     let mut slopes = vec![1.0; points.len()];
     Activation::HardSwish.mask(&mut slopes, points);

@@ -1,10 +1,10 @@
-//! Convolution in groups: the channels are cut into groups, each with filters of its own.
+//! Grouped convolution: the channels are split into groups, each with its own filters.
 //!
-//! Groups of up to 8 channels go the way of depthwise convolution, see `depthwise::mixed`. Of wider
-//! ones neighbours are bundled into blocks of about [`BLOCK`] channels, and a block is a dense
-//! convolution whose filters are zero between groups: single groups would leave lanes of the
-//! register tiles empty. Kernels read and write the channels of a block where they are; only the
-//! gradient of the weights copies them.
+//! Groups of up to 8 channels are handled like depthwise convolution, see `depthwise::mixed`. Wider
+//! groups are bundled into blocks of about [`BLOCK`] channels, and each block is computed as a
+//! dense convolution whose weights are zero between different groups: single groups would leave
+//! lanes of the register tiles unused. Kernels read and write the channels of a block in place;
+//! only the gradient of the weights copies them.
 
 use rayon::prelude::*;
 
@@ -17,24 +17,24 @@ use super::shape::ConvShape;
 use super::tile::PANEL;
 use super::weight_gradient::{self, Layout, WeightGradientParts};
 
-/// Channels of a block, at most, unless a single group has more.
+/// Maximum number of channels of a block, unless a single group has more.
 const BLOCK: usize = PANEL;
-/// Partial sums of a gradient of the weights, at most.
+/// Maximum number of partial sums of a weight gradient.
 const CHUNKS: usize = 8;
 
-/// A convolution in groups.
+/// A grouped convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupedShape {
-    /// Its geometry, with the channels of all groups together.
+    /// Geometry, with the channels of all groups together.
     pub conv: ConvShape,
     /// Number of groups, which divides both numbers of channels.
     pub groups: usize,
 }
 
-/// A few groups.
+/// A block of consecutive groups.
 #[derive(Debug, Clone, Copy)]
 struct Block {
-    /// As a dense convolution.
+    /// Geometry of the block as a dense convolution.
     shape: ConvShape,
     groups: usize,
     input: Channels,
@@ -42,22 +42,23 @@ struct Block {
 }
 
 impl GroupedShape {
-    /// Number of weights, in the order `[out, in / groups, kernel, kernel]`.
+    /// Returns the number of weights, in the order `[out, in / groups, kernel, kernel]`.
     pub fn weight_len(&self) -> usize {
         self.conv.out_channels * self.filter_len()
     }
 
-    /// Output rows (or columns) for an input of `size`.
+    /// Returns the number of output rows (or columns) for an input of `size`.
     pub fn output_size(&self, size: usize) -> usize {
         self.conv.output_size(size)
     }
 
-    /// Weights of an output channel.
+    /// Returns the number of weights of one output channel.
     fn filter_len(&self) -> usize {
         self.conv.depth() / self.groups
     }
 
-    /// The width of the groups and their geometry by channel, if they are narrow.
+    /// Returns the per-channel geometry and the width of the groups, if they are narrow enough for
+    /// `depthwise::mixed`.
     fn narrow(&self) -> Option<(DepthwiseShape, usize)> {
         let conv = self.conv;
         let group = conv.in_channels / self.groups.max(1);
@@ -73,8 +74,8 @@ impl GroupedShape {
     }
 
     /// For narrow groups: calls `visit(weight, mixed, output channel)` for every weight with its
-    /// place in PyTorch's order and in `[place in the group][tap][channel]`, where `transposed` says
-    /// whether the place is that of the output and the channel that of the input.
+    /// index in PyTorch's order and in `[position in the group][tap][channel]`. If `transposed`,
+    /// the position is that of the output and the channel that of the input.
     fn mixed(&self, group: usize, transposed: bool, mut visit: impl FnMut(usize, usize, usize)) {
         let (channels, area) = (self.conv.out_channels, self.conv.kernel * self.conv.kernel);
         for out in 0..channels {
@@ -92,7 +93,7 @@ impl GroupedShape {
         }
     }
 
-    /// Weights of narrow groups, reordered and multiplied by `scale`.
+    /// Returns the weights of narrow groups, reordered and multiplied by `scale`.
     fn mix(
         &self,
         group: usize,
@@ -107,10 +108,10 @@ impl GroupedShape {
         all
     }
 
-    /// The blocks in order.
+    /// Returns the blocks in order.
     ///
     /// # Panics
-    /// If the groups do not divide the channels.
+    /// If the number of groups does not divide the numbers of channels.
     fn blocks(&self) -> impl Iterator<Item = Block> + use<> {
         let GroupedShape { conv, groups } = *self;
         assert!(groups > 0 && conv.in_channels.is_multiple_of(groups));
@@ -140,13 +141,13 @@ impl GroupedShape {
 }
 
 impl Block {
-    /// Its output channels among all.
+    /// Returns the part of `values` (one per output channel) that belongs to this block.
     fn outputs<'a, T>(&self, values: &'a [T]) -> &'a [T] {
         &values[self.output.first..][..self.shape.out_channels]
     }
 
-    /// Calls `visit(weight, dense)` for every output channel: where its filter lies in the weights
-    /// of the block, and where in the dense ones, which are zero elsewhere.
+    /// Calls `visit(weight, dense)` for every output channel with the range of its filter in the
+    /// weights of the block and in the dense weights, which are zero elsewhere.
     fn filters(&self, mut visit: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>)) {
         let (depth, filter) = (self.shape.depth(), self.shape.depth() / self.groups);
         let outputs = self.shape.out_channels / self.groups;
@@ -156,7 +157,7 @@ impl Block {
         }
     }
 
-    /// Its weights as those of a dense convolution.
+    /// Returns the weights of the block as those of a dense convolution.
     fn dense(&self, weight: &[f32]) -> Vec<f32> {
         let start = self.output.first * self.shape.depth() / self.groups;
         let mut all = vec![0.0; self.shape.weight_len()];
@@ -168,7 +169,7 @@ impl Block {
     }
 }
 
-/// Weights packed for the forward pass, with the bias that goes with them.
+/// Weights packed for the forward pass, together with the bias.
 #[derive(Debug)]
 pub struct ForwardWeights(Forward);
 
@@ -179,7 +180,7 @@ enum Forward {
 }
 
 impl ForwardWeights {
-    /// Packs `weight` `[out, in / groups, kernel, kernel]`, multiplied by `scale` (one value an
+    /// Packs `weight` `[out, in / groups, kernel, kernel]`, multiplied by `scale` (one value per
     /// output channel).
     ///
     /// # Panics
@@ -221,7 +222,7 @@ enum Backward {
 }
 
 impl BackwardWeights {
-    /// Packs `weight`, multiplied by `scale` (one value an output channel).
+    /// Packs `weight`, multiplied by `scale` (one value per output channel).
     ///
     /// # Panics
     /// If a length does not fit the shape.
@@ -249,11 +250,11 @@ impl BackwardWeights {
     }
 }
 
-/// Convolution of `input` `[batch, height, width, in]` into `output`, plus residual, then the
-/// activation.
+/// Writes the convolution of `input` `[batch, height, width, in]` to `output`, plus the residual,
+/// followed by the activation.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     isa: Isa,
@@ -296,10 +297,10 @@ pub fn forward(
     }
 }
 
-/// Gradient of the input; `accumulate` and `mask` as in [`conv::input_gradient`].
+/// Computes the gradient of the input; `accumulate` and `mask` are as in [`conv::input_gradient`].
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn input_gradient(
     isa: Isa,
@@ -341,7 +342,7 @@ pub fn input_gradient(
     }
 }
 
-/// Values of the gradient of weights and bias in the kernels' own order.
+/// Returns the number of values of the gradient of weights and bias in the kernels' own order.
 pub fn gradient_len(shape: &GroupedShape) -> usize {
     if shape.narrow().is_some() {
         return shape.weight_len() + shape.conv.out_channels;
@@ -350,11 +351,11 @@ pub fn gradient_len(shape: &GroupedShape) -> usize {
     blocks.map(|block| Layout::new(&block.shape).len()).sum()
 }
 
-/// Gradient of weights and bias from the input and the output's gradient, in the kernels' own
-/// order: the first `gradient_len` values of what is returned, see [`unpack`].
+/// Returns the gradient of weights and bias from the input and the output's gradient, in the
+/// kernels' own order: the first `gradient_len` values of the result, see [`unpack`].
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn weight_gradient(
     isa: Isa,
     shape: &GroupedShape,
@@ -372,11 +373,11 @@ pub fn weight_gradient(
     partial
 }
 
-/// Writes the gradient as partial sums (`gradient_len` values each, whatever they hold): the pictures
-/// are cut into as many chunks as there are partial sums.
+/// Writes the gradient as partial sums of `gradient_len` values each, overwriting their contents:
+/// the pictures are split into as many chunks as there are partial sums.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn partial_sums(
     isa: Isa,
     shape: &GroupedShape,
@@ -439,8 +440,8 @@ pub fn partial_sums(
     });
 }
 
-/// Reorders a gradient, the first `gradient_len` values of `sums`: see
-/// [`weight_gradient::unpack`]. The weights' is `[out, in / groups, kernel, kernel]`.
+/// Reorders a gradient, the first `gradient_len` values of `sums`, see [`weight_gradient::unpack`].
+/// The weights' gradient is returned as `[out, in / groups, kernel, kernel]`.
 ///
 /// # Panics
 /// If a length does not fit the shape.

@@ -1,10 +1,10 @@
-//! Convolutions in groups against plain loops in double precision.
+//! Tests grouped convolutions against plain loops in double precision.
 
 use super::*;
 use crate::ops::Padding;
 use crate::ops::reference::{ACTIVATIONS, Reference, TOLERANCE, assert_within};
 
-/// All kernels on the same data; channels of a group.
+/// Checks all kernels on the same data, for given channels per group.
 fn check(
     (groups, inputs, outputs): (usize, usize, usize),
     (kernel, stride, padding): (usize, usize, Padding),
@@ -55,7 +55,8 @@ fn check(
 
 #[test]
 fn groups_of_every_width() {
-    // Those of ResNeXt, some that fill no block, one group, and more outputs than inputs.
+    // Groups as in ResNeXt, some that do not fill a block, a single group, and more outputs than
+    // inputs.
     let groups = [
         (32, 4, 4),
         (8, 8, 8),

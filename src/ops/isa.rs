@@ -1,15 +1,15 @@
-//! Which vector instructions the machine has, and how safe code is compiled for each of them.
+//! Detects which vector instructions the machine has and compiles code for each of them.
 //!
 //! The default x86-64 target knows only SSE2. [`Isa::run`] compiles an [`Op`], which is ordinary
-//! safe Rust, once for each instruction set and calls the copy that the machine can execute.
+//! Rust code, once for each instruction set and calls the copy that the machine can execute.
 
 #[cfg(all(target_arch = "x86_64", not(fuzzing)))]
 use std::marker::PhantomData;
 
 use super::vector::{self, Vector};
 
-/// An instruction set that this machine is known to have. A value of this type is the proof: it
-/// can only be obtained from [`Isa::best`] and [`Isa::available`].
+/// An instruction set that is available on this machine. A value of this type is the proof: it can
+/// only be obtained from [`Isa::best`] and [`Isa::available`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Level);
 
@@ -21,17 +21,17 @@ pub(super) enum Level {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// What the compilation target guarantees.
+    /// The instructions that the compilation target guarantees.
     Portable,
 }
 
 impl Isa {
-    /// The fastest instruction set of this machine.
+    /// Returns the fastest instruction set of this machine.
     pub fn best() -> Self {
         Self::available()[0]
     }
 
-    /// Every instruction set of this machine that the kernels know, fastest first.
+    /// Returns all instruction sets of this machine that the kernels support, fastest first.
     pub fn available() -> Vec<Self> {
         let mut levels = Vec::new();
         #[cfg(all(target_arch = "x86_64", not(fuzzing)))]
@@ -57,7 +57,7 @@ impl Isa {
         self.0
     }
 
-    /// The name by which people know it.
+    /// Returns the common name of the instruction set.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -85,24 +85,24 @@ impl Isa {
     }
 }
 
-/// A piece of safe code to be compiled for several instruction sets. Implementations mark `run`
-/// `#[inline(always)]`, without which it would be compiled for the default target.
+/// Code to be compiled for several instruction sets. Implementations mark `run` with
+/// `#[inline(always)]`; otherwise it would be compiled for the default target.
 pub trait Op {
-    /// What it returns.
+    /// The result of the code.
     type Output;
-    /// The code; multiplications that are added go through `A`.
+    /// Runs the code; multiply-adds go through `A`.
     fn run<A: Arithmetic>(self) -> Self::Output;
 }
 
 /// The arithmetic of an instruction set.
 pub trait Arithmetic {
-    /// Its vector register.
+    /// The vector register of the instruction set.
     type Vector: Vector;
-    /// `a * b + c`, rounded once where the machine can do so in one instruction.
+    /// Returns `a * b + c`, rounded once where the machine can do so in one instruction.
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
 }
 
-/// One instruction, one rounding; vectors of type `V`.
+/// Fused multiply-add, with a single rounding; vectors are of type `V`.
 #[cfg(all(target_arch = "x86_64", not(fuzzing)))]
 pub struct Fused<V>(PhantomData<V>);
 
@@ -115,7 +115,7 @@ impl<V: Vector> Arithmetic for Fused<V> {
     }
 }
 
-/// What the compilation target does without a library call.
+/// The arithmetic that the compilation target provides without a library call.
 pub struct Native;
 
 impl Arithmetic for Native {

@@ -1,9 +1,10 @@
-//! Reductions of a line of values in lanes side by side, in an order that depends on its length alone.
+//! Reductions of a slice in several parallel lanes, in an order that depends only on its length.
 
-/// Sums that run side by side.
+/// Number of parallel sums.
 const LANES: usize = 32;
 
-/// `add(value, other, sum)` over both slices from `start` in lanes, which `join` brings together.
+/// Reduces both slices with `add(value, other, sum)` from `start` in separate lanes, then combines
+/// the lanes with `join`.
 #[inline(always)]
 pub(super) fn fold(
     values: &[f32],
@@ -33,7 +34,7 @@ pub(super) fn fold(
     sums[0]
 }
 
-/// [`fold`] of a sum.
+/// Like [`fold`], for a sum.
 #[inline(always)]
 pub(super) fn sum(values: &[f32], others: &[f32], add: impl Fn(f32, f32, f32) -> f32) -> f32 {
     fold(values, others, 0.0, add, |a, b| a + b)

@@ -1,7 +1,7 @@
 //! Layer norm over the channels of each pixel.
 //!
-//! Tensors are `[pixels, channels]`. Mean and mean squared deviation (biased, as in PyTorch) are
-//! taken in two passes over a pixel, which lies in the L1 cache, with one sum a lane.
+//! Tensors are `[pixels, channels]`. Mean and biased variance (as in PyTorch) are computed in two
+//! passes over a pixel, which stays in the L1 cache, with a separate sum for each lane.
 
 use rayon::prelude::*;
 
@@ -11,13 +11,13 @@ use super::isa::{Arithmetic, Isa, Op};
 use super::lanes::sum;
 use super::weight_gradient::sum_partial;
 
-/// Pixels whose sums are taken in single precision before they are added to the whole.
+/// Number of pixels that are summed in single precision before the result is added to the total.
 const PIXELS: usize = 64;
 
-/// `output = (input - mean) / sqrt(variance + epsilon) * gamma + beta`.
+/// Computes `output = (input - mean) / sqrt(variance + epsilon) * gamma + beta`.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 pub fn forward(
     isa: Isa,
     channels: usize,
@@ -48,12 +48,12 @@ pub fn forward(
         });
 }
 
-/// Gradient of the input from that of the output: with `add` it is added to what `out` holds;
-/// `mask` turns it into the gradient before the activation that made the input, see
-/// [`Activation::mask`].
+/// Computes the gradient of the input from that of the output. With `add`, it is added to the
+/// contents of `out`; `mask` turns it into the gradient before the activation that produced the
+/// input, see [`Activation::mask`].
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 #[allow(clippy::too_many_arguments)]
 pub fn input_gradient(
     isa: Isa,
@@ -90,11 +90,12 @@ pub fn input_gradient(
         });
 }
 
-/// Writes what these pixels contribute to the gradients of gamma, then beta: `2 * channels` values,
-/// on the calling thread. The caller adds the sums of a batch's parts, in fixed order.
+/// Writes the contribution of these pixels to the gradients of gamma, then beta, to `sums`:
+/// `2 * channels` values, computed on the calling thread. The caller adds the sums of a batch's
+/// parts in a fixed order.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 pub fn partial_sums(
     isa: Isa,
     channels: usize,
@@ -123,14 +124,14 @@ pub fn partial_sums(
     }
 }
 
-/// Parts in which [`parameter_gradients`] sums, whatever the number of threads.
+/// Number of parts in which [`parameter_gradients`] sums, independent of the number of threads.
 const PARTS: usize = 16;
 
-/// The gradients of gamma and then of beta, `[2 * channels]`, from the norm's input and the gradient
-/// of its output, both `[pixels, channels]`.
+/// Returns the gradients of gamma, then beta, `[2 * channels]`, from the layer norm's input and the
+/// gradient of its output, both `[pixels, channels]`.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 pub fn parameter_gradients(
     isa: Isa,
     channels: usize,
@@ -151,17 +152,17 @@ pub fn parameter_gradients(
     sums
 }
 
-/// Values of a task: whole pixels.
+/// Returns the number of values of a task: a whole number of pixels.
 fn chunk(channels: usize) -> usize {
     (CHUNK / channels).max(1) * channels
 }
 
-/// Mean and 1 / sqrt(variance + epsilon) of a pixel.
+/// Returns the mean and 1 / sqrt(variance + epsilon) of a pixel.
 #[inline(always)]
 fn statistics<A: Arithmetic>(pixel: &[f32], epsilon: f32) -> (f32, f32) {
     let channels = pixel.len() as f32;
     let mean = sum(pixel, pixel, |v, _, s| s + v) / channels;
-    // What rounding kept the mean from: the deviations do not quite sum up to 0.
+    // Corrects the rounding error of the mean: the deviations do not quite sum to 0.
     let rest = sum(pixel, pixel, |v, _, s| s + (v - mean)) / channels;
     let mean = mean + rest;
     let square = sum(pixel, pixel, |v, _, s| A::mul_add(v - mean, v - mean, s));
@@ -243,9 +244,9 @@ struct ParameterSums<'a> {
     epsilon: f32,
     input: &'a [f32],
     gradient: &'a [f32],
-    /// Of these pixels.
+    /// Sums of these pixels.
     part: &'a mut [f32],
-    /// Of all.
+    /// Sums of all pixels.
     sums: &'a mut [f32],
 }
 

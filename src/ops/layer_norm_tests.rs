@@ -1,11 +1,12 @@
-//! Layer norm against its definition in double precision, gradients against finite differences.
+//! Tests layer norm against its definition in double precision, and gradients against finite
+//! differences.
 
 use super::*;
 use crate::ops::reference::{TOLERANCE, assert_within, random};
 
 const EPSILON: f32 = 1e-6;
 
-/// The norm of one pixel.
+/// Returns the layer norm of one pixel.
 fn norm(pixel: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {
     let n = pixel.len() as f64;
     let mean = pixel.iter().sum::<f64>() / n;
@@ -20,13 +21,13 @@ fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
-/// The sum of outputs times gradients, of which the gradients are taken.
+/// Returns the sum of outputs times `gradient`, the scalar that is differentiated.
 fn total(pixel: &[f64], gamma: &[f64], beta: &[f64], gradient: &[f64]) -> f64 {
     let outputs = norm(pixel, gamma, beta);
     outputs.iter().zip(gradient).map(|(o, g)| o * g).sum()
 }
 
-/// Central difference of `f` by value `c`.
+/// Returns the central difference of `f` with respect to value `c`.
 fn slope(values: &[f64], c: usize, f: impl Fn(&[f64]) -> f64) -> f64 {
     let step = 1e-5;
     let moved = |by: f64| {
@@ -74,7 +75,7 @@ fn norms_and_gradients_match_their_definition() {
             .collect();
         for isa in Isa::available() {
             let what = format!("{} {pixels}x{channels} around {mean}", isa.name());
-            // Single precision knows numbers around 100 to a hundred thousandth.
+            // Single precision resolves numbers around 100 to about 1e-5.
             let tolerance = TOLERANCE * if mean > 10.0 { 3.0 } else { 1.0 };
             let mut found = vec![f32::NAN; input.len()];
             forward(isa, channels, EPSILON, &input, &gamma, &beta, &mut found);

@@ -1,8 +1,8 @@
-//! Linear layers of few rows and large matrices, such as a neck on a batch of features.
+//! Linear layers with few rows and large matrices, such as a neck on a batch of features.
 //!
-//! Much of the time of such a layer is that of fetching its matrix from memory. So the matrix is
-//! read once, where it lies, and its gradient, a product of two narrow matrices, is handed out in
-//! pieces that stay in cache, for whoever adds them to the matrix at once ([`Outer`]).
+//! Such a layer spends much of its time fetching its matrix from memory. So the matrix is read
+//! once, in place, and its gradient, a product of two narrow matrices, is returned in pieces that
+//! stay in cache, for callers that apply them to the matrix at once ([`Outer`]).
 
 use std::ops::Range;
 
@@ -13,17 +13,18 @@ use super::dots::dots;
 use super::isa::Isa;
 use super::matrix::{Rows, multiply, pack};
 
-/// Values of a row that are transposed together, so that where they go stays in the L1 cache.
+/// Number of values of a row that are transposed together, so that their destinations stay in the
+/// L1 cache.
 const BLOCK: usize = 16;
 
-/// Rows of a piece of a product: whole register tiles of most instruction sets.
+/// Number of rows of a piece of a product: whole register tiles of most instruction sets.
 pub const ROWS: usize = 28;
 
-/// `x w^T + b`: `x` is `[rows, inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]`, the result
-/// `[rows, outputs]`.
+/// Returns `x w^T + b` `[rows, outputs]`, for `x` `[rows, inputs]`, `weight` `[outputs, inputs]`
+/// and `bias` `[outputs]`.
 ///
 /// # Panics
-/// If a slice has another length.
+/// If a slice has the wrong length.
 pub fn forward(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], rows: usize) -> Vec<f32> {
     let outputs = bias.len();
     let inputs = weight.len() / outputs.max(1);
@@ -46,18 +47,18 @@ pub fn forward(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], rows: usize) -
     y
 }
 
-/// The gradient `[rows, inputs]` of the input of a layer with the matrix `weight` `[outputs, inputs]`,
-/// from that of its output `[rows, outputs]`.
+/// Returns the gradient `[rows, inputs]` of the input of a layer with the matrix `weight`
+/// `[outputs, inputs]`, from that of its output `[rows, outputs]`.
 ///
 /// # Panics
-/// If there are no outputs, or a slice has another length.
+/// If there are no outputs, or a slice has the wrong length.
 pub fn input_gradient(isa: Isa, gradient: &[f32], weight: &[f32], outputs: usize) -> Vec<f32> {
     assert!(gradient.len().is_multiple_of(outputs) && weight.len().is_multiple_of(outputs));
     Outer::of_rows(gradient.to_vec(), weight, outputs).product(isa)
 }
 
-/// Writes the transpose of a matrix with rows of `width` values; rows of the transpose lie `pitch`
-/// apart.
+/// Writes the transpose of a matrix with rows of `width` values; the rows of the transpose are
+/// `pitch` values apart.
 fn transpose(matrix: &[f32], width: usize, transposed: &mut [f32], pitch: usize) {
     for first in (0..width).step_by(BLOCK) {
         let end = (first + BLOCK).min(width);
@@ -72,19 +73,20 @@ fn transpose(matrix: &[f32], width: usize, transposed: &mut [f32], pitch: usize)
     }
 }
 
-/// The product `left^T right` of two matrices with as many rows, made row by row.
+/// The product `left^T right` of two matrices with the same number of rows, computed on demand row
+/// by row.
 #[derive(Debug)]
 pub struct Outer {
     /// `left^T`.
     transposed: Vec<f32>,
-    /// `right`, packed.
+    /// `right`, packed in panels.
     panels: AlignedVec,
     depth: usize,
     columns: usize,
 }
 
 impl Outer {
-    /// Of `left` `[depth, rows]` and `right` `[depth, columns]`.
+    /// Creates the product of `left` `[depth, rows]` and `right` `[depth, columns]`.
     ///
     /// # Panics
     /// If `depth` is 0 or does not divide both lengths.
@@ -98,7 +100,7 @@ impl Outer {
         Self::of_rows(transposed, right, depth)
     }
 
-    /// Of the rows of `left^T` and `right`.
+    /// Creates the product from the rows of `left^T` and `right`.
     fn of_rows(transposed: Vec<f32>, right: &[f32], depth: usize) -> Self {
         let columns = right.len() / depth;
         let mut panels = AlignedVec::default();
@@ -117,17 +119,17 @@ impl Outer {
         }
     }
 
-    /// Values of a row of the product.
+    /// Returns the number of columns of the product.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Rows of the product.
+    /// Returns the number of rows of the product.
     pub fn num_rows(&self) -> usize {
         self.transposed.len() / self.depth
     }
 
-    /// All rows of the product.
+    /// Returns all rows of the product.
     pub fn product(&self, isa: Isa) -> Vec<f32> {
         let mut product = vec![0.0; self.num_rows() * self.columns];
         let pieces = product.par_chunks_mut((ROWS * self.columns).max(1));
@@ -138,10 +140,11 @@ impl Outer {
         product
     }
 
-    /// Writes these rows of the product. A row is the same whichever it is asked for with.
+    /// Writes these rows of the product. The values of a row do not depend on which other rows are
+    /// computed with it.
     ///
     /// # Panics
-    /// If there are fewer rows, or `product` does not hold just as many.
+    /// If the product has fewer rows, or the length of `product` does not match.
     pub fn rows(&self, isa: Isa, rows: Range<usize>, product: &mut [f32]) {
         let left = Rows {
             values: &self.transposed[rows.start * self.depth..rows.end * self.depth],
@@ -154,9 +157,9 @@ impl Outer {
     }
 }
 
-/// The sum of the squares of all values of `left^T right`, for `left` and `right` of `depth` rows
-/// each: the sum over pairs of rows i, j of (left_i left_j) (right_i right_j). The product itself is
-/// not computed, which has many more values.
+/// Returns the sum of the squares of all values of `left^T right`, for `left` and `right` with
+/// `depth` rows each: the sum over pairs of rows i, j of (left_i left_j) (right_i right_j). This
+/// avoids computing the product itself, which has many more values.
 ///
 /// # Panics
 /// If `depth` is 0.
@@ -166,11 +169,11 @@ pub fn sum_of_squares(isa: Isa, left: &[f32], right: &[f32], depth: usize) -> f6
         .zip(products_of_rows(isa, right, depth))
         .map(|(left, right)| f64::from(left) * f64::from(right))
         .sum();
-    // Rounding must not make it negative where it is all but 0.
+    // Rounding must not make a sum near zero negative.
     sum.max(0.0)
 }
 
-/// The products of all rows of a matrix with all others, `[depth, depth]`.
+/// Returns the dot products of all pairs of rows of a matrix, `[depth, depth]`.
 fn products_of_rows(isa: Isa, matrix: &[f32], depth: usize) -> Vec<f32> {
     let width = matrix.len() / depth;
     let rows = Rows {
@@ -194,7 +197,7 @@ mod tests {
             .collect()
     }
 
-    /// `left^T right` in double precision.
+    /// Returns `left^T right` in double precision.
     fn product(left: &[f32], right: &[f32], depth: usize) -> Vec<f64> {
         let (rows, columns) = (left.len() / depth, right.len() / depth);
         let mut product = vec![0.0; rows * columns];
@@ -223,7 +226,7 @@ mod tests {
             for (rows, inputs, outputs) in [(1, 1, 1), (3, 40, 5), (33, 17, 45), (32, 2048, 31)] {
                 let (x, weight) = (values(1, rows * inputs), values(2, outputs * inputs));
                 let bias = values(3, outputs);
-                // The transposes have the depth first.
+                // The first dimension of the transposes is the depth.
                 let turn = |matrix: &[f32], width: usize| {
                     let mut turned = vec![0.0; matrix.len()];
                     transpose(matrix, width, &mut turned, matrix.len() / width);

@@ -1,4 +1,4 @@
-//! A file's bytes, mapped into memory.
+//! Memory-mapped files.
 
 use std::fmt;
 use std::fs::File;
@@ -6,33 +6,33 @@ use std::io::{Error, Result};
 
 use memmap2::{Mmap, MmapOptions};
 
-/// The whole of a file, to be read without a copy: pages come from the system's page cache, which
-/// all processes share and which gives way when memory is wanted elsewhere.
+/// The contents of a file, read without a copy: pages come from the system's page cache, which all
+/// processes share and which shrinks when memory is needed elsewhere.
 ///
-/// For files that nothing shortens or writes over while they are mapped: files of a folder that
-/// belongs to this program, written whole under another name before they are renamed
-/// ([`crate::io::write_cached`]). Deleting or replacing one is harmless. Shortening one makes
-/// the system end the program at the next look at what is missing.
+/// For files that are not shortened or overwritten while they are mapped: files in a folder that
+/// belongs to this program, written completely under another name before they are renamed
+/// ([`crate::io::write_cached`]). Deleting or replacing such a file is harmless. If it is
+/// shortened, the system kills the program at the next access to the missing part.
 pub struct MappedFile(Mmap);
 
 impl MappedFile {
-    /// Maps the whole file, and asks for its pages at once.
+    /// Maps the whole file and prefetches its pages.
     ///
     /// # Errors
-    /// The file is empty, or the system refuses, for one because of too many mappings.
+    /// If the file is empty, or the system refuses, for example because of too many mappings.
     pub fn new(file: &File) -> Result<Self> {
         let length = usize::try_from(file.metadata()?.len()).map_err(Error::other)?;
-        // A mapping of no bytes is an error on some systems and none on others.
+        // Some systems report an error for a mapping of zero bytes, others do not.
         if length == 0 {
             return Err(Error::other("an empty file cannot be mapped"));
         }
-        // SAFETY: the mapping is of `length` bytes that the file had just now, and is only read.
-        // That no one changes the file is what this type asks of its callers.
+        // SAFETY: the mapping covers the `length` bytes that the file had just now, and is only
+        // read. This type requires of its callers that no one changes the file.
         let map = unsafe { MmapOptions::new().len(length).populate().map(file) }?;
         Ok(MappedFile(map))
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Products of small matrices by the register tile.
+//! Products of small matrices with the register tile.
 
 use super::activation::Activation;
 use super::buffer::AlignedVec;
@@ -8,13 +8,13 @@ use super::tile::{MAX_ROWS, PANEL, Product};
 /// Some rows of a matrix.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
-    /// From the first value of the first row on.
+    /// The values, starting with the first value of the first row.
     pub values: &'a [f32],
-    /// Values from one row to the next.
+    /// Number of values from one row to the next.
     pub pitch: usize,
-    /// How many there are.
+    /// Number of rows.
     pub count: usize,
-    /// Values of a row.
+    /// Number of values of a row.
     pub run: usize,
 }
 
@@ -24,12 +24,12 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Values of the panels of a matrix of `depth` rows and `columns` columns.
+/// Returns the number of values of the panels of a matrix of `depth` rows and `columns` columns.
 pub(super) fn panels_len(depth: usize, columns: usize) -> usize {
     columns.div_ceil(PANEL) * depth * PANEL
 }
 
-/// Panels of the matrix itself, `[panels][rows][PANEL]`, filled up with zeros.
+/// Packs the matrix itself in panels `[panels][rows][PANEL]`, zero-padded.
 pub(super) fn pack(rows: Rows, panels: &mut AlignedVec) {
     panels.resize(panels_len(rows.count, rows.run));
     let size = (rows.count * PANEL).max(1);
@@ -43,7 +43,7 @@ pub(super) fn pack(rows: Rows, panels: &mut AlignedVec) {
     }
 }
 
-/// Panels of the transpose times `scale`: `[panels][run][PANEL]`, filled up with zeros.
+/// Packs the transpose times `scale` in panels `[panels][run][PANEL]`, zero-padded.
 pub(super) fn pack_transposed(rows: Rows, scale: f32, panels: &mut AlignedVec) {
     panels.resize(panels_len(rows.run, rows.count));
     let size = (rows.run * PANEL).max(1);
@@ -62,10 +62,11 @@ pub(super) fn pack_transposed(rows: Rows, scale: f32, panels: &mut AlignedVec) {
     }
 }
 
-/// `destination = rows * panels`, a matrix of `columns` columns whose rows lie `pitch` apart.
+/// Computes `destination = rows * panels`, a matrix of `columns` columns whose rows are `pitch`
+/// values apart.
 ///
 /// # Panics
-/// If a slice does not have the length that this asks for.
+/// If a slice has the wrong length.
 pub(super) fn multiply(
     isa: Isa,
     rows: Rows,
@@ -103,8 +104,8 @@ pub(super) fn multiply(
             mask: null,
             mask_activation: Activation::None,
         };
-        // SAFETY: the pointers come from slices of `run` values, the panels have the length
-        // asserted, and so has the destination, which is borrowed for this call alone.
+        // SAFETY: the pointers come from slices of `run` values; the panels and the destination
+        // have the lengths asserted, and the destination is borrowed for this call alone.
         unsafe { product.run(isa) };
     }
 }

@@ -1,42 +1,43 @@
 //! Numeric kernels of the CPU engine: convolution, pooling, batch norm and their gradients.
 //!
-//! Kernels work on plain `f32` slices in channels-last order `[batch, height, width,
-//! channels]` and know nothing of candle, but for `graph` and `cuda`. The only `unsafe` code of the project is here.
+//! Kernels work on plain `f32` slices in channels-last order `[batch, height, width, channels]` and
+//! do not depend on candle, except for `graph` and `cuda`. This module contains the only `unsafe`
+//! code of the project.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `isa` | which instructions the machine has, and how safe code is compiled for them |
-//! | `buffer` | cache-line aligned buffers and the arena that reuses them |
+//! | `isa` | detects the machine's instruction sets and compiles kernels for each of them |
+//! | `buffer` | cache-line aligned buffers and an arena that reuses them |
 //! | `disjoint` | writing to one slice from several threads |
-//! | `vector` | vector registers of each instruction set behind one interface |
-//! | `tile` | the register tile: the one loop where nearly all time is spent |
-//! | `window` | which inputs a position of a sliding window sees |
-//! | `correlate` | sliding-window matrix product with its epilogue |
+//! | `vector` | the vector registers of each instruction set behind one interface |
+//! | `tile` | the register tile: the inner loop in which nearly all time is spent |
+//! | `window` | which inputs a sliding window covers at each position |
+//! | `correlate` | sliding-window matrix product with a fused epilogue |
 //! | `shape` | the geometry of a convolution |
-//! | `conv` | convolution forward and input gradient on top of it, packing of weights |
+//! | `conv` | forward convolution and input gradient on top of `correlate`, packing of weights |
 //! | `winograd` | 3x3 convolution of stride 1 with fewer multiplications |
 //! | `weight_gradient` | the gradient of a convolution's weights |
 //! | `depthwise` | depthwise convolution and its gradients |
 //! | `pool` | max pooling, global average pooling and their gradients |
-//! | `average_pool` | means over windows and their gradient |
+//! | `average_pool` | average pooling and its gradient |
 //! | `batch_norm` | batch statistics, normalisation and their gradients |
-//! | `gate` | a factor for each channel of each picture, and its gradients |
-//! | `grouped` | convolution in groups and its gradients |
+//! | `gate` | multiplication by one factor per channel and picture, and its gradients |
+//! | `grouped` | grouped convolution and its gradients |
 //! | `layer_norm` | layer norm over the channels and its gradients |
-//! | `linear` | linear layers of few rows and the gradient of their matrix |
-//! | `dots` | products of rows with rows, nothing packed |
-//! | `matrix` | products of small matrices by the register tile |
-//! | `graph` | some of them as operations of candle's graph |
+//! | `linear` | linear layers with few rows, and the gradient of their weight matrix |
+//! | `dots` | dot products of the rows of two matrices, without packing |
+//! | `matrix` | products of small matrices with the register tile |
+//! | `graph` | some of these kernels as operations of candle's autograd graph |
 //! | `cuda` | the same for NVIDIA GPUs |
-//! | `attention` | attention among tokens and its gradient |
-//! | `tokens` | from patches to tokens with positions, and the gradients |
-//! | `mapped` | a file's bytes in memory without a copy |
-//! | `peak` | the machine's limit, to hold kernels against |
+//! | `attention` | multi-head self-attention and its gradient |
+//! | `tokens` | assembling tokens from patches and position embeddings, and the gradients |
+//! | `mapped` | memory-mapped files |
+//! | `peak` | the machine's peak arithmetic throughput, as a yardstick for kernels |
 //! | `activation` | activations and their derivatives |
-//! | `elementwise` | passes over memory that do one thing to each element |
+//! | `elementwise` | element-wise passes over memory |
 //!
-//! Every result is bit for bit the same whatever the number of threads: work is divided by the
-//! shape of the problem alone, and partial sums are added in a fixed order.
+//! Every result is bit-for-bit identical for any number of threads: work is divided by the shape of
+//! the problem alone, and partial sums are added in a fixed order.
 
 #![allow(
     unsafe_code,

@@ -1,16 +1,17 @@
-//! What the machine can do at most: multiplications and additions in registers alone.
+//! Measures the machine's peak arithmetic throughput: multiplications and additions in registers
+//! alone.
 
 use super::isa::{Arithmetic, Isa, Op};
 use super::vector::Vector;
 
-/// Sums that run side by side: enough to hide the latency of an addition.
+/// Number of parallel sums: enough to hide the latency of an addition.
 const SUMS: usize = 16;
 
-/// Runs `rounds` of multiply-adds that touch no memory; returns how many floating-point operations
-/// that were. The time it takes is the measure that kernels are held against.
+/// Runs `rounds` of multiply-adds that do not touch memory and returns the number of floating-point
+/// operations. Kernels are compared against the time this takes.
 pub fn multiply_add(isa: Isa, rounds: usize) -> f64 {
     let (lanes, sum) = isa.run(Peak { rounds });
-    // Keeps the compiler from leaving the work out.
+    // Keeps the compiler from optimising the work away.
     std::hint::black_box(sum);
     2.0 * (SUMS * lanes) as f64 * rounds as f64
 }

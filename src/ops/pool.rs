@@ -5,31 +5,31 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 
-/// Geometry of a max pooling; the padding never wins.
+/// Geometry of max pooling; the padding never is the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPoolShape {
-    /// Channels of input and output.
+    /// Number of channels of input and output.
     pub channels: usize,
     /// Rows and columns of a window.
     pub kernel: usize,
-    /// Input pixels from one window to the next.
+    /// Distance in input pixels from one window to the next.
     pub stride: usize,
-    /// Rows and columns around the picture; less than the kernel.
+    /// Rows and columns of padding on every side; less than the kernel.
     pub padding: usize,
 }
 
 impl MaxPoolShape {
-    /// Output rows (or columns) for an input of `size`.
+    /// Returns the number of output rows (or columns) for an input of `size`.
     pub fn output_size(&self, size: usize) -> usize {
         (size + 2 * self.padding + self.stride).saturating_sub(self.kernel) / self.stride
     }
 }
 
-/// Max pooling of `input` `[batch, height, width, channels]`. `winners`, if given, takes the index
-/// of the tap that holds each maximum, the first of equals.
+/// Max pooling of `input` `[batch, height, width, channels]`. If given, `winners` receives the
+/// index of the tap with each maximum, the first one in case of ties.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn max_pool(
     isa: Isa,
     shape: &MaxPoolShape,
@@ -123,10 +123,11 @@ impl Op for MaxPoolRow<'_> {
     }
 }
 
-/// Gradient of the input of [`max_pool`], masked by the activation that made the input.
+/// Computes the gradient of the input of [`max_pool`], masked by the activation that produced the
+/// input.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn max_pool_gradient(
     isa: Isa,
@@ -214,14 +215,14 @@ impl Op for MaxPoolGradientRow<'_> {
     }
 }
 
-/// Pixels that are summed in one go: more of them would lose digits.
+/// Number of pixels that are summed at once: more would lose precision.
 pub(super) const PIXELS: usize = 64;
 
-/// Mean over the `pixels` of each picture of `input` `[batch, pixels, channels]`, into
-/// `[batch, channels]`.
+/// Writes the mean over the `pixels` of each picture of `input` `[batch, pixels, channels]` to
+/// `output` `[batch, channels]`.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn global_average(isa: Isa, input: &[f32], pixels: usize, channels: usize, output: &mut [f32]) {
     assert_eq!(input.len(), output.len() * pixels);
     if input.is_empty() {
@@ -235,7 +236,7 @@ pub fn global_average(isa: Isa, input: &[f32], pixels: usize, channels: usize, o
 
 struct Average<'a> {
     picture: &'a [f32],
-    /// One value a channel.
+    /// One value per channel.
     mean: &'a mut [f32],
 }
 
@@ -260,7 +261,7 @@ impl Op for Average<'_> {
     }
 }
 
-/// Writes the sum over the pixels of a block, by channel.
+/// Writes the sum over the pixels of a block, for each channel.
 #[inline(always)]
 fn sum_pixels(block: &[f32], sum: &mut [f32]) {
     sum.fill(0.0);
@@ -271,12 +272,12 @@ fn sum_pixels(block: &[f32], sum: &mut [f32]) {
     }
 }
 
-/// Gradient of the input of [`global_average`]: with `add` it is added to what `input_gradient`
-/// holds; `mask` turns it into the gradient before the activation that made the input, see
-/// [`Activation::mask`].
+/// Computes the gradient of the input of [`global_average`]. With `add`, it is added to the
+/// contents of `input_gradient`; `mask` turns it into the gradient before the activation that
+/// produced the input, see [`Activation::mask`].
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn global_average_gradient(
     isa: Isa,
@@ -308,7 +309,7 @@ pub fn global_average_gradient(
 }
 
 struct Spread<'a> {
-    /// One value a channel.
+    /// One value per channel.
     gradient: &'a [f32],
     add: bool,
     mask: Option<(&'a [f32], Activation)>,

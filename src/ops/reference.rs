@@ -1,11 +1,11 @@
-//! Convolutions as they are defined, in plain loops and double precision: what tests hold the
-//! kernels against.
+//! Convolutions by their definition, in plain loops and double precision, as a reference for tests
+//! of the kernels.
 
 use super::weight_gradient::WeightGradientParts;
 use super::{Activation, ConvShape, Padding};
 use crate::rng::Stream;
 
-/// Largest deviation accepted, relative to the largest value of the tensor.
+/// Largest accepted deviation, relative to the largest value of the tensor.
 pub(super) const TOLERANCE: f64 = 1e-5;
 
 /// Every activation.
@@ -21,14 +21,14 @@ pub(super) const ACTIVATIONS: [Activation; 9] = [
     Activation::HardSigmoid,
 ];
 
-/// Numbers between -1 and 1.
+/// Returns random numbers between -1 and 1.
 pub(super) fn random(name: &str, len: usize) -> Vec<f32> {
     let mut stream = Stream::new(1, name, len as u64, 0);
     (0..len).map(|_| stream.range(-1.0, 1.0) as f32).collect()
 }
 
-/// Every value is a sum of `terms` products of numbers between -1 and 1. Where a few such sums
-/// happen to be near 0, errors are held against what they typically are.
+/// Asserts that the values match. Every value is a sum of `terms` products of numbers between -1
+/// and 1. Where such sums happen to be near 0, errors are compared with their typical size instead.
 pub(super) fn assert_within(
     what: &str,
     found: &[f32],
@@ -47,12 +47,12 @@ pub(super) fn assert_within(
     }
 }
 
-/// All index triples in row-major order.
+/// Returns all index triples in row-major order.
 pub(super) fn grid(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     (0..a * b * c).map(move |i| (i / (b * c), i / c % b, i % c))
 }
 
-/// Outputs along a side, and the zeros before it.
+/// Returns the number of outputs along a side and of zeros before it.
 pub(super) fn side(shape: &ConvShape, size: usize) -> (usize, usize) {
     match shape.padding {
         Padding::Symmetric(padding) => {
@@ -68,7 +68,7 @@ pub(super) fn side(shape: &ConvShape, size: usize) -> (usize, usize) {
     }
 }
 
-/// A convolution of pictures of one size, with numbers to try it on.
+/// A convolution of pictures of one size, with random data.
 pub(super) struct Reference {
     pub shape: ConvShape,
     pub groups: usize,
@@ -76,32 +76,32 @@ pub(super) struct Reference {
     pub dims: (usize, usize, usize),
     pub input: Vec<f32>,
     pub weight: Vec<f32>,
-    /// One value an output channel.
+    /// One value per output channel.
     pub scale: Vec<f32>,
     pub bias: Vec<f32>,
-    /// What is added to the output.
+    /// Added to the output.
     pub residual: Vec<f32>,
-    /// Of the output.
+    /// Gradient of the output.
     pub gradient: Vec<f32>,
-    /// What is added to the gradient of the input.
+    /// Added to the gradient of the input.
     pub other: Vec<f32>,
 }
 
-/// What the kernels should find.
+/// The expected results of the kernels.
 pub(super) struct Expected {
-    /// Of weights times scale, plus bias and residual, after the activation.
+    /// Output with weights times scale, plus bias and residual, after the activation.
     pub output: Vec<f64>,
-    /// Plus `other`, times the derivative of the activation at `input`.
+    /// Gradient of the input plus `other`, times the derivative of the activation at `input`.
     pub input_gradient: Vec<f64>,
-    /// Times the scale.
+    /// Gradient of the weights, times the scale.
     pub weight_gradient: Vec<f64>,
     pub bias_gradient: Vec<f64>,
-    /// By output channel: unscaled weight gradient times weight.
+    /// For each output channel: unscaled weight gradient times weight.
     pub dot: Vec<f64>,
 }
 
 impl Expected {
-    /// Holds the gradients of the weights and what belongs to them against these, sums over the
+    /// Asserts that the parts of a weight gradient match these values, which are sums over the
     /// `pixels` of the output; a filter has `depth` weights.
     pub(super) fn assert_parts(
         &self,
@@ -148,7 +148,7 @@ impl Reference {
         }
     }
 
-    /// Pixels of the output.
+    /// Returns the number of pixels of the output.
     pub(super) fn pixels(&self) -> usize {
         self.gradient.len() / self.shape.out_channels
     }

@@ -2,18 +2,18 @@
 
 use super::window::Window;
 
-/// Zeros around a picture.
+/// Zero padding around a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
-    /// So many rows and columns on every side.
+    /// This many rows and columns on every side.
     Symmetric(usize),
-    /// As many as it takes for `ceil(size / stride)` outputs, the smaller half of them before the
-    /// picture, as TensorFlow does it: rows and columns may differ.
+    /// As many zeros as needed for `ceil(size / stride)` outputs, with the smaller half before the
+    /// picture, as in TensorFlow: rows and columns may differ.
     Same,
 }
 
 impl Padding {
-    /// Outputs along a side of `size` pixels; 0 where the kernel does not fit.
+    /// Returns the number of outputs along a side of `size` pixels; 0 if the kernel does not fit.
     pub(super) fn outputs(self, size: usize, kernel: usize, stride: usize) -> usize {
         match self {
             Padding::Symmetric(padding) => (size + 2 * padding + stride)
@@ -24,7 +24,7 @@ impl Padding {
         }
     }
 
-    /// Zeros before and after the pixels of a side.
+    /// Returns the number of zeros before and after the pixels of a side.
     pub fn zeros(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Padding::Symmetric(padding) => (padding, padding),
@@ -38,43 +38,44 @@ impl Padding {
     }
 }
 
-/// A convolution with a square kernel, without dilation and groups.
+/// A convolution with a square kernel, without dilation or groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
-    /// Channels of the input.
+    /// Number of channels of the input.
     pub in_channels: usize,
-    /// Channels of the output.
+    /// Number of channels of the output.
     pub out_channels: usize,
     /// Rows and columns of the kernel.
     pub kernel: usize,
-    /// Input pixels from one output to the next.
+    /// Distance in input pixels from one output to the next.
     pub stride: usize,
-    /// Zeros around the picture.
+    /// Zero padding around the picture.
     pub padding: Padding,
 }
 
 impl ConvShape {
-    /// Output rows (or columns) for an input of `size`; 0 where the kernel does not fit.
+    /// Returns the number of output rows (or columns) for an input of `size`; 0 if the kernel does
+    /// not fit.
     pub fn output_size(&self, size: usize) -> usize {
         self.padding.outputs(size, self.kernel, self.stride)
     }
 
-    /// Rows (or columns) of zeros before and after an input of `size`.
+    /// Returns the number of rows (or columns) of zeros before and after an input of `size`.
     pub(super) fn zeros(&self, size: usize) -> (usize, usize) {
         self.padding.zeros(size, self.kernel, self.stride)
     }
 
-    /// Values that one output pixel sees.
+    /// Returns the number of input values of one output pixel.
     pub fn depth(&self) -> usize {
         self.kernel * self.kernel * self.in_channels
     }
 
-    /// Number of weights.
+    /// Returns the number of weights.
     pub fn weight_len(&self) -> usize {
         self.out_channels * self.depth()
     }
 
-    /// The window of the forward pass over `batch` pictures.
+    /// Returns the window of the forward pass over `batch` pictures.
     pub(super) fn window(&self, batch: usize, height: usize, width: usize) -> Window {
         Window {
             batch,

@@ -1,22 +1,22 @@
-//! The register tiles: a few rows times a few vectors of a matrix product, held in registers while
-//! the sum runs. Nearly all time is spent in the innermost loops of this file.
+//! Register tiles: a few rows times a few vectors of a matrix product, held in registers while the
+//! sum runs. Nearly all time is spent in the innermost loops of this file.
 //!
-//! [`Product`] is the convolution: rows are pixels, found through pointers, and the sum runs over
-//! what they see. [`Outer`] is the weight gradient: rows are channels of the input and the sum
-//! runs over pixels, whose values lie side by side.
+//! [`Product`] is the convolution: rows are pixels, reached through pointers, and the sum runs over
+//! the inputs of their windows. [`Outer`] is the weight gradient: rows are input channels, and the
+//! sum runs over pixels, whose values are contiguous.
 
 use super::activation::{Activation, Late};
 use super::isa::{Arithmetic, Isa, Level, Op};
 use super::vector::{self, Vector};
 
-/// Columns of a panel of packed weights.
+/// Number of columns of a panel of packed weights.
 pub(super) const PANEL: usize = 32;
 
-/// The most rows that any instruction set's tile has.
+/// The largest number of rows of any instruction set's tile.
 pub(super) const MAX_ROWS: usize = 14;
 
 impl Isa {
-    /// Rows of the register tile.
+    /// Returns the number of rows of the register tile.
     pub(super) fn rows(self) -> usize {
         match self.level() {
             #[cfg(target_arch = "x86_64")]
@@ -27,7 +27,8 @@ impl Isa {
         }
     }
 
-    /// Values from one pixel to the next where a tile's rows are copied: whole vectors.
+    /// Returns the number of values between pixels where a tile's rows are copied: a whole number
+    /// of vectors.
     pub(super) fn pitch(self) -> usize {
         match self.level() {
             #[cfg(target_arch = "x86_64")]
@@ -39,12 +40,12 @@ impl Isa {
     }
 }
 
-/// [`Isa::pitch`] of an instruction set.
+/// Returns [`Isa::pitch`] for an instruction set's vector.
 pub(super) const fn pitch<V: Vector>() -> usize {
     V::ROWS.next_multiple_of(V::LANES)
 }
 
-/// Calls `$call` with the constants `R` and `N` for a number of rows and vectors.
+/// Calls `$call` with constants `R` and `N` for a number of rows and vectors.
 macro_rules! dispatch {
     ($rows:expr, $vectors:expr, $kernel:ident::<$v:ty>($($argument:expr),*)) => {
         dispatch!(@ $rows, $vectors, $kernel, $v, ($($argument),*), 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
@@ -59,42 +60,43 @@ macro_rules! dispatch {
         }
     };
     (! $kernel:ident, $v:ty, $r:literal, $n:literal, ($($argument:expr),*)) => {
-        // SAFETY: handed on to the caller, whose promises are those of the kernel.
+        // SAFETY: passed on to the caller, whose obligations are those of the kernel.
         unsafe { $kernel::<$v, $r, $n>($($argument),*) }
     };
 }
 
-/// What one tile of pixels sees times a range of panels, with the epilogue: bias, addend,
-/// activation, mask.
+/// The product of the inputs of one tile of pixels with a range of panels, with the epilogue: bias,
+/// addend, activation, mask.
 pub(super) struct Product {
-    /// `[taps][MAX_ROWS]` pointers, each valid for reading `run` values.
+    /// `[taps][MAX_ROWS]` pointers, each valid for reads of `run` values.
     pub pointers: *const *const f32,
-    /// Rows in use, 1 to `isa.rows()`.
+    /// Number of rows in use, 1 to `isa.rows()`.
     pub rows: usize,
-    /// Contiguous pieces of what a pixel sees.
+    /// Number of contiguous pieces of the input of a pixel.
     pub taps: usize,
-    /// Values in a piece.
+    /// Number of values in a piece.
     pub run: usize,
-    /// Packed weights: a panel is `[taps * run][PANEL]`; valid up to the last panel in use.
+    /// Packed weights, valid up to the last panel in use; a panel is `[taps * run][PANEL]`.
     pub weights: *const f32,
-    /// Whether the sum goes on from what the destination holds, instead of the bias.
+    /// Whether the sum continues from the contents of the destination instead of starting from the
+    /// bias.
     pub goes_on: bool,
-    /// Values from one panel of weights to the next.
+    /// Number of values from one panel of weights to the next.
     pub panel_stride: usize,
     /// Panels in use.
     pub panels: std::ops::Range<usize>,
-    /// Channels of the destination.
+    /// Number of channels of the destination.
     pub columns: usize,
     /// The destination.
     pub destination: *mut f32,
-    /// First element of each row's pixel in destination, addend and mask; `columns` elements
-    /// from there are valid in all of them.
+    /// Offset of the first element of each row's pixel in destination, addend and mask; `columns`
+    /// elements from there are valid in each of them.
     pub offsets: [usize; MAX_ROWS],
     /// `columns` values, or null.
     pub bias: *const f32,
     /// A tensor of the destination's shape (it may be the destination), or null.
     pub addend: *const f32,
-    /// Applied after both.
+    /// Applied after bias and addend.
     pub activation: Activation,
     /// A tensor of the destination's shape, or null.
     pub mask: *const f32,
@@ -104,10 +106,10 @@ pub(super) struct Product {
 
 impl Product {
     /// Computes the tile.
-    ///
+    /// Computes the tile.
     /// # Safety
-    /// The fields must hold what their documentation says, and no other thread may access the
-    /// rows and panels of the destination.
+    /// The fields must hold what their documentation says, and no other thread may access the rows
+    /// and panels of the destination.
     pub(super) unsafe fn run(self, isa: Isa) {
         debug_assert!((1..=isa.rows()).contains(&self.rows));
         isa.run(self);
@@ -146,11 +148,11 @@ impl Op for Product {
     }
 }
 
-/// `R` rows times `N` vectors from `column`.
+/// Computes `R` rows times `N` vectors from `column`.
 ///
 /// # Safety
 /// See [`Product::run`].
-// Constant ranges over registers read better than iterators, and unroll for certain.
+// Constant ranges over registers are easier to read than iterators and certain to be unrolled.
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn product<V: Vector, const R: usize, const N: usize>(
@@ -158,13 +160,14 @@ unsafe fn product<V: Vector, const R: usize, const N: usize>(
     panel: usize,
     column: usize,
 ) {
-    // SAFETY: by the caller's promise pointers are valid for `run` values and the weights for the
-    // panels in use; a load or store at column `c` touches `min(LANES, columns - c)` values of a
-    // pixel that has `columns`.
+    // SAFETY: by the caller's promise, the pointers are valid for `run` values and the weights for
+    // the panels in use; a load or store at column `c` touches `min(LANES, columns - c)` values of
+    // a pixel that has `columns`.
     unsafe {
         let mut sum = [[V::splat(0.0); N]; R];
         let left = |v: usize| t.columns - column - v * V::LANES;
-        // The epilogue's memory is asked for before the sum, which takes longer than waiting.
+        // Prefetch the memory of the epilogue before the sum, which takes longer than the memory
+        // access.
         for r in 0..R {
             let at = t.offsets[r] + column;
             for v in 0..N {
@@ -215,8 +218,8 @@ unsafe fn product<V: Vector, const R: usize, const N: usize>(
                 weights = weights.add(PANEL);
             }
         }
-        // The epilogue is a loop over memory in L1: unrolled like the sum it would be large, and a
-        // loop over registers would keep the sum out of them.
+        // The epilogue is a loop over memory in L1: unrolled like the sum it would be too large,
+        // and a loop over registers would force the sum out of them.
         let mut rows = Rows([[0.0; PANEL]; R]);
         for r in 0..R {
             for v in 0..N {
@@ -232,7 +235,7 @@ unsafe fn product<V: Vector, const R: usize, const N: usize>(
     }
 }
 
-/// The epilogue of a tile, with or without addend and mask.
+/// Runs the epilogue of a tile, with or without addend and mask.
 ///
 /// # Safety
 /// See [`Product::run`].
@@ -255,7 +258,7 @@ unsafe fn finish<
         let count = (t.columns - first).min(V::LANES);
         for r in 0..R {
             // SAFETY: at most `columns - first` values from channel `first` of a pixel that has
-            // `columns`, in tensors that have it by the caller's promise.
+            // `columns`, in tensors that contain this pixel by the caller's promise.
             unsafe {
                 let at = t.offsets[r] + first;
                 let value = V::load(rows.0[r].as_ptr().add(v * V::LANES), V::LANES);
@@ -271,10 +274,10 @@ unsafe fn finish<
     }
 }
 
-/// What happens to a result before it is stored: addend, plain activation, mask.
+/// Applies the part of the epilogue done in registers: addend, plain activation, mask.
 ///
 /// # Safety
-/// The pointers in use must be valid for reading `min(count, LANES)` values.
+/// The pointers in use must be valid for reads of `min(count, LANES)` values.
 #[inline(always)]
 pub(super) unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: bool>(
     mut value: V,
@@ -295,7 +298,7 @@ pub(super) unsafe fn finish_value<V: Vector, const ADDEND: bool, const MASK: boo
     value
 }
 
-/// A plain activation; [`Late`] sees to the others.
+/// Applies a plain activation; the others are left to [`Late`].
 #[inline(always)]
 pub(super) fn plain<V: Vector>(value: V, activation: Activation) -> V {
     match activation {
@@ -305,23 +308,23 @@ pub(super) fn plain<V: Vector>(value: V, activation: Activation) -> V {
     }
 }
 
-/// A finished tile on its way to the epilogue.
+/// A finished tile, before its epilogue.
 #[repr(align(64))]
 struct Rows<const R: usize>([[f32; PANEL]; R]);
 
-/// Adds to a few rows of a weight gradient the sum over pixels of input times output gradient.
+/// Adds the sum over pixels of input times output gradient to a few rows of a weight gradient.
 pub(super) struct Outer<'a> {
-    /// `[pixels][pitch]`: what each pixel sees.
+    /// `[pixels][pitch]`: the inputs of each pixel.
     pub values: &'a [f32],
-    /// Values from one pixel to the next.
+    /// Number of values from one pixel to the next.
     pub pitch: usize,
-    /// Number of the first values of a pixel that are in use: the rows of the gradient.
+    /// Number of leading values of a pixel that are in use: the rows of the gradient.
     pub rows: usize,
     /// `[pixels][PANEL]` output gradients.
     pub columns: &'a [f32],
-    /// `[rows][PANEL]`: what the sum is added to.
+    /// `[rows][PANEL]`: the sum is added to this.
     pub gradient: &'a mut [f32],
-    /// Columns that are wanted; those from the next whole vector on are left as they are.
+    /// Number of columns to compute; those from the next whole vector on are left unchanged.
     pub wanted: usize,
 }
 
@@ -329,7 +332,7 @@ impl Outer<'_> {
     /// Adds the sum.
     ///
     /// # Panics
-    /// If a slice does not have the length that its field says.
+    /// If the length of a slice differs from what its field says.
     pub(super) fn run(self, isa: Isa) {
         let pixels = self.columns.len() / PANEL;
         assert!(self.columns.len() == pixels * PANEL && self.wanted <= PANEL);
@@ -358,11 +361,11 @@ impl Op for Outer<'_> {
     }
 }
 
-/// `R` rows times `N` vectors.
+/// Computes `R` rows times `N` vectors.
 ///
 /// # Safety
-/// The slices must have the lengths that [`Outer::run`] asserts, and the rows and vectors must be in
-/// use.
+/// The slices must have the lengths that [`Outer::run`] asserts, and the rows and vectors must be
+/// in use.
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn outer<V: Vector, const R: usize, const N: usize>(
@@ -370,8 +373,8 @@ unsafe fn outer<V: Vector, const R: usize, const N: usize>(
     first: usize,
     column: usize,
 ) {
-    // SAFETY: `values` and `columns` hold as many pixels as each other, a pixel `pitch` values, a
-    // row of the gradient and of the columns a whole panel.
+    // SAFETY: `values` and `columns` hold the same number of pixels, a pixel has `pitch` values,
+    // and a row of the gradient and of the columns is a whole panel.
     unsafe {
         let mut sum = [[V::splat(0.0); N]; R];
         let out = &mut t.gradient[first * PANEL..(first + R) * PANEL];

@@ -1,57 +1,59 @@
-//! Vectors of `f32` in registers, one type for each instruction set.
+//! Vector registers of `f32`, one type for each instruction set.
 //!
 //! The kernels are written once, generic over [`Vector`], and compiled for each instruction set by
-//! [`Isa::run`](super::Isa::run), which is the only way to reach an implementation: that is why
-//! the methods need no proof of their own that the machine has the instructions.
+//! [`Isa::run`](super::Isa::run). This is the only way to reach an implementation, which is why the
+//! methods need no further proof that the machine has the instructions.
 
 /// A vector register. Every method is inlined into code compiled for the instruction set.
 pub trait Vector: Copy {
-    /// Values in a register.
+    /// Number of values in a register.
     const LANES: usize;
-    /// Rows of the register tile of a matrix product.
+    /// Number of rows of the register tile of a matrix product.
     const ROWS: usize;
-    /// Vectors in a row of the register tile: 1 or 2.
+    /// Number of vectors in a row of the register tile: 1 or 2.
     const VECTORS: usize;
 
-    /// The same value in every lane.
+    /// Returns a vector with the same value in every lane.
     fn splat(value: f32) -> Self;
-    /// `self * b + c`.
+    /// Returns `self * b + c`.
     fn mul_add(self, b: Self, c: Self) -> Self;
-    /// Sum.
+    /// Returns the sum.
     fn add(self, other: Self) -> Self;
-    /// Difference.
+    /// Returns the difference.
     fn sub(self, other: Self) -> Self;
-    /// Product.
+    /// Returns the product.
     fn mul(self, other: Self) -> Self;
-    /// 1 / self, to about one unit in the last place, for normal numbers whose reciprocal is one too.
+    /// Returns 1 / self, to about one unit in the last place, for normal numbers whose reciprocal
+    /// is normal too.
     fn reciprocal(self) -> Self;
-    /// The lanes with these numbers, of which the first `LANES` count.
+    /// Selects the lanes with these indices; only the first `LANES` indices are used.
     fn permute(self, lanes: &[i32; 16]) -> Self;
-    /// The larger value; a NaN of `self` stays NaN.
+    /// Returns the larger value; a NaN in `self` stays NaN.
     fn maximum(self, other: Self) -> Self;
-    /// The smaller value; a NaN of `self` stays NaN.
+    /// Returns the smaller value; a NaN in `self` stays NaN.
     fn minimum(self, other: Self) -> Self;
-    /// `yes` where `self < limit`, else (and where `self` is NaN) `no`.
+    /// Returns `yes` where `self < limit`, otherwise (also where `self` is NaN) `no`.
     fn where_below(self, limit: Self, yes: Self, no: Self) -> Self;
-    /// The lowest bits of `power` are added to the exponent: `self * 2^n`, as long as that is a
-    /// normal number.
+    /// Adds the lowest bits of `power`, taken as an integer n, to the exponent: returns
+    /// `self * 2^n` if that is a normal number.
     fn shift_exponent(self, power: Self) -> Self;
-    /// max(self, 0); NaN stays NaN.
+    /// Returns max(self, 0); NaN stays NaN.
     fn relu(self) -> Self;
-    /// min(max(self, 0), 6); NaN stays NaN.
+    /// Returns min(max(self, 0), 6); NaN stays NaN.
     fn relu6(self) -> Self;
-    /// 0 where not `output > 0`.
+    /// Returns `self` where `output > 0`, otherwise 0.
     fn where_positive(self, output: Self) -> Self;
-    /// 0 where not `0 < output < 6`.
+    /// Returns `self` where `0 < output < 6`, otherwise 0.
     fn where_inside(self, output: Self) -> Self;
 
-    /// The first `count` values from `from` (more than there are lanes: all lanes), then zeros.
+    /// Loads the first `count` values at `from` (all lanes if `count` exceeds their number) and
+    /// fills up with zeros.
     ///
     /// # Safety
     /// `from` must be valid for `min(count, LANES)` values.
     unsafe fn load(from: *const f32, count: usize) -> Self;
 
-    /// Stores the first `count` lanes, at most all.
+    /// Stores the first `count` lanes, at most all of them.
     ///
     /// # Safety
     /// `to` must be valid for `min(count, LANES)` values.

@@ -1,26 +1,26 @@
-//! A window that slides over a batch of channels-last pictures, and what it sees.
+//! A window that slides over a batch of channels-last pictures, and the input that it covers.
 
-/// Geometry of a sliding window. Position `(n, y, x)` of the grid sees the source rows
-/// `y * step + top ..` and columns `x * step + left ..`; outside of the picture there are zeros.
+/// Geometry of a sliding window. Position `(n, y, x)` of the grid covers the source rows
+/// `y * step + top ..` and columns `x * step + left ..`; outside the picture there are zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
-    /// Pictures.
+    /// Number of pictures.
     pub batch: usize,
     /// Rows of a source picture.
     pub height: usize,
     /// Columns of a source picture.
     pub width: usize,
-    /// Channels of the source that are seen.
+    /// Number of source channels that are used.
     pub channels: usize,
-    /// The first of them.
+    /// The first of these channels.
     pub first: usize,
-    /// Channels of the source in all: values from one pixel to the next.
+    /// Total number of source channels: values from one pixel to the next.
     pub pitch: usize,
     /// Rows of the grid of positions.
     pub grid_height: usize,
     /// Columns of the grid of positions.
     pub grid_width: usize,
-    /// Source pixels from one position to the next.
+    /// Distance in source pixels from one position to the next.
     pub step: usize,
     /// Source row of the window's first row at grid row 0.
     pub top: isize,
@@ -32,10 +32,10 @@ pub(super) struct Window {
     pub kernel_width: usize,
 }
 
-/// A place of the grid.
+/// A position of the grid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
-    /// Picture.
+    /// Index of the picture.
     pub n: usize,
     /// Grid row.
     pub y: usize,
@@ -44,22 +44,22 @@ pub(super) struct Position {
 }
 
 impl Window {
-    /// Number of positions.
+    /// Returns the number of positions.
     pub(super) fn positions(&self) -> usize {
         self.batch * self.grid_height * self.grid_width
     }
 
-    /// Number of values that one position sees, ordered by row, column, channel.
+    /// Returns the number of input values of a position, ordered by row, column, channel.
     pub(super) fn depth(&self) -> usize {
         self.kernel_height * self.kernel_width * self.channels
     }
 
-    /// Number of values of the source.
+    /// Returns the number of values of the source.
     pub(super) fn source_len(&self) -> usize {
         self.batch * self.height * self.width * self.pitch
     }
 
-    /// The position with a given index in row-major order.
+    /// Returns the position with a given index in row-major order.
     pub(super) fn position(&self, index: usize) -> Position {
         let area = (self.grid_height * self.grid_width).max(1);
         let rest = index % area;
@@ -70,7 +70,7 @@ impl Window {
         }
     }
 
-    /// The position after `p`, without a division.
+    /// Returns the position after `p`, without a division.
     #[inline(always)]
     pub(super) fn next(&self, p: Position) -> Position {
         let mut next = Position { x: p.x + 1, ..p };
@@ -85,7 +85,7 @@ impl Window {
         next
     }
 
-    /// Whether every position sees only pixels of the picture.
+    /// Returns whether the windows of all positions lie inside the picture.
     fn inside(&self) -> bool {
         let fits = |first: isize, kernel: usize, grid: usize, size: usize| {
             first >= 0 && (grid.max(1) - 1) * self.step + first as usize + kernel <= size
@@ -94,12 +94,13 @@ impl Window {
             && fits(self.left, self.kernel_width, self.grid_width, self.width)
     }
 
-    /// Whether a row of the window is one contiguous piece wherever it is.
+    /// Returns whether a row of the window is contiguous at every position.
     fn merged(&self) -> bool {
         self.inside() && (self.kernel_width == 1 || self.channels == self.pitch)
     }
 
-    /// Whether position `i` sees just pixel `i` of the source, all of it.
+    /// Returns whether the input of position `i` is exactly pixel `i` of the source, with all
+    /// channels.
     pub(super) fn is_identity(&self) -> bool {
         (self.kernel_height, self.kernel_width, self.step) == (1, 1, 1)
             && (self.top, self.left) == (0, 0)
@@ -107,8 +108,8 @@ impl Window {
             && self.channels == self.pitch
     }
 
-    /// Number of contiguous pieces of what a position sees: in channels-last order a row of the
-    /// window is one, unless it may be cut by the picture's border.
+    /// Returns the number of contiguous pieces of a position's input: in channels-last order a row
+    /// of the window is one piece, unless it may be cut off by the picture's border.
     pub(super) fn taps(&self) -> usize {
         if self.depth() == 0 {
             0
@@ -119,7 +120,7 @@ impl Window {
         }
     }
 
-    /// Values in a piece; the pieces in order make up the `depth()` values.
+    /// Returns the number of values in a piece; the pieces in order make up the `depth()` values.
     pub(super) fn run(&self) -> usize {
         if self.merged() {
             self.kernel_width * self.channels
@@ -128,8 +129,8 @@ impl Window {
         }
     }
 
-    /// Calls `visit(tap, piece)` for every piece of what position `p` sees; `zeros` (`run()` of
-    /// them) stand for pixels outside of the picture.
+    /// Calls `visit(tap, piece)` for every piece of the input of position `p`; `zeros` (`run()` of
+    /// them) stand in for pixels outside the picture.
     #[inline(always)]
     pub(super) fn taps_of<'a>(
         &self,
@@ -143,7 +144,7 @@ impl Window {
         }
     }
 
-    /// Where each piece of what a position sees lies in the window.
+    /// Returns the location in the window of each piece of a position's input.
     #[inline(always)]
     pub(super) fn tap_places(&self) -> impl Iterator<Item = Tap> + use<> {
         let merged = self.merged();
@@ -163,7 +164,7 @@ impl Window {
         })
     }
 
-    /// The piece `tap` of what position `p` sees, see [`Window::taps_of`].
+    /// Returns the piece `tap` of the input of position `p`, see [`Window::taps_of`].
     #[inline(always)]
     pub(super) fn piece<'a>(
         &self,
@@ -186,15 +187,15 @@ impl Window {
     }
 }
 
-/// Where a piece lies in a window.
+/// The location of a piece in a window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tap {
-    /// Its number.
+    /// Index of the piece.
     pub index: usize,
-    /// Its row.
+    /// Its row in the window.
     row: usize,
-    /// Its first column.
+    /// Its first column in the window.
     column: usize,
-    /// Whether it is a whole row of the window, which lies in the picture wherever the window is.
+    /// Whether it is a whole row of the window, which is inside the picture at every position.
     merged: bool,
 }

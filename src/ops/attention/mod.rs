@@ -1,10 +1,10 @@
-//! Attention of several heads among the tokens of a picture, and its gradient.
+//! Multi-head self-attention among the tokens of a picture, and its gradient.
 //!
-//! With queries, keys and values `[tokens, width]` of a head it is
-//! `softmax(queries keys^T / sqrt(width)) values`. A task is one head of one picture. It goes over
-//! the queries in blocks: a block's row of probabilities stays in cache, and no square of tokens
-//! times tokens is ever written. The backward pass computes the probabilities anew, which is
-//! cheaper than fetching them from memory.
+//! With queries, keys and values `[tokens, width]` of a head, attention is
+//! `softmax(queries keys^T / sqrt(width)) values`. A task is one head of one picture. It processes
+//! the queries in blocks: the probabilities of a block stay in cache, and the full matrix of tokens
+//! times tokens is never written. The backward pass recomputes the probabilities, which is cheaper
+//! than fetching them from memory.
 
 mod softmax;
 
@@ -19,27 +19,27 @@ use super::matrix::{Rows, multiply, pack, pack_transposed, panels_len};
 use super::tile::{Outer, PANEL};
 use softmax::{Scores, Softmax};
 
-/// Queries of a block: whole register tiles of the widest instruction set.
+/// Number of queries of a block: whole register tiles of the widest instruction set.
 const QUERIES: usize = 56;
-/// Values of a cache line.
+/// Number of values of a cache line.
 const LINE: usize = 16;
 
-/// The geometry of an attention.
+/// The geometry of an attention layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionShape {
-    /// Channels of the output; queries, keys and values have as many each.
+    /// Number of channels of the output, and of queries, keys and values each.
     pub channels: usize,
-    /// Parts into which the channels fall.
+    /// Number of heads, which divide the channels among themselves.
     pub heads: usize,
 }
 
 impl AttentionShape {
-    /// Channels of a head.
+    /// Returns the number of channels of a head.
     pub fn width(&self) -> usize {
         self.channels / self.heads
     }
 
-    /// What the products of queries and keys are multiplied with.
+    /// Returns the factor on the dot products of queries and keys.
     pub fn scale(&self) -> f32 {
         (1.0 / (self.width() as f64).sqrt()) as f32
     }
@@ -52,20 +52,20 @@ impl AttentionShape {
     }
 }
 
-/// What a task writes for itself.
+/// Scratch memory of a task.
 #[derive(Default)]
 struct Scratch {
     keys_transposed: AlignedVec,
     keys: AlignedVec,
     values_transposed: AlignedVec,
     values: AlignedVec,
-    /// Of a block: probabilities, `[queries][pitch]`.
+    /// Probabilities of a block, `[queries][pitch]`.
     scores: AlignedVec,
-    /// Their gradients.
+    /// Gradients of these.
     slopes: AlignedVec,
-    /// Of a block: what goes to the output.
+    /// Output of a block.
     out: AlignedVec,
-    /// Of a block: what the probabilities are multiplied with from the left.
+    /// Right factor of the products with the probabilities of a block.
     columns: AlignedVec,
     /// Gradients of keys and values, `[panels][tokens][PANEL]`.
     keys_gradient: AlignedVec,
@@ -76,11 +76,11 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Attention of `projected` `[batch, tokens, 3 * channels]` (queries, keys, values) into `output`
-/// `[batch, tokens, channels]`.
+/// Writes the attention of `projected` `[batch, tokens, 3 * channels]` (queries, keys, values) to
+/// `output` `[batch, tokens, channels]`.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn forward(
     isa: Isa,
     shape: &AttentionShape,
@@ -100,10 +100,10 @@ pub fn forward(
     });
 }
 
-/// Writes the gradient of `projected` from that of the output to `out`.
+/// Computes the gradient of `projected` from that of the output and writes it to `out`.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn gradient(
     isa: Isa,
     shape: &AttentionShape,
@@ -130,13 +130,13 @@ pub fn gradient(
 struct Head<'a> {
     isa: Isa,
     tokens: usize,
-    /// Channels of a head, and of all of them.
+    /// Number of channels of a head, and of all heads.
     width: usize,
     channels: usize,
     scale: f32,
-    /// Of the picture: queries, keys and values of all heads.
+    /// Queries, keys and values of all heads of the picture.
     projected: &'a [f32],
-    /// The first token of the picture among all, and the first channel of the head.
+    /// Index of the picture's first token in the batch, and of the head's first channel.
     first_token: usize,
     first_channel: usize,
 }
@@ -163,7 +163,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Queries (0), keys (1) or values (2) of the head: `count` tokens from `first`.
+    /// Returns the queries (0), keys (1) or values (2) of the head for `count` tokens from `first`.
     fn part(&self, which: usize, first: usize, count: usize) -> Rows<'a> {
         let pitch = 3 * self.channels;
         let start = first * pitch + which * self.channels + self.first_channel;
@@ -175,7 +175,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The gradients of the output for `count` tokens from `first`.
+    /// Returns the gradients of the output for `count` tokens from `first`.
     fn gradients(&self, gradient: &'a [f32], first: usize, count: usize) -> Rows<'a> {
         let start = (self.first_token + first) * self.channels + self.first_channel;
         Rows {
@@ -186,7 +186,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Values from one row of probabilities to the next.
+    /// Returns the number of values from one row of probabilities to the next.
     fn pitch(&self) -> usize {
         self.tokens.next_multiple_of(LINE)
     }
@@ -198,7 +198,7 @@ impl<'a> Head<'a> {
             .map(move |first| (first, QUERIES.min(tokens - first)))
     }
 
-    /// The probabilities of `count` queries from `first`.
+    /// Computes the probabilities of `count` queries from `first`.
     fn probabilities(&self, first: usize, count: usize, keys: &[f32], scores: &mut [f32]) {
         let queries = self.part(0, first, count);
         multiply(self.isa, queries, keys, self.tokens, scores, self.pitch());
@@ -232,9 +232,9 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// With probabilities P, their gradients G = O V^T (O those of the output) and d the sums of
-    /// P G over a row, the products' gradients are D = P (G - d), and those of queries, keys and
-    /// values D K, D^T Q and P^T O.
+    /// Computes the gradients. With probabilities P, their gradients G = O V^T (O is the gradient
+    /// of the output) and d the row sums of P G, the gradients of the dot products are D = P (G -
+    /// d), and those of queries, keys and values are D K, D^T Q and P^T O.
     fn backward(&self, gradient: &[f32], out: &Disjoint, s: &mut Scratch) {
         let (isa, tokens, width, pitch) = (self.isa, self.tokens, self.width, self.pitch());
         pack_transposed(self.part(1, 0, tokens), self.scale, &mut s.keys_transposed);
@@ -291,7 +291,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Adds to each token's row of `sums` what the rows of a block make of `columns`.
+    /// Adds the transpose of a block's `rows` times `columns` to `sums`, one row for each token.
     fn add_outer(&self, rows: &[f32], columns: &[f32], sums: &mut [f32]) {
         let count = rows.len() / self.pitch();
         let columns = columns.chunks_exact(count * PANEL);

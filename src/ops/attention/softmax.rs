@@ -5,12 +5,12 @@ use super::super::isa::{Arithmetic, Op};
 use super::super::lanes::{fold, sum};
 use super::super::vector::Vector;
 
-/// Below it an exponential is no normal number.
+/// Below this an exponential is not a normal number.
 const FLAT: f32 = -87.0;
 
-/// Turns rows of products into probabilities, in place. A NaN makes its whole row NaN.
+/// Turns rows of dot products into probabilities, in place. A NaN makes its whole row NaN.
 pub(super) struct Softmax<'a> {
-    /// `[rows][pitch]`, of which the first `tokens` of each row count.
+    /// `[rows][pitch]`, of which the first `tokens` of each row are used.
     pub scores: &'a mut [f32],
     pub pitch: usize,
     pub tokens: usize,
@@ -33,15 +33,15 @@ impl Op for Softmax<'_> {
     }
 }
 
-/// Turns the gradients of probabilities into those of the products, in place.
+/// Turns the gradients of probabilities into those of the dot products, in place.
 pub(super) struct Scores<'a> {
-    /// `[rows][pitch]`, of which the first `tokens` of each row count.
+    /// `[rows][pitch]`, of which the first `tokens` of each row are used.
     pub probabilities: &'a [f32],
-    /// As many.
+    /// Of the same shape.
     pub slopes: &'a mut [f32],
     pub pitch: usize,
     pub tokens: usize,
-    /// What the result is multiplied with.
+    /// Factor on the result.
     pub scale: f32,
 }
 
@@ -60,19 +60,19 @@ impl Op for Scores<'_> {
     }
 }
 
-/// `e^(value - largest)` for each value.
+/// Replaces each value by `e^(value - largest)`.
 #[inline(always)]
 fn exponentials<V: Vector>(row: &mut [f32], largest: f32) {
     let (place, len) = (row.as_mut_ptr(), row.len());
     let (largest, flat) = (V::splat(largest), V::splat(FLAT));
     let mut at = 0;
     while at < len {
-        // SAFETY: of the vector from `at` the values that lie in the slice are read.
+        // SAFETY: only those values of the vector at `at` that lie in the slice are read.
         let x = unsafe { V::load(place.add(at), len - at) };
         let x = x.sub(largest).maximum(flat);
-        // The exponential of a NaN may be any number: 0, or NaN once more, is added.
+        // The exponential of a NaN may be any number, so x - x is added: 0, or NaN for a NaN.
         let result = exponential(x).add(x.sub(x));
-        // SAFETY: and written.
+        // SAFETY: likewise for writes.
         unsafe { result.store(place.add(at), len - at) };
         at += V::LANES;
     }

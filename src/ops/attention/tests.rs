@@ -1,9 +1,10 @@
-//! Attention against its definition in double precision, gradients against finite differences.
+//! Tests attention against its definition in double precision, and gradients against finite
+//! differences.
 
 use super::*;
 use crate::ops::reference::{TOLERANCE, assert_within, random};
 
-/// Attention of one picture as it is defined.
+/// The attention of one picture by its definition.
 fn attention(shape: &AttentionShape, tokens: usize, projected: &[f64]) -> Vec<f64> {
     let (channels, width) = (shape.channels, shape.width());
     let at = |which: usize, token: usize, channel: usize| {
@@ -41,7 +42,7 @@ fn attention_and_its_gradient_match_their_definition() {
             heads,
         };
         let size = tokens * shape.channels;
-        // Products of some size, so that probabilities differ.
+        // Products large enough that the probabilities differ.
         let projected: Vec<f32> = (random("projected", batch * 3 * size).iter())
             .map(|v| 2.0 * v)
             .collect();
@@ -81,7 +82,7 @@ fn large_products_saturate_and_nan_is_noticed() {
     };
     for isa in Isa::available() {
         let mut projected = vec![0.0f32; 3 * 6];
-        // The first key fits every query far better than the others.
+        // The first key matches every query far better than the others.
         for token in 0..3 {
             projected[token * 6] = 1e4;
             projected[token * 6 + 4] = token as f32;

@@ -1,9 +1,9 @@
-//! Kernels of known width: several outputs side by side in registers, over a copy of a few channels.
+//! Kernels of known width: several adjacent outputs in registers, computed from a copy of a few
+//! channels.
 //!
-//! A task takes a band of rows of one picture. A vector of channels after the other is copied to
-//! a picture of its own, whose pixels lie side by side with the zeros around them: the register
-//! blocks read it at distances that the compiler knows, and it stays in cache while the window
-//! passes over it.
+//! A task takes a band of rows of one picture. It copies one vector of channels after another to a
+//! separate picture, in which pixels are adjacent and surrounded by zeros: the register blocks read
+//! it at strides known at compile time, and it stays in cache while the window passes over it.
 
 use std::ops::Range;
 
@@ -18,17 +18,17 @@ use super::ending::{Ending, check};
 use super::frame::{Frame, SCRATCH, Scratch, block};
 use super::shape::Grid;
 
-/// Values of the copies of a task, which are meant to stay in the L2 cache.
+/// Number of values of the copies of a task, which should stay in the L2 cache.
 const COPY_LEN: usize = 24 * 1024;
-/// Channels that are copied in one go, at most, in vectors.
+/// Maximum number of vectors of channels that are copied at once.
 const VECTORS: usize = 4;
-/// Channels are cut for tasks at multiples of this: whole vectors of every instruction set.
+/// Tasks get channels in multiples of this: whole vectors of every instruction set.
 const WHOLE: usize = 16;
-/// A problem is cut into at least so many tasks, if it is large enough.
+/// A problem is split into at least this many tasks, if it is large enough.
 const TASKS: usize = 8;
 
-/// A window over pictures, each channel with weights of its own. Output `(y, x)` sees the rows
-/// `y * step + top ..` and columns `x * step + left ..`; outside of the picture there are zeros.
+/// A window over pictures with separate weights for each channel. Output `(y, x)` covers the rows
+/// `y * step + top ..` and columns `x * step + left ..`; outside the picture there are zeros.
 pub(super) struct Correlation {
     pub batch: usize,
     pub channels: usize,
@@ -43,22 +43,22 @@ pub(super) struct Correlation {
     pub left: isize,
     pub kernel_rows: usize,
     pub kernel_columns: usize,
-    /// By place in the window: number of the tap.
+    /// Number of the tap at each position in the window.
     pub taps: Vec<usize>,
-    /// Width of the groups of neighbouring channels: an output sees all channels of its group, 1
-    /// being its own alone. It divides the lanes of every instruction set.
+    /// Width of the groups of neighbouring channels: an output sees all channels of its group, so 1
+    /// is plain depthwise convolution. It divides the number of lanes of every instruction set.
     pub group: usize,
-    /// Where the outputs go.
+    /// Where the outputs are written.
     pub scatter: Scatter,
 }
 
 impl Correlation {
-    /// Whether there is code for a window of so many columns.
+    /// Returns whether there is code for a window with this many columns and this step.
     pub(super) fn knows(kernel_columns: usize, step: usize) -> bool {
         matches!((kernel_columns, step), (1..=5 | 7, 1) | (3 | 5 | 7, 2))
     }
 
-    /// The convolution itself; with `flip` the taps are taken in reverse order.
+    /// Returns the convolution itself; with `flip`, the taps are taken in reverse order.
     pub(super) fn forward(grid: &Grid, group: usize, flip: bool) -> Self {
         let area = grid.kernel * grid.kernel;
         Correlation {
@@ -89,8 +89,8 @@ impl Correlation {
         }
     }
 
-    /// The gradient of the input for any stride: one correlation for each remainder by the stride
-    /// of rows and columns.
+    /// Returns the gradient of the input for any stride: one correlation for each pair of
+    /// remainders of row and column modulo the stride.
     pub(super) fn backward(grid: &Grid, group: usize) -> impl Iterator<Item = Self> {
         let (grid, stride) = (*grid, grid.stride);
         let classes = (0..stride * stride).map(move |i| (i / stride, i % stride));
@@ -128,20 +128,21 @@ impl Correlation {
         })
     }
 
-    /// Rows of the outputs of a task.
+    /// Returns the number of output rows of a task.
     fn band(&self) -> usize {
         let line = (self.columns.next_multiple_of(8) * self.step + self.kernel_columns) * WHOLE;
         let line = line * self.group;
         let fit = (COPY_LEN / line).saturating_sub(self.kernel_rows) / self.step;
-        // A window's rows are copied once for every band.
+        // The rows of a window are copied again for every band.
         let bands = self.rows.div_ceil(fit.max(2 * self.kernel_rows));
         self.rows.div_ceil(bands.max(1)).max(1)
     }
 
-    /// Slides over `source`; `weights` are `[place in the group][tap][channel of the output]`.
+    /// Slides the window over `source`; `weights` are
+    /// `[position in the group][tap][output channel]`.
     ///
     /// # Panics
-    /// If a slice does not have the length that the geometry asks for, or the window is not
+    /// If the length of a slice does not match the geometry, or the window is not
     /// [known](Correlation::knows).
     pub(super) fn run(
         &self,
@@ -185,7 +186,7 @@ impl Correlation {
                     channels: channels.start..channels.end.min(self.channels),
                     source,
                     weights,
-                    // Tasks write different pixels, or different channels of them.
+                    // Tasks write different pixels, or different channels of the same pixels.
                     end: Ending::new(epilogue, 0, shared.start()),
                     scratch,
                 });
@@ -194,21 +195,21 @@ impl Correlation {
     }
 }
 
-/// The input rows (or columns) with a given remainder by the stride.
+/// The input rows (or columns) with a given remainder modulo the stride.
 struct Strided {
-    /// How many there are.
+    /// Number of these rows (or columns).
     pixels: usize,
-    /// The first tap that reaches them; the others follow at distances of the stride.
+    /// The first tap that reaches them; the others follow at intervals of the stride.
     first: usize,
-    /// Number of those taps.
+    /// Number of these taps.
     count: usize,
-    /// Output row that the last of them takes the first of the input rows to.
+    /// Output row that the last tap connects with the first of the input rows.
     start: isize,
 }
 
 impl Strided {
     fn new(grid: &Grid, size: usize, before: usize, remainder: usize) -> Self {
-        // As in `conv`: input row remainder + stride * t meets output row
+        // As in `conv`: input row remainder + stride * t contributes to output row
         // t + (remainder + before - first) / stride - j through tap first + stride * j.
         let first = (remainder + before) % grid.stride;
         let count = grid.kernel.saturating_sub(first).div_ceil(grid.stride);
@@ -220,13 +221,13 @@ impl Strided {
         }
     }
 
-    /// The tap at a place of the window, which runs against the taps.
+    /// Returns the tap at a position of the window, which traverses the taps in reverse.
     fn tap(&self, place: usize, stride: usize) -> usize {
         self.first + stride * (self.count - 1 - place)
     }
 }
 
-/// Some rows of a picture's outputs, in some channels.
+/// Some output rows of a picture, in some of the channels.
 struct Task<'a> {
     of: &'a Correlation,
     n: usize,
@@ -302,30 +303,30 @@ impl Op for Task<'_> {
                     c,
                     count,
                 };
-                // SAFETY: the channels are those of the tensors.
+                // SAFETY: the channels exist in the tensors.
                 unsafe { rows.run::<A>(self.of, (self.n, self.rows.clone()), self.end, output) };
             }
         }
     }
 }
 
-/// A vector of channels, copied.
+/// A copied vector of channels.
 struct Rows<'a> {
-    /// `[place in the group][row][column][lane]`
+    /// `[position in the group][row][column][lane]`
     source: &'a [f32],
-    /// Values from one place in the group to the next.
+    /// Number of values from one position in the group to the next.
     plane: usize,
-    /// Values of a row.
+    /// Number of values of a row.
     line: usize,
-    /// `[place in the group][tap][lane]`
+    /// `[position in the group][tap][lane]`
     taps: &'a [f32],
-    /// Outputs of a block.
+    /// Number of outputs of a block.
     size: usize,
-    /// Blocks of a row.
+    /// Number of blocks of a row.
     blocks: usize,
     /// The first channel.
     c: usize,
-    /// Channels in use.
+    /// Number of channels in use.
     count: usize,
 }
 
@@ -334,7 +335,7 @@ impl Rows<'_> {
     ///
     /// # Safety
     /// The pointers of `end` must be null or valid for tensors of the correlation's results, and
-    /// these rows and channels belong to this call alone.
+    /// these rows and channels must belong to this call alone.
     #[inline(always)]
     unsafe fn run<A: Arithmetic>(
         &self,
@@ -352,7 +353,7 @@ impl Rows<'_> {
             unsafe { A::Vector::load(end.bias.add(self.c), self.count) }
         };
         for (index, y) in rows.enumerate() {
-            // The window's rows outside of the picture are zeros.
+            // Rows of the window outside the picture are zeros.
             let top = (y * of.step) as isize + of.top;
             let above = (-top).clamp(0, of.kernel_rows as isize) as usize;
             let below = (of.height as isize - top).clamp(above as isize, of.kernel_rows as isize);
@@ -371,7 +372,7 @@ impl Rows<'_> {
             let line = (n * s.height + y * s.step + s.top) * s.width;
             for (x, value) in output.chunks_exact(lanes).enumerate().take(of.columns) {
                 let at = (line + x * s.step + s.left) * s.pitch + self.c;
-                // SAFETY: a pixel of the results by the assertions of `Correlation::run`, and
+                // SAFETY: a pixel of the results, by the assertions of `Correlation::run`, and
                 // `count` of its channels.
                 unsafe {
                     let value = A::Vector::load(value.as_ptr(), lanes);

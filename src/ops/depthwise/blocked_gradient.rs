@@ -1,5 +1,5 @@
-//! The gradient of the filters for kernels of known width, over copies of a few channels as in
-//! `blocked`: the sums of several taps stay in registers while a band of rows passes.
+//! The gradient of the filters for kernels of known width, computed from copies of a few channels
+//! as in `blocked`: the sums of several taps stay in registers during a pass over a band of rows.
 
 use std::ops::Range;
 
@@ -8,22 +8,22 @@ use super::super::vector::Vector;
 use super::frame::{Frame, SCRATCH, Scratch, block};
 use super::shape::Grid;
 
-/// Values of the copies of a band, which are meant to stay in the L2 cache.
+/// Number of values of the copies of a band, which should stay in the L2 cache.
 const COPY_LEN: usize = 32 * 1024;
-/// Channels that are copied in one go, at most, in vectors.
+/// Maximum number of vectors of channels that are copied at once.
 const VECTORS: usize = 4;
 
-/// Whether there is code for a kernel and stride.
+/// Returns whether there is code for a kernel and stride.
 pub(super) fn knows(kernel: usize, stride: usize) -> bool {
     matches!((kernel, stride), (3 | 5 | 7, 1 | 2))
 }
 
-/// Adds what some rows of picture `n` contribute to `sums`: `[tap][channel]`, then the bias; in
-/// groups of channels of a width more than 1 `[place in the group][tap][channel]`, then the bias.
+/// Adds the contribution of some rows of picture `n` to `sums`: `[tap][channel]`, then the bias;
+/// for groups wider than 1 `[position in the group][tap][channel]`, then the bias.
 ///
 /// # Panics
-/// If the kernel and stride are not [known](knows), or a slice does not have the length that the
-/// grid asks for.
+/// If the kernel and stride are not [known](knows), or the length of a slice does not match the
+/// grid.
 pub(super) fn add_rows(
     isa: Isa,
     (grid, group): (&Grid, usize),
@@ -96,7 +96,7 @@ impl Op for Band<'_> {
             ..
         } = *self.grid;
         let lanes = A::Vector::LANES;
-        // Half as many registers come with half as many lanes.
+        // Instruction sets with half as many lanes have half as many registers.
         let size = if lanes > 8 { block(columns, [8, 7]) } else { 4 };
         let blocks = columns.div_ceil(size);
         let seen = Frame {
@@ -148,22 +148,22 @@ impl Op for Band<'_> {
     }
 }
 
-/// A vector of channels, copied.
+/// A copied vector of channels.
 struct Channel<'a> {
     grid: &'a Grid,
     rows: Range<usize>,
     /// `[row][column][lane]`
     source: &'a [f32],
-    /// Values of a row.
+    /// Number of values of a row.
     line: usize,
     /// `[row][column][lane]`, in `blocks` of columns.
     gradient: &'a [f32],
     blocks: usize,
-    /// The first sum.
+    /// Index of the first sum.
     taps: usize,
     /// The first channel.
     c: usize,
-    /// Channels in use.
+    /// Number of channels in use.
     count: usize,
 }
 
@@ -194,7 +194,7 @@ impl Channel<'_> {
         }
     }
 
-    /// Adds all taps, `P` rows of `K` at a time, in blocks of `O` outputs at stride `S`.
+    /// Adds all taps, `P` rows of `K` at a time, in blocks of `O` outputs with stride `S`.
     #[inline(always)]
     fn add<V: Vector, const K: usize, const S: usize, const O: usize, const P: usize>(
         &self,
@@ -222,7 +222,7 @@ impl Channel<'_> {
         self.add_to::<V>(sums, place, total);
     }
 
-    /// Adds to the sum of a tap.
+    /// Adds `more` to the sum of a tap.
     #[inline(always)]
     fn add_to<V: Vector>(&self, sums: &mut [f32], tap: usize, more: V) {
         let place = &mut sums[tap * self.grid.channels + self.c..][..self.count];
@@ -233,7 +233,7 @@ impl Channel<'_> {
         }
     }
 
-    /// Adds `P` rows of taps.
+    /// Adds the contributions to `P` rows of taps.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn add_taps<V: Vector, const K: usize, const S: usize, const O: usize, const P: usize>(
@@ -241,7 +241,7 @@ impl Channel<'_> {
         ky: usize,
         sums: &mut [f32],
     ) {
-        // The outputs whose rows see the picture through one of these taps.
+        // The outputs for which one of these rows of taps lies inside the picture.
         let Grid { height, top, .. } = *self.grid;
         let start = (top + 1).saturating_sub(ky + P).div_ceil(S);
         let end = (top + height).saturating_sub(ky).div_ceil(S);
@@ -256,8 +256,8 @@ impl Channel<'_> {
         assert!(self.gradient.len() >= (last + 1) * own);
         let mut sum = [[V::splat(0.0); K]; P];
         for index in first..=last {
-            // SAFETY: the last block's last column ends at `seen` values of a row, and rows are as
-            // many as asserted above.
+            // SAFETY: the last column of the last block ends at `seen` values of a row, and there
+            // are as many rows as asserted above.
             unsafe {
                 let mut row = self.source.as_ptr().add((index * S + ky) * self.line);
                 let mut gradient = self.gradient.as_ptr().add(index * own);

@@ -1,28 +1,29 @@
-//! The register blocks of `blocked`: a vector of channels of several outputs side by side.
+//! The register blocks of `blocked`: one vector of channels of several adjacent outputs.
 
 use super::super::vector::Vector;
 
-/// What a row of outputs sees.
+/// The input of a row of outputs.
 pub(super) struct Row<'a> {
-    /// From its first row that is in the picture.
+    /// The source, from the first row of the window inside the picture.
     pub(super) source: &'a [f32],
-    /// Values of a row.
+    /// Number of values of a row.
     pub(super) line: usize,
-    /// Channels that are summed.
+    /// Number of channels that are summed.
     pub(super) group: usize,
-    /// Values from one of them to the next.
+    /// Number of values from one of these channels to the next.
     pub(super) plane: usize,
-    /// Weights from one of them to the next.
+    /// Number of weights from one of these channels to the next.
     pub(super) taps_plane: usize,
-    /// From the first row that is in the picture.
+    /// The taps, from the first row of the window inside the picture.
     pub(super) taps: &'a [f32],
-    /// Rows of the window that are in the picture.
+    /// Number of rows of the window inside the picture.
     pub(super) kernel_rows: usize,
     pub(super) blocks: usize,
 }
 
 impl Row<'_> {
-    /// Writes `[column][lane]`, given columns of the window, step and outputs of a block.
+    /// Writes `[column][lane]`. The key holds the columns of the window, the step and the outputs
+    /// of a block.
     #[inline(always)]
     pub(super) fn run_sized<V: Vector>(
         &self,
@@ -58,7 +59,7 @@ impl Row<'_> {
         }
     }
 
-    /// Writes `[column][lane]`: `O` outputs at a time of a window of `K` columns at step `S`.
+    /// Writes `[column][lane]`, `O` outputs at a time, for a window of `K` columns with step `S`.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn run<V: Vector, const K: usize, const S: usize, const O: usize>(
@@ -74,8 +75,8 @@ impl Row<'_> {
         }
         assert!(output.len() >= self.blocks * O * V::LANES);
         for block in 0..self.blocks {
-            // SAFETY: the last block's last column ends at `seen` values of a row, and rows and
-            // taps are as long as asserted above.
+            // SAFETY: the last column of the last block ends at `seen` values of a row, and rows
+            // and taps have the lengths asserted above.
             unsafe {
                 let mut sum = [bias; O];
                 let first = self.source.as_ptr().add(block * O * S * V::LANES);

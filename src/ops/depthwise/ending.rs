@@ -1,11 +1,11 @@
-//! What happens to results before they are stored.
+//! The epilogue of depthwise kernels: steps applied to results before they are stored.
 
 use super::super::activation::{Activation, Late};
 use super::super::correlate::{Addend, Epilogue};
 use super::super::tile::plain;
 use super::super::vector::Vector;
 
-/// Panics if a part of the epilogue does not have the length that it must have.
+/// Panics if a tensor of the epilogue has the wrong length.
 pub(super) fn check(channels: usize, epilogue: &Epilogue, len: usize) {
     assert!(epilogue.bias.is_none_or(|b| b.len() == channels));
     assert!(epilogue.mask.is_none_or(|(m, _)| m.len() == len));
@@ -14,7 +14,7 @@ pub(super) fn check(channels: usize, epilogue: &Epilogue, len: usize) {
     }
 }
 
-/// What happens to a row of results. Pointers may be null but for the output's.
+/// The epilogue of a row of results. All pointers except `output` may be null.
 #[derive(Clone, Copy)]
 pub(super) struct Ending {
     pub(super) bias: *const f32,
@@ -26,7 +26,7 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Of the row `output`, which begins at value `from` of the tensors.
+    /// Returns the epilogue of the row `output`, which begins at element `from` of the tensors.
     pub(super) fn new(epilogue: &Epilogue, from: usize, output: *mut f32) -> Self {
         let null = std::ptr::null();
         // SAFETY: the tensors are longer than `from` by the assertions in `check`.
@@ -45,16 +45,16 @@ impl Ending {
         }
     }
 
-    /// What [`Ending::store`] leaves out.
+    /// Removes and returns the activation, if [`Ending::store`] cannot apply it in registers.
     #[inline(always)]
     pub(super) fn late(&mut self) -> Option<Late> {
         Late::take(&mut self.activation, self.mask)
     }
 
-    /// Stores up to a vector of results at `at` of the row.
+    /// Stores up to a vector of results at element `at` of the row.
     ///
     /// # Safety
-    /// The pointers that are not null must be valid for `at + count` values.
+    /// All non-null pointers must be valid for `at + count` values.
     #[inline(always)]
     pub(super) unsafe fn store<V: Vector>(&self, mut value: V, at: usize, count: usize) {
         // SAFETY: by the caller's promise.

@@ -1,4 +1,4 @@
-//! The convolution itself, and its weights.
+//! The forward pass of depthwise convolution, and its packed weights.
 
 use rayon::prelude::*;
 
@@ -12,7 +12,7 @@ use super::places::{KERNEL, Places};
 use super::row::SlideRow;
 use super::shape::{DepthwiseShape, Grid};
 
-/// Filters in the order `[tap][channel]`, with the bias.
+/// Filters in the order `[tap][channel]`, together with the bias.
 #[derive(Debug)]
 pub struct DepthwiseWeights {
     pub(super) taps: Vec<f32>,
@@ -20,7 +20,8 @@ pub struct DepthwiseWeights {
 }
 
 impl DepthwiseWeights {
-    /// Packs PyTorch's `[channels, 1, kernel, kernel]`, multiplied by `scale` (one value a channel).
+    /// Packs PyTorch's `[channels, 1, kernel, kernel]`, multiplied by `scale` (one value per
+    /// channel).
     ///
     /// # Panics
     /// If a length does not fit the shape.
@@ -44,11 +45,11 @@ impl DepthwiseWeights {
     }
 }
 
-/// Convolution of `input` `[batch, height, width, channels]` into `output`, plus residual, then
-/// the activation.
+/// Writes the convolution of `input` `[batch, height, width, channels]` to `output`, plus the
+/// residual, followed by the activation.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     isa: Isa,
@@ -77,7 +78,7 @@ pub fn forward(
     );
 }
 
-/// The convolution with its epilogue; with `flip` the taps are taken in reverse order.
+/// Computes the convolution with its epilogue; with `flip`, the taps are taken in reverse order.
 pub(super) fn slide(
     isa: Isa,
     grid: &Grid,

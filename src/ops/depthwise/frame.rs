@@ -1,4 +1,4 @@
-//! Copies of a few channels of a picture, with the zeros around it.
+//! Copies of a few channels of a picture with its zero padding.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -6,14 +6,14 @@ use std::ops::Range;
 use super::super::buffer::AlignedVec;
 use super::super::vector::Vector;
 
-/// What a task writes for itself.
+/// Scratch memory of a task.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// `[vector][row][column][lane]` of the source.
+    /// Copy of the source, `[vector][row][column][lane]`.
     pub source: AlignedVec,
     /// `[tap][lane]`.
     pub taps: AlignedVec,
-    /// A row of outputs, or the output's gradient `[vector][row][column][lane]`.
+    /// A row of outputs, or the output's gradient as `[vector][row][column][lane]`.
     pub output: AlignedVec,
 }
 
@@ -21,13 +21,14 @@ thread_local! {
     pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Outputs of a register block for a row of so many: the fewest blocks, of the least waste.
+/// Returns how many outputs a register block should have for a row of `columns`: the size that
+/// needs the fewest blocks, and among these the one with the least waste.
 pub(super) fn block<const N: usize>(columns: usize, sizes: [usize; N]) -> usize {
     let cost = |&size: &usize| (columns.div_ceil(size), size);
     sizes.into_iter().min_by_key(cost).unwrap_or(1)
 }
 
-/// Where a part of a picture lies in a copy: rows and columns may begin before the picture and end
+/// The part of a picture that a copy covers: rows and columns may begin before the picture and end
 /// after it.
 pub(super) struct Frame {
     /// Height, width and channels of the picture.
@@ -39,15 +40,15 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Values of a vector's copy.
+    /// Returns the number of values of a vector's copy.
     #[inline(always)]
     pub(super) fn plane<V: Vector>(&self) -> usize {
         self.rows * self.columns * V::LANES
     }
 
-    /// Copies some channels to `[vector][row][column][lane]`; what lies outside of the picture is
-    /// left as it is. In groups of a width more than 1 every vector is followed by as many planes:
-    /// plane `j` holds channel `j` of its group in every lane.
+    /// Copies some channels to `[vector][row][column][lane]`; values outside the picture are left
+    /// unchanged. With groups of width 2 or more, every vector becomes that many planes: plane `j`
+    /// holds channel `j` of its group in every lane.
     #[inline(always)]
     pub(super) fn copy<V: Vector>(
         &self,
@@ -78,8 +79,8 @@ impl Frame {
                 let place = (row * self.columns + column) * V::LANES;
                 let mut to = to[place..].as_mut_ptr();
                 let mut at = 0;
-                // SAFETY: the pixel's values are read, and whole vectors written to as many planes
-                // as there are vectors, by the assertion.
+                // SAFETY: only the pixel's values are read, and whole vectors are written to as
+                // many planes as there are vectors, by the assertion.
                 unsafe {
                     while at < pixel.len() {
                         let values = V::load(pixel.as_ptr().add(at), pixel.len() - at);

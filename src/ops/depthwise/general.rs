@@ -1,4 +1,4 @@
-//! Any kernel and stride, pixel by pixel.
+//! Kernels for any kernel size and stride, pixel by pixel.
 
 use super::super::isa::{Arithmetic, Op};
 use super::super::vector::Vector;
@@ -31,7 +31,7 @@ fn store<V: Vector>(end: &Ending, sums: &[f32], x: usize) {
     }
 }
 
-/// One row of the convolution.
+/// Computes one row of the convolution.
 pub(super) struct Row<'a> {
     pub places: Places<'a>,
     pub n: usize,
@@ -71,13 +71,13 @@ impl Op for Row<'_> {
             store::<A::Vector>(&self.end, &sums, x);
         }
         if let Some(late) = late {
-            // SAFETY: the row is that of the output, and no one else's.
+            // SAFETY: the row lies in the output and belongs to this call alone.
             unsafe { late.finish::<A::Vector>(self.end.output, 0, columns * channels) };
         }
     }
 }
 
-/// One row of the input's gradient.
+/// Computes one row of the input's gradient.
 pub(super) struct Gather<'a> {
     pub grid: Grid,
     pub gradient: &'a [f32],
@@ -121,12 +121,12 @@ impl Op for Gather<'_> {
     }
 }
 
-/// Adds what a row contributes to the gradient of the filters and the bias.
+/// Adds the contribution of a row to the gradient of the filters and the bias.
 pub(super) struct WeightGradient<'a> {
     pub places: Places<'a>,
     pub n: usize,
     pub y: usize,
-    /// Of the row.
+    /// Output gradient of the row.
     pub gradient: &'a [f32],
     pub sums: &'a mut [f32],
 }

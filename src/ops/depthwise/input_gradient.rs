@@ -1,4 +1,5 @@
-//! The gradient of the input: for stride 1 the same convolution backwards, else gathered by pixel.
+//! The gradient of the input: for stride 1 a convolution with flipped taps, otherwise gathered for
+//! each pixel.
 
 use rayon::prelude::*;
 
@@ -12,14 +13,16 @@ use super::forward::{DepthwiseWeights, slide};
 use super::general;
 use super::shape::{DepthwiseShape, Grid};
 
-/// Outputs that a pixel gathers from along a side, at most, where there is code for their number.
+/// Maximum number of outputs per side that a pixel gathers from in the code specialised by their
+/// number.
 const SIDE: usize = 4;
 const PAIRS: usize = SIDE * SIDE;
 
-/// Gradient of the input; `accumulate` and `mask` as in [`super::super::conv::input_gradient`].
+/// Computes the gradient of the input; `accumulate` and `mask` are as in
+/// [`super::super::conv::input_gradient`].
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn input_gradient(
     isa: Isa,
@@ -96,7 +99,8 @@ pub fn input_gradient(
         });
 }
 
-/// One row of the input's gradient for any stride: each pixel gathers from the outputs it reached.
+/// Computes one row of the input's gradient for any stride: each pixel gathers from the outputs
+/// that it contributed to.
 struct GatherRow<'a> {
     grid: Grid,
     gradient: &'a [f32],
@@ -119,7 +123,7 @@ impl Op for GatherRow<'_> {
             ..
         } = self.grid;
         for x in 0..width {
-            // Gradients and the taps they came through.
+            // Pairs of an output gradient and the taps that connect it with the pixel.
             let mut pairs = [(self.taps.as_ptr(), self.taps.as_ptr()); PAIRS];
             let mut count = 0;
             for (ky, oy) in self.grid.outputs(self.y, self.grid.top, rows) {
@@ -151,7 +155,7 @@ impl Op for GatherRow<'_> {
 }
 
 impl GatherRow<'_> {
-    /// The sum of `P` products.
+    /// Sums `P` products.
     #[inline(always)]
     fn pixel<V: Vector, const P: usize>(
         &self,
@@ -168,7 +172,7 @@ impl GatherRow<'_> {
         }
     }
 
-    /// Channels `c..c + count` of a pixel, `count` being a whole vector or less.
+    /// Computes channels `c..c + count` of a pixel; `count` is at most a whole vector.
     #[inline(always)]
     fn vector<V: Vector, const P: usize>(
         &self,

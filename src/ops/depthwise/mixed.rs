@@ -1,8 +1,9 @@
-//! Convolution in groups so narrow that a vector holds several: like a depthwise one, where an
-//! output sees every channel of its group by taps of its own.
+//! Convolution with groups so narrow that a vector holds several: like a depthwise convolution in
+//! which an output sees every channel of its group, each through separate taps.
 //!
-//! Groups have as many outputs as inputs: 1, 2, 4 or 8. Weights are `[place in the group][tap]
-//! [channel]`: those of the other direction change place and channel.
+//! Groups have the same number of outputs and inputs: 1, 2, 4 or 8. Weights are
+//! `[position in the group][tap][channel]`; in the other direction, position and channel are
+//! exchanged.
 
 use super::super::activation::Activation;
 use super::super::correlate::{Addend, Epilogue};
@@ -11,7 +12,7 @@ use super::blocked::Correlation;
 use super::blocked_gradient::{add_rows, knows};
 use super::shape::DepthwiseShape;
 
-/// Whether there is code for groups of this width.
+/// Returns whether there is code for groups of this width.
 pub(crate) fn suits(shape: &DepthwiseShape, group: usize) -> bool {
     let apart = shape.kernel / shape.stride.max(1)..=shape.kernel.div_ceil(shape.stride.max(1));
     matches!(group, 2 | 4 | 8)
@@ -19,7 +20,7 @@ pub(crate) fn suits(shape: &DepthwiseShape, group: usize) -> bool {
         && apart.clone().all(|columns| Correlation::knows(columns, 1))
 }
 
-/// As [`super::super::conv::forward`].
+/// Like [`super::super::conv::forward`].
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn forward(
     isa: Isa,
@@ -41,7 +42,7 @@ pub(crate) fn forward(
     pass.run(isa, input, weights, output, &epilogue);
 }
 
-/// As [`super::super::conv::input_gradient`].
+/// Like [`super::super::conv::input_gradient`].
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn input_gradient(
     isa: Isa,
@@ -67,8 +68,8 @@ pub(crate) fn input_gradient(
     }
 }
 
-/// Writes the gradient of weights and bias: `[place in the group][tap][channel]`, then the bias, on
-/// the calling thread.
+/// Writes the gradient of weights and bias, `[position in the group][tap][channel]` followed by the
+/// bias, on the calling thread.
 pub(crate) fn sums(
     isa: Isa,
     (shape, group): (&DepthwiseShape, usize),

@@ -1,10 +1,10 @@
-//! Depthwise convolution: each channel has its own filter. Forward and both gradients, vectorised
-//! over channels.
+//! Depthwise convolution, in which each channel has its own filter: the forward pass and both
+//! gradients, vectorised over channels.
 //!
-//! The usual kernels and strides have register blocks of their own: 3x3 reads the pictures where
-//! they are, where pixels outside are a row of zeros, so that no tap is ever tested; `blocked`
-//! copies a few channels of a wider kernel's picture first. `general` takes any kernel and stride
-//! as it is written.
+//! The usual kernel sizes and strides have their own register blocks. 3x3 kernels read the pictures
+//! in place; a row of zeros stands in for pixels outside, so no tap is ever tested. For wider
+//! kernels, `blocked` copies a few channels of the picture first. `general` handles any kernel size
+//! and stride.
 
 mod blocked;
 mod blocked_gradient;

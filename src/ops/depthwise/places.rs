@@ -1,13 +1,13 @@
-//! Where the inputs of an output are.
+//! Locates the inputs of an output.
 
 use super::shape::Grid;
 
-/// Rows and columns of the kernel that reads pictures where they are.
+/// Rows and columns of the kernel that reads pictures in place.
 pub(super) const KERNEL: usize = 3;
-/// Its taps.
+/// Number of its taps.
 pub(super) const TAPS: usize = KERNEL * KERNEL;
 
-/// Where the inputs of an output are.
+/// Locates the inputs of an output.
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
     pub(super) grid: Grid,
@@ -16,7 +16,7 @@ pub(super) struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Pointers to the pixels under `O` outputs from column `x` of row `y`, each valid for
+    /// Returns pointers to the inputs of the outputs from column `x` of row `y` on, each valid for
     /// `channels` values: `COLUMNS` of them in each of the kernel's rows.
     #[inline(always)]
     pub(super) fn pixels<const COLUMNS: usize>(
@@ -48,7 +48,7 @@ impl Places<'_> {
 }
 
 impl<'a> Places<'a> {
-    /// The pixels under output `(n, y, x)` with the number of the tap over each.
+    /// Returns the input pixels of output `(n, y, x)`, each with the number of its tap.
     #[inline(always)]
     pub(super) fn seen(
         &self,

@@ -1,4 +1,4 @@
-//! One row of a 3x3 convolution.
+//! A row of a 3x3 convolution.
 
 use super::super::isa::{Arithmetic, Op};
 use super::super::vector::Vector;
@@ -6,7 +6,7 @@ use super::ending::Ending;
 use super::places::{KERNEL, Places, TAPS};
 use super::shape::Grid;
 
-/// One row of the convolution.
+/// Computes one row of the convolution.
 pub(super) struct SlideRow<'a> {
     pub(super) places: Places<'a>,
     pub(super) n: usize,
@@ -38,15 +38,15 @@ impl Op for SlideRow<'_> {
             };
         }
         if let Some(late) = late {
-            // SAFETY: the row is that of the output, and no one else's.
+            // SAFETY: the row lies in the output and belongs to this call alone.
             unsafe { late.finish::<A::Vector>(self.end.output, 0, columns * channels) };
         }
     }
 }
 
 impl SlideRow<'_> {
-    /// `O` outputs from column `x` at stride `S`, which see `COLUMNS` input columns.
-    // Constant ranges over registers read better than iterators, and unroll for certain.
+    /// Computes `O` outputs from column `x` with stride `S`, which cover `COLUMNS` input columns.
+    // Constant ranges over registers are easier to read than iterators and certain to be unrolled.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn block<V: Vector, const O: usize, const S: usize, const COLUMNS: usize>(
@@ -70,7 +70,7 @@ impl SlideRow<'_> {
         O
     }
 
-    /// Channels `c..c + count` of a block, `count` being a whole vector or less.
+    /// Computes channels `c..c + count` of a block; `count` is at most a whole vector.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn vector<V: Vector, const O: usize, const S: usize, const COLUMNS: usize>(
@@ -83,7 +83,7 @@ impl SlideRow<'_> {
     ) {
         let channels = self.places.grid.channels;
         // SAFETY: every pointer is valid for `channels` values, and `c + count` is at most
-        // `channels`; the block's outputs end before the row does.
+        // `channels`; the outputs of the block end within the row.
         unsafe {
             let mut sum = [V::splat(0.0); O];
             if !self.end.bias.is_null() {

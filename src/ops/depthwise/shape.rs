@@ -5,28 +5,28 @@ use super::super::shape::Padding;
 /// Geometry of a depthwise convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DepthwiseShape {
-    /// Channels of input and output.
+    /// Number of channels of input and output.
     pub channels: usize,
     /// Rows and columns of the kernel.
     pub kernel: usize,
-    /// Input pixels from one output to the next.
+    /// Distance in input pixels from one output to the next.
     pub stride: usize,
-    /// Zeros around the picture.
+    /// Zero padding around the picture.
     pub padding: Padding,
 }
 
 impl DepthwiseShape {
-    /// Output rows (or columns) for an input of `size`.
+    /// Returns the number of output rows (or columns) for an input of `size`.
     pub fn output_size(&self, size: usize) -> usize {
         self.padding.outputs(size, self.kernel, self.stride)
     }
 
-    /// Weights of a channel.
+    /// Returns the number of weights of a channel.
     pub(super) fn taps(&self) -> usize {
         self.kernel * self.kernel
     }
 
-    /// On pictures of one size.
+    /// Returns the geometry for pictures of one size.
     pub(super) fn grid(&self, (batch, height, width): (usize, usize, usize)) -> Grid {
         Grid {
             batch,
@@ -54,7 +54,7 @@ pub(super) struct Grid {
     pub(super) width: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Rows of zeros before a picture; as many as it takes come after it.
+    /// Rows of zeros before a picture; as many as needed follow after it.
     pub(super) top: usize,
     /// Columns of zeros before a picture.
     pub(super) left: usize,
@@ -69,7 +69,8 @@ impl Grid {
         self.batch * self.rows * self.columns * self.channels
     }
 
-    /// The same convolution backwards, if its stride is 1, with flipped taps.
+    /// Returns the same convolution in reverse, for use with flipped taps; `None` unless the stride
+    /// is 1 and the padding less than the kernel.
     pub(super) fn flipped(self) -> Option<Self> {
         Some(Grid {
             top: (self.kernel - 1).checked_sub(self.top)?,
@@ -83,8 +84,8 @@ impl Grid {
         .filter(|_| self.stride == 1)
     }
 
-    /// For a row (or column) `i` of the input with `before` zeros before the first: the taps that
-    /// reach it, with the output each belongs to.
+    /// Returns the taps that reach row (or column) `i` of the input, each with the output that it
+    /// belongs to; `before` is the number of zeros before the first row.
     #[inline(always)]
     pub(super) fn outputs(
         self,
@@ -92,7 +93,7 @@ impl Grid {
         before: usize,
         outputs: usize,
     ) -> impl Iterator<Item = (usize, usize)> {
-        // Input i meets output o through tap k where i + before = o * stride + k.
+        // Input i contributes to output o through tap k where i + before = o * stride + k.
         let (whole, first) = ((i + before) / self.stride, (i + before) % self.stride);
         let taps = (first..self.kernel).step_by(self.stride).enumerate();
         taps.filter_map(move |(index, tap)| {

@@ -4,7 +4,7 @@ use super::*;
 use crate::ops::reference::{ACTIVATIONS, Reference, TOLERANCE, assert_within};
 use crate::ops::{Activation, Arena, ConvShape, Isa, Padding};
 
-/// All kernels on the same data.
+/// Checks all kernels on the same data.
 fn check(shape: DepthwiseShape, dims: (usize, usize, usize), activation: Activation) {
     let DepthwiseShape {
         channels,

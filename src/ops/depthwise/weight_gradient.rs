@@ -11,11 +11,11 @@ use super::general;
 use super::places::{KERNEL, Places, TAPS};
 use super::shape::{DepthwiseShape, Grid};
 
-/// Pixels are summed in so many chunks of rows, at most.
+/// Maximum number of chunks of rows that are summed separately.
 const CHUNKS: usize = 32;
 
-/// Reorders a gradient, the first `gradient_len` values of `sums`; that of the filters is multiplied
-/// by `scale` (one value a channel), `weight` are the filters before the scale.
+/// Reorders a gradient, the first `gradient_len` values of `sums`. The filters' gradient is
+/// multiplied by `scale` (one value per channel); `weight` holds the filters before scaling.
 ///
 /// # Panics
 /// If a length does not fit the shape.
@@ -48,16 +48,16 @@ pub fn unpack(
     parts
 }
 
-/// Values of the gradient in the kernels' own order.
+/// Returns the number of values of the gradient in the kernels' own order.
 pub fn gradient_len(shape: &DepthwiseShape) -> usize {
     (shape.taps() + 1) * shape.channels
 }
 
-/// Gradient of the filters and the bias from the input and the output's gradient, in the kernels'
-/// own order: the first `gradient_len` values of what is returned, see [`unpack`].
+/// Returns the gradient of the filters and the bias from the input and the output's gradient, in
+/// the kernels' own order: the first `gradient_len` values of the result, see [`unpack`].
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn weight_gradient(
     isa: Isa,
     shape: &DepthwiseShape,
@@ -74,11 +74,11 @@ pub fn weight_gradient(
     partial
 }
 
-/// Writes the gradient as partial sums (`gradient_len` values each, the taps, then the bias,
-/// whatever they hold): the rows are cut into as many chunks as there are partial sums.
+/// Writes the gradient as partial sums of `gradient_len` values each (the taps, then the bias),
+/// overwriting their contents: the rows are split into as many chunks as there are partial sums.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn partial_sums(
     isa: Isa,
     shape: &DepthwiseShape,
@@ -177,7 +177,7 @@ impl Op for WeightGradientRow<'_> {
 }
 
 impl WeightGradientRow<'_> {
-    /// Adds what `O` outputs from column `x` contribute.
+    /// Adds the contribution of `O` outputs from column `x`.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn block<V: Vector, const O: usize, const S: usize, const COLUMNS: usize>(
@@ -197,7 +197,7 @@ impl WeightGradientRow<'_> {
         O
     }
 
-    /// Channels `c..c + count` of a block, `count` being a whole vector or less.
+    /// Processes channels `c..c + count` of a block; `count` is at most a whole vector.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn vector<V: Vector, const O: usize, const S: usize, const COLUMNS: usize>(

@@ -6,10 +6,11 @@ use super::{flat, kernels, values};
 use crate::error::Result;
 use crate::ops::{Isa, pool};
 
-/// Feature maps `[batch, rows, columns, features]` -> `[batch, features]`, part of the graph.
+/// Averages feature maps `[batch, rows, columns, features]` -> `[batch, features]`, as part of the
+/// autograd graph.
 ///
 /// # Errors
-/// If the shape is another one.
+/// If the input has another number of dimensions.
 pub fn global_average(maps: &Tensor) -> Result<Tensor> {
     Ok(match kernels(&[maps]) {
         true => maps.contiguous()?.apply_op1(GlobalAverage)?,
@@ -17,7 +18,7 @@ pub fn global_average(maps: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// The mean and its gradient by the kernels.
+/// The mean and its gradient, computed by the kernels.
 struct GlobalAverage;
 
 impl CustomOp1 for GlobalAverage {

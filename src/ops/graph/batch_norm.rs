@@ -1,27 +1,27 @@
-//! Batch norm of vectors.
+//! Batch norm of feature vectors.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::{flat, kernels, values};
 use crate::error::Result;
 
-/// What [`batch_norm`] makes of a batch.
+/// The result of [`batch_norm`].
 #[derive(Debug)]
 pub struct Normalised {
     /// `[rows, width]`.
     pub output: Tensor,
-    /// Mean of the rows, `[width]`, outside the graph.
+    /// Mean of the rows, `[width]`, detached from the graph.
     pub mean: Tensor,
-    /// Variance of the rows, the sum of squares divided by their number, `[width]`, outside the
-    /// graph.
+    /// Biased variance of the rows (the sum of squares divided by the number of rows), `[width]`,
+    /// detached from the graph.
     pub variance: Tensor,
 }
 
-/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with mean and variance of the rows of `x`
-/// `[rows, width]`; `gamma` and `beta` are `[width]`. Part of the graph for all three.
+/// Computes `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with mean and variance over the
+/// rows of `x` `[rows, width]`; `gamma` and `beta` are `[width]`. Differentiable in all three.
 ///
 /// # Errors
-/// If the shapes do not fit each other.
+/// If the shapes do not match.
 pub fn batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Normalised> {
     if !kernels(&[x, gamma, beta]) {
         let mean = x.mean(0)?;
@@ -65,7 +65,7 @@ pub fn batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Re
     })
 }
 
-/// The norm with the statistics of its batch.
+/// Batch norm with the statistics of its batch.
 struct BatchNorm {
     mean: Vec<f32>,
     /// 1 / sqrt(variance + epsilon).
@@ -114,7 +114,7 @@ impl CustomOp3 for BatchNorm {
         let (input, factors, out) = (flat(x)?, flat(gamma)?, flat(gradient)?);
         let width = factors.len();
         let rows = input.len() / width.max(1);
-        // The sums over the rows of g and of g (x - mean) / sqrt(variance + epsilon).
+        // Sums over the rows of g and of g (x - mean) / sqrt(variance + epsilon).
         let (mut of_beta, mut of_gamma) = (vec![0.0f32; width], vec![0.0f32; width]);
         for (row, out) in input
             .chunks_exact(width.max(1))
@@ -160,8 +160,8 @@ mod tests {
     use super::*;
     use candle_core::DType;
 
-    /// Output, statistics and the three gradients in a precision: single by the operation, double
-    /// by candle's own.
+    /// Returns output, statistics and the three gradients: with the operation's kernels in single
+    /// precision, with candle's own operations in double precision.
     fn run(dtype: DType) -> Vec<Vec<f64>> {
         let var =
             |from: usize, shape: &[usize]| var(dtype, shape, |v| ((v * v + from) as f64).sin());

@@ -1,4 +1,4 @@
-//! The mask of dropout.
+//! Dropout masks.
 
 use candle_core::Tensor;
 
@@ -7,11 +7,12 @@ use crate::error::Result;
 use crate::ops::cuda::step;
 use crate::rng::Stream;
 
-/// A mask of the shape of `x` and on its device: 0 with `probability`, else 1 / (1 - probability), by
-/// as many draws of the stream as `x` has values. A GPU makes the same draws.
+/// Returns a mask of the shape of `x` on its device: 0 with `probability`, otherwise 1 / (1 -
+/// probability). It takes as many draws from the stream as `x` has values; a GPU makes the same
+/// draws.
 ///
 /// # Errors
-/// If the device has no room.
+/// If the device is out of memory.
 pub fn dropout_mask(x: &Tensor, probability: f64, stream: &mut Stream) -> Result<Tensor> {
     let count = x.elem_count();
     if on_device(x) {

@@ -1,5 +1,5 @@
-//! Changing tensors in place: on the CPU in one pass over the scalars of several tensors at the same
-//! time, elsewhere by candle's operations.
+//! In-place updates of tensors: on the CPU in one pass over the scalars of several tensors at once,
+//! elsewhere with candle's operations.
 
 use std::cell::RefCell;
 
@@ -9,13 +9,13 @@ use rayon::prelude::*;
 use super::lazy::{Lazy, Pieces};
 use crate::error::Result;
 
-/// What is done to pieces of the tensors that change, in their order, by those of the one that is
-/// read.
+/// Updates pieces of the changed tensors, in order, given the corresponding piece of the tensor
+/// that is read.
 pub type Pass<'a> = dyn Fn(&mut [&mut [f32]], &[f32]) + Sync + 'a;
 
-/// Changes the tensors of `changed`, all of the type and shape of `read`: on the CPU `pass` does so
-/// to pieces of their values, given those of `read`, each scalar for itself; elsewhere `composed`
-/// tells their new values, in their order.
+/// Updates the tensors in `changed`, which have the type and shape of `read`. On the CPU, `pass`
+/// updates pieces of their values given the same piece of `read`, treating each scalar
+/// independently; elsewhere, `composed` returns their new values, in order.
 ///
 /// # Errors
 /// If the tensors are not contiguous, or not `f32` on the CPU, or an operation fails.
@@ -35,11 +35,11 @@ pub fn change(
     Ok(())
 }
 
-/// Does something to each of the `items`, whose tensors lie on `device`: by all threads where those
-/// do the work, else in order.
+/// Calls `apply` on each of the `items`, whose tensors are on `device`: in parallel if the device
+/// is the CPU, otherwise in order.
 ///
 /// # Errors
-/// The first one that occurs.
+/// Returns the first error that occurs.
 pub fn for_each<T: Sync>(
     items: &[T],
     device: &Device,
@@ -51,11 +51,11 @@ pub fn for_each<T: Sync>(
     }
 }
 
-/// Values as a tensor on `device`. They are taken where the tensor can hold them as they are;
-/// elsewhere they are copied, and the buffer serves again.
+/// Creates a tensor on `device` from `values`. On the CPU the tensor takes over the buffer;
+/// elsewhere the values are copied and the buffer can be reused.
 ///
 /// # Errors
-/// If the values do not fill the shape, or the device has no room.
+/// If the number of values does not match the shape, or the device is out of memory.
 pub fn upload(values: &mut Vec<f32>, shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
     let shape = shape.into();
     Ok(match device.is_cpu() {
@@ -64,8 +64,8 @@ pub fn upload(values: &mut Vec<f32>, shape: impl Into<Shape>, device: &Device) -
     })
 }
 
-/// Calls `pass` on pieces of `changed` (contiguous f32 tensors of the CPU, each its own) and of
-/// `read`, all of one length: the pieces of `changed` in their order, then that of `read`.
+/// Calls `pass` on pieces of `changed` (distinct contiguous f32 tensors on the CPU) and of `read`,
+/// all of the same length: the pieces of `changed` in order, then that of `read`.
 fn in_place(changed: &[&Tensor], read: &Pieces, pass: &Pass) -> candle_core::Result<()> {
     let body = |values: Vec<&mut [f32]>| each_piece(values, read, pass);
     let Some((first, rest)) = changed.split_first() else {
@@ -96,7 +96,7 @@ fn each_piece(values: Vec<&mut [f32]>, read: &Pieces, pass: &Pass) {
         .for_each(|(index, piece)| read.piece(index, |read| pass(piece, read)));
 }
 
-/// Holds the values of one tensor open while it opens those of the next.
+/// Keeps the values of one tensor borrowed while borrowing those of the next.
 struct Open<'a, 'v> {
     rest: &'a [&'a Tensor],
     above: RefCell<Vec<&'v mut [f32]>>,

@@ -7,11 +7,11 @@ use crate::error::Result;
 use crate::ops::Isa;
 use crate::ops::layer_norm::{forward, input_gradient, parameter_gradients};
 
-/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` over the last dimension of `x`
-/// `[..., channels]`; `gamma` and `beta` are `[channels]`. Part of the graph for all three.
+/// Computes `(x - mean) / sqrt(variance + epsilon) * gamma + beta` over the last dimension of `x`
+/// `[..., channels]`; `gamma` and `beta` are `[channels]`. Differentiable in all three.
 ///
 /// # Errors
-/// If the shapes do not fit each other.
+/// If the shapes do not match.
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
     if kernels(&[x, gamma, beta]) {
         let norm = LayerNorm {
@@ -26,7 +26,7 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Re
     Ok(normed.broadcast_mul(gamma)?.broadcast_add(beta)?)
 }
 
-/// The norm and its gradients by the kernels.
+/// Layer norm and its gradients, computed by the kernels.
 struct LayerNorm {
     epsilon: f32,
 }
@@ -97,7 +97,8 @@ mod tests {
     use super::*;
     use candle_core::DType;
 
-    /// Output and the three gradients in a precision: single by the kernels, double by candle.
+    /// Returns output and the three gradients: in single precision by the kernels, in double by
+    /// candle.
     fn run(dtype: DType) -> Vec<Vec<f64>> {
         let var = |from: usize, shape: &[usize]| var(dtype, shape, |v| ((v + from) as f64).sin());
         let (x, gamma, beta) = (var(0, &[3, 5, 7]), var(50, &[7]), var(90, &[7]));

@@ -1,4 +1,4 @@
-//! Tensors that are read once, of which products need not be written out.
+//! Tensors that are read once, including matrix products that need not be materialised.
 
 use std::cell::Cell;
 
@@ -10,22 +10,22 @@ use crate::ops::cuda::step;
 use crate::ops::linear::{self, Outer, ROWS};
 use crate::ops::{AlignedVec, Isa};
 
-/// Scalars a partial sum covers, or a piece of a tensor: fixed, so that nothing depends on the number
-/// of threads.
+/// Number of scalars of a partial sum or of a piece of a tensor: fixed, so that nothing depends on
+/// the number of threads.
 const CHUNK: usize = 1 << 14;
 
-/// Sums side by side.
+/// Number of sums that run in parallel.
 const LANES: usize = 32;
 
-/// A tensor, or a product of matrices that is multiplied by whoever reads it: by an optimiser piece
-/// by piece, so that the gradient of a large matrix never lies in memory.
+/// A tensor, or a matrix product that is evaluated by its reader: an optimiser evaluates it piece
+/// by piece, so that the gradient of a large matrix is never held in memory as a whole.
 #[derive(Debug, Clone)]
 pub struct Lazy(Form);
 
 #[derive(Debug, Clone)]
 enum Form {
     Tensor(Tensor),
-    /// `left^T right`; the kernels serve both.
+    /// `left^T right`, both of which the CPU kernels can handle.
     Product {
         left: Tensor,
         right: Tensor,
@@ -39,10 +39,11 @@ impl From<Tensor> for Lazy {
 }
 
 impl Lazy {
-    /// `left^T right`, for `left` `[depth, rows]` and `right` `[depth, columns]`, outside the graph.
+    /// Creates `left^T right` from `left` `[depth, rows]` and `right` `[depth, columns]`, detached
+    /// from the graph.
     ///
     /// # Errors
-    /// If the shapes do not fit each other.
+    /// If the shapes do not match.
     pub fn product(left: &Tensor, right: &Tensor) -> candle_core::Result<Self> {
         let ((depth, _), (other, _)) = (left.dims2()?, right.dims2()?);
         if depth != other {
@@ -56,7 +57,7 @@ impl Lazy {
         Ok(Lazy(Form::Product { left, right }))
     }
 
-    /// All its values.
+    /// Returns all values as a tensor.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -71,7 +72,7 @@ impl Lazy {
         }
     }
 
-    /// The sum of the squares of all values.
+    /// Returns the sum of the squares of all values.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -93,7 +94,7 @@ impl Lazy {
         }
     }
 
-    /// Whether the kernels serve it.
+    /// Returns whether the CPU kernels can read it.
     pub(super) fn is_served(&self) -> bool {
         match &self.0 {
             Form::Tensor(tensor) => tensor.device().is_cpu(),
@@ -101,8 +102,8 @@ impl Lazy {
         }
     }
 
-    /// Hands the values to `visit`, which can have them piece by piece. Only what
-    /// [is served](Self::is_served).
+    /// Passes the values to `visit`, which can read them piece by piece. Only valid if
+    /// [`Lazy::is_served`].
     pub(super) fn read<T>(
         &self,
         visit: impl FnOnce(&Pieces) -> candle_core::Result<T>,
@@ -116,7 +117,8 @@ impl Lazy {
     }
 }
 
-/// The sum of the squares of all values of `all` together. On a GPU that is one number to copy.
+/// Returns the sum of the squares of all values of all members. On a GPU, only this one number is
+/// copied to the host.
 ///
 /// # Errors
 /// If a tensor operation fails.
@@ -132,7 +134,7 @@ pub fn sum_of_squares<'a>(all: impl IntoIterator<Item = &'a Lazy>) -> candle_cor
     Ok(sum + step::sum_of_squares(&there)?)
 }
 
-/// The values of a tensor in pieces, cut in a way that depends on its shape alone.
+/// The values of a tensor in pieces, split in a way that depends on its shape alone.
 pub(super) enum Pieces<'a> {
     Values(&'a [f32]),
     Product(Outer),
@@ -144,7 +146,7 @@ thread_local! {
 }
 
 impl Pieces<'_> {
-    /// Values of all pieces together.
+    /// Returns the total number of values.
     pub(super) fn len(&self) -> usize {
         match self {
             Pieces::Values(values) => values.len(),
@@ -152,7 +154,7 @@ impl Pieces<'_> {
         }
     }
 
-    /// Values of each piece but the last, which may be shorter.
+    /// Returns the number of values of each piece except the last, which may be shorter.
     pub(super) fn piece_len(&self) -> usize {
         match self {
             Pieces::Values(_) => CHUNK,
@@ -160,7 +162,7 @@ impl Pieces<'_> {
         }
     }
 
-    /// Hands piece number `index` to `visit`.
+    /// Passes piece number `index` to `visit`.
     pub(super) fn piece(&self, index: usize, visit: impl FnOnce(&[f32])) {
         let from = index * self.piece_len();
         let end = (from + self.piece_len()).min(self.len());
@@ -178,7 +180,7 @@ impl Pieces<'_> {
     }
 }
 
-/// The product of two matrices of the CPU.
+/// Returns the product of two matrices on the CPU, evaluated row by row.
 fn outer(left: &Tensor, right: &Tensor) -> candle_core::Result<Outer> {
     let depth = left.dim(0)?;
     read(left, |left| {
@@ -186,7 +188,7 @@ fn outer(left: &Tensor, right: &Tensor) -> candle_core::Result<Outer> {
     })
 }
 
-/// Hands the values of a contiguous tensor of the CPU to `visit`.
+/// Passes the values of a contiguous tensor on the CPU to `visit`.
 fn read<T>(
     tensor: &Tensor,
     visit: impl FnOnce(&[f32]) -> candle_core::Result<T>,
@@ -198,14 +200,14 @@ fn read<T>(
     }
 }
 
-/// The sum of squares, in chunks and in double precision.
+/// Returns the sum of squares, in chunks and in double precision.
 fn squares(values: &[f32]) -> f64 {
     let partial: Vec<f64> = values.par_chunks(CHUNK).map(chunk_sum).collect();
     partial.iter().sum()
 }
 
-/// The sum of squares of a chunk, in sums side by side: one after the other, each addition would
-/// wait for the one before.
+/// Returns the sum of squares of a chunk, using several sums in parallel: with a single one, each
+/// addition would wait for the previous one.
 fn chunk_sum(chunk: &[f32]) -> f64 {
     let (whole, rest) = chunk.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];

@@ -6,11 +6,13 @@ use super::{Lazy, flat, kernels, values};
 use crate::error::Result;
 use crate::ops::{Isa, linear as kernel};
 
-/// `x w^T + b` for `x` `[..., inputs]`, `weight` `[outputs, inputs]` and `bias` `[outputs]`, if there
-/// is one. Part of the graph for all three. Unlike a composition of primitive operations it computes
+/// Computes `x w^T + b` for `x` `[..., inputs]`, `weight` `[outputs, inputs]` and an optional
+/// `bias` `[outputs]`. Differentiable in all three. Unlike a composition of primitive operations,
+/// it skips the gradient of `x` if nothing below `x` is trainable, and it computes the gradient of
+/// the weights in their memory order.
 /// no gradient of an `x` that nothing learns below, and that of the weights lies in their order.
 ///
-/// # Errors
+/// If the shapes do not match.
 /// If the shapes do not fit each other.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
@@ -29,7 +31,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     Ok(y.reshape(shape)?)
 }
 
-/// The layer by the kernels.
+/// The layer, computed by the kernels.
 struct Linear;
 
 impl CustomOp3 for Linear {
@@ -89,7 +91,8 @@ mod tests {
     use super::*;
     use candle_core::{DType, Var};
 
-    /// Output and gradients in a precision: single by the operation, double by candle's own.
+    /// Returns output and gradients: with the operation in single precision, with candle's own
+    /// operations in double precision.
     fn run(dtype: DType, learns: bool) -> Vec<Option<Vec<f64>>> {
         let var =
             |from: usize, shape: &[usize]| var(dtype, shape, |v| ((v * 3 + from) as f64).sin());

@@ -1,5 +1,6 @@
-//! Operations on candle's tensors: the kernels on the CPU in single precision, candle's primitive
-//! operations elsewhere. Which of them serves a tensor is chosen here and nowhere else.
+//! Operations on candle's tensors: the CPU kernels in single precision, otherwise candle's
+//! primitive operations or, for [`dropout_mask`] and [`sum_of_squares`], the GPU kernels. The
+//! choice between them is made only here.
 
 mod average;
 mod batch_norm;
@@ -26,23 +27,23 @@ pub use softmax::softmax;
 use super::cuda;
 use candle_core::{CpuStorage, DType, Device, Layout, Tensor};
 
-/// Whether the kernels of [`crate::ops`] serve tensors of this device and type.
+/// Returns whether the CPU kernels of [`crate::ops`] handle tensors of this device and type.
 pub fn kernels_serve(device: &Device, dtype: DType) -> bool {
     device.is_cpu() && dtype == DType::F32
 }
 
-/// Whether the kernels of the GPU serve this tensor, there.
+/// Returns whether the tensor is on a GPU whose kernels can handle it.
 pub fn on_device(tensor: &Tensor) -> bool {
     !tensor.device().is_cpu() && cuda::serves(tensor.device(), tensor.dtype())
 }
 
-/// Whether the kernels can take these tensors.
+/// Returns whether the CPU kernels can handle all of these tensors.
 fn kernels(tensors: &[&Tensor]) -> bool {
     let suits = |tensor: &&Tensor| kernels_serve(tensor.device(), tensor.dtype());
     tensors.iter().all(suits)
 }
 
-/// The values of a tensor whose elements lie one after the other.
+/// Returns the values of a contiguous tensor.
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
@@ -50,7 +51,7 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&
     }
 }
 
-/// The values of a tensor, for a backward pass.
+/// Returns the values of a tensor, for use in a backward pass.
 fn flat(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
     tensor.flatten_all()?.to_vec1()
 }

@@ -1,15 +1,15 @@
-//! Positions learned on one grid, for another.
+//! Resampling of position embeddings from one grid to another.
 
 use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::ops::tokens::positions::Resampling;
 
-/// Positions of a square of `side` places `[side * side, channels]` for a grid of (rows, columns):
-/// `[rows * columns, channels]`, part of the graph; see [`Resampling`].
+/// Resamples position embeddings `[side * side, channels]` of a square grid to a grid of (rows,
+/// columns): `[rows * columns, channels]`, as part of the autograd graph; see [`Resampling`].
 ///
 /// # Errors
-/// If the shape is another one.
+/// If the shapes do not match.
 pub fn resampled(
     positions: &Tensor,
     side: usize,

@@ -4,9 +4,9 @@ use candle_core::Tensor;
 
 use crate::error::Result;
 
-/// Softmax along `dim`, of primitive operations and so part of the graph on every device: candle-nn's
-/// `softmax_last_dim` drops the gradient without a word. The largest value that is taken off first is
-/// a constant: the result does not depend on it.
+/// Computes the softmax along `dim` from primitive operations, so that it is part of the graph on
+/// every device: candle-nn's `softmax_last_dim` silently drops the gradient. The maximum that is
+/// subtracted first is treated as a constant, since the result does not depend on it.
 ///
 /// # Errors
 /// If there is no such dimension.

@@ -1,5 +1,5 @@
-//! From the patches of pictures to tokens: some that belong to no place come first, and every patch
-//! gets what tells its position.
+//! Conversion of picture patches to tokens: some tokens that belong to no position come first, and
+//! every patch gets a position embedding added.
 //!
 //! Patches are `[batch, patches, channels]`, tokens `[batch, first tokens + patches, channels]`.
 
@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::isa::{Arithmetic, Isa, Op};
 
-/// Writes `first` `[first tokens, channels]`, then the patches plus `positions`
-/// `[patches, channels]`, for each picture.
+/// Writes, for each picture, `first` `[first tokens, channels]`, then the patches plus `positions`
+/// `[patches, channels]`.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 pub fn forward(isa: Isa, patches: &[f32], first: &[f32], positions: &[f32], output: &mut [f32]) {
     let size = positions.len();
     assert!(size > 0 && patches.len().is_multiple_of(size));
@@ -34,10 +34,10 @@ pub fn forward(isa: Isa, patches: &[f32], first: &[f32], positions: &[f32], outp
 }
 
 /// Writes the sum of the tokens' gradients over these pictures to `sums` `[tokens * channels]`, on
-/// the calling thread: the gradient of the first tokens, then of the positions.
+/// the calling thread: the gradient of the first tokens, then that of the positions.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 pub fn partial_sums(isa: Isa, gradient: &[f32], sums: &mut [f32]) {
     assert!(!sums.is_empty() && gradient.len().is_multiple_of(sums.len()));
     sums.fill(0.0);
@@ -46,12 +46,12 @@ pub fn partial_sums(isa: Isa, gradient: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Gradient of the patches, `size` values a picture, from that of the tokens: with `add` it is added
-/// to what `out` holds; `mask` turns it into the gradient before the activation that made the
-/// patches, see [`Activation::mask`].
+/// Computes the gradient of the patches, `size` values per picture, from that of the tokens. With
+/// `add`, it is added to the contents of `out`; `mask` turns it into the gradient before the
+/// activation that produced the patches, see [`Activation::mask`].
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If the lengths do not match.
 pub fn input_gradient(
     isa: Isa,
     size: usize,

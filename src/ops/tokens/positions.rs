@@ -1,12 +1,13 @@
-//! Positions learned on one grid of patches, for another: bicubic interpolation as PyTorch's
-//! `interpolate` has it with `antialias`, and its transpose.
+//! Resampling of position embeddings learned on one grid of patches to another: bicubic
+//! interpolation like PyTorch's `interpolate` with `antialias`, and its transpose.
 
-/// One dimension of an interpolation.
+/// Interpolation in one dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resampling {
-    /// Places of the given grid.
+    /// Number of positions of the given grid.
     pub from: usize,
-    /// By place of the new one: the first given place that counts, and the weights from there on.
+    /// For each position of the new grid: the first given position that contributes, and the
+    /// weights from there on.
     pub rows: Vec<(usize, Vec<f32>)>,
 }
 
@@ -23,14 +24,14 @@ fn cubic(x: f64) -> f64 {
 }
 
 impl Resampling {
-    /// From `from` places to `to`; the identity where they are as many.
+    /// Creates the interpolation from `from` to `to` positions; the identity if they are equal.
     pub fn new(from: usize, to: usize) -> Self {
         if from == to {
             let rows = (0..to).map(|place| (place, vec![1.0])).collect();
             return Resampling { from, rows };
         }
         let step = from as f64 / to as f64;
-        // Where places are dropped the kernel widens, so that none is overlooked.
+        // When downsampling, the kernel is widened so that every position contributes.
         let widen = step.max(1.0);
         let rows = (0..to).map(|place| {
             let centre = step * (place as f64 + 0.5);
@@ -47,7 +48,7 @@ impl Resampling {
         }
     }
 
-    /// Along the first dimension of `values` `[from, len]`.
+    /// Applies the interpolation along the first dimension of `values` `[from, len]`.
     fn apply(&self, values: &[f32], len: usize) -> Vec<f32> {
         let mut out = vec![0.0; self.rows.len() * len];
         for ((first, weights), out) in self.rows.iter().zip(out.chunks_exact_mut(len.max(1))) {
@@ -61,7 +62,7 @@ impl Resampling {
         out
     }
 
-    /// The transpose of [`Resampling::apply`].
+    /// Applies the transpose of [`Resampling::apply`].
     fn apply_transposed(&self, values: &[f32], len: usize) -> Vec<f32> {
         let mut out = vec![0.0; self.from * len];
         for ((first, weights), line) in self.rows.iter().zip(values.chunks_exact(len.max(1))) {
@@ -76,7 +77,7 @@ impl Resampling {
     }
 }
 
-/// The interpolation of a square grid of positions to another one.
+/// Interpolation of a square grid of positions to another grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
     rows: Resampling,
@@ -84,7 +85,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// From a square of `side` places to `rows` x `columns`.
+    /// Creates the interpolation from a square of `side` x `side` positions to `rows` x `columns`.
     pub fn new(side: usize, (rows, columns): (usize, usize)) -> Self {
         Grid {
             rows: Resampling::new(side, rows),
@@ -92,7 +93,7 @@ impl Grid {
         }
     }
 
-    /// Positions `[side * side, channels]` for the new grid, `[rows * columns, channels]`.
+    /// Resamples positions `[side * side, channels]` to the new grid, `[rows * columns, channels]`.
     pub fn apply(&self, positions: &[f32], channels: usize) -> Vec<f32> {
         let side = self.rows.from;
         let down = self.rows.apply(positions, side * channels);
@@ -102,7 +103,7 @@ impl Grid {
             .collect()
     }
 
-    /// The gradient of the positions from that of [`Grid::apply`].
+    /// Computes the gradient of the positions from that of the result of [`Grid::apply`].
     pub fn gradient(&self, gradient: &[f32], channels: usize) -> Vec<f32> {
         let lines = gradient.chunks_exact((self.columns.rows.len() * channels).max(1));
         let wide: Vec<f32> = lines
@@ -116,8 +117,8 @@ impl Grid {
 mod tests {
     use super::*;
 
-    /// PyTorch 2.15: interpolate(arange(5.0) ** 2, size, mode="bicubic", antialias=True), with the
-    /// other dimension left as it is.
+    /// From PyTorch 2.15: interpolate(arange(5.0) ** 2, size, mode="bicubic", antialias=True), with
+    /// the other dimension unchanged.
     #[test]
     fn weights_are_pytorchs() {
         let squares: Vec<f32> = (0..5).map(|v| (v * v) as f32).collect();

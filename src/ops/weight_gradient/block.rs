@@ -1,5 +1,4 @@
-//! A block of pixels on its way to the register tiles: what is copied for them, and what is asked for
-//! ahead.
+//! Prepares a block of pixels for the register tiles: copies values and prefetches the next block.
 
 use std::ops::Range;
 
@@ -13,27 +12,27 @@ use super::super::window::{Position, Tap, Window};
 pub(super) struct Pixels<'a> {
     pub window: &'a Window,
     pub input: &'a [f32],
-    /// Stands for the padding.
+    /// Stands in for the padding.
     pub zeros: &'a [f32],
     pub output_gradient: &'a [f32],
-    /// Channels of the output.
+    /// Number of channels of the output.
     pub columns: usize,
 }
 
 /// A part of the gradient.
 pub(super) struct Part {
-    /// Pieces of what a pixel sees.
+    /// Range of contiguous pieces of a pixel's input.
     pub taps: Range<usize>,
-    /// Values of each of those pieces.
+    /// Range of values within each of these pieces.
     pub channels: Range<usize>,
-    /// Channels of the output.
+    /// Range of channels of the output.
     pub columns: Range<usize>,
-    /// Into how many register tiles the channels are cut.
+    /// Number of register tiles that the channels are split into.
     pub tiles: usize,
 }
 
 impl Part {
-    /// The channels of every tile: of equal size, so that no last one is nearly empty.
+    /// Returns the channels of every tile: of equal size, so that the last one is not almost empty.
     #[inline(always)]
     pub(super) fn cut(&self) -> impl Iterator<Item = Range<usize>> {
         let (size, larger) = (
@@ -49,22 +48,24 @@ impl Part {
     }
 }
 
-/// Values from one tile's (or panel's) copies of a block of pixels to the next: a cache line more than
-/// they take, lest all fall into the same set of the cache.
+/// Returns the number of values from one tile's (or panel's) copy of a block of pixels to the next:
+/// one cache line more than the copy takes, so that they do not all map to the same set of the
+/// cache.
 pub(super) fn apart(pixels: usize, width: usize) -> usize {
     pixels * width + LINE
 }
 
-/// Copies what a block of pixels sees to `[taps][tiles][pixels][pitch]` (tiles [`apart`]), so that a tile reads one
-/// cache line after the other: in a picture its values lie whole pixels apart, at distances at which
-/// they would drive each other out of the cache. Returns the position after the last.
+/// Copies the inputs of a block of pixels to `[taps][tiles][pixels][pitch]` (tiles [`apart`]), so
+/// that a tile reads consecutive cache lines: in a picture, its values are whole pixels apart, at
+/// strides at which they would evict each other from the cache. Returns the position after the last
+/// one.
 pub(super) struct Copy<'a> {
     pub window: &'a Window,
     pub input: &'a [f32],
-    /// Stands for the padding.
+    /// Stands in for the padding.
     pub zeros: &'a [f32],
     pub part: &'a Part,
-    /// Of the first pixel.
+    /// Position of the first pixel.
     pub position: Position,
     pub pixels: usize,
     pub copies: &'a mut [f32],
@@ -105,13 +106,13 @@ impl Op for Copy<'_> {
     }
 }
 
-/// Copies the output gradient of a block of pixels to `[panels][pixels][PANEL]` (panels [`apart`]), with zeros where
-/// there are no more columns. A pixel's values are read in one go: pieces that lie whole pixels
-/// apart would each be waited for.
+/// Copies the output gradient of a block of pixels to `[panels][pixels][PANEL]` (panels [`apart`]),
+/// with zeros beyond the last column. All values of a pixel are read at once: reading pieces that
+/// are whole pixels apart would mean waiting for each of them.
 pub(super) struct Load<'a> {
-    /// Of the block's pixels, all channels.
+    /// Gradient of the block's pixels, all channels.
     pub gradient: &'a [f32],
-    /// Channels of the output.
+    /// Number of channels of the output.
     pub columns: usize,
     pub part: &'a Part,
     pub panels: &'a mut [f32],
@@ -154,25 +155,25 @@ impl Op for AddRows<'_> {
     }
 }
 
-/// Asks, bit by bit, for what the next block of pixels will need, so that it is there when this
+/// Prefetches, step by step, what the next block of pixels needs, so that it is in cache when this
 /// block is done.
 pub(super) struct Ahead<'a> {
     pub all: Pixels<'a>,
     pub part: &'a Part,
-    /// Of pixel `next`.
+    /// Position of pixel `next`.
     pub position: Position,
-    /// The piece to ask for: of what neighbours share it is the one that is seen first.
+    /// The piece to prefetch: of the pieces shared by neighbouring windows, the one reached first.
     pub tap: Option<Tap>,
-    /// The next pixel to ask for.
+    /// Index of the next pixel to prefetch.
     pub next: usize,
-    /// The end of the next block.
+    /// End of the next block.
     pub end: usize,
-    /// How often `step` will still be called.
+    /// Number of calls of `step` still to come.
     pub calls: usize,
 }
 
 impl Ahead<'_> {
-    /// To be called before each piece of this block's work.
+    /// Prefetches the next few pixels; must be called before each piece of this block's work.
     pub(super) fn step(&mut self) {
         let Pixels {
             window,

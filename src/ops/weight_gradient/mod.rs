@@ -1,9 +1,9 @@
 //! Gradient of a dense convolution's weights and bias.
 //!
-//! The sum runs over pixels. They are cut into chunks, each with a partial sum of its own, and the
-//! gradient into parts, in a way that depends on the shape alone: no two threads add to the same
-//! place and the order of summation never changes. A task goes over its pixels in blocks that stay
-//! in cache, copied so that the register tiles read one line after the other.
+//! The gradient is a sum over pixels. The pixels are split into chunks, each with its own partial
+//! sum, and the gradient into parts, in a way that depends on the shape alone: no two threads add
+//! to the same element, and the order of summation never changes. A task processes its pixels in
+//! blocks that stay in cache, copied so that the register tiles read consecutive cache lines.
 
 mod block;
 mod unpack;
@@ -24,19 +24,19 @@ use block::{AddRows, Ahead, Copy, Load, Part, Pixels, apart};
 
 pub use unpack::{WeightGradientParts, unpack};
 
-/// Input and output gradient (in values) of a block of pixels, which stay in the L2 cache.
+/// Number of values of input and output gradient of a block of pixels, which stay in the L2 cache.
 const BLOCK_LEN: usize = 160 * 1024;
-/// Pixels of a block.
+/// Number of pixels of a block.
 const PIXELS: Range<usize> = 64..128;
-/// A task's part of the gradient (in values), which stays in L2 as well.
+/// Number of values of a task's part of the gradient, which stays in L2 as well.
 const TASK_LEN: usize = 160 * 1024;
-/// The work is cut into at least about so many tasks, if the pixels allow.
+/// The work is split into at least about this many tasks, if there are enough pixels.
 const TASKS: usize = 8;
 
-/// What a task writes for itself.
+/// Scratch memory of a task.
 #[derive(Default)]
 struct Scratch {
-    /// What the pixels of a block see.
+    /// The inputs of the pixels of a block.
     copies: AlignedVec,
     /// Their output gradients.
     panels: AlignedVec,
@@ -46,8 +46,8 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The kernels' own order of a gradient: `[panels][depth + 1][PANEL]`, where the last row of a panel
-/// of output channels is the bias. A register tile is one contiguous piece of it.
+/// The kernels' own order of a gradient: `[panels][depth + 1][PANEL]`, where the last row of a
+/// panel of output channels is the bias. A register tile is a contiguous piece of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
     panels: usize,
@@ -55,7 +55,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of a convolution's weights and bias.
+    /// Returns the layout of the gradient of a convolution's weights and bias.
     pub fn new(shape: &ConvShape) -> Self {
         Layout {
             panels: shape.out_channels.div_ceil(PANEL),
@@ -63,23 +63,23 @@ impl Layout {
         }
     }
 
-    /// Values in all.
+    /// Returns the total number of values.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.panels * (self.depth + 1) * PANEL
     }
 
-    /// Where a row of a panel begins; row `depth` is the bias.
+    /// Returns the offset of a row of a panel; row `depth` is the bias.
     pub(super) fn at(&self, panel: usize, row: usize) -> usize {
         (panel * (self.depth + 1) + row) * PANEL
     }
 }
 
-/// The gradient from the input and the output's gradient, in the kernels' own order: see [`Layout`]
-/// and [`unpack`]. What is returned may be longer.
+/// Returns the gradient from the input and the output's gradient, in the kernels' own order: see
+/// [`Layout`] and [`unpack`]. The result may be longer than the layout.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub fn weight_gradient(
     isa: Isa,
     shape: &ConvShape,
@@ -112,12 +112,12 @@ pub fn weight_gradient(
     partial
 }
 
-/// Writes the gradient as partial sums (each in its [`Layout`], whatever they hold): the pixels
-/// are cut into as many chunks as there are partial sums. The work is cut into about `tasks`
-/// pieces, if possible.
+/// Writes the gradient as partial sums, each in its [`Layout`], overwriting their contents: the
+/// pixels are split into as many chunks as there are partial sums. The work is split into about
+/// `tasks` pieces, if possible.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 #[allow(clippy::too_many_arguments)]
 pub fn partial_sums(
     isa: Isa,
@@ -304,20 +304,20 @@ impl Task<'_> {
     }
 }
 
-/// How the work is cut: chunks of pixels, with a partial sum each, times parts of the gradient.
+/// The split of the work: chunks of pixels with a partial sum each, times parts of the gradient.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     chunks: usize,
-    /// Parts by rows.
+    /// Number of parts by rows.
     down: usize,
-    /// Parts by columns.
+    /// Number of parts by columns.
     across: usize,
 }
 
 impl Cut {
-    /// The cut into at least about `tasks` pieces, each with a gradient that fits into the cache,
-    /// that reads and writes least: every part reads its pixels, and partial sums are written and
-    /// added.
+    /// Returns the split into at least about `tasks` pieces, each with a gradient that fits in the
+    /// cache, with the least memory traffic: every part reads its pixels, and partial sums are
+    /// written and added.
     fn best(
         shape: &ConvShape,
         positions: usize,

@@ -1,4 +1,4 @@
-//! From the kernels' order of a gradient to PyTorch's.
+//! Conversion of a gradient from the kernels' order to PyTorch's.
 
 use rayon::prelude::*;
 
@@ -7,19 +7,19 @@ use super::super::shape::ConvShape;
 use super::super::tile::PANEL;
 use super::Layout;
 
-/// The gradient in PyTorch's order.
+/// A gradient in PyTorch's order.
 pub struct WeightGradientParts {
     /// `[out, in, kernel, kernel]`.
     pub weight: Vec<f32>,
-    /// Sum over each filter of its gradient times its weight, before the scale is applied: what the
-    /// scale of a folded batch norm needs. Zeros without a scale.
+    /// For each filter, the sum of its gradient times its weight, before the scale is applied:
+    /// needed for the gradient of the scale of a folded batch norm. Zeros without a scale.
     pub dot: Vec<f32>,
     /// `[out]`.
     pub bias: Vec<f32>,
 }
 
-/// Reorders a gradient, see [`Layout`] (`data` may be longer); that of the weights is
-/// multiplied by `scale` (one value an output channel), `weight` are the weights before the scale.
+/// Reorders a gradient (see [`Layout`]; `data` may be longer). The weights' gradient is multiplied
+/// by `scale` (one value per output channel); `weight` holds the weights before scaling.
 ///
 /// # Panics
 /// If a length does not fit the shape.
@@ -62,12 +62,13 @@ pub fn unpack(
     parts
 }
 
-/// Filters that are unpacked side by side: a part of a panel.
+/// Number of filters that are unpacked together: a part of a panel.
 const UNPACK: usize = PANEL / 2;
 
 struct Unpack<'a> {
     shape: ConvShape,
-    /// From the first filter's first value on, `PANEL` values from one row to the next.
+    /// Starts at the first value of the first filter; there are `PANEL` values from one row to the
+    /// next.
     rows: &'a [f32],
     filters: &'a mut [f32],
     dots: &'a mut [f32],

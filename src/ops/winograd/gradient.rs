@@ -1,5 +1,5 @@
-//! The gradient of the weights at the 36 points: for each, input times output gradient, summed over
-//! tiles; then G^T u G.
+//! The gradient of the weights in the transformed domain: at each of the 36 points the product of
+//! input and output gradient, summed over tiles; then G^T u G.
 
 use std::cell::Cell;
 
@@ -15,24 +15,24 @@ use super::super::weight_gradient;
 use super::tiles::{Gather, Layout, Tiling};
 use super::transform::{FilterGradient, IN, Input, Map, OutputGradient, POINTS};
 
-/// Values of the points of input and output gradient of the tiles that are summed in one go; they
-/// are meant to stay in the L3 cache.
+/// Number of transformed values of input and output gradient of the tiles that are summed together;
+/// they should stay in the L3 cache.
 const BLOCK_LEN: usize = 3 << 19;
-/// Tiles that are summed in one go, at least: the sums are brought from the points once for all of them.
+/// Minimum number of tiles that are summed together: their sum is transformed back only once.
 const BLOCK_TILES: usize = 128;
-/// Tiles that one task brings to the points.
+/// Number of tiles that one task transforms.
 const TASK_TILES: usize = 16;
 
 thread_local! {
-    /// The gradient of a block of filters at the points.
+    /// The gradient of a block of filters in the transformed domain.
     static SCRATCH: Cell<AlignedVec> = Cell::default();
 }
 
-/// The gradient in the order of [`super::super::weight_gradient`], bias included: `gradient`
-/// (whatever it holds).
+/// Writes the gradient to `gradient` in the order of [`super::super::weight_gradient`], bias
+/// included, overwriting its contents.
 ///
 /// # Panics
-/// If a slice does not have the length that the shapes ask for.
+/// If the length of a slice does not match the shapes.
 pub(crate) fn weight_gradient(
     isa: Isa,
     shape: &ConvShape,
@@ -89,8 +89,8 @@ pub(crate) fn weight_gradient(
                         points: made.start(),
                         sums,
                     };
-                    // SAFETY: the layouts are made for all tiles of the block, the buffers have
-                    // their lengths, and the tiles of the tasks differ.
+                    // SAFETY: the layouts cover all tiles of the block, the buffers have their
+                    // lengths, and tasks have different tiles.
                     unsafe {
                         gather.run(isa);
                         gather_gradient.run(isa);
@@ -121,15 +121,15 @@ pub(crate) fn weight_gradient(
     }
 }
 
-/// The filters from a block of input channels to a panel of output channels.
+/// The filters between a block of input channels and a panel of output channels.
 #[derive(Clone, Copy)]
 struct Part {
     isa: Isa,
     tiles: usize,
     depth: usize,
-    /// Which block of input channels.
+    /// Index of the block of input channels.
     rows: usize,
-    /// Which panel of output channels.
+    /// Index of the panel of output channels.
     panel: usize,
     /// Whether this is the first block of tiles.
     fresh: bool,
@@ -165,7 +165,8 @@ impl Part {
         for row in 0..rows {
             let lines = std::array::from_fn(|tap| {
                 let at = order.at(self.panel, tap * self.depth + first + row);
-                // SAFETY: this panel of these rows belongs to this task, and the taps' rows differ.
+                // SAFETY: this panel of these rows belongs to this task, and every tap has
+                // different rows.
                 let line = unsafe { gradient.range(at, PANEL) };
                 if self.fresh {
                     line.fill(0.0);
@@ -182,13 +183,13 @@ impl Part {
     }
 }
 
-/// Adds G^T u G for the filters of one input channel to a panel of output channels.
+/// Adds G^T u G for the filters between one input channel and a panel of output channels.
 struct AddFilters<'a> {
     /// `[POINTS][PANEL][PANEL]`
     points: &'a [f32],
-    /// The input channel's place in it.
+    /// Index of the input channel in `points`.
     row: usize,
-    /// By tap: `PANEL` values.
+    /// For each tap, `PANEL` values.
     lines: [&'a mut [f32]; 9],
 }
 

@@ -1,10 +1,10 @@
-//! 3x3 convolution of stride 1 by Winograd's minimal filtering: 36 products for 4 x 4 outputs where
-//! the direct sum takes 144.
+//! 3x3 convolution of stride 1 by Winograd's minimal filtering: 36 products for 4 x 4 outputs,
+//! where direct summation takes 144.
 //!
-//! A task takes a few tiles of the picture, brings what they see to the 36 points, multiplies each
-//! point's matrix `[tiles][channels]` with that point's weights, and brings the products back to
-//! pixels, with the same epilogue as the direct kernel. A tile's result does not depend on which
-//! others are computed with it.
+//! A task takes a few tiles of the picture, transforms their inputs to the 36 points, multiplies
+//! each point's matrix `[tiles][channels]` by that point's weights, and transforms the products
+//! back to pixels, with the same epilogue as the direct kernel. The result of a tile does not
+//! depend on which other tiles are computed with it.
 
 mod gradient;
 mod tiles;
@@ -27,23 +27,23 @@ use transform::{Filter, IN, Input, Map, POINTS};
 pub(super) use gradient::weight_gradient;
 pub(super) use tiles::Tiling;
 
-/// Values of the points of a task's tiles (before and after the product), which are meant to stay
+/// Number of transformed values of a task's tiles (before and after the product), which should stay
 /// in the L2 cache.
 const TASK_LEN: usize = 96 * 1024;
-/// Tiles of a task, at least: the weights are worth loading.
+/// Minimum number of tiles of a task, so that loading the weights pays off.
 const TASK_TILES: usize = 28;
-/// Channels from which there are so many weights that tasks need more tiles.
+/// Number of channels from which on the weights are so many that tasks need more tiles.
 const DEEP: usize = 512;
-/// Tiles of a task in deep layers, at least.
+/// Minimum number of tiles of a task in deep layers.
 const DEEP_TILES: usize = 64;
-/// Weights (in values) of a group of panels, which stay in L2 while rows of tiles pass over them.
+/// Number of weights of a group of panels, which stay in L2 while rows of tiles pass over them.
 const GROUP_LEN: usize = 64 * 1024;
 
-/// Weights of a 3x3 filter.
+/// Number of weights of a 3x3 filter.
 const TAPS: usize = 9;
 
-/// Whether the points save enough work for an input of `height` x `width`: tiles that hang over the
-/// border compute outputs that nobody wants.
+/// Returns whether Winograd saves enough work for an input of `height` x `width`: tiles that extend
+/// beyond the border compute outputs that are not needed.
 pub(super) fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
     let (rows, columns) = (shape.output_size(height), shape.output_size(width));
     let tiles = rows.div_ceil(transform::OUT) * columns.div_ceil(transform::OUT);
@@ -54,8 +54,8 @@ pub(super) fn pays(shape: &ConvShape, height: usize, width: usize) -> bool {
         && direct >= 2 * POINTS * tiles
 }
 
-/// Filters at the 36 points: `[columns / PANEL][POINTS][depth][PANEL]`, the last panel filled up
-/// with zeros.
+/// Filters transformed to the 36 points: `[columns / PANEL][POINTS][depth][PANEL]`, with the last
+/// panel zero-padded.
 #[derive(Debug)]
 pub(super) struct PointWeights {
     data: Buffer,
@@ -64,9 +64,9 @@ pub(super) struct PointWeights {
 }
 
 impl PointWeights {
-    /// Transforms `weight`, multiplied by `scale` (one value an output channel): for the forward
-    /// pass, or `transposed`, for the gradient of the input, where the channels change places and
-    /// the taps run backwards.
+    /// Transforms `weight`, multiplied by `scale` (one value per output channel), for the forward
+    /// pass or, if `transposed`, for the gradient of the input: then input and output channels are
+    /// swapped and the taps are reversed.
     pub(super) fn pack(
         (isa, arena): (Isa, &Arena),
         shape: &ConvShape,
@@ -116,7 +116,7 @@ impl PointWeights {
     }
 }
 
-/// Transforms the filters of one input channel to a panel of output channels: G g G^T.
+/// Transforms the filters between one input channel and a panel of output channels: G g G^T.
 struct PackRow<'a> {
     taps: &'a [[f32; PANEL]; TAPS],
     row: usize,
@@ -156,15 +156,16 @@ impl Op for PackRow<'_> {
 }
 
 thread_local! {
-    /// The points of a task's tiles before and after the product; taken while in use.
+    /// The transformed values of a task's tiles before and after the product; taken out while in
+    /// use.
     static SCRATCH: Cell<(AlignedVec, AlignedVec)> = Cell::default();
 }
 
-/// Slides a 3x3 window over `source` (`weights.depth` channels), multiplies what it sees with
+/// Slides a 3x3 window over `source` (`weights.depth` channels), multiplies its contents by
 /// `weights` and writes the results to `destination` (`weights.columns` channels).
 ///
 /// # Panics
-/// If a slice does not have the length that the tiling asks for.
+/// If the length of a slice does not match the tiling.
 pub(super) fn correlate(
     isa: Isa,
     tiling: &Tiling,
@@ -189,7 +190,7 @@ pub(super) fn correlate(
         TASK_TILES
     };
     let most = (TASK_LEN / (POINTS * (depth + columns)).max(1)).max(least);
-    // Small problems are cut for more cores.
+    // Small problems are split further, to use more cores.
     let tasks = tiles.div_ceil(most).max(tiles.div_ceil(TASK_TILES).min(2));
     let shared = Disjoint::new(destination);
     (0..tasks).into_par_iter().for_each(|task| {
@@ -238,14 +239,14 @@ pub(super) fn correlate(
             mask: mask.map_or(null, <[f32]>::as_ptr),
             mask_activation: mask_activation.unwrap_or(super::Activation::None),
         };
-        // SAFETY: destination, addend and mask have the length of the results, as asserted above;
-        // a pixel belongs to one tile and a tile to one task.
+        // SAFETY: destination, addend and mask have the length of the results, as asserted above; a
+        // pixel belongs to one tile and a tile to one task.
         unsafe { finish.run(isa) };
         SCRATCH.set((seen, products));
     });
 }
 
-/// The product of every point's matrix with its weights.
+/// Multiplies each point's matrix by its weights.
 fn multiply(
     isa: Isa,
     tiles: usize,
@@ -261,7 +262,7 @@ fn multiply(
     for point in 0..POINTS {
         for first in (0..panels).step_by(group) {
             for part in 0..parts {
-                // Of equal size, so that no last one is nearly empty.
+                // Parts of equal size, so that the last one is not almost empty.
                 let rows = tiles * part / parts..tiles * (part + 1) / parts;
                 let mut pointers = [std::ptr::null(); MAX_ROWS];
                 let mut offsets = [0; MAX_ROWS];
@@ -279,7 +280,7 @@ fn multiply(
                     weights: weights.data[point * depth * PANEL..].as_ptr(),
                     panel_stride: POINTS * depth * PANEL,
                     panels: first..(first + group).min(panels),
-                    // The rows of the products are filled up to whole panels.
+                    // The rows of the products are padded to whole panels.
                     columns: panels * PANEL,
                     destination: products.as_mut_ptr(),
                     offsets,

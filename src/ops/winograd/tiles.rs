@@ -1,4 +1,4 @@
-//! How a picture is covered with tiles, and the passes between pictures and tiles.
+//! The tiling of a picture, and the transforms between pictures and tiles.
 
 use std::ops::Range;
 
@@ -9,16 +9,16 @@ use super::super::tile::{PANEL, finish_value};
 use super::super::vector::Vector;
 use super::transform::{IN, Input, Map, OUT, Output, OutputGradient, POINTS};
 
-/// A batch of pictures under a 3x3 window of stride 1, cut into tiles of 4 x 4 outputs.
+/// A batch of pictures under a 3x3 window of stride 1, split into tiles of 4 x 4 outputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tiling {
-    /// Pictures.
+    /// Number of pictures.
     pub batch: usize,
     /// Rows of a source picture.
     pub height: usize,
     /// Columns of a source picture.
     pub width: usize,
-    /// Rows and columns of zeros before a source picture; as many as it takes come after it.
+    /// Rows and columns of zeros before a source picture; as many as needed follow after it.
     pub padding: usize,
     /// Rows of a result.
     pub rows: usize,
@@ -26,11 +26,11 @@ pub(crate) struct Tiling {
     pub columns: usize,
 }
 
-/// Where a tile lies: picture, first output row, first output column.
+/// The location of a tile: picture, first output row, first output column.
 pub(super) type Place = (usize, usize, usize);
 
 impl Tiling {
-    /// The tiles of a forward pass.
+    /// Returns the tiles of a forward pass.
     pub(crate) fn new(shape: &ConvShape, (batch, height, width): (usize, usize, usize)) -> Self {
         Tiling {
             batch,
@@ -42,7 +42,8 @@ impl Tiling {
         }
     }
 
-    /// The tiles of the gradient of the input: the window runs over the output's gradient.
+    /// Returns the tiles of the gradient of the input: the window slides over the output's
+    /// gradient.
     pub(crate) fn transposed(
         shape: &ConvShape,
         (batch, height, width): (usize, usize, usize),
@@ -57,17 +58,17 @@ impl Tiling {
         }
     }
 
-    /// Number of tiles.
+    /// Returns the number of tiles.
     pub(crate) fn count(&self) -> usize {
         self.batch * self.rows.div_ceil(OUT) * self.columns.div_ceil(OUT)
     }
 
-    /// Pixels of the sources.
+    /// Returns the number of pixels of the sources.
     pub(crate) fn source_pixels(&self) -> usize {
         self.batch * self.height * self.width
     }
 
-    /// Pixels of the results.
+    /// Returns the number of pixels of the results.
     pub(crate) fn result_pixels(&self) -> usize {
         self.batch * self.rows * self.columns
     }
@@ -79,7 +80,8 @@ impl Tiling {
         (tile / picture, rest / across * OUT, rest % across * OUT)
     }
 
-    /// The source pixel in row `i` and column `j` of what the tile sees, unless it is padding.
+    /// Returns the source pixel in row `i` and column `j` of the input of a tile, or `None` if it
+    /// is padding.
     #[inline(always)]
     fn seen(&self, (n, y, x): Place, i: usize, j: usize) -> Option<usize> {
         let y = (y + i).wrapping_sub(self.padding);
@@ -87,7 +89,8 @@ impl Tiling {
         (y < self.height && x < self.width).then(|| (n * self.height + y) * self.width + x)
     }
 
-    /// The result pixel in row `i` and column `j` of the tile, unless it lies outside.
+    /// Returns the result pixel in row `i` and column `j` of the tile, or `None` if it lies outside
+    /// the picture.
     #[inline(always)]
     fn made(&self, (n, y, x): Place, i: usize, j: usize) -> Option<usize> {
         (y + i < self.rows && x + j < self.columns)
@@ -95,30 +98,30 @@ impl Tiling {
     }
 }
 
-/// Where the values of a set of tiles lie: channels in blocks of a panel's width, 36 points.
+/// Memory layout of a set of transformed tiles: channels in blocks of a panel's width, 36 points.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
-    /// Values from one tile to the next.
+    /// Number of values from one tile to the next.
     pub tile: usize,
-    /// Values from one block of channels to the next.
+    /// Number of values from one block of channels to the next.
     pub block: usize,
-    /// Values from one point to the next.
+    /// Number of values from one point to the next.
     pub point: usize,
 }
 
 impl Layout {
-    /// All channels of a tile side by side: rows of a matrix.
+    /// All channels of a tile are contiguous, as in the rows of a matrix.
     pub(super) fn rows(tiles: usize, channels: usize) -> Self {
         let width = channels.next_multiple_of(PANEL);
         Layout {
             tile: width,
             block: PANEL,
-            // One cache line more, lest all points fall into the same set of the cache.
+            // One more cache line, so that the points do not all map to the same set of the cache.
             point: tiles * width + 16,
         }
     }
 
-    /// All tiles of a block of channels side by side: panels of a matrix.
+    /// All tiles of a block of channels are contiguous, as in the panels of a matrix.
     pub(super) fn panels(tiles: usize, channels: usize) -> Self {
         Layout {
             tile: PANEL,
@@ -127,22 +130,23 @@ impl Layout {
         }
     }
 
-    /// Values in all.
+    /// Returns the total number of values.
     pub(super) fn len(&self) -> usize {
         POINTS * self.point
     }
 }
 
-/// A map from `I` x `I` pixels of a tile to the points, which knows where those pixels lie.
+/// A transform of `I` x `I` pixels of a tile to the points, with the locations of these pixels.
 pub(super) trait Source<const I: usize>: Map<I, IN> {
-    /// Pixels of the tensor that is read.
+    /// Returns the number of pixels of the tensor that is read.
     fn pixels(&self, tiling: &Tiling) -> usize;
 
-    /// The pixel in row `i` and column `j` of a tile, unless it lies outside.
+    /// Returns the pixel in row `i` and column `j` of a tile, or `None` if it lies outside the
+    /// picture.
     fn pixel(&self, tiling: &Tiling, place: Place, i: usize, j: usize) -> Option<usize>;
 }
 
-/// What a tile sees.
+/// The input of a tile.
 impl Source<IN> for Input {
     fn pixels(&self, tiling: &Tiling) -> usize {
         tiling.source_pixels()
@@ -154,7 +158,7 @@ impl Source<IN> for Input {
     }
 }
 
-/// The gradient of what a tile makes.
+/// The gradient of the output of a tile.
 impl Source<OUT> for OutputGradient {
     fn pixels(&self, tiling: &Tiling) -> usize {
         tiling.result_pixels()
@@ -166,9 +170,10 @@ impl Source<OUT> for OutputGradient {
     }
 }
 
-/// Brings a range of tiles to the points: B^T d B of the input, A dY A^T of the output's gradient.
+/// Transforms a range of tiles to the points: B^T d B of the input, A dY A^T of the output's
+/// gradient.
 pub(super) struct Gather<'a, const I: usize, S: Source<I>> {
-    /// Which of the two.
+    /// Which of the two transforms.
     pub map: S,
     pub tiling: &'a Tiling,
     /// `[batch, rows, columns, channels]`.
@@ -176,12 +181,12 @@ pub(super) struct Gather<'a, const I: usize, S: Source<I>> {
     pub channels: usize,
     pub tiles: Range<usize>,
     pub layout: Layout,
-    /// Number of the first of the tiles in `points`.
+    /// Index in `points` of the first of the tiles.
     pub first: usize,
-    /// `layout.len()` values, of which those of the tiles are written. Channels are filled up with
-    /// zeros to whole registers.
+    /// `layout.len()` values, of which those of the tiles are written. Channels are zero-padded to
+    /// whole registers.
     pub points: *mut f32,
-    /// The sums over the pixels are added to these: `channels` values, or none.
+    /// The sums over the pixels are added to these: `channels` values, or empty if not wanted.
     pub sums: &'a mut [f32],
 }
 
@@ -189,8 +194,9 @@ impl<const I: usize, S: Source<I>> Gather<'_, I, S> {
     /// See [`Op::run`].
     ///
     /// # Safety
-    /// `points` must be valid for `layout.len()` values, the layout be made for at least
-    /// `first + tiles.len()` tiles of `channels`, and no other thread may access theirs.
+    /// `points` must be valid for `layout.len()` values, the layout must be made for at least
+    /// `first + tiles.len()` tiles of `channels`, and no other thread may access the values of
+    /// these tiles.
     pub(super) unsafe fn run(self, isa: Isa) {
         isa.run(self);
     }
@@ -219,18 +225,18 @@ impl<const I: usize, S: Source<I>> Op for Gather<'_, I, S> {
             }
             let start = (self.first + index) * self.layout.tile;
             let points = self.points.wrapping_add(start);
-            // SAFETY: every pointer is that of a slice of `channels` values; the points are valid
+            // SAFETY: every pointer comes from a slice of `channels` values; the points are valid
             // by the promise of the caller of `Gather::run`.
             unsafe { to_points::<R::Vector, I, S>(&pixels, channels, self.layout, points) };
         }
     }
 }
 
-/// Maps the pixels of one tile to the points.
+/// Transforms the pixels of one tile to the points.
 ///
 /// # Safety
-/// The pointers must be valid for reading `channels` values; `points` must be valid for writing
-/// a tile's values in the layout, `channels` filled up to whole registers.
+/// The pointers must be valid for reads of `channels` values; `points` must be valid for writes of
+/// a tile's values in the layout, with `channels` padded to whole registers.
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn to_points<V: Vector, const I: usize, M: Map<I, IN>>(
@@ -261,13 +267,13 @@ unsafe fn to_points<V: Vector, const I: usize, M: Map<I, IN>>(
     }
 }
 
-/// Brings products back to pixels, A^T m A, with the epilogue of the direct kernel.
+/// Transforms products back to pixels, A^T m A, with the epilogue of the direct kernel.
 pub(super) struct Finish<'a> {
     pub tiling: &'a Tiling,
     pub channels: usize,
     pub tiles: Range<usize>,
     pub layout: Layout,
-    /// `layout.len()` products, those of the first of the tiles first.
+    /// `layout.len()` products, starting with those of the first of the tiles.
     pub points: &'a [f32],
     /// `[batch, rows, columns, channels]`.
     pub destination: *mut f32,
@@ -275,7 +281,7 @@ pub(super) struct Finish<'a> {
     pub bias: Option<&'a [f32]>,
     /// A tensor of the destination's shape (it may be the destination), or null.
     pub addend: *const f32,
-    /// Applied after both.
+    /// Applied after bias and addend.
     pub activation: Activation,
     /// A tensor of the destination's shape, or null.
     pub mask: *const f32,
@@ -303,7 +309,7 @@ impl Op for Finish<'_> {
     #[inline(always)]
     fn run<R: Arithmetic>(mut self) {
         let late = Late::take(&mut self.activation, self.mask);
-        // SAFETY: handed on to the caller of `Finish::run`.
+        // SAFETY: passed on to the caller of `Finish::run`.
         unsafe {
             match (self.addend.is_null(), self.mask.is_null()) {
                 (true, true) => from_points::<R::Vector, false, false>(&self, late),
@@ -344,7 +350,7 @@ unsafe fn from_points<V: Vector, const ADDEND: bool, const MASK: bool>(
             }
             let values = Output::square(&values);
             let bias = match t.bias {
-                // SAFETY: it has `channels` values.
+                // SAFETY: a bias has `channels` values.
                 Some(bias) => unsafe { V::load(bias.as_ptr().add(channel), count) },
                 None => V::splat(0.0),
             };

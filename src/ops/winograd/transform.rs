@@ -1,20 +1,20 @@
 //! The small linear maps of Winograd's F(4x4, 3x3), one register of channels at a time.
 //!
-//! A tile of 4 x 4 outputs sees 6 x 6 inputs. With the points 0, ±√½, ±√2 and infinity the product
-//! of two polynomials is A^T [(G g) ⊙ (B^T d)] in each dimension (Lavin and Gray 2016, "Fast
-//! Algorithms for Convolutional Neural Networks"). These points are each other's inverses, which
-//! keeps the entries of all three matrices near 1: in single precision the error stays within a
-//! few times that of the direct sum, where the usual points 0, ±1, ±2 lose a digit.
+//! A tile of 4 x 4 outputs depends on 6 x 6 inputs. With the points 0, ±√½, ±√2 and infinity, the
+//! product of two polynomials is A^T [(G g) ⊙ (B^T d)] in each dimension (Lavin and Gray 2016,
+//! "Fast Algorithms for Convolutional Neural Networks"). These points are each other's inverses,
+//! which keeps the entries of all three matrices near 1: in single precision the error stays within
+//! a few times that of direct summation, whereas the usual points 0, ±1, ±2 lose a digit.
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use super::super::vector::Vector;
 
-/// Outputs of a tile in each dimension.
+/// Number of outputs of a tile in each dimension.
 pub(super) const OUT: usize = 4;
-/// Inputs that a tile sees in each dimension.
+/// Number of inputs of a tile in each dimension.
 pub(super) const IN: usize = 6;
-/// Products of a tile.
+/// Number of products of a tile.
 pub(super) const POINTS: usize = IN * IN;
 
 const A: f32 = FRAC_1_SQRT_2;
@@ -25,13 +25,13 @@ const B2: f32 = 2.0;
 const NORM_A: f32 = -1.0 / 1.5;
 const NORM_B: f32 = 1.0 / 6.0;
 
-/// A linear map of `I` values to `O`, for rows and then columns of a square.
+/// A linear map of `I` values to `O`, applied to the rows and then the columns of a square.
 pub(super) trait Map<const I: usize, const O: usize> {
-    /// The map in one dimension.
+    /// Applies the map in one dimension.
     fn apply<V: Vector>(values: [V; I]) -> [V; O];
 
-    /// The map in both dimensions.
-    // Loops, not iterators: closures might not be compiled for the instruction set.
+    /// Applies the map in both dimensions.
+    // Loops instead of iterators: closures might not be compiled for the instruction set.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn square<V: Vector>(values: &[[V; I]; I]) -> [[V; O]; O] {
@@ -54,7 +54,7 @@ pub(super) trait Map<const I: usize, const O: usize> {
     }
 }
 
-/// `value * factor + sum`.
+/// Returns `value * factor + sum`.
 #[inline(always)]
 fn times<V: Vector>(value: V, factor: f32, sum: V) -> V {
     value.mul_add(V::splat(factor), sum)
@@ -70,7 +70,7 @@ fn scaled<V: Vector>(value: V, factor: f32) -> V {
     times(value, factor, V::splat(0.0))
 }
 
-/// B^T: what a tile sees.
+/// B^T: transforms the input of a tile.
 pub(super) struct Input;
 
 impl Map<IN, IN> for Input {
@@ -92,7 +92,7 @@ impl Map<IN, IN> for Input {
     }
 }
 
-/// A^T: from products to outputs.
+/// A^T: transforms products back to outputs.
 pub(super) struct Output;
 
 impl Map<IN, OUT> for Output {
@@ -109,7 +109,7 @@ impl Map<IN, OUT> for Output {
     }
 }
 
-/// A: from the gradient of outputs to that of products.
+/// A: transforms the gradient of outputs to that of products.
 pub(super) struct OutputGradient;
 
 impl Map<OUT, IN> for OutputGradient {
@@ -130,7 +130,7 @@ impl Map<OUT, IN> for OutputGradient {
     }
 }
 
-/// G: a filter.
+/// G: transforms a filter.
 pub(super) struct Filter;
 
 impl Map<3, IN> for Filter {
@@ -151,7 +151,7 @@ impl Map<3, IN> for Filter {
     }
 }
 
-/// G^T: from the gradient of a transformed filter to that of the filter.
+/// G^T: transforms the gradient of a transformed filter back to that of the filter.
 pub(super) struct FilterGradient;
 
 impl Map<IN, 3> for FilterGradient {
