@@ -1,12 +1,13 @@
-//! Scores that no longer tell images apart.
+//! Detection of scores that do not distinguish images.
 
-/// Scores of a class are alike where they span less than this part of the largest of them: what
-/// rounding leaves of a constant.
+/// Scores of a class count as alike if their range is smaller than this fraction of the largest
+/// magnitude: the rounding error of a constant.
 const ROUNDING: f64 = 1e-5;
 
-/// For each class whether all images score alike, as those of a network do whose units are dead:
-/// its AP is then the class's share of the images, whatever the training was to show. `scores` are
-/// images x `num_classes`. False for fewer than two images, of which nothing can be said.
+/// Returns for each class whether all images have the same score up to rounding, as with a network
+/// whose units are dead: its AP is then the class's share of the images, regardless of the
+/// training. `scores` are images x `num_classes`. Returns false for fewer than two images, which
+/// show nothing.
 pub fn alike_per_class<S: Copy + Into<f64>>(scores: &[S], num_classes: usize) -> Vec<bool> {
     let images = scores.len() / num_classes.max(1);
     (0..num_classes)
@@ -25,7 +26,8 @@ mod tests {
 
     #[test]
     fn constants_and_their_rounding_are_alike_and_nothing_else_is() {
-        // Columns: a constant, a constant with rounding, all zero, small but ranked probabilities.
+        // Columns: a constant, a constant with rounding, all zero, small but distinct
+        // probabilities.
         let scores = [
             [-2.5f32, 3.0, 0.0, 1e-7],
             [-2.5, 3.000001, 0.0, 2e-7],

@@ -6,29 +6,32 @@ use super::order;
 use super::score::{Entry, Score};
 use super::table::ScoreTable;
 
-/// How the precision-recall curve becomes one number.
+/// How the precision-recall curve is reduced to one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ApMethod {
-    /// The area under the steps, sum of (R_k - R_{k-1}) P_k (scikit-learn's; VOC from 2010 on
-    /// differs from it by its precision envelope).
+    /// The area under the step curve, sum of (R_k - R_{k-1}) P_k, as in scikit-learn. VOC from 2010
+    /// on differs in using the precision envelope.
     #[default]
     Area,
-    /// The mean over the recalls 0, 0.1 ... 1 of the best precision at or beyond each (VOC 2007).
+    /// The mean over the recalls 0, 0.1, ..., 1 of the best precision at that recall or beyond (VOC
+    /// 2007).
     ElevenPoint,
 }
 
-/// AP of one class, 0 to 1; `None` where no target is 1. Tied scores are one threshold.
+/// Returns the AP of one class, 0 to 1; `None` where no target is 1. Tied scores form one
+/// threshold.
 ///
-/// Scores that are not numbers rank below or above all others; a [`ScoreTable`] refuses them. The
-/// longer slice is cut to the length of the shorter.
+/// NaN scores rank below or above all others; a [`ScoreTable`] rejects them. If the slices differ
+/// in length, the longer one is cut to the length of the shorter.
 pub fn average_precision<S: Score>(scores: &[S], targets: &[u8], method: ApMethod) -> Option<f64> {
     let mut entries = order::entries(scores, targets);
     let mut scratch = entries.clone();
     of_sorted(order::sort(&mut entries, &mut scratch), method)
 }
 
-/// AP of every class, 0 to 1; `None` where a class has no positive. Classes run in parallel.
+/// Returns the AP of every class, 0 to 1; `None` for a class without positives. Classes are
+/// processed in parallel.
 pub fn average_precision_per_class<S: Score>(
     table: &ScoreTable<S>,
     method: ApMethod,
@@ -40,7 +43,7 @@ pub fn average_precision_per_class<S: Score>(
     )
 }
 
-/// AP of entries in descending order; the payload is the target.
+/// Returns the AP of entries in descending order; the payload is the target.
 fn of_sorted<E: Entry>(entries: &[E], method: ApMethod) -> Option<f64> {
     let positives: u64 = entries.iter().map(|entry| u64::from(entry.payload())).sum();
     if positives == 0 {
@@ -68,7 +71,7 @@ fn area<E: Entry>(entries: &[E], positives: u64) -> f64 {
 }
 
 fn eleven_point<E: Entry>(entries: &[E], positives: u64) -> f64 {
-    // best[k]: the best precision at a recall of at least k / 10, compared in whole numbers.
+    // best[k] is the best precision at a recall of at least k / 10, compared in integers.
     let mut best = [0.0f64; 11];
     let mut found = 0u64;
     for (i, entry) in entries.iter().enumerate() {

@@ -1,45 +1,46 @@
-//! Whether probabilities mean what they say: reliability curves and the expected calibration error.
+//! Calibration of probabilities: reliability curves and the expected calibration error.
 
 use super::score::Score;
 use super::table::ScoreTable;
 use crate::error::{Error, Result};
 
-/// Entries (image, class) whose probabilities lie in one interval.
+/// The entries (image, class) whose probabilities lie in one interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bin {
-    /// How many.
+    /// Number of entries.
     pub count: u64,
     /// Sum of their probabilities.
     probabilities: f64,
-    /// How many are positives.
+    /// Number of positives among them.
     pub positives: u64,
 }
 
 impl Bin {
-    /// Their mean probability, 0 to 1; `None` without an entry.
+    /// Returns the mean probability of the entries, 0 to 1; `None` without entries.
     pub fn confidence(&self) -> Option<f64> {
         (self.count > 0).then(|| self.probabilities / self.count as f64)
     }
 
-    /// The share of positives among them, 0 to 1; `None` without an entry.
+    /// Returns the share of positives among the entries, 0 to 1; `None` without entries.
     pub fn frequency(&self) -> Option<f64> {
         (self.count > 0).then(|| self.positives as f64 / self.count as f64)
     }
 }
 
-/// A reliability curve: probabilities in B intervals of equal width, the upper end belonging to the
-/// interval, 0 to the first.
+/// A reliability curve: probabilities in B intervals of equal width, each including its upper end;
+/// 0 belongs to the first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reliability {
     bins: Vec<Bin>,
 }
 
 impl Reliability {
-    /// The curve over all entries of `classes` (indices) in `table`, whose scores are
-    /// probabilities, with `bins` intervals, at least 1. A class beyond the table has no entry.
+    /// Computes the curve over all entries of `classes` (indices) in `table`, whose scores are
+    /// probabilities, with `bins` intervals, at least 1. A class index beyond the table has no
+    /// entries.
     ///
     /// # Errors
-    /// A score lies outside of 0..1.
+    /// Fails if a score lies outside 0..1.
     pub fn new<S: Score>(table: &ScoreTable<S>, classes: &[usize], bins: usize) -> Result<Self> {
         let mut result = vec![Bin::default(); bins.max(1)];
         let width = result.len();
@@ -60,19 +61,19 @@ impl Reliability {
         Ok(Reliability { bins: result })
     }
 
-    /// The intervals, from 0 to 1.
+    /// Returns the intervals, from 0 to 1.
     pub fn bins(&self) -> &[Bin] {
         &self.bins
     }
 
-    /// The expected calibration error, 0 to 1; `None` without an entry:
+    /// Returns the expected calibration error, 0 to 1; `None` without entries:
     ///
     /// ECE = sum over b of n_b / n |positives_b / n_b - mean probability of b|
     ///
-    /// (Naeini, Cooper, Hauskrecht, AAAI 2015; Guo et al., ICML 2017, there for the top class; here
-    /// every class of every image is a binary question.) Most entries of a multi-label set are easy
-    /// negatives, so that the value is small where the classes are rare: compare it between
-    /// models, not between classes.
+    /// (Naeini, Cooper, Hauskrecht, AAAI 2015; Guo et al., ICML 2017, who use only the top class;
+    /// here every class of every image is a binary problem.) Most entries of a multi-label set are
+    /// easy negatives, so the value is small for rare classes: compare it between models, not
+    /// between classes.
     pub fn error(&self) -> Option<f64> {
         let entries: u64 = self.bins.iter().map(|bin| bin.count).sum();
         let gap = |bin: &Bin| (bin.positives as f64 - bin.probabilities).abs();
@@ -86,12 +87,12 @@ mod tests {
 
     #[test]
     fn the_error_is_the_weighted_gap_of_the_bins() {
-        // Class 0: 0.2 twice with one positive, 0.9 twice with two; class 1 is never looked at.
+        // Class 0: 0.2 twice with one positive, 0.9 twice with two; class 1 is not selected.
         let scores = [0.2, 0.5, 0.2, 0.5, 0.9, 0.5, 0.9, 0.5];
         let targets = [1, 0, 0, 0, 1, 0, 1, 0];
         let table = ScoreTable::new(&scores, &targets, 2).unwrap();
         let curve = Reliability::new(&table, &[0], 5).unwrap();
-        // The end of an interval belongs to it.
+        // The upper end of an interval belongs to it.
         let counts: Vec<u64> = curve.bins().iter().map(|bin| bin.count).collect();
         assert_eq!(counts, [2, 0, 0, 0, 2]);
         assert_eq!(curve.bins()[0].frequency(), Some(0.5));

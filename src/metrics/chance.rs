@@ -1,11 +1,11 @@
-//! What a random order scores.
+//! The expected score of a random order.
 
-/// Expected AP (as the area under the steps) of a class with `positives` among `images`, if every
-/// order of the images is as likely as any other; `None` without a positive, or with more of them
-/// than images.
+/// Returns the expected AP (as the area under the step curve) of a class with `positives` among
+/// `images`, if all orders of the images are equally likely; `None` without a positive, or with
+/// more positives than images.
 ///
-/// The image at place i is a positive with probability P / N, and then each of the i - 1 before it
-/// with (P - 1) / (N - 1), so that
+/// The image at rank i is a positive with probability P / N, and then each of the i - 1 before it
+/// is one with probability (P - 1) / (N - 1), so that
 ///
 /// E[AP] = 1/P sum over i of P/N 1/i (1 + (i - 1) (P - 1)/(N - 1))
 ///       = 1/N (H_N + (P - 1)/(N - 1) (N - H_N)),  H_N = 1 + 1/2 + ... + 1/N
@@ -33,8 +33,8 @@ mod tests {
     use super::*;
     use crate::metrics::{ApMethod, average_precision};
 
-    /// Every set of places that the positives can have in an order is as likely as any other: the
-    /// mean of their AP, one by one.
+    /// All sets of ranks of the positives are equally likely, so the expectation is the mean of
+    /// their APs, computed one by one.
     #[test]
     fn it_is_the_mean_over_all_orders() {
         for images in 1..=9usize {

@@ -1,44 +1,45 @@
-//! Many methods at once: Friedman's test over their ranks, and how far two mean ranks have to be
-//! apart (Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006).
+//! Comparison of many methods: Friedman's test over their ranks, and how far apart two mean ranks
+//! have to be (Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7,
+//! 2006).
 
 use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, FisherSnedecor, Normal};
 
 use super::significance::ranks;
 
-/// Mean ranks over blocks, with what tells them apart.
+/// Mean ranks over blocks, with the tests of their differences.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranking {
-    /// Blocks: sets of scores, one a method, that were reached under the same conditions.
+    /// Number of blocks: sets of scores, one per method, obtained under the same conditions.
     pub blocks: usize,
-    /// Mean rank of each method, 1 for the highest score; equal scores share theirs.
+    /// Mean rank of each method, 1 for the highest score; ties share their mean rank.
     pub means: Vec<f64>,
-    /// Whether the methods differ at all; `None` below two methods or blocks, and where all scores
-    /// of each block are equal.
+    /// Test of whether the methods differ at all; `None` for fewer than two methods or blocks, and
+    /// if all scores within each block are equal.
     pub friedman: Option<Friedman>,
-    /// Mean ranks that are further apart belong to methods that differ (Nemenyi 1963); `None` below
-    /// two methods or blocks.
+    /// Methods whose mean ranks are further apart than this differ (Nemenyi 1963); `None` for fewer
+    /// than two methods or blocks.
     pub critical_difference: Option<f64>,
-    /// Places of the methods in groups within which no two are told apart, by rising mean rank; a
-    /// group that lies in another is left out, and so is one of a single method.
+    /// Groups of methods, by index, within which no two differ significantly, by ascending mean
+    /// rank; a group contained in another is left out, and so is a group of a single method.
     pub groups: Vec<Vec<usize>>,
 }
 
 /// Friedman's test of the hypothesis that all methods have the same mean rank.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Friedman {
-    /// Chi-squared of Friedman (1937), divided by the correction for ties, with one degree of
-    /// freedom less than there are methods.
+    /// Friedman's chi-squared (1937), divided by the correction for ties; it has one degree of
+    /// freedom fewer than there are methods.
     pub chi_squared: f64,
-    /// Its p-value.
+    /// The p-value of chi-squared.
     pub p_value: f64,
-    /// p-value of the F statistic that Iman and Davenport (1980) make of it, which is less timid; 0
-    /// where all blocks have the same order.
+    /// p-value of the F statistic that Iman and Davenport (1980) derive from it, which is less
+    /// conservative; 0 if all blocks have the same order.
     pub p_iman_davenport: f64,
 }
 
 impl Ranking {
-    /// Ranks the scores of `blocks`, each with one a method, in the same order everywhere; `level`
-    /// of the critical difference is in (0, 1), 0.95 for the usual one. `None` without a block.
+    /// Ranks the scores of `blocks`, each with one score per method in the same order; `level` of
+    /// the critical difference is in (0, 1), usually 0.95. `None` without blocks.
     pub fn new(blocks: &[Vec<f64>], level: f64) -> Option<Self> {
         let methods = blocks.first()?.len();
         assert!(blocks.iter().all(|block| block.len() == methods), "blocks");
@@ -59,7 +60,7 @@ impl Ranking {
     }
 }
 
-/// The test over ranks, a block a row.
+/// Runs the test over ranks, one block per row.
 fn friedman(by_block: &[Vec<f64>], means: &[f64]) -> Option<Friedman> {
     let (n, k) = (by_block.len() as f64, means.len() as f64);
     if n < 2.0 || k < 2.0 {
@@ -67,13 +68,13 @@ fn friedman(by_block: &[Vec<f64>], means: &[f64]) -> Option<Friedman> {
     }
     let squares: f64 = means.iter().map(|mean| mean * mean).sum();
     let plain = 12.0 * n / (k * (k + 1.0)) * (squares - k * (k + 1.0).powi(2) / 4.0);
-    // Ties make the ranks of a block spread less than 1 to k do.
+    // Ties reduce the spread of the ranks in a block.
     let ties: f64 = by_block.iter().map(|ranks| tied(ranks)).sum();
     let correction = 1.0 - ties / (n * k * (k * k - 1.0));
     if correction <= 0.0 {
         return None;
     }
-    // What rounding leaves below 0.
+    // Rounding errors may leave a value below 0.
     let chi_squared = (plain / correction).max(0.0);
     let left = n * (k - 1.0) - chi_squared;
     let p_iman_davenport = match left > 1e-9 * chi_squared {
@@ -93,15 +94,16 @@ fn friedman(by_block: &[Vec<f64>], means: &[f64]) -> Option<Friedman> {
     })
 }
 
-/// The sum of t^3 - t over the groups of t equal ranks.
+/// Returns the sum of t^3 - t over the groups of t equal ranks.
 fn tied(ranks: &[f64]) -> f64 {
-    // Each of t equal ranks adds t^2 - 1.
+    // Each of t equal ranks contributes t^2 - 1.
     let equal = |rank: &f64| ranks.iter().filter(|other| *other == rank).count() as f64;
     ranks.iter().map(|rank| equal(rank).powi(2) - 1.0).sum()
 }
 
-/// Nemenyi's critical difference of the mean ranks of `methods` over `blocks`, q sqrt(k (k + 1) /
-/// 6 n), q the quantile of the studentised range over sqrt 2. `None` below two of either.
+/// Returns Nemenyi's critical difference of the mean ranks of `methods` over `blocks`, q sqrt(k (k
+/// + 1) / 6 n), where q is the quantile of the studentised range divided by sqrt 2. `None` for
+/// fewer than two of either.
 pub fn critical_difference(methods: usize, blocks: usize, level: f64) -> Option<f64> {
     if methods < 2 || blocks < 2 {
         return None;
@@ -111,9 +113,9 @@ pub fn critical_difference(methods: usize, blocks: usize, level: f64) -> Option<
     Some(q * (k * (k + 1.0) / (6.0 * n)).sqrt())
 }
 
-/// The value below which the range of `count` independent standard normal variables lies with
-/// probability `level`: the studentised range with infinitely many degrees of freedom. Found to
-/// within rounding by halving, so there is no bound on `count`.
+/// Returns the `level` quantile of the range of `count` independent standard normal variables: the
+/// studentised range with infinitely many degrees of freedom. It is found by bisection to within
+/// rounding, so `count` is not limited by a table.
 fn studentised_range_quantile(count: usize, level: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     while range_probability(count, high) < level && high < 1e3 {
@@ -129,9 +131,9 @@ fn studentised_range_quantile(count: usize, level: f64) -> f64 {
     (low + high) / 2.0
 }
 
-/// The probability that the range of `count` standard normal variables is at most `range`: count
-/// times the integral of the density of the largest, phi(z), times (Phi(z) - Phi(z - range)) to the
-/// power of the others. The trapezoidal rule is exact to rounding for such a function.
+/// Returns the probability that the range of `count` standard normal variables is at most `range`:
+/// count times the integral of the density of the largest, phi(z), times (Phi(z) - Phi(z - range))
+/// to the power count - 1. For such a function the trapezoidal rule is exact to rounding.
 fn range_probability(count: usize, range: f64) -> f64 {
     const REACH: i32 = 160;
     const STEP: f64 = 1.0 / 16.0;
@@ -146,7 +148,7 @@ fn range_probability(count: usize, range: f64) -> f64 {
     count as f64 * sum * STEP
 }
 
-/// The largest groups of methods whose mean ranks lie within `far` of each other.
+/// Returns the maximal groups of methods whose mean ranks lie within `far` of each other.
 fn groups(means: &[f64], far: f64) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..means.len()).collect();
     order.sort_by(|&a, &b| means[a].total_cmp(&means[b]));
@@ -155,7 +157,7 @@ fn groups(means: &[f64], far: f64) -> Vec<Vec<usize>> {
     for first in 0..order.len() {
         let near = |&&other: &&usize| means[other] - means[order[first]] <= far;
         let end = first + order[first..].iter().take_while(near).count();
-        // A group that ends where another did is a part of it.
+        // A group that ends where a previous one ended is contained in it.
         if end > reached && end - first > 1 {
             groups.push(order[first..end].to_vec());
         }
@@ -170,8 +172,8 @@ mod tests {
 
     use super::*;
 
-    /// scipy.stats.studentized_range.ppf(level, k, inf) and .cdf(3, k, inf), SciPy 1.17.1. Over
-    /// sqrt 2 the first are 1.960, 2.343, 2.728 and 3.164, as in table 5 of Demsar.
+    /// scipy.stats.studentized_range.ppf(level, k, inf) and .cdf(3, k, inf), SciPy 1.17.1. Divided
+    /// by sqrt 2 the first are 1.960, 2.343, 2.728 and 3.164, as in table 5 of Demsar.
     #[test]
     fn the_studentised_range_is_that_of_scipy() {
         for (k, at_95, at_90, below_3) in [
@@ -212,10 +214,10 @@ mod tests {
         }
     }
 
-    /// Six blocks of four methods, some of them level:
-    /// `r = scipy.stats.friedmanchisquare(*X.T)`, `F = (n - 1) r.statistic / (n (k - 1) -
-    /// r.statistic)`, `scipy.stats.f.sf(F, k - 1, (k - 1) (n - 1))`, `rankdata(-X, axis=1).mean(0)`,
-    /// `studentized_range.ppf(0.95, k, inf) / sqrt(2) * sqrt(k (k + 1) / (6 n))`.
+    /// Six blocks of four methods, some of them tied: `r = scipy.stats.friedmanchisquare(*X.T)`, `F
+    /// = (n - 1) r.statistic / (n (k - 1) - r.statistic)`, `scipy.stats.f.sf(F, k - 1, (k - 1) (n -
+    /// 1))`, `rankdata(-X, axis=1).mean(0)`, `studentized_range.ppf(0.95, k, inf) / sqrt(2) *
+    /// sqrt(k (k + 1) / (6 n))`.
     #[test]
     fn test_ranks_and_critical_difference_are_those_of_scipy() {
         let blocks = [
@@ -258,7 +260,7 @@ mod tests {
         assert_relative_eq!(friedman.chi_squared, 40.0, max_relative = 1e-12);
         assert_eq!(friedman.p_iman_davenport, 0.0);
         assert!(ranking.groups.is_empty(), "all three are told apart");
-        // No order at all.
+        // All scores within each block are equal.
         let level = Ranking::new(&[vec![1.0, 1.0], vec![2.0, 2.0]], 0.95).unwrap();
         assert_eq!(level.friedman, None);
         assert_eq!(level.groups, [vec![0, 1]]);

@@ -1,47 +1,47 @@
-//! Which errors come together on the same image: classes that are taken for each other, classes
-//! that are missed or invented together.
+//! Co-occurring errors: classes that are mistaken for each other, and classes that are missed or
+//! falsely predicted together.
 
 use super::score::Score;
 use super::table::ScoreTable;
 
-/// Two errors of two classes on one image.
+/// The kinds of error of two classes on one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PairKind {
-    /// The first class is predicted and not there, the second there and not predicted: one is taken
-    /// for the other.
+    /// The first class is predicted but absent, the second present but not predicted: one is
+    /// mistaken for the other.
     Confused,
-    /// Both are predicted and not there; the first class has the lower index.
+    /// Both are predicted but absent; the first class has the lower index.
     BothInvented,
-    /// Both are there and not predicted; the first class has the lower index.
+    /// Both are present but not predicted; the first class has the lower index.
     BothMissed,
 }
 
 /// A pair of classes with errors on the same images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ErrorPair {
-    /// Which errors.
+    /// The kind of errors.
     pub kind: PairKind,
-    /// The classes.
+    /// The indices of the classes.
     pub classes: [usize; 2],
-    /// Images with both errors, at least 1.
+    /// Number of images with both errors, at least 1.
     pub together: u64,
-    /// Images with the error of each class.
+    /// Number of images with the error of each class.
     pub each: [u64; 2],
-    /// The images that would have both if the errors were independent: the product of `each`
+    /// Expected number of images with both errors if they were independent: the product of `each`
     /// divided by the number of images.
     pub expected: f64,
 }
 
 impl ErrorPair {
-    /// Images with both errors beyond those that independence expects.
+    /// Returns the number of images with both errors beyond the number expected under independence.
     pub fn excess(&self) -> f64 {
         self.together as f64 - self.expected
     }
 }
 
-/// The pairs of classes with an error on the same image more often than independent errors would,
-/// by falling excess, equal ones by kind and class. A class is predicted where its score is above
-/// its entry of `thresholds`; a class without an entry has no errors.
+/// Returns the pairs of classes whose errors occur on the same image more often than independent
+/// errors would, by descending excess, ties by kind and class. A class is predicted if its score is
+/// above its entry of `thresholds`; a class without an entry has no errors.
 pub fn error_pairs<S: Score>(table: &ScoreTable<S>, thresholds: &[f64]) -> Vec<ErrorPair> {
     let classes = table.num_classes();
     let mut counts = vec![[0u64; 3]; classes * classes];
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(pairs.len(), 1);
         assert_eq!(pairs[0].kind, PairKind::BothInvented);
         assert_eq!(pairs[0].classes, [0, 1]);
-        // On every image both: independence expects as many.
+        // Both errors on every image: as many as expected under independence.
         let table = ScoreTable::new(&[1.0; 4], &[0; 4], 2).unwrap();
         assert!(error_pairs(&table, &[0.0, 0.0]).is_empty());
     }

@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::labels::Group;
 
-/// The classes that a figure is taken over.
+/// The set of classes that a metric is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// All classes.
     Total,
-    /// Those of the head.
+    /// The head classes.
     Head,
-    /// Those between head and tail.
+    /// The medium classes, between head and tail.
     Medium,
-    /// Those of the tail.
+    /// The tail classes.
     Tail,
 }
 
 impl Scope {
-    /// All of them, in the order of every table.
+    /// All scopes, in the order used by every table.
     pub const ALL: [Scope; 4] = [Scope::Total, Scope::Head, Scope::Medium, Scope::Tail];
 
-    /// The name in tables and files.
+    /// Returns the name used in tables and files.
     pub fn name(self) -> &'static str {
         match self {
             Scope::Total => "total",
@@ -35,7 +35,7 @@ impl Scope {
         }
     }
 
-    /// The group that it is confined to; `None` for all classes.
+    /// Returns the group that the scope is limited to; `None` for all classes.
     pub fn group(self) -> Option<Group> {
         match self {
             Scope::Total => None,
@@ -45,7 +45,7 @@ impl Scope {
         }
     }
 
-    /// Whether a class of `group` counts.
+    /// Returns whether the scope includes classes of `group`.
     pub fn holds(self, group: Group) -> bool {
         self.group().is_none_or(|own| own == group)
     }
@@ -67,21 +67,21 @@ impl fmt::Display for Scope {
     }
 }
 
-/// One value for all classes and one for each group.
+/// One value over all classes and one for each group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PerGroup<T> {
     /// Over all classes.
     pub total: T,
-    /// Over the head.
+    /// Over the head classes.
     pub head: T,
-    /// Over the classes between head and tail.
+    /// Over the medium classes.
     pub medium: T,
-    /// Over the tail.
+    /// Over the tail classes.
     pub tail: T,
 }
 
 impl<T> PerGroup<T> {
-    /// The value of each scope.
+    /// Computes the value of each scope.
     #[inline(always)]
     pub fn from_fn(mut value: impl FnMut(Scope) -> T) -> Self {
         PerGroup {
@@ -92,7 +92,7 @@ impl<T> PerGroup<T> {
         }
     }
 
-    /// Each value with its scope, total first.
+    /// Iterates over the values with their scopes, total first.
     pub fn iter(&self) -> impl Iterator<Item = (Scope, &T)> {
         Scope::ALL.into_iter().map(|scope| (scope, &self[scope]))
     }
@@ -124,19 +124,19 @@ impl<T> IndexMut<Scope> for PerGroup<T> {
     }
 }
 
-/// The mean of a per-class metric over all classes and over each group (paper, section 4.1).
+/// The means of a per-class metric over all classes and over each group (paper, section 4.1).
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupScores {
-    /// Means over the defined classes; `None` where there is none.
+    /// Means over the classes with a defined value; `None` where there are none.
     pub means: PerGroup<Option<f64>>,
-    /// Classes, the defined ones and the others.
+    /// Number of classes, with or without a defined value.
     pub counts: PerGroup<usize>,
-    /// Classes without a value (no positive in the test set), left out of the means.
+    /// Number of classes without a value (no positive in the test set), left out of the means.
     pub undefined: PerGroup<usize>,
 }
 
 impl GroupScores {
-    /// Means of `values` (one a class) by `groups` (one a class, of the training counts).
+    /// Averages `values` (one per class) by `groups` (one per class, from the training counts).
     pub fn new(values: &[Option<f64>], groups: &[Group]) -> Self {
         let mut sums = PerGroup::<f64>::default();
         let mut counts = PerGroup::<usize>::default();

@@ -1,4 +1,4 @@
-//! Confidence intervals from what each image does to an estimate.
+//! Confidence intervals from the influence of each image on an estimate.
 //!
 //! Method, sources and coverage: `docs/intervals.md`.
 
@@ -17,23 +17,23 @@ pub struct Interval {
     /// Standard error of the estimate over test sets of this size.
     pub standard_error: f64,
     /// Two-sided p-value of the hypothesis that a difference is 0; `None` for a score. It is below
-    /// 1 - level exactly where the interval excludes 0.
+    /// 1 - level exactly when the interval excludes 0.
     pub p_value: Option<f64>,
-    /// Classes that enter.
+    /// Number of classes included.
     pub classes: usize,
-    /// Of these, the ones with fewer positives than [`FEW_POSITIVES`](super::FEW_POSITIVES).
+    /// Number of those with fewer positives than [`FEW_POSITIVES`](super::FEW_POSITIVES).
     pub few_positives: usize,
 }
 
 impl Interval {
-    /// Whether so many of the classes have few positives that the interval may hold the truth less
-    /// often than it says.
+    /// Returns whether so many of the classes have few positives that the interval may contain the
+    /// true value less often than its level says.
     pub fn is_doubtful(&self) -> bool {
         2 * self.few_positives >= self.classes
     }
 }
 
-/// Bias and spread of an estimate, by the jackknife over the images.
+/// Bias and spread of an estimate, from the jackknife over the images.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     bias: f64,
@@ -43,8 +43,8 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// From the changes as each of the images is left out, and a variance for what they cannot
-    /// show.
+    /// Computes the spread from the change of the estimate when each image is left out, plus the
+    /// variance `unseen`, which these changes cannot show.
     pub(super) fn new(changes: &[f64], unseen: f64) -> Self {
         let images = changes.len().max(1) as f64;
         let mean = changes.iter().sum::<f64>() / images;
@@ -56,8 +56,9 @@ impl Spread {
         }
         let seen = squares * (images - 1.0) / images;
         let variance = seen + unseen;
-        // As many images as carry the variance, if they carried it evenly. Satterthwaite's degrees
-        // of freedom are twice that; few images show too small a fourth moment of themselves.
+        // The number of images that carry the variance, if they carried it evenly. Satterthwaite's
+        // degrees of freedom are twice that, but with few images the fourth moment is
+        // underestimated.
         let carriers = if fourth > 0.0 {
             squares * squares / fourth
         } else {
@@ -71,8 +72,8 @@ impl Spread {
         }
     }
 
-    /// The spread where what is averaged is a sample too: `variance` of its mean, known to
-    /// `degrees_of_freedom` (Satterthwaite's rule joins the two).
+    /// Adds the variance of sampling what is averaged: `variance` of its mean, with
+    /// `degrees_of_freedom` (combined by Satterthwaite's rule).
     pub(super) fn beside(&self, variance: f64, degrees_of_freedom: f64) -> Self {
         let images = self.standard_error.powi(2);
         let both = images + variance;
@@ -88,12 +89,13 @@ impl Spread {
         }
     }
 
-    /// The interval of a score, on the scale of its log odds and so within [0, 1]. The bias is
-    /// taken out; since what is left of it has the same sign, that side is half as much longer.
+    /// Returns the interval of a score, computed on the log odds scale and so within [0, 1]. The
+    /// bias is removed; since the remaining bias has the same sign, the interval is extended on
+    /// that side by half of the bias.
     pub(super) fn score(&self, estimate: f64, level: f64) -> Interval {
         let reach = self.quantile(level) * self.standard_error;
         let corrected = estimate - self.bias;
-        // Halfway to the corrected value, and off 1, where the log odds end.
+        // Halfway to the corrected value, and kept away from 1, where the log odds diverge.
         let anchor = estimate - self.bias.clamp(0.0, estimate.max(0.0)) / 2.0;
         let centre = anchor.clamp(f64::MIN_POSITIVE, 1.0 - self.unseen.sqrt().max(1e-12));
         let slope = centre * (1.0 - centre);
@@ -110,7 +112,7 @@ impl Spread {
         )
     }
 
-    /// The interval of a difference of scores, within [-1, 1], with its p-value.
+    /// Returns the interval of a difference of scores, within [-1, 1], with its p-value.
     pub(super) fn difference(&self, estimate: f64, level: f64) -> Interval {
         let reach = self.quantile(level) * self.standard_error;
         let corrected = estimate - self.bias;
@@ -141,7 +143,7 @@ impl Spread {
         }
     }
 
-    /// Of Student's distribution, for a two-sided interval.
+    /// Returns the quantile of Student's distribution for a two-sided interval.
     fn quantile(&self, level: f64) -> f64 {
         let share = (1.0 + level) / 2.0;
         match self.student() {
@@ -157,7 +159,7 @@ impl Spread {
         }
     }
 
-    /// `None` where it is the normal distribution to all digits that matter.
+    /// Returns `None` if the distribution is practically normal.
     fn student(&self) -> Option<StudentsT> {
         let usable = self.degrees_of_freedom < 1e6;
         StudentsT::new(0.0, 1.0, self.degrees_of_freedom)

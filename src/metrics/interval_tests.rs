@@ -4,7 +4,7 @@ use super::*;
 use crate::data::labels::Group;
 use crate::rng::Stream;
 
-/// Scores with ties and targets, images x classes; the last class has no positive.
+/// Returns random scores, with ties, and targets, images x classes; the last class has no positive.
 fn random(seed: u64, images: usize, classes: usize, share: f64) -> (Vec<f32>, Vec<u8>) {
     let mut stream = Stream::new(seed, "interval tests", 0, 0);
     let targets: Vec<u8> = (0..images * classes)
@@ -21,7 +21,8 @@ fn jackknife(scores: &[f32], targets: &[u8], groups: &[Group]) -> Jackknife {
     Jackknife::new(&Ranked::new(&table).unwrap(), groups)
 }
 
-/// Bias and standard error (without what is unseen) by leaving out rows and computing AP anew.
+/// Computes bias and standard error (without the unseen variance) by leaving out rows and computing
+/// AP anew.
 fn by_leaving_out(scores: &[f32], targets: &[u8]) -> (f64, f64) {
     let images = scores.len();
     let ap = average_precision(scores, targets, ApMethod::Area).unwrap();
@@ -64,8 +65,8 @@ fn the_jackknife_is_that_of_left_out_rows() {
     }
 }
 
-/// The gain of a method over another pairs the images: what helps both takes nothing from it. With
-/// a single class the difference of two jackknives is the jackknife of the difference.
+/// The gain of a method over another pairs the images: what helps both methods does not reduce it.
+/// With a single class, the difference of two jackknives is the jackknife of the difference.
 #[test]
 fn a_gain_pairs_the_images_and_its_bias_is_taken_out() {
     let (scores, targets) = random(5, 60, 2, 0.3);
@@ -101,8 +102,8 @@ fn a_gain_pairs_the_images_and_its_bias_is_taken_out() {
     );
 }
 
-/// Where all positives lead there is no spread to see. The interval is then about that of Clopper
-/// and Pearson for as many successes in as many trials, whose lower end is 0.025^(1/P).
+/// If all positives rank first, the images show no spread. The interval is then about that of
+/// Clopper and Pearson for as many successes in as many trials, whose lower end is 0.025^(1/P).
 #[test]
 fn perfect_classes_have_the_interval_of_a_proportion() {
     for positives in [5usize, 10, 30, 100] {
@@ -119,7 +120,7 @@ fn perfect_classes_have_the_interval_of_a_proportion() {
     }
 }
 
-/// The mean over runs that are all the same is that run; a run that lacks a group takes it away.
+/// The mean over identical runs is that of one run; a group that one run lacks is undefined.
 #[test]
 fn the_mean_over_seeds() {
     use Group::*;
@@ -168,15 +169,16 @@ fn threads_do_not_change_a_bit() {
     assert_eq!(run(1), run(3));
 }
 
-/// mAP of the population: positives of class c are normal scores `margins[c]` higher than the
-/// negatives, `shares[c]` of all images; integrated over the scores of the positives.
+/// Computes mAP of the population by integrating over the scores of the positives: positives of
+/// class c have normal scores `margins[c]` higher than the negatives, and are `shares[c]` of all
+/// images.
 fn population(margins: &[f64], shares: &[f64]) -> f64 {
     use statrs::distribution::{ContinuousCDF, Normal};
     let normal = Normal::standard();
     let of_class = |(&margin, &share): (&f64, &f64)| {
         let steps = 4_000;
         let precision = |step: usize| {
-            // The middle of a slice of the positives, as many in each.
+            // The middle of a slice of the positives; all slices hold equally many.
             let recall = (step as f64 + 0.5) / f64::from(steps as u32);
             let threshold = margin + normal.inverse_cdf(1.0 - recall);
             share * recall / (share * recall + (1.0 - share) * normal.sf(threshold))
@@ -187,8 +189,8 @@ fn population(margins: &[f64], shares: &[f64]) -> f64 {
 }
 
 /// Ten classes with 5 to 50 positives among 400 images, as in a tail. Percentile intervals of a
-/// bootstrap hold the population's mAP in 81 of 100 such sets at most; `cargo bench --bench
-/// coverage` does the same at length.
+/// bootstrap contain the population's mAP in at most 81 of 100 such sets; `cargo bench --bench
+/// coverage` runs the same at length.
 #[test]
 fn the_interval_covers() {
     let (images, classes, sets) = (400, 10, 100);
@@ -242,7 +244,7 @@ proptest! {
         for interval in gains.iter().filter_map(|(_, interval)| *interval) {
             prop_assert!(interval.low <= interval.estimate && interval.estimate <= interval.high);
             prop_assert!(-1.0 <= interval.low && interval.high <= 1.0, "{:?}", interval);
-            // A gain is beyond noise exactly where its interval excludes 0.
+            // A gain is significant exactly when its interval excludes 0.
             let p_value = interval.p_value.unwrap();
             let excludes = interval.low > 0.0 || interval.high < 0.0;
             prop_assert!((0.0..=1.0).contains(&p_value));

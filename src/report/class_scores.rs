@@ -1,4 +1,4 @@
-//! The scores of each class, as `per_class.csv` holds them.
+//! The scores of each class, as stored in `per_class.csv`.
 
 use std::path::Path;
 
@@ -8,27 +8,27 @@ use crate::data::labels::Group;
 use crate::error::{Error, Result};
 use crate::rows::{self, number};
 
-/// One class of an evaluation, a row of `per_class.csv`. Everything is in [0, 1] and `None` where
-/// it is undefined.
+/// The scores of one class, a row of `per_class.csv`. All scores are in [0, 1], and `None` where
+/// undefined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
     /// The class's name.
     #[serde(rename = "class")]
     pub name: String,
-    /// Its group by training images.
+    /// The class's group by training count.
     pub group: Group,
-    /// Its training images.
+    /// Number of training images of the class.
     pub train_count: usize,
-    /// Its images in the evaluated set.
+    /// Number of images of the class in the evaluated set.
     #[serde(rename = "test_positives")]
     pub positives: usize,
-    /// AP; undefined where the evaluated set has no such image.
+    /// AP; undefined if the evaluated set has no image of the class.
     #[serde(serialize_with = "number::full_or_empty")]
     pub average_precision: Option<f64>,
     /// Area under the ROC curve; undefined without a positive or without a negative.
     #[serde(rename = "auc", serialize_with = "number::full_or_empty")]
     pub area_under_roc: Option<f64>,
-    /// Precision at the threshold; undefined without a prediction.
+    /// Precision at the threshold; undefined if the class is never predicted.
     #[serde(serialize_with = "number::full_or_empty")]
     pub precision: Option<f64>,
     /// Recall at the threshold; undefined without a positive.
@@ -37,16 +37,16 @@ pub struct ClassScore {
     /// F1 at the threshold; undefined with neither a positive nor a prediction.
     #[serde(serialize_with = "number::full_or_empty")]
     pub f1: Option<f64>,
-    /// Share of the images that are right at the threshold.
+    /// Share of the images that are classified correctly at the threshold.
     #[serde(serialize_with = "number::full_or_empty")]
     pub accuracy: Option<f64>,
-    /// Lower end of the 95 % interval of AP; `None` for another AP than the area.
+    /// Lower end of the 95 % interval of AP; `None` if AP is not the area under the curve.
     #[serde(
         rename = "average_precision_low",
         serialize_with = "number::full_or_empty"
     )]
     pub low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of the interval.
     #[serde(
         rename = "average_precision_high",
         serialize_with = "number::full_or_empty"
@@ -56,13 +56,13 @@ pub struct ClassScore {
     pub doubtful: Option<bool>,
 }
 
-/// What to do about a broken table.
+/// The advice given in errors about a broken table.
 pub const AGAIN: &str = "evaluate the run again: `dbloss eval RUN`";
 
-/// Reads the `per_class.csv` of an evaluation, which holds all digits of AP.
+/// Reads the `per_class.csv` of an evaluation, which stores AP with all its digits.
 ///
 /// # Errors
-/// If the file is not such a table, holds no class, or an AP outside [0, 1].
+/// Fails if the file is not such a table, contains no class, or contains an AP outside [0, 1].
 pub fn read(path: &Path) -> Result<Vec<ClassScore>> {
     let classes: Vec<ClassScore> = rows::read(path).map_err(|e| e.hint(AGAIN))?;
     for row in &classes {

@@ -1,4 +1,4 @@
-//! Methods side by side: mean and spread over seeds, as a table for people and for programs.
+//! Comparison of methods: mean and spread over seeds, as a table for people and for programs.
 
 use std::fmt;
 use std::path::Path;
@@ -26,13 +26,13 @@ pub struct Entry {
     pub classes: Vec<ClassScore>,
     /// Training time, seconds.
     pub train_seconds: f64,
-    /// Training images a second.
+    /// Training images per second.
     pub images_per_second: Option<f64>,
-    /// What is amiss with it, a sentence each; the tables mark its method.
+    /// What is wrong with the run, one sentence each; the tables mark its method.
     pub remarks: Vec<String>,
 }
 
-/// A run, a row of `comparison.csv`: mAP in [0, 1], empty where it is undefined.
+/// A run, a row of `comparison.csv`: mAP in [0, 1], empty where undefined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRow {
     /// The method's name.
@@ -42,13 +42,13 @@ pub struct ScoreRow {
     /// mAP over all classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub total: Option<f64>,
-    /// mAP over the head.
+    /// mAP over the head classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub head: Option<f64>,
-    /// mAP over the classes between head and tail.
+    /// mAP over the medium classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub medium: Option<f64>,
-    /// mAP over the tail.
+    /// mAP over the tail classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub tail: Option<f64>,
 }
@@ -63,7 +63,7 @@ pub struct TimingRow {
     /// Training time in seconds.
     #[serde(serialize_with = "number::one_decimal")]
     pub train_seconds: Option<f64>,
-    /// Training images a second.
+    /// Training images per second.
     #[serde(serialize_with = "number::two_decimals")]
     pub images_per_second: Option<f64>,
 }
@@ -91,7 +91,7 @@ impl Comparison {
         }
     }
 
-    /// Every run, by method.
+    /// Returns one row for every run, ordered by method.
     pub fn rows(&self) -> Vec<ScoreRow> {
         let runs = || self.methods.iter().flat_map(|(_, runs)| runs);
         let score = |run: &Entry| {
@@ -113,8 +113,8 @@ impl Comparison {
         runs().map(score).collect()
     }
 
-    /// Writes `comparison.csv` (a row a run, full precision), `comparison.md` and `comparison.svg`,
-    /// none of which depends on the clock, and `timings.csv`, which does.
+    /// Writes `comparison.csv` (one row per run, full precision), `comparison.md` and
+    /// `comparison.svg`, which do not depend on the clock, and `timings.csv`, which does.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let runs = || self.methods.iter().flat_map(|(_, runs)| runs);
         let timing = |run: &Entry| TimingRow {
@@ -133,7 +133,7 @@ impl Comparison {
         write_text(&folder.join("comparison.md"), &markdown)
     }
 
-    /// AP by class and method as SVG.
+    /// Draws AP by class and method as SVG.
     fn picture(&self) -> Result<Option<String>> {
         let Some(first) = self.methods.first().and_then(|(_, runs)| runs.first()) else {
             return Ok(None);
@@ -155,8 +155,8 @@ impl Comparison {
         comparison_plot::draw(&title, &first.classes, &series).map(Some)
     }
 
-    /// mAP in percent, the mean over seeds with the sample standard deviation behind it, and the
-    /// speed if `times` is set.
+    /// Makes the table of mAP in percent: the mean over seeds, followed by the sample standard
+    /// deviation, and the speed if `times` is set.
     fn table(&self, times: bool) -> Table {
         let mut header = vec!["method".to_owned(), "seeds".to_owned()];
         header.extend(Scope::ALL.map(|scope| format!("{scope} mAP, %")));
@@ -190,11 +190,11 @@ impl Comparison {
     }
 }
 
-/// Behind the number of a method's runs where one of them is not what it seems.
+/// Appended to a method's number of runs if one of them has a remark.
 const MARK: &str = " *";
 
 impl Comparison {
-    /// What is amiss with which run, a line each behind `star`.
+    /// Lists the remarks on the runs, one line each, starting with `star`.
     fn remarks(&self, star: &str) -> String {
         let runs = self.methods.iter().flat_map(|(_, runs)| runs);
         let lines = runs.flat_map(|run| {

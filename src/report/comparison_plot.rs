@@ -1,4 +1,5 @@
-//! AP of every class under every method, the classes by falling training count, the groups shaded.
+//! Plot of the AP of every class under every method: classes by descending training count, groups
+//! shaded.
 
 use plotters::prelude::*;
 
@@ -8,15 +9,16 @@ use super::drawing::{GREY, SERIES, sheet};
 use crate::data::labels::Group;
 use crate::error::Result;
 
-/// AP by class for one method: the classes of the comparison, in their order, averaged over seeds.
+/// AP by class for one method, averaged over seeds; the classes are those of the comparison, in the
+/// same order.
 pub(super) struct Series<'a> {
     /// The method's name.
     pub method: &'a str,
-    /// AP of each class, in [0, 1]; `None` where it is undefined.
+    /// AP of each class, in [0, 1]; `None` where undefined.
     pub average_precision: Vec<Option<f64>>,
 }
 
-/// Draws the picture. `classes` gives names, groups and training counts.
+/// Draws the plot. `classes` supplies names, groups and training counts.
 pub(super) fn draw(heading: &str, classes: &[ClassScore], series: &[Series]) -> Result<String> {
     let mut order: Vec<usize> = (0..classes.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(classes[i].train_count));
@@ -32,7 +34,7 @@ pub(super) fn draw(heading: &str, classes: &[ClassScore], series: &[Series]) -> 
         width,
         height,
     };
-    // Where the classes stand close, large dots would hide one another.
+    // With many classes, large dots would hide one another.
     let radius = if classes.len() <= 40 { 5 } else { 3 };
 
     sheet(

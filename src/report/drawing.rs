@@ -1,4 +1,4 @@
-//! What every picture shares: the sheet, the text styles, the colours.
+//! Parts shared by all pictures: the sheet, text styles and colours.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -8,10 +8,10 @@ use crate::data::labels::Group;
 use crate::error::{Error, Result};
 use crate::wording::printable;
 
-/// Where a picture is drawn.
+/// The area that a picture is drawn on.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Colours that people with the common colour deficiencies can tell apart (Okabe and Ito).
+/// Colours that people with the common colour vision deficiencies can tell apart (Okabe and Ito).
 pub(super) const SERIES: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -22,7 +22,7 @@ pub(super) const SERIES: [RGBColor; 7] = [
     RGBColor(60, 60, 60),
 ];
 
-/// The colour of a class group.
+/// Returns the colour of a class group.
 pub(super) fn group_colour(group: Group) -> RGBColor {
     match group {
         Group::Head => SERIES[0],
@@ -31,22 +31,23 @@ pub(super) fn group_colour(group: Group) -> RGBColor {
     }
 }
 
-/// Text and axes.
+/// Colour of text and axes.
 pub(super) const INK: RGBColor = RGBColor(27, 31, 36);
-/// Grid lines.
+/// Colour of grid lines.
 pub(super) const FAINT: RGBColor = RGBColor(216, 222, 228);
-/// Secondary text.
+/// Colour of secondary text.
 pub(super) const GREY: RGBColor = RGBColor(87, 96, 106);
 
-/// Width of a character, as part of the font size: the fonts differ, this is a wide one's.
+/// Width of a character as a fraction of the font size; fonts differ, so this is that of a wide
+/// font.
 pub(super) const CHARACTER: f64 = 0.5;
 
-/// Turns a drawing error into the library's.
+/// Converts a drawing error into this crate's error.
 pub(super) fn failed(error: impl std::fmt::Display) -> Error {
     Error::input("picture", error)
 }
 
-/// A text style anchored at `h`, `v`.
+/// Returns a text style anchored at `h`, `v`.
 pub(super) fn text(size: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
     ("sans-serif", size)
         .into_font()
@@ -54,7 +55,7 @@ pub(super) fn text(size: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'
         .pos(Pos::new(h, v))
 }
 
-/// The same, reading upwards; anchors are those of the text before it is turned.
+/// Returns the same style for text reading upwards; the anchors apply before rotation.
 pub(super) fn upwards(size: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
     ("sans-serif", size)
         .into_font()
@@ -63,7 +64,7 @@ pub(super) fn upwards(size: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyl
         .pos(Pos::new(h, v))
 }
 
-/// Draws on a white sheet and gives the SVG.
+/// Draws on a white sheet and returns the SVG.
 pub(super) fn sheet(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<()>) -> Result<String> {
     let mut svg = String::new();
     {
@@ -72,11 +73,11 @@ pub(super) fn sheet(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<()>) ->
         draw(&area)?;
         area.present().map_err(failed)?;
     }
-    // XML has no place for control characters, which the names of classes may hold.
+    // XML does not allow control characters, but class names may contain them.
     Ok(printable(&svg))
 }
 
-/// A class name, cut where it is very long.
+/// Returns a class name, shortened if it is very long.
 pub(super) fn shown(name: &str) -> String {
     match name.chars().count() > 24 {
         true => name.chars().take(23).chain(['…']).collect(),

@@ -1,4 +1,4 @@
-//! Scores of one set of predictions: by class, by group, overall; for people and as CSV.
+//! Scores of a set of predictions by class, by group and overall, for people and as CSV.
 
 mod partial;
 mod trained_on;
@@ -24,17 +24,17 @@ use crate::rows::{self, Tables, number};
 
 pub use trained_on::TrainedOn;
 
-/// Coverage of every interval.
+/// Confidence level of every interval.
 pub(super) const LEVEL: f64 = 0.95;
 
 /// How predictions are scored.
 #[derive(Debug, Clone, Serialize)]
 pub struct Options {
-    /// A class counts as predicted where its score is above this: 0 for logits, 0.5 for
-    /// probabilities. One value for all classes, or one a class.
+    /// A class counts as predicted if its score is above this threshold: 0 for logits, 0.5 for
+    /// probabilities. Holds one value for all classes, or one per class.
     pub thresholds: Vec<f64>,
-    /// How AP is taken from the precision-recall curve. There are confidence intervals for the
-    /// area only.
+    /// How AP is computed from the precision-recall curve. Only the area under the curve has
+    /// confidence intervals.
     pub average_precision: ApMethod,
 }
 
@@ -47,25 +47,25 @@ impl Default for Options {
     }
 }
 
-/// The row of `scores.csv` with the share of the classes for which all images score alike.
+/// The row of `scores.csv` with the share of classes for which all images have the same score.
 const SCORED_ALIKE: &str = "classes_scored_alike";
 
-/// What is said of an evaluation whose scores do not tell images apart.
+/// The remark on an evaluation whose scores do not distinguish between images.
 pub const ALIKE: &str =
     "all images score alike: the network does not tell them apart, and its mAP is that of chance";
 
-/// Whether all images score alike, by the `scores.csv` of an evaluation; false where an older one
-/// does not say.
+/// Reads from the `scores.csv` of an evaluation whether all images have the same score; returns
+/// false for older files without that row.
 ///
 /// # Errors
-/// The file is missing or is not such a table.
+/// Fails if the file is missing or is not such a table.
 pub fn all_alike(scores: &Path) -> Result<bool> {
     let rows: Vec<MetricRow> = rows::read(scores)?;
     let row = rows.iter().find(|row| row.metric == SCORED_ALIKE);
     Ok(row.is_some_and(|row| row.value == Some(1.0)))
 }
 
-/// What predictions are worth on a labelled set.
+/// The scores of predictions on a labelled set.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
     classes: Vec<ClassScore>,
@@ -74,55 +74,55 @@ pub struct Evaluation {
     top_3: RankingScores,
     groups: GroupScores,
     intervals: PerGroup<Option<Interval>>,
-    /// Share of the classes for which all images score alike.
+    /// Share of the classes for which all images have the same score.
     alike: f64,
 }
 
-/// A scope, a row of `groups.csv`.
+/// The scores of one scope, a row of `groups.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupRow {
-    /// total, head, medium or tail.
+    /// The scope: total, head, medium or tail.
     pub group: Scope,
-    /// Its classes.
+    /// Number of classes in it.
     pub classes: usize,
-    /// Those of them without an AP, for they have no image in the evaluated set.
+    /// Number of those without an AP, because the evaluated set has no image of them.
     pub undefined: usize,
-    /// mAP over the others, in [0, 1].
+    /// mAP over the other classes, in [0, 1].
     #[serde(serialize_with = "number::full_or_empty")]
     pub map: Option<f64>,
-    /// Lower end of its 95 % interval; empty for another AP than the area.
+    /// Lower end of the 95 % interval of mAP; empty if AP is not the area under the curve.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map_low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of the interval.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map_high: Option<f64>,
-    /// Its standard error over test sets of this size.
+    /// Standard error of mAP over test sets of this size.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map_standard_error: Option<f64>,
-    /// Classes with too few positives for the interval.
+    /// Number of classes with too few positives for the interval.
     pub few_positives: Option<usize>,
-    /// Whether they are so many that the interval may be too narrow.
+    /// Whether there are so many of them that the interval may be too narrow.
     pub doubtful: Option<bool>,
 }
 
-/// A figure over all classes together, a row of `scores.csv`.
+/// A metric over all classes together, a row of `scores.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRow {
-    /// Its name, as papers have it.
+    /// The metric's name, as used in papers.
     pub metric: String,
-    /// Its value in [0, 1]; empty where it is undefined.
+    /// The metric's value in [0, 1]; empty where undefined.
     #[serde(serialize_with = "number::full_or_empty")]
     pub value: Option<f64>,
 }
 
 impl Evaluation {
-    /// mAP over all classes, in [0, 1]; `None` where it is undefined.
+    /// Returns mAP over all classes, in [0, 1]; `None` where undefined.
     pub fn total_map(&self) -> Option<f64> {
         self.groups.means.total
     }
 
-    /// Scores `predictions`, whose rows and columns are those of `table`, with the class groups of
-    /// a split, or what else is known of the training.
+    /// Scores `predictions`, whose rows and columns are those of `table`, with the class groups
+    /// taken from a split or from whatever else is known about the training.
     pub fn new(
         predictions: &Predictions,
         table: &LabelTable,
@@ -145,7 +145,7 @@ impl Evaluation {
         let positives = table.class_counts();
         let area_under_roc = area_under_roc_per_class(&scores);
         let alike = match predictions.scale {
-            // Near 0 and 1 probabilities that tell images apart differ in their last digits only.
+            // Near 0 and 1, probabilities of different images may differ only in their last digits.
             Some(Scale::Probabilities) => {
                 let logit = |p: &f64| {
                     let p = p.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
@@ -184,17 +184,17 @@ impl Evaluation {
         })
     }
 
-    /// mAP over all classes and each group.
+    /// Returns mAP over all classes and over each group.
     pub fn groups(&self) -> &GroupScores {
         &self.groups
     }
 
-    /// Every class, in index order.
+    /// Returns the scores of every class, in index order.
     pub fn classes(&self) -> &[ClassScore] {
         &self.classes
     }
 
-    /// The group scores in one line, in per cent: `total 51.70 % / head - / tail 51.70 %`.
+    /// Formats the group scores in one line, in percent: `total 51.70 % / head - / tail 51.70 %`.
     pub fn one_line(&self) -> String {
         let parts = self.groups.means.iter().map(|(scope, map)| match map {
             Some(_) => format!("{scope} {} %", percent(*map)),
@@ -203,15 +203,15 @@ impl Evaluation {
         parts.collect::<Vec<_>>().join(" / ")
     }
 
-    /// Writes `per_class.csv`, `groups.csv` and `scores.csv`, in full precision.
+    /// Writes `per_class.csv`, `groups.csv` and `scores.csv` in full precision.
     pub fn write(&self, folder: &Path) -> Result<()> {
         self.tables()?.write(folder)
     }
 
-    /// The tables `per_class`, `groups` and `scores`.
+    /// Returns the tables `per_class`, `groups` and `scores`.
     ///
     /// # Errors
-    /// A table cannot be written.
+    /// Fails if a table cannot be written.
     pub fn tables(&self) -> Result<Tables> {
         let mut tables = Tables::default();
         tables.add("per_class", &self.classes)?;
@@ -235,7 +235,7 @@ impl Evaluation {
         Ok(tables)
     }
 
-    /// Metrics over all classes together, with the names that papers give them.
+    /// Returns the metrics over all classes together, under the names used in papers.
     fn overall(&self) -> Vec<(&'static str, Option<f64>)> {
         let at = &self.at_threshold;
         vec![
@@ -265,8 +265,8 @@ impl Evaluation {
 }
 
 impl Evaluation {
-    /// Tables of the classes and of their groups; `set` heads the counts of the scored images, where
-    /// they are one of a split's beside its training images.
+    /// Formats the tables of classes and groups. `set` is the heading of the image counts where the
+    /// scored images belong to a split, whose training counts are shown beside them.
     pub fn to_terminal(&self, set: Option<Set>) -> String {
         let counts = match set {
             None | Some(Set::Train) => "positives",
@@ -307,8 +307,8 @@ impl Evaluation {
     }
 }
 
-/// mAP over all classes alone, in [0, 1]: what choosing a checkpoint needs of an [`Evaluation`],
-/// without intervals and thresholds.
+/// Returns only mAP over all classes, in [0, 1]: what choosing a checkpoint needs of an
+/// [`Evaluation`], without intervals and thresholds.
 ///
 /// # Errors
 /// As [`Evaluation::new`].
@@ -323,8 +323,8 @@ pub fn total_map(
     Ok(GroupScores::new(&precisions, &split.groups).means.total)
 }
 
-/// The difference in mAP between two sets of predictions for the images of `table`, second minus
-/// first, with intervals that pair the images.
+/// Computes the difference in mAP between two sets of predictions for the images of `table`, second
+/// minus first, with intervals that pair the images.
 pub fn difference(
     first: &Predictions,
     second: &Predictions,
@@ -342,27 +342,27 @@ pub fn difference(
     })
 }
 
-/// What [`difference`] found.
+/// The result of [`difference`].
 #[derive(Debug, Clone)]
 pub struct Difference {
     intervals: PerGroup<Option<Interval>>,
 }
 
-/// The gain over other predictions, a row of `gain`: in mAP, of which 0.01 is a point.
+/// The gain over other predictions, a row of `gain`, in mAP; 0.01 is one point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GainRow {
-    /// total, head, medium or tail.
+    /// The scope: total, head, medium or tail.
     pub group: Scope,
-    /// The gain; empty, as all that follows, where it is undefined.
+    /// The gain; empty where undefined, as are all the following columns.
     #[serde(serialize_with = "number::full_or_empty")]
     pub gain: Option<f64>,
     /// Lower end of its 95 % interval.
     #[serde(serialize_with = "number::full_or_empty")]
     pub low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of the interval.
     #[serde(serialize_with = "number::full_or_empty")]
     pub high: Option<f64>,
-    /// The two-sided p-value against no gain.
+    /// The two-sided p-value of the test against no gain.
     #[serde(serialize_with = "number::full_or_empty")]
     pub p: Option<f64>,
     /// Whether so many classes have few positives that the interval may be too narrow.
@@ -370,7 +370,7 @@ pub struct GainRow {
 }
 
 impl Difference {
-    /// The gain over all classes and in each group.
+    /// Returns the gain over all classes and in each group.
     pub fn rows(&self) -> Vec<GainRow> {
         let rows = self.intervals.iter().map(|(scope, interval)| GainRow {
             group: scope,
@@ -410,12 +410,12 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Behind an interval that is doubtful.
+/// Returns the mark that follows a doubtful interval.
 fn mark(interval: &Interval) -> &'static str {
     if interval.is_doubtful() { " *" } else { "" }
 }
 
-/// What the mark means, where one is there.
+/// Explains the mark if it occurs.
 fn footnote(intervals: &PerGroup<Option<Interval>>) -> String {
     let doubtful = |interval: &Option<Interval>| interval.is_some_and(|i| i.is_doubtful());
     match intervals.iter().any(|(_, interval)| doubtful(interval)) {
@@ -424,7 +424,7 @@ fn footnote(intervals: &PerGroup<Option<Interval>>) -> String {
     }
 }
 
-/// A line under a table with a marked interval.
+/// Returns the line below a table with a marked interval.
 pub(super) fn what_the_mark_says() -> String {
     format!(
         "* at least half of the classes have fewer than {FEW_POSITIVES} positives: the interval \
@@ -432,8 +432,8 @@ pub(super) fn what_the_mark_says() -> String {
     )
 }
 
-/// Per-class thresholds with the best F1 on `predictions` (of a validation set), for
-/// [`Options::thresholds`]; `fallback` for a class without a positive there.
+/// Returns the per-class thresholds with the best F1 on `predictions` (of a validation set), for
+/// use in [`Options::thresholds`]; a class without positives there gets `fallback`.
 pub fn best_thresholds(
     predictions: &Predictions,
     table: &LabelTable,
@@ -443,7 +443,7 @@ pub fn best_thresholds(
     Ok(fitted.into_iter().map(|t| t.unwrap_or(fallback)).collect())
 }
 
-/// The same, with `None` for a class without a positive.
+/// Like [`best_thresholds`], with `None` for a class without positives.
 pub fn fitted_thresholds(
     predictions: &Predictions,
     table: &LabelTable,
@@ -453,7 +453,7 @@ pub fn fitted_thresholds(
     Ok(fit_thresholds(&scores))
 }
 
-/// Labels as 0 and 1, images x classes.
+/// Returns the labels as 0 and 1, images x classes.
 pub(super) fn targets(table: &LabelTable) -> Vec<u8> {
     let classes = table.num_classes();
     let mut targets = vec![0u8; table.len() * classes];

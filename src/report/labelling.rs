@@ -1,4 +1,4 @@
-//! Predicted labels of pictures, written one picture at a time.
+//! Predicted labels of pictures, written picture by picture.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -6,22 +6,22 @@ use serde::{Serialize, Serializer};
 use crate::error::{Error, Result};
 use crate::predict::{Scale, header, probability, row};
 
-/// How labels are written.
+/// Output format of predicted labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelFormat {
     /// `image,labels,<class>,<class>,...`: labels separated by `|`, then the probability of each
-    /// class, in full precision.
+    /// class in full precision.
     Csv,
-    /// A JSON object a line with `image`, `labels`, `probabilities`.
+    /// One JSON object per line with `image`, `labels`, `probabilities`.
     JsonLines,
     /// The labels with their probabilities, for people.
     Table,
-    /// The scores alone, as `dbloss eval` writes and reads them.
+    /// Only the scores, in the format that `dbloss eval` writes and reads.
     Predictions,
 }
 
 impl LabelFormat {
-    /// All of them, with their names on the command line.
+    /// All formats, with their names on the command line.
     pub const ALL: [(LabelFormat, &'static str); 4] = [
         (LabelFormat::Csv, "csv"),
         (LabelFormat::JsonLines, "jsonl"),
@@ -30,17 +30,17 @@ impl LabelFormat {
     ];
 }
 
-/// Which classes of a picture are its labels.
+/// The rule that decides which classes of a picture are its labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    /// For each class the score above which it may be one.
+    /// The score of each class above which it may be a label.
     pub thresholds: Vec<f64>,
-    /// No more than this many, the best ones.
+    /// Largest number of labels, the best ones; `None` means no limit.
     pub top: Option<usize>,
 }
 
 impl Choice {
-    /// The labels of a picture with these scores, the best first; of equal ones the first class.
+    /// Returns the labels of a picture with these scores, best first; ties are in class order.
     pub fn labels(&self, scores: &[f64]) -> Vec<usize> {
         let pairs = scores.iter().zip(&self.thresholds).enumerate();
         let above = pairs.filter(|(_, (score, threshold))| score > threshold);
@@ -58,11 +58,11 @@ pub struct Labelling<'a> {
     classes: &'a [String],
     scale: Scale,
     choice: Choice,
-    /// Width of the widest name so far.
+    /// Width of the widest image name so far.
     width: usize,
 }
 
-/// What is written of a picture as JSON.
+/// The JSON object written for a picture.
 #[derive(Serialize)]
 struct JsonRow<'a> {
     image: &'a str,
@@ -70,7 +70,7 @@ struct JsonRow<'a> {
     probabilities: Named<'a>,
 }
 
-/// Numbers with names, in their order.
+/// Named numbers, serialised as a map in this order.
 struct Named<'a>(&'a [String], Vec<f64>);
 
 impl Serialize for Named<'_> {
@@ -84,7 +84,7 @@ impl Serialize for Named<'_> {
 }
 
 impl<'a> Labelling<'a> {
-    /// Labels of `classes`, chosen by `choice` from scores of `scale`.
+    /// Writes labels of `classes`, chosen by `choice` from scores of the given `scale`.
     pub fn new(
         format: LabelFormat,
         classes: &'a [String],
@@ -100,10 +100,10 @@ impl<'a> Labelling<'a> {
         }
     }
 
-    /// The first line; empty where there is none.
+    /// Returns the first line; empty if the format has none.
     ///
     /// # Errors
-    /// If the names of the classes cannot be written.
+    /// Fails if the names of the classes cannot be written.
     pub fn header(&self) -> Result<String> {
         match self.format {
             LabelFormat::Csv => {
@@ -115,10 +115,10 @@ impl<'a> Labelling<'a> {
         }
     }
 
-    /// The line of a picture.
+    /// Returns the line of a picture.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// Fails if it cannot be written.
     pub fn line(&mut self, image: &str, scores: &[f64]) -> Result<String> {
         if self.format == LabelFormat::Predictions {
             return csv_line(row(image, scores));
@@ -184,7 +184,7 @@ mod tests {
             top,
         };
         let scores = [0.5, 2.0, 0.5];
-        // Reached is not exceeded.
+        // A score equal to the threshold does not exceed it.
         assert_eq!(choice([0.5, 0.0, 0.4], None).labels(&scores), [1, 2]);
         assert_eq!(choice([0.0; 3], Some(2)).labels(&scores), [1, 0]);
         let all = f64::NEG_INFINITY;

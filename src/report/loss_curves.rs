@@ -1,4 +1,4 @@
-//! Loss and gradient against the logit, as a picture.
+//! Plot of loss and gradient against the logit.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -8,12 +8,12 @@ use super::drawing::{Area, INK, sheet, text};
 use crate::error::Result;
 use crate::loss::profile::Point;
 
-/// One curve: a class, as positive or as negative.
+/// One curve: a class, as a positive or as a negative.
 #[derive(Debug, Clone)]
 pub struct Curve {
-    /// The legend's text.
+    /// The curve's text in the legend.
     pub name: String,
-    /// Drawn solid for a positive, dashed for a negative.
+    /// Whether this is a positive, drawn solid, or a negative, drawn dashed.
     pub positive: bool,
     /// Curves of the same class share a colour: 0 for the first class, 1 for the second.
     pub class: usize,
@@ -21,16 +21,16 @@ pub struct Curve {
     pub points: Vec<Point>,
 }
 
-/// The colours of the first and the second class; they differ in lightness too.
+/// The colours of the first and the second class; they also differ in lightness.
 const COLOURS: [RGBColor; 2] = [RGBColor(0, 75, 135), RGBColor(214, 110, 10)];
 
-/// The sheet, and the height of a line of the legend.
+/// Size of the sheet, then the height of a legend line.
 const SHEET: (u32, u32) = (1000, 490);
 const LEGEND_LINE: i32 = 20;
 
-/// Two charts side by side, the loss and its gradient, as SVG.
+/// Draws two charts side by side, the loss and its gradient, as SVG.
 pub fn loss_curves(label: &str, curves: &[Curve]) -> Result<String> {
-    // Two curves of the legend stand beside each other.
+    // The legend has two columns.
     let legend = (curves.len() as i32 + 1) / 2 * LEGEND_LINE;
     sheet(SHEET, |area| {
         title(area, label, (12, 8))?;
@@ -61,7 +61,7 @@ pub fn loss_curves(label: &str, curves: &[Curve]) -> Result<String> {
     })
 }
 
-/// One of the two charts: `value` against the logit.
+/// Draws one of the two charts: `value` against the logit.
 fn chart(area: &Area, frame: &Frame, curves: &[Curve], value: fn(&Point) -> f64) -> Result<()> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let range = |of: &dyn Fn(&Point) -> f64| {
@@ -76,7 +76,7 @@ fn chart(area: &Area, frame: &Frame, curves: &[Curve], value: fn(&Point) -> f64)
         ceiling: last,
         step: nice_step(last - first, 9.0),
     };
-    // A range that is never empty.
+    // Keeps the range from being empty.
     let scale = Scale::new(low, high.max(low + 1e-9), 7.0);
     frame.levels(area, &scale, |value| scale.label(value))?;
     for logit in Scale::new(first, last, 9.0).ticks() {
@@ -92,9 +92,9 @@ fn chart(area: &Area, frame: &Frame, curves: &[Curve], value: fn(&Point) -> f64)
     Ok(())
 }
 
-/// A line in the style of a curve.
+/// Draws a line in the style of a curve.
 fn stroke(area: &Area, points: Vec<Pixel>, curve: &Curve) -> Result<()> {
-    // Where two classes are treated alike, the wider line shows beside the narrower.
+    // Where both classes have the same curve, the wider line stays visible behind the narrower.
     let width = if curve.class == 0 { 4 } else { 2 };
     let style = COLOURS[curve.class % 2].stroke_width(width);
     match curve.positive {

@@ -1,4 +1,4 @@
-//! Results for people and programs: tables, plots, comparisons.
+//! Results for people and programs: tables, plots and comparisons.
 
 mod chart;
 pub mod class_scores;

@@ -1,17 +1,17 @@
 //! The frame of every HTML page: one style sheet for screen, phone and paper, and one script, all
-//! in the file itself.
+//! embedded in the file.
 
 use minijinja::{Environment, Value};
 
 use crate::error::{Error, Result};
 use crate::wording::printable;
 
-/// Fills `template`, which extends `base.html`; `file` is named in errors. The context gives
-/// `title`, and `wide` for a page that takes all the width there is.
+/// Renders `template`, which extends `base.html`; `file` is the name used in errors. The context
+/// provides `title`, and `wide` for a page that uses the full width.
 pub(super) fn render(file: &str, template: &str, context: Value) -> Result<String> {
     let failed = |e: minijinja::Error| Error::input(file, e);
     let mut environment = Environment::new();
-    // The ending turns on escaping: names come from the user's files.
+    // The file extension turns on escaping: names come from the user's files.
     for (name, source) in [
         ("base.html", include_str!("page/base.html")),
         ("style.css", include_str!("page/style.css")),

@@ -1,5 +1,5 @@
 //! A contact sheet: pictures as the network sees them, as a page with names and labels, or as one
-//! picture without words.
+//! picture without text.
 
 use minijinja::context;
 use serde::Serialize;
@@ -17,38 +17,39 @@ use crate::wording::counted;
 /// Which pictures a sheet shows, and how.
 #[derive(Debug, Clone)]
 pub struct SheetOptions {
-    /// Image indices, one tile each (and one more for each augmented copy).
+    /// Image indices, one tile each, plus one for each augmented copy.
     pub images: Vec<u32>,
-    /// Augmented copies beside each picture, as training would see it in the first epochs.
+    /// Number of augmented copies beside each picture, as training would see it in the first
+    /// epochs.
     pub copies: usize,
-    /// Tiles a row, at least 1. With copies, a picture and its copies stay in one row.
+    /// Tiles per row, at least 1. A picture and its copies stay in one row.
     pub columns: usize,
     /// The seed of the augmentation.
     pub seed: u64,
 }
 
 impl SheetOptions {
-    /// Tiles of a picture: itself and its copies.
+    /// Number of tiles per picture: itself and its copies.
     fn group(&self) -> usize {
         self.copies + 1
     }
 
-    /// Tiles in a row, a whole number of groups.
+    /// Tiles per row, a whole number of groups.
     fn across(&self) -> usize {
         self.columns.max(self.group()) / self.group() * self.group()
     }
 }
 
-/// A picture of the table with its copies, all of the network's size; what it is in words.
+/// A picture of the table with its copies, all of the network's input size, and its description.
 struct Shown<'a> {
     name: &'a str,
     labels: Vec<&'a str>,
-    /// The picture first. None where it cannot be decoded.
+    /// The tiles, the picture first; `None` if it cannot be decoded.
     tiles: Vec<Rgb8>,
     problem: Option<String>,
 }
 
-/// Pictures as the network sees them, one after the other.
+/// Returns the pictures as the network sees them, one at a time.
 fn shown<'a>(
     table: &'a LabelTable,
     root: &'a ImageRoot,
@@ -95,7 +96,7 @@ fn shown<'a>(
     }))
 }
 
-/// A figure of the page.
+/// A figure on the page.
 #[derive(Serialize)]
 struct Figure {
     name: String,
@@ -105,11 +106,11 @@ struct Figure {
     images: Vec<String>,
 }
 
-/// The sheet as one HTML page: the pictures are in it, and text is text, in any alphabet. A picture
-/// that cannot be decoded says so.
+/// Renders the sheet as one HTML page with embedded pictures; names and labels are text, in any
+/// alphabet. A picture that cannot be decoded is replaced by a message.
 ///
 /// # Errors
-/// `config` is out of its range.
+/// Fails if a value of `config` is out of range.
 pub fn page(
     title: &str,
     table: &LabelTable,
@@ -118,7 +119,7 @@ pub fn page(
     options: &SheetOptions,
 ) -> Result<String> {
     let side = config.size;
-    // Words need room also under small pictures.
+    // Text needs room even below small pictures.
     let width = (options.group() as u32 * (side + 3)).max(110);
     let figure = |shown: Shown| -> Result<Figure> {
         Ok(Figure {
@@ -152,16 +153,16 @@ pub fn page(
     page::render("sheet", include_str!("sheet.html"), context)
 }
 
-/// Quality of the JPEG files, at which nothing is seen of it.
+/// Quality of the JPEG files, high enough that compression is not visible.
 const QUALITY: u8 = 92;
 
-/// Pixels between tiles of a picture without words.
+/// Gap between tiles of a picture without text, in pixels.
 const GAP: u32 = 6;
 
-/// The sheet as one picture, without words. A tile that cannot be decoded is black.
+/// Draws the sheet as one picture, without text. A tile that cannot be decoded is black.
 ///
 /// # Errors
-/// `config` is out of its range.
+/// Fails if a value of `config` is out of range.
 pub fn picture(
     table: &LabelTable,
     root: &ImageRoot,
@@ -189,7 +190,7 @@ pub fn picture(
     Ok(sheet)
 }
 
-/// Undoes the normalisation; what lies outside 0..255 is clipped for the eye.
+/// Undoes the normalisation; values outside 0..255 are clipped for display.
 fn back_to_8_bits(config: &InputConfig, input: &[f32]) -> Rgb8 {
     let mut picture = Rgb8::filled(config.size, config.size, [0; 3]);
     let pixels = picture.pixels_mut().chunks_exact_mut(3);
@@ -236,7 +237,7 @@ mod tests {
             ..InputConfig::default()
         };
         let sheet = picture(&table, &root, &config, &options()).unwrap();
-        // Three tiles a row, two rows.
+        // Three tiles per row, two rows.
         let step = 32 + GAP;
         assert_eq!(
             (sheet.width(), sheet.height()),

@@ -1,9 +1,9 @@
 //! Small tables: for the terminal, Markdown and CSV.
 
-/// The width of the terminals that people have at the least.
+/// The smallest width of a terminal that is assumed.
 const WIDE: usize = 80;
 
-/// A table of text, one header row.
+/// A table of text with one header row.
 #[derive(Debug, Clone)]
 pub struct Table {
     header: Vec<String>,
@@ -11,7 +11,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows.
+    /// Makes a table without rows.
     pub fn new(header: Vec<String>) -> Self {
         Table {
             header,
@@ -25,9 +25,9 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// For a terminal: the first column to the left, the others to the right, an empty cell as `-`.
-    /// A table that would be wider than most terminals gets its headings in several lines, and one
-    /// that is wider than this terminal is wrapped.
+    /// Formats the table for a terminal: the first column left-aligned, the others right-aligned,
+    /// an empty cell as `-`. Headings are broken into several lines if the table would be wider
+    /// than most terminals, and the table is wrapped if it is wider than the current terminal.
     pub fn to_terminal(&self) -> String {
         let mut table = comfy_table::Table::new();
         let header = match self.width() > WIDE {
@@ -38,7 +38,7 @@ impl Table {
             true => "-".to_owned(),
             false => cell.replace(char::is_control, "\u{fffd}"),
         };
-        // A rule under the header alone: rows of numbers need none between them.
+        // A rule below the header only: rows of numbers need none between them.
         table
             .load_preset(comfy_table::presets::NOTHING)
             .set_style(comfy_table::TableComponent::HeaderLines, '─')
@@ -52,7 +52,7 @@ impl Table {
         format!("{table}\n")
     }
 
-    /// Characters in a line, with a space on both sides of each cell.
+    /// Returns the number of characters in a line, with a space on both sides of each cell.
     fn width(&self) -> usize {
         let column = |at: usize| {
             let rows = self.rows.iter().map(|row| &row[at]);
@@ -62,7 +62,7 @@ impl Table {
         (0..self.header.len()).map(column).sum()
     }
 
-    /// For a Markdown page.
+    /// Formats the table as Markdown.
     pub fn to_markdown(&self) -> String {
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|c| markdown_cell(c)).collect();
@@ -77,18 +77,19 @@ impl Table {
     }
 }
 
-/// Text as a cell: what would end it or the line is escaped or a space.
+/// Formats text as a Markdown cell: characters that would end the cell or the line are escaped or
+/// replaced by a space.
 fn markdown_cell(text: &str) -> String {
     text.replace('|', "\\|").replace(char::is_control, " ")
 }
 
-/// A score in [0, 1] as a percentage with two decimals; empty if it is undefined.
+/// Formats a score in [0, 1] as a percentage with two decimals; empty if it is undefined.
 pub fn percent(score: Option<f64>) -> String {
     score.map_or(String::new(), |s| format!("{:.2}", s * 100.0))
 }
 
-/// Scores in [0, 1] as `mean ± standard deviation` in percent. The deviation is the sample's
-/// (divided by n - 1), and absent for a single score.
+/// Formats scores in [0, 1] as `mean ± standard deviation` in percent. The deviation is that of the
+/// sample (divided by n - 1), and absent for a single score.
 pub fn spread(scores: &[f64]) -> String {
     let n = scores.len() as f64;
     if scores.is_empty() {
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(percent(None), "");
         assert_eq!(spread(&[]), "");
         assert_eq!(spread(&[0.5]), "50.00");
-        // Sample deviation of 1, 2, 3 is 1.
+        // The sample deviation of 1, 2, 3 is 1.
         assert_eq!(spread(&[0.01, 0.02, 0.03]), "2.00 ± 1.00");
     }
 

@@ -1,4 +1,4 @@
-//! Pictures inside a page.
+//! Pictures embedded in a page.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -7,7 +7,7 @@ use crate::data::picture::Rgb8;
 use crate::data::resize::{ResizeMethod, resize};
 use crate::error::{Error, Result};
 
-/// A picture as the address of a JPEG that is in the page itself; `quality` is 1 to 100.
+/// Encodes a picture as a JPEG data URL; `quality` is 1 to 100.
 pub(super) fn data_uri(picture: &Rgb8, quality: u8) -> Result<String> {
     let mut bytes = Vec::new();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
@@ -22,7 +22,7 @@ pub(super) fn data_uri(picture: &Rgb8, quality: u8) -> Result<String> {
     Ok(format!("data:image/jpeg;base64,{}", BASE64.encode(bytes)))
 }
 
-/// The whole picture with no side longer than `side` pixels, the ratio of its sides kept; it is
+/// Scales the picture to at most `side` pixels on its longer side, keeping its aspect ratio; it is
 /// never enlarged.
 pub(super) fn fitted(picture: &Rgb8, side: u32) -> Rgb8 {
     let longest = picture.width().max(picture.height());
@@ -46,7 +46,7 @@ mod tests {
         };
         assert_eq!(side(400, 200, 100), (100, 50));
         assert_eq!(side(90, 60, 100), (90, 60));
-        // A line stays one pixel wide.
+        // A line remains one pixel wide.
         assert_eq!(side(1, 5000, 100), (1, 100));
     }
 }

@@ -1,4 +1,4 @@
-//! Scores on a set whose annotations know some of the classes only.
+//! Scores on a set that is annotated for only some of the classes.
 
 use super::{Evaluation, Options, TrainedOn};
 use crate::data::labels::{Group, LabelTable};
@@ -8,9 +8,9 @@ use crate::predict::Predictions;
 use crate::report::class_scores::ClassScore;
 
 impl Evaluation {
-    /// As [`Evaluation::new`] where `annotated` says of each class whether the labels of the images
-    /// say anything about it. What is predicted of the others is neither right nor wrong: they have
-    /// no scores, and are in no mean.
+    /// Like [`Evaluation::new`], where `annotated` tells for each class whether the images are
+    /// annotated for it. Predictions of the other classes count as neither right nor wrong: those
+    /// classes have no scores and enter no mean.
     ///
     /// # Errors
     /// As [`Evaluation::new`].
@@ -63,7 +63,7 @@ impl Evaluation {
     }
 }
 
-/// A class that the annotations say nothing about.
+/// The row of a class that the set is not annotated for.
 fn unscored(name: &str, group: Group, train_count: usize) -> ClassScore {
     ClassScore {
         name: name.to_owned(),

@@ -1,15 +1,15 @@
-//! What a score by class needs to know of the training.
+//! What scoring by class needs to know about the training set.
 
 use crate::data::labels::Group;
 use crate::data::split::Split;
 
-/// What the classes of a model were trained on: all that an evaluation needs to know of the split,
-/// which need not be there.
+/// What the classes of a model were trained on: all that an evaluation needs to know about the
+/// split, so that the split itself need not be available.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainedOn {
     /// The group of each class.
     pub groups: Vec<Group>,
-    /// Training images of each class.
+    /// Number of training images of each class.
     pub counts: Vec<usize>,
 }
 
@@ -23,7 +23,7 @@ impl From<&Split> for TrainedOn {
 }
 
 impl TrainedOn {
-    /// The same of the classes `known` alone.
+    /// Restricts this to the classes `known`.
     pub fn only(&self, known: &[usize]) -> Self {
         TrainedOn {
             groups: known.iter().map(|&class| self.groups[class]).collect(),

@@ -1,4 +1,4 @@
-//! A class in the page: its figures, its curve, and its errors in pictures.
+//! A class on the page: its scores, its curve, and its errors in pictures.
 
 use serde::Serialize;
 
@@ -11,60 +11,60 @@ use crate::metrics::{PairKind, Reliability, threshold_curve};
 use crate::report::table::percent;
 use crate::wording::counted;
 
-/// Pairs of errors that are named with a class.
+/// Number of pairs of co-occurring errors listed with a class.
 const PAIRS: usize = 5;
 
-/// A picture with what is said of it.
+/// A picture with its caption.
 #[derive(Debug, Serialize)]
 pub(super) struct Figure {
-    /// Its number among the pictures.
+    /// Number of the picture on the page.
     pub picture: usize,
     pub name: String,
-    /// A sign and the class in question, where that is not the one of the list.
+    /// A sign and the class in question, if it is not the class of the list.
     pub about: Option<(&'static str, String)>,
-    /// Its score and its rank.
+    /// The picture's score and rank.
     pub note: String,
-    /// Its labels.
+    /// The picture's labels.
     pub labels: Vec<String>,
 }
 
 /// Pictures under a heading.
 #[derive(Debug, Serialize)]
 pub(super) struct List {
-    /// A word for programs.
+    /// A keyword for scripts.
     pub kind: &'static str,
     pub title: String,
     pub figures: Vec<Figure>,
 }
 
-/// A number and what is shown of it.
+/// A number and its formatted text.
 #[derive(Debug, Serialize)]
 pub(super) struct Cell {
     pub value: Option<f64>,
     pub text: String,
 }
 
-/// A class of the page.
+/// A class on the page.
 #[derive(Debug, Serialize)]
 pub(super) struct Class {
     pub name: String,
-    /// Its index, from which its address in the page is made.
+    /// The class's index, from which its anchor on the page is made.
     pub number: usize,
     pub group: Group,
-    /// What the table of classes says of it.
+    /// The class's cells in the table of classes.
     pub cells: Vec<Cell>,
-    /// The same in a sentence.
+    /// The same as a sentence.
     pub summary: String,
-    /// The threshold in words, and where it is from.
+    /// The threshold in words, and where it comes from.
     pub threshold: String,
     /// Precision, recall and F1 against the threshold.
     pub curve: String,
-    /// What its errors come together with, a sentence each.
+    /// The classes that its errors co-occur with, one sentence each.
     pub together: Vec<String>,
     pub lists: Vec<List>,
 }
 
-/// The labels of an image of a part.
+/// Returns the labels of an image of a part.
 pub(super) fn labels(look: &Look, (part, image): (usize, usize)) -> Vec<String> {
     let table = &look.parts[part].table;
     let labels = table.labels(image).iter();
@@ -73,9 +73,9 @@ pub(super) fn labels(look: &Look, (part, image): (usize, usize)) -> Vec<String> 
         .collect()
 }
 
-/// The images of a class by falling score, equal ones by their place.
+/// The images of a class by descending score; ties are in image order.
 struct Ordered {
-    /// Image, logit, whether it has the label.
+    /// Image index, logit, and whether the image has the label.
     images: Vec<(usize, f64, bool)>,
 }
 
@@ -87,13 +87,13 @@ impl Ordered {
         Ordered { images }
     }
 
-    /// The rank of a score: one more than the images above it.
+    /// Returns the rank of a score: one more than the number of images above it.
     fn rank(&self, score: f64) -> usize {
         1 + self.images.partition_point(|(_, other, _)| *other > score)
     }
 }
 
-/// What the page says of `class`, and the pictures that it wants.
+/// Builds the section of the page for `class`, and requests the pictures it needs.
 pub(super) fn class(look: &Look, class: usize, wanted: &mut Wanted) -> Result<Class> {
     let score = &look.evaluation.classes()[class];
     let threshold = look.thresholds.of(class);
@@ -146,7 +146,7 @@ pub(super) fn class(look: &Look, class: usize, wanted: &mut Wanted) -> Result<Cl
     })
 }
 
-/// The lists of pictures of a class; all its positives where `whole`.
+/// Returns the lists of pictures of a class; with all its positives if `whole` is set.
 fn lists(look: &Look, class: usize, whole: bool, wanted: &mut Wanted) -> Vec<List> {
     let (threshold, most) = (look.thresholds.of(class), look.options.per_class);
     let ordered = Ordered::new(look, class);
@@ -221,7 +221,7 @@ fn lists(look: &Look, class: usize, whole: bool, wanted: &mut Wanted) -> Vec<Lis
     lists
 }
 
-/// With which classes the errors of a class come together.
+/// Describes the classes with which the errors of a class co-occur.
 fn together(look: &Look, class: usize) -> Vec<String> {
     let own = look
         .pairs
@@ -229,7 +229,7 @@ fn together(look: &Look, class: usize) -> Vec<String> {
         .filter(|pair| pair.classes.contains(&class));
     let sentence = |pair: &crate::metrics::ErrorPair| {
         let [a, b] = pair.classes;
-        // Whatever its direction of writing, a name keeps to its place in the sentence.
+        // The name keeps its place in the sentence whatever its writing direction.
         let other = look.class(if a == class { b } else { a });
         let other = format!("\u{2068}{other}\u{2069}");
         let what = match pair.kind {

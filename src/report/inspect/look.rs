@@ -1,4 +1,4 @@
-//! What is looked at: scores, labels, thresholds.
+//! What is inspected: scores, labels, thresholds.
 
 use std::sync::Arc;
 
@@ -10,33 +10,33 @@ use crate::metrics::{Reliability, Scope, ScoreTable};
 use crate::predict::{Predictions, Scale, probability};
 use crate::report::evaluation::Evaluation;
 
-/// Intervals of a reliability curve.
+/// Number of bins of a reliability curve.
 pub(super) const BINS: usize = 15;
 
-/// What is shown.
+/// The set of pictures that is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
     /// A set of the split that the run was trained on.
     Own(Set),
-    /// Another data set, by its name.
+    /// Another data set, given by its name.
     Other(String),
 }
 
-/// Scored and labelled pictures of a run.
+/// The scored and labelled pictures of one set.
 #[derive(Debug)]
 pub struct Part {
-    /// What they are.
+    /// Which set they are.
     pub set: Shown,
     /// Their scores; rows and columns are those of `table`.
     pub predictions: Predictions,
     /// Their labels.
     pub table: Arc<LabelTable>,
-    /// Where they lie.
+    /// Where the image files are.
     pub root: ImageRoot,
 }
 
 impl Part {
-    /// The set in words.
+    /// Returns the set in words.
     pub(super) fn name(&self) -> String {
         match &self.set {
             Shown::Own(Set::Train) => "training set".to_owned(),
@@ -46,12 +46,13 @@ impl Part {
         }
     }
 
-    /// Whether it is this set of the run's own split.
+    /// Returns whether this is `set` of the run's own split.
     pub(super) fn is(&self, set: Set) -> bool {
         self.set == Shown::Own(set)
     }
 
-    /// The same pictures and the classes `known` alone, by index, in ascending order.
+    /// Returns the same pictures restricted to the classes `known`, given by index in ascending
+    /// order.
     pub fn only(self, known: &[usize]) -> Self {
         let count = self.table.num_classes();
         let keep: Vec<bool> = (0..count).map(|class| known.contains(&class)).collect();
@@ -73,7 +74,7 @@ impl Part {
         }
     }
 
-    /// Scores as logits, images x classes.
+    /// Returns the scores as logits, images x classes.
     pub(super) fn logits(&self) -> Vec<f64> {
         let scores = self.predictions.scores.iter();
         match self.predictions.scale {
@@ -84,7 +85,7 @@ impl Part {
         }
     }
 
-    /// Scores as probabilities, images x classes.
+    /// Returns the scores as probabilities, images x classes.
     pub(super) fn probabilities(&self) -> Vec<f64> {
         let scores = self.predictions.scores.iter();
         match self.predictions.scale {
@@ -99,19 +100,19 @@ impl Part {
 pub struct Options {
     /// The title.
     pub title: String,
-    /// What the run is: name and value.
+    /// Facts about the run: name and value.
     pub facts: Vec<(&'static str, String)>,
-    /// False positives and false negatives of each class, at most.
+    /// Largest number of false positives and of false negatives shown for each class.
     pub per_class: usize,
-    /// The classes to look at, by index; all where there is none.
+    /// The classes to inspect, by index; empty means all.
     pub classes: Vec<usize>,
-    /// The longest side of a picture in the page, in pixels.
+    /// The longest side of a picture on the page, in pixels.
     pub side: u32,
-    /// Bytes of the page that pictures may take.
+    /// Number of bytes of the page that pictures may take.
     pub most_bytes: usize,
 }
 
-/// The score above which a class counts as present.
+/// The scores above which a class counts as present.
 #[derive(Debug)]
 pub(super) struct Thresholds {
     /// By class, as logits; `None` where none could be chosen.
@@ -119,48 +120,48 @@ pub(super) struct Thresholds {
 }
 
 impl Thresholds {
-    /// The one of a class, as a logit.
+    /// Returns the threshold of a class, as a logit.
     pub(super) fn of(&self, class: usize) -> f64 {
         self.fitted[class].unwrap_or(Scale::Logits.threshold())
     }
 
-    /// Those of all classes.
+    /// Returns the thresholds of all classes.
     pub(super) fn all(&self) -> Vec<f64> {
         (0..self.fitted.len()).map(|class| self.of(class)).collect()
     }
 }
 
-/// Everything that the page is made from.
+/// Everything the page is made from.
 pub(super) struct Look<'a> {
-    /// What is looked at, and the validation part where it is another.
+    /// The inspected part, then the validation part if that is a different one.
     pub(super) parts: Vec<&'a Part>,
-    /// Logits and targets of what is looked at.
+    /// Logits and targets of the inspected part.
     pub(super) scores: ScoreTable<'a, f64>,
     /// The same with probabilities.
     pub(super) calibrated: ScoreTable<'a, f64>,
     pub(super) thresholds: Thresholds,
     pub(super) evaluation: Evaluation,
-    /// By class.
+    /// The group of each class.
     pub(super) groups: &'a [Group],
-    /// Those that are shown, by falling training count.
+    /// The classes that are shown, by descending training count.
     pub(super) classes: Vec<usize>,
-    /// Errors that come together, those of the classes that are shown.
+    /// Co-occurring errors of the classes that are shown.
     pub(super) pairs: Vec<crate::metrics::ErrorPair>,
     pub(super) options: &'a Options,
 }
 
 impl Look<'_> {
-    /// What is looked at.
+    /// Returns the inspected part.
     pub(super) fn part(&self) -> &Part {
         self.parts[0]
     }
 
-    /// The name of a class.
+    /// Returns the name of a class.
     pub(super) fn class(&self, class: usize) -> &str {
         &self.part().table.classes()[class]
     }
 
-    /// The reliability curve over all classes of a scope.
+    /// Returns the reliability curve over all classes of a scope.
     pub(super) fn reliability(&self, scope: Scope) -> Result<Reliability> {
         let of_scope = |class: &usize| scope.holds(self.groups[*class]);
         let classes: Vec<usize> = (0..self.groups.len()).filter(of_scope).collect();

@@ -1,5 +1,5 @@
-//! A trained run looked at: one page with its worst errors in pictures, calibration, thresholds,
-//! errors that come together and labels that are likely wrong.
+//! Inspection of a trained run: one page with its worst errors in pictures, its calibration,
+//! thresholds, co-occurring errors, and labels that are probably wrong.
 
 mod classes;
 mod look;
@@ -19,12 +19,12 @@ use crate::report::evaluation::{
 use look::{Look, Thresholds};
 pub use look::{Options, Part, Shown};
 
-/// The page on a run: `looked_at` is shown, by the class groups of `trained_on`; `validation` chooses the
-/// thresholds and is searched for wrong labels too. Without it thresholds are a probability of one
-/// half, but those of a validation part that is looked at itself.
+/// Renders the page about a run: it shows `looked_at`, with the class groups of `trained_on`.
+/// `validation` is used to choose the thresholds and is searched for wrong labels too. Without it
+/// the thresholds are a probability of one half, unless `looked_at` is itself the validation part.
 ///
 /// # Errors
-/// Scores and labels do not fit, or the work is interrupted.
+/// Fails if scores and labels do not match, or if the work is interrupted.
 pub fn page(
     looked_at: &Part,
     validation: Option<&Part>,

@@ -1,4 +1,4 @@
-//! The page itself.
+//! Rendering of the page itself.
 
 use minijinja::context;
 use serde::Serialize;
@@ -13,10 +13,10 @@ use crate::metrics::{PairKind, Scope};
 use crate::report::drawing::{SERIES, group_colour};
 use crate::report::page;
 
-/// Pairs of each kind that are listed.
+/// Number of pairs listed of each kind.
 const PAIRS: usize = 15;
 
-/// A reliability curve of the page.
+/// A reliability curve on the page.
 #[derive(Serialize)]
 struct Panel {
     scope: Scope,
@@ -24,7 +24,7 @@ struct Panel {
     svg: String,
 }
 
-/// Classes whose errors come together, a row.
+/// A row of the table of co-occurring errors.
 #[derive(Serialize)]
 struct Pair<'a> {
     classes: [&'a str; 2],
@@ -33,7 +33,7 @@ struct Pair<'a> {
     expected: String,
 }
 
-/// Pairs of a kind.
+/// Pairs of one kind.
 #[derive(Serialize)]
 struct Pairs<'a> {
     title: &'static str,
@@ -72,7 +72,7 @@ pub(super) fn render(look: &Look) -> Result<String> {
     page::render("inspect.html", include_str!("page.html"), context)
 }
 
-/// What was looked at: name and value.
+/// Returns the facts about what was inspected: name and value.
 fn facts(look: &Look) -> Vec<(&'static str, String)> {
     let mut facts = look.options.facts.clone();
     facts.push(("looked at", look.part().name()));

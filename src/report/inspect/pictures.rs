@@ -1,4 +1,4 @@
-//! The pictures of the page, each in it once, in bounded room.
+//! The pictures of the page, each embedded once, within a size limit.
 
 use std::collections::HashMap;
 
@@ -12,26 +12,26 @@ use crate::progress::Progress;
 use crate::report::thumbnail::{data_uri, fitted};
 use crate::wording::{counted, first_named};
 
-/// Quality of the JPEG files, small ones.
+/// Quality of the JPEG files, which are small pictures.
 const QUALITY: u8 = 82;
 
-/// Pictures that are read at a time.
+/// Number of pictures that are read at a time.
 const AT_ONCE: usize = 64;
 
-/// Which of the parts a picture is of, and its row there.
+/// Index of the part that a picture belongs to, and its row there.
 pub(super) type Place = (usize, usize);
 
-/// The pictures that a page wants.
+/// The pictures requested by a page.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     numbers: HashMap<Place, usize>,
     places: Vec<Place>,
-    /// By number; the lower, the earlier is a picture taken.
+    /// The priority of each picture, by number; pictures with lower values are taken first.
     priorities: Vec<usize>,
 }
 
 impl Wanted {
-    /// Notes that a picture is wanted and gives its number in the page.
+    /// Requests a picture and returns its number on the page.
     pub(super) fn want(&mut self, place: Place, priority: usize) -> usize {
         let next = self.places.len();
         let number = *self.numbers.entry(place).or_insert(next);
@@ -44,26 +44,26 @@ impl Wanted {
     }
 }
 
-/// A picture of the page: what it shows or why it shows nothing.
+/// A picture on the page: the picture, or why it is not shown.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Shown {
-    /// The address of the picture.
+    /// The data URL of the picture.
     pub data: Option<String>,
-    /// Why it cannot be shown; without both there was no room.
+    /// Why the picture cannot be shown; if both are missing, there was no room for it.
     pub problem: Option<String>,
 }
 
-/// All pictures of the page by number, and what became of them.
+/// All pictures of the page by number, with the outcome of reading them.
 #[derive(Debug)]
 pub(super) struct Pictures {
     /// By number.
     pub shown: Vec<Shown>,
-    /// What is said of those that are missing, a sentence each.
+    /// Remarks on those that are missing, one sentence each.
     pub remarks: Vec<String>,
 }
 
-/// Reads the pictures that are wanted until `most_bytes` of the page are filled; a picture that
-/// cannot be read is told of and left out.
+/// Reads the requested pictures until `most_bytes` of the page are filled; pictures that cannot be
+/// read are reported and left out.
 pub(super) fn read(
     wanted: &Wanted,
     parts: &[&Part],
@@ -100,7 +100,7 @@ pub(super) fn read(
             progress.advance(1);
             let length = picture.data.as_ref().map_or(0, String::len);
             if length > 0 && bytes + length > most_bytes {
-                // Nothing that is wanted less takes its place.
+                // So that no picture of lower priority takes its place.
                 bytes = most_bytes;
                 without_room += 1;
                 continue;

@@ -9,22 +9,23 @@ use crate::predict::probability;
 use crate::report::chart::{Frame, Legend, Pixel, Scale, dashes, dot, line, points};
 use crate::report::drawing::{FAINT, GREY, INK, SERIES, sheet};
 
-/// The probabilities that the axis of thresholds names.
+/// The probabilities labelled on the threshold axis.
 const NAMED: [f64; 7] = [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999];
 
-/// The logit at both ends of the axis of thresholds.
+/// The threshold axis runs from `-END` to `END`, in logits.
 const END: f64 = 7.5;
 
-/// From one threshold of a curve to the next, in logits.
+/// Distance between neighbouring thresholds of a curve, in logits.
 const STEP: f64 = 0.125;
 
-/// The thresholds of a curve, as logits.
+/// Returns the thresholds of a curve, as logits.
 pub(super) fn thresholds() -> Vec<f64> {
     let steps = (2.0 * END / STEP) as usize;
     (0..=steps).map(|step| step as f64 * STEP - END).collect()
 }
 
-/// The share of positives against the probability; a dot grows with the number of entries.
+/// Plots the share of positives against the probability; the size of a dot grows with its number of
+/// entries.
 pub(super) fn reliability(curve: &Reliability, colour: RGBColor) -> Result<String> {
     let frame = Frame {
         left: 52,
@@ -54,8 +55,8 @@ pub(super) fn reliability(curve: &Reliability, colour: RGBColor) -> Result<Strin
     })
 }
 
-/// Precision, recall and F1 against the threshold, whose axis is even in logits; `chosen` is the
-/// logit of the threshold that is in use.
+/// Plots precision, recall and F1 against the threshold, on an axis that is linear in logits;
+/// `chosen` is the logit of the threshold in use.
 pub(super) fn threshold(counts: &[Counts], chosen: f64) -> Result<String> {
     let (left, width) = (52, 356);
     let series = [
@@ -90,10 +91,10 @@ pub(super) fn threshold(counts: &[Counts], chosen: f64) -> Result<String> {
     })
 }
 
-/// Something between 0 and 1 that follows from counts.
+/// A rate between 0 and 1 that is computed from counts.
 type Rate = fn(&Counts) -> Option<f64>;
 
-/// The curve of `rate`, in pieces where it is undefined between them.
+/// Returns the curve of `rate`, split wherever it is undefined.
 fn paths(counts: &[Counts], rate: Rate, frame: &Frame, x: &dyn Fn(f64) -> i32) -> Vec<Vec<Pixel>> {
     let mut paths = vec![Vec::new()];
     for (threshold, counts) in thresholds().into_iter().zip(counts) {
@@ -109,8 +110,8 @@ fn paths(counts: &[Counts], rate: Rate, frame: &Frame, x: &dyn Fn(f64) -> i32) -
     paths
 }
 
-/// A probability in words: `12.3 %`, and what rounds to nothing or all is said to be near it. The
-/// unit stays on its line.
+/// Formats a probability as `12.3 %`; values that would round to 0 or 100 % are described as close
+/// to them. The unit is not separated from its number by a line break.
 pub(super) fn share(probability: f64) -> String {
     match probability {
         p if p > 0.0 && p < 0.000_5 => "<\u{a0}0.1\u{a0}%".to_owned(),
@@ -119,7 +120,7 @@ pub(super) fn share(probability: f64) -> String {
     }
 }
 
-/// The probability of a logit in words.
+/// Formats the probability of a logit.
 pub(super) fn share_of(logit: f64) -> String {
     share(probability(logit))
 }

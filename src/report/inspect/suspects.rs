@@ -1,4 +1,4 @@
-//! Labels that are likely wrong, in the page.
+//! Labels that are probably wrong, as shown on the page.
 
 use serde::Serialize;
 
@@ -11,22 +11,22 @@ use crate::error::Result;
 use crate::metrics::{Doubt, ScoreTable, Suspect, label_errors};
 use crate::report::evaluation::targets;
 
-/// Suspects of each kind that are shown of a set.
+/// Largest number of suspects of each kind shown for a set.
 const MOST: usize = 24;
 
-/// The suspects of a set of pictures.
+/// The suspects found in a set of pictures.
 #[derive(Debug, Serialize)]
 pub(super) struct Searched {
     /// The set in words.
     pub set: String,
-    /// Its pictures.
+    /// Number of its pictures.
     pub images: usize,
-    /// Whether the run was trained on them.
+    /// Whether the run was trained on these pictures.
     pub trained_on: bool,
     pub lists: Vec<List>,
 }
 
-/// The suspects of every part, those of the classes that are shown.
+/// Returns the suspects of every part, for the classes that are shown.
 pub(super) fn searched(look: &Look, wanted: &mut Wanted) -> Result<Vec<Searched>> {
     let mut all = Vec::new();
     for (number, part) in look.parts.iter().enumerate() {

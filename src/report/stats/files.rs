@@ -1,4 +1,4 @@
-//! The report of a split as files.
+//! The report about a split, as files.
 
 use std::path::Path;
 
@@ -12,32 +12,31 @@ use crate::rows::{self, Cell, Tables, cell, number};
 
 use super::{SplitStatistics, page, plots};
 
-/// A figure of the split, a row of `summary.csv`.
+/// A statistic of the split, a row of `summary.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantity {
-    /// Its name.
+    /// The statistic's name.
     pub quantity: String,
-    /// Its value; empty where it is undefined.
+    /// Its value; empty where undefined.
     #[serde(serialize_with = "number::full_or_empty")]
     pub value: Option<f64>,
 }
 
-/// The images with so many labels, a row of `labels_per_image.csv`.
+/// The number of images with a given number of labels, a row of `labels_per_image.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelsRow {
-    /// Labels of an image.
+    /// Number of labels of an image.
     pub labels: usize,
-    /// Training images that have as many.
+    /// Number of training images with that many labels.
     pub train: usize,
-    /// Test images that have as many.
+    /// Number of test images with that many labels.
     pub test: usize,
 }
 
-/// Writes the report into `folder`, which is made: `classes.csv`, `groups.csv`, `summary.csv`,
+/// Writes the report into `folder`, which is created: `classes.csv`, `groups.csv`, `summary.csv`,
 /// `labels_per_image.csv`, `samplers.csv`, `pairs.csv`, `co_occurrence.csv`,
-/// `conditional_probability.csv`, the pictures
-/// `class_distribution.svg`, `co_occurrence.svg`, `labels_per_image.svg`, and all of it as one
-/// page, `report.html`. `name` is the page's title.
+/// `conditional_probability.csv`, the pictures `class_distribution.svg`, `co_occurrence.svg`,
+/// `labels_per_image.svg`, and all of it as one page, `report.html`. `name` is the page's title.
 pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
     let statistics = SplitStatistics::new(split)?;
     statistics.tables(split)?.write(folder)?;
@@ -76,11 +75,11 @@ pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
 }
 
 impl SplitStatistics {
-    /// The tables of the report but for the two matrices: `classes`, `groups`, `summary`,
-    /// `labels_per_image`, `samplers`, `pairs`.
+    /// Returns the tables of the report except for the two matrices: `classes`, `groups`,
+    /// `summary`, `labels_per_image`, `samplers`, `pairs`.
     ///
     /// # Errors
-    /// A table cannot be written.
+    /// Fails if a table cannot be written.
     pub fn tables(&self, split: &Split) -> Result<Tables> {
         let mut tables = Tables::default();
         tables.add("classes", &self.classes)?;
@@ -129,7 +128,8 @@ fn histogram(statistics: &SplitStatistics) -> impl Iterator<Item = LabelsRow> {
     })
 }
 
-/// The expected part of the drawn images that show each class, one column a sampler.
+/// Adds the table of the expected share of drawn images that show each class, one column per
+/// sampler.
 fn samplers(split: &Split, statistics: &SplitStatistics, tables: &mut Tables) -> Result<()> {
     let samplers = &statistics.samplers;
     let names = samplers.iter().map(|row| row.sampler.clone());
@@ -144,7 +144,7 @@ fn samplers(split: &Split, statistics: &SplitStatistics, tables: &mut Tables) ->
     tables.add_cells("samplers", &header, &rows)
 }
 
-/// Writes a C x C matrix with class names as header and in the first column.
+/// Writes a C x C matrix with the class names as header and in the first column.
 fn matrix(split: &Split, mut cells: impl Iterator<Item = String>, path: &Path) -> Result<()> {
     rows::write_with(path, |csv| {
         csv.write_field("class")?;

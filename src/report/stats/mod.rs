@@ -1,4 +1,4 @@
-//! What a split looks like: counts, co-occurrence, tables, pictures, one page.
+//! Statistics of a split: counts, co-occurrence, tables, pictures, one page.
 
 mod files;
 mod page;
@@ -16,102 +16,104 @@ use crate::error::Result;
 pub use files::{LabelsRow, Quantity, write_report};
 pub use text::{class_table, summary};
 
-/// A class in numbers, a row of `classes.csv`.
+/// Statistics of a class, a row of `classes.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassRow {
     /// Name.
     pub class: String,
     /// Index in the split's class list.
     pub index: usize,
-    /// Group by training images.
+    /// The class's group by training count.
     pub group: Group,
-    /// Training images, n_c.
+    /// Number of training images, n_c.
     pub train: usize,
-    /// Validation images; `None` without a validation set.
+    /// Number of validation images; `None` without a validation set.
     pub validation: Option<usize>,
-    /// Test images.
+    /// Number of test images.
     pub test: usize,
-    /// Part of the training images that show the class, n_c / N.
+    /// Share of the training images that show the class, n_c / N.
     pub share: f64,
-    /// Mean number of labels of the training images that show the class; `None` without any.
+    /// Mean number of labels of the training images that show the class; `None` if there are none.
     pub labels_per_image: Option<f64>,
 }
 
-/// A class group in numbers, a row of `groups.csv`.
+/// Statistics of a class group, a row of `groups.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupRow {
     /// The group.
     pub group: Group,
-    /// Its classes.
+    /// Number of classes in the group.
     pub classes: usize,
-    /// Training images with at least one of its classes.
+    /// Number of training images with at least one of its classes.
     pub train_images: usize,
-    /// Training labels of its classes.
+    /// Number of training labels of its classes.
     pub train_labels: usize,
-    /// Test images with at least one of its classes.
+    /// Number of test images with at least one of its classes.
     pub test_images: usize,
-    /// Test labels of its classes.
+    /// Number of test labels of its classes.
     pub test_labels: usize,
 }
 
-/// Two classes that come together, a row of `pairs.csv`, the most probable first.
+/// A pair of co-occurring classes, a row of `pairs.csv`; the most probable pair comes first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
-    /// The class that is given.
+    /// The class that the probability is conditioned on.
     pub given: String,
-    /// The class that comes with it.
+    /// The class that occurs with it.
     pub class: String,
-    /// Training images with both.
+    /// Number of training images with both.
     pub images: u32,
     /// P(class | given).
     pub probability: f64,
 }
 
-/// What a sampler would show of the classes, in expectation.
+/// The expected class frequencies under a sampler.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SamplerRow {
     /// The sampler's name in a configuration.
     pub sampler: String,
-    /// Images in an epoch.
+    /// Number of images in an epoch.
     pub epoch_length: usize,
-    /// Expected part of the drawn images that show each class, in class index order.
+    /// Expected share of the drawn images that show each class, in class index order.
     pub frequency: Vec<f64>,
-    /// The most frequent class's frequency over the rarest's; `None` where one is never drawn.
+    /// Frequency of the most frequent class divided by that of the rarest; `None` if a class is
+    /// never drawn.
     pub imbalance: Option<f64>,
-    /// Mean frequency over the classes of head, medium, tail; `None` for an empty group.
+    /// Mean frequency over the head, medium and tail classes; `None` for an empty group.
     pub group_mean: Vec<Option<f64>>,
 }
 
-/// A split in numbers.
+/// Statistics of a split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SplitStatistics {
-    /// Training images, N.
+    /// Number of training images, N.
     pub train_images: usize,
-    /// Test images.
+    /// Number of test images.
     pub test_images: usize,
-    /// Validation images, if there is a validation set.
+    /// Number of validation images, if there is a validation set.
     pub validation_images: Option<usize>,
-    /// Largest over smallest training count; `None` where a class has no image.
+    /// Largest training count divided by the smallest; `None` if a class has no image.
     pub imbalance_ratio: Option<f64>,
     /// Mean number of labels of a training image (label cardinality).
     pub labels_per_image: f64,
-    /// The same over the test images; `None` without any.
+    /// The same over the test images; `None` if there are none.
     pub test_labels_per_image: Option<f64>,
-    /// Most labels of a training image.
+    /// Largest number of labels of a training image.
     pub most_labels: usize,
-    /// Training images without any label.
+    /// Number of training images without any label.
     pub unlabelled: usize,
-    /// Different label sets among the training images.
+    /// Number of distinct label sets among the training images.
     pub label_sets: usize,
-    /// All classes, by decreasing training count.
+    /// All classes, by descending training count.
     pub classes: Vec<ClassRow>,
     /// Head, medium, tail.
     pub groups: Vec<GroupRow>,
-    /// Training images by number of labels, from 0.
+    /// Number of training images by number of labels, from 0.
     pub train_histogram: Vec<usize>,
-    /// Test images by number of labels, from 0.
+    /// Number of test images by number of labels, from 0.
     pub test_histogram: Vec<usize>,
-    /// The curve that the construction aimed at, by place; `None` where there is none.
+    /// The class counts that the construction aimed at, in descending order; `None` if it had no
+    /// such target.
     pub reference: Option<Vec<usize>>,
     /// Pairs of classes with the highest conditional probability.
     pub pairs: Vec<Pair>,
@@ -119,15 +121,16 @@ pub struct SplitStatistics {
     pub samplers: Vec<SamplerRow>,
 }
 
-/// Pairs listed, and the fewest images with both that make one worth listing.
+/// Number of pairs listed, and the smallest number of images with both classes for a pair to be
+/// listed.
 const PAIRS: usize = 20;
 const FEWEST_TOGETHER: u32 = 5;
-/// Classes below this part of the images are repeated: ten times LVIS's, whose value would leave
-/// sets of a few thousand images as they are.
+/// Classes below this share of the images are repeated. It is ten times the value of LVIS, which
+/// would leave sets of a few thousand images unchanged.
 const REPEAT_THRESHOLD: f64 = 0.01;
 
 impl SplitStatistics {
-    /// Counts everything.
+    /// Computes the statistics of `split`.
     pub fn new(split: &Split) -> Result<Self> {
         let train = &split.train;
         let (n, c) = (train.len(), train.num_classes());
@@ -179,12 +182,12 @@ impl SplitStatistics {
     }
 }
 
-/// `sum / count`, or `None` over nothing.
+/// Returns `sum / count`, or `None` if `count` is 0.
 fn mean(sum: usize, count: usize) -> Option<f64> {
     (count > 0).then(|| sum as f64 / count as f64)
 }
 
-/// Images by number of labels.
+/// Counts the images by number of labels.
 fn histogram(table: &LabelTable) -> Vec<usize> {
     let mut histogram = Vec::new();
     for i in 0..table.len() {
@@ -221,7 +224,8 @@ fn group_row(split: &Split, group: Group) -> GroupRow {
     }
 }
 
-/// The wanted counts, descending; none of a balanced set, whose distribution says its size alone. Counts given by class are looked up by name.
+/// Returns the target counts in descending order; none for a balanced set, whose distribution only
+/// gives its size. Counts given by class are looked up by name.
 fn reference(config: &SplitConfig, train: &LabelTable) -> Result<Option<Vec<usize>>> {
     if config.balanced {
         return Ok(None);
@@ -234,7 +238,7 @@ fn reference(config: &SplitConfig, train: &LabelTable) -> Result<Option<Vec<usiz
     Ok(counts)
 }
 
-/// The samplers that can draw from the training set; the others are told of.
+/// Returns the samplers that can draw from the training set, and logs the others.
 fn samplers(split: &Split) -> Vec<SamplerRow> {
     let configs = [
         SamplerConfig::default(),

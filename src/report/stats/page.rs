@@ -1,4 +1,4 @@
-//! The report as one HTML page that needs no other file.
+//! The report as one self-contained HTML page.
 
 use minijinja::context;
 
@@ -8,7 +8,7 @@ use crate::report::page;
 
 use super::SplitStatistics;
 
-/// Fills the page's template.
+/// Renders the page's template.
 pub(super) fn render(
     split: &Split,
     statistics: &SplitStatistics,

@@ -1,4 +1,4 @@
-//! The pictures of a split's report, as SVG.
+//! The pictures of the report about a split, as SVG.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -15,8 +15,8 @@ mod heat_map;
 
 pub(super) use heat_map::co_occurrence;
 
-/// Training images a class in decreasing order, on a logarithmic axis, with the curve that the
-/// construction aimed at and the bounds of the groups.
+/// Plots the training images per class in decreasing order on a logarithmic axis, with the curve
+/// that the construction aimed at and the bounds of the groups.
 pub(super) fn class_distribution(
     statistics: &SplitStatistics,
     thresholds: GroupThresholds,
@@ -33,7 +33,7 @@ pub(super) fn class_distribution(
     let largest = (rows.iter().map(|row| row.train))
         .chain(reference.iter().copied())
         .fold(2, usize::max);
-    // One image stands above the axis, a class without images on it.
+    // A class with one image has a bar above the axis, a class without images has none.
     let lowest = 0.7f64;
     let highest = largest as f64 * 1.25;
     let y = |count: f64| frame.y((count.max(lowest) / lowest).ln() / (highest / lowest).ln());
@@ -50,7 +50,7 @@ pub(super) fn class_distribution(
                 small(area, &tick.to_string(), at, HPos::Right, VPos::Center)?;
             }
             for (place, row) in rows.iter().enumerate().filter(|(_, row)| row.train > 0) {
-                // Wide bars get a gap between them, narrow ones touch.
+                // Wide bars have a gap between them, narrow ones touch.
                 let gap = i32::from(f64::from(frame.width) / classes >= 6.0);
                 let (from, to) = (x(place as f64) + gap, x(place as f64 + 1.0) - gap);
                 let upper = (from, y(row.train as f64));
@@ -90,13 +90,13 @@ pub(super) fn class_distribution(
     )
 }
 
-/// The mark beside a legend's text.
+/// The mark beside a text of the legend.
 enum Mark {
     Box,
     Line,
 }
 
-/// What colours and lines mean, in the title's line, ending near `right`.
+/// Draws the legend in the line of the title, ending near `right`.
 fn key(area: &Area, right: i32, entries: &[(String, RGBColor, Mark)]) -> Result<()> {
     let width = |label: &str| 17 + (label.chars().count() as f64 * 12.0 * CHARACTER) as i32 + 20;
     let style = text(12.0, INK, HPos::Left, VPos::Center);
@@ -113,7 +113,7 @@ fn key(area: &Area, right: i32, entries: &[(String, RGBColor, Mark)]) -> Result<
     Ok(())
 }
 
-/// The part of the images with 0, 1, 2 ... labels, training beside test.
+/// Plots the share of images with 0, 1, 2, ... labels, training beside test.
 pub(super) fn labels_per_image(statistics: &SplitStatistics) -> Result<String> {
     let (train, test) = (&statistics.train_histogram, &statistics.test_histogram);
     let mut sets = vec![
@@ -141,7 +141,7 @@ pub(super) fn labels_per_image(statistics: &SplitStatistics) -> Result<String> {
     sheet(size, |area| {
         title(area, "Images by number of labels", (frame.left, 8))?;
         frame.levels(area, &scale, |p| format!("{:.0} %", p * 100.0))?;
-        // Every label number that there is room for.
+        // Labels as many ticks as fit.
         let every = (36.0 / bin).ceil().max(1.0) as usize;
         for labels in 0..bins {
             let middle = f64::from(frame.left) + (labels as f64 + 0.5) * bin;
@@ -150,7 +150,7 @@ pub(super) fn labels_per_image(statistics: &SplitStatistics) -> Result<String> {
                 if p > 0.0 {
                     let from = middle + (k as f64 - sets.len() as f64 / 2.0) * bar;
                     let to = ((from + bar) as i32).max(from as i32 + 1);
-                    // Something is seen wherever there is an image.
+                    // Even a single image has a visible bar.
                     let upper = frame.y(scale.part(p)).min(frame.bottom() - 1);
                     let corners = [(from as i32, upper), (to, frame.bottom())];
                     block(area, corners, colour.filled())?;

@@ -1,4 +1,4 @@
-//! The figures of a small split worked out by hand, and the files they end up in.
+//! The statistics of a small split, worked out by hand, and the files they are written to.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::data::split::{Distribution, Source, Table};
 use crate::io::write_text;
 
-/// Six training images; a class name that would break a page.
+/// A split of six training images, with a class name that would break an unescaped page.
 fn split(folder: &Path) -> Split {
     let train = "image,labels\n1,a|<b>\n2,a|<b>\n3,a\n4,\n5,a|<b>|c\n6,a|c\n";
     let test = "image,labels\n7,a\n8,a|<b>\n";
@@ -61,7 +61,7 @@ fn figures_are_those_worked_out_by_hand() {
         ]
     );
     assert_eq!(s.reference, None);
-    // Uniform sampling shows each class as often as it is there.
+    // Uniform sampling shows each class as often as it occurs.
     assert_eq!(s.samplers[0].sampler, "uniform");
     let shares: Vec<f64> = s.classes.iter().map(|r| r.share).collect();
     let uniform = s.classes.iter().map(|r| s.samplers[0].frequency[r.index]);
@@ -108,7 +108,8 @@ fn the_report_is_whole_and_well_formed() {
     assert!(!page.contains("src=") && !page.contains("<link"));
 }
 
-/// A class without images and an empty test set: undefined is empty, and nothing is divided by 0.
+/// A class without images and an empty test set: undefined values are empty, and nothing is divided
+/// by 0.
 #[test]
 fn undefined_figures_stay_empty() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,14 +7,14 @@ use crate::data::split::Split;
 
 use super::SplitStatistics;
 
-/// Most characters of a bar.
+/// Largest width of a bar, in characters.
 const BAR_WIDTH: usize = 30;
-/// Above this many classes only the largest and the smallest are listed.
+/// Above this number of classes only the largest and the smallest are listed.
 const MAX_LISTED: usize = 120;
-/// How many at each end then.
+/// Number of classes listed at each end in that case.
 const LISTED_AT_END: usize = 40;
 
-/// A line a class by decreasing training count, with a bar, and the sums below.
+/// Formats one line per class by decreasing training count, with a bar, and the totals below.
 pub fn class_table(split: &Split) -> String {
     let train = split.train.class_counts();
     let test = split.test.class_counts();
@@ -83,7 +83,7 @@ pub fn class_table(split: &Split) -> String {
     text
 }
 
-/// A bar in eighths of a character; a class with images always shows something.
+/// Draws a bar in eighths of a character; a class with images always has a visible bar.
 fn bar(count: usize, largest: usize) -> String {
     if count == 0 || largest == 0 {
         return String::new();
@@ -106,7 +106,7 @@ fn bar(count: usize, largest: usize) -> String {
     bar
 }
 
-/// The figures beside the class table: imbalance, groups, the closest pairs.
+/// Formats the statistics shown with the class table: imbalance, groups, the most probable pairs.
 pub fn summary(statistics: &SplitStatistics) -> String {
     let mut text = String::new();
     let ratio = match statistics.imbalance_ratio {

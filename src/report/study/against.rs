@@ -1,4 +1,4 @@
-//! Every method against the baseline: is the difference more than noise?
+//! Comparison of every method with the baseline: is the difference more than noise?
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +11,16 @@ use crate::metrics::significance::{
 use crate::metrics::{PerGroup, Scope};
 use crate::report::evaluation::LEVEL;
 
-/// The tests, by what they leave out or pair.
+/// The tests, named after what they leave out or pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Paired jackknife over the test images; mAP averaged over seeds. Reports of old had a
-    /// bootstrap in its place.
+    /// Paired jackknife over the test images; mAP is averaged over seeds. Old reports had a
+    /// bootstrap instead.
     #[serde(alias = "bootstrap-images")]
     JackknifeImages,
-    /// The same with the runs as a sample too: the variance over test images and that over seeds and
-    /// subsets together, in one interval.
+    /// The same with the runs treated as a sample too: one interval includes the variance over test
+    /// images and that over seeds and subsets.
     ImagesAndSeeds,
     /// Paired t-test over the AP of the classes, averaged over seeds.
     TClasses,
@@ -43,7 +43,7 @@ impl Kind {
         Kind::WilcoxonSeeds,
     ];
 
-    /// The test's name for people.
+    /// Returns the test's name for people.
     pub fn title(self) -> &'static str {
         match self {
             Kind::JackknifeImages => "jackknife, images",
@@ -56,50 +56,50 @@ impl Kind {
     }
 }
 
-/// One method against the baseline, by one test, over all classes or a group's: a row of
+/// The result of one test of a method against the baseline, over all classes or a group: a row of
 /// `tests.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Test {
     /// The method.
     pub method: String,
-    /// What it is compared with.
+    /// The method it is compared with.
     pub baseline: String,
-    /// total, head, medium or tail.
+    /// The scope: total, head, medium or tail.
     pub classes: Scope,
     /// The test.
     pub test: Kind,
-    /// Pairs: images, classes or seeds.
+    /// Number of pairs: images, classes or seeds.
     pub pairs: usize,
-    /// Mean difference of the pairs, method minus baseline, in [-1, 1].
+    /// Mean difference over the pairs, method minus baseline, in [-1, 1].
     pub difference: f64,
-    /// Lower end of the 95 % interval; a jackknife's only.
+    /// Lower end of the 95 % interval; only for a jackknife.
     pub low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of the interval.
     pub high: Option<f64>,
-    /// t, or the sum of the positive ranks; none for a jackknife.
+    /// t, or the sum of the positive ranks; `None` for a jackknife.
     pub statistic: Option<f64>,
     /// Two-sided p-value; `None` where the test is undefined.
     pub p_value: Option<f64>,
-    /// The same after Holm, over all methods that this test was made for.
+    /// The p-value after Holm's correction over all methods with this test.
     pub p_holm: Option<f64>,
-    /// Classes with too few positives for the interval; a jackknife's only.
+    /// Number of classes with too few positives for the interval; only for a jackknife.
     pub few_positives: Option<usize>,
-    /// Whether they are so many that the interval may be too narrow.
+    /// Whether there are so many of them that the interval may be too narrow.
     pub doubtful: Option<bool>,
-    /// Pairs from which a true difference of a point of mAP would be found in 80 % of cases; of the
-    /// t-test over seeds only.
+    /// Number of pairs needed to detect a true difference of one point of mAP with a power of 80 %;
+    /// only for the t-test over seeds.
     #[serde(default)]
     pub pairs_for_a_point: Option<usize>,
 }
 
 impl Test {
-    /// Whether there is an interval that may be too narrow.
+    /// Returns whether there is an interval that may be too narrow.
     pub fn is_doubtful(&self) -> bool {
         self.doubtful == Some(true)
     }
 }
 
-/// All tests of all methods but the baseline, in the order of the methods.
+/// Runs all tests of all methods except the baseline, in the order of the methods.
 pub(super) fn tests(methods: &[Method], baseline: usize, groups: &[Group]) -> Vec<Test> {
     let mut tests = Vec::new();
     for kind in Kind::ALL {
@@ -177,7 +177,8 @@ fn test(
     })
 }
 
-/// Differences of the runs that both methods have, each with its subset, the subsets together.
+/// Returns the differences of the runs that both methods have, each with its subset, grouped by
+/// subset.
 fn differences<'a>(method: &'a Method, baseline: &Method, scope: Scope) -> Vec<(&'a str, f64)> {
     let difference = |pair: (&'a str, u64)| {
         let difference = method.of_pair(pair, scope)? - baseline.of_pair(pair, scope)?;
@@ -186,7 +187,7 @@ fn differences<'a>(method: &'a Method, baseline: &Method, scope: Scope) -> Vec<(
     method.pairs().filter_map(difference).collect()
 }
 
-/// The runs of a method, each with its subset, the subsets together.
+/// Returns the scores of the runs of a method, each with its subset, grouped by subset.
 fn scores(method: &Method, scope: Scope) -> Vec<(&str, f64)> {
     let scores = method.scores.iter().map(|scores| scores[scope]);
     (method.pairs().zip(scores))

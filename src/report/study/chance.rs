@@ -1,30 +1,31 @@
-//! What a random order of the evaluated images would score, a row beside the methods.
+//! The expected scores of a random order of the evaluated images, shown as a row beside the
+//! methods.
 
 use super::collect::Run;
 use crate::data::labels::Group;
 use crate::metrics::{GroupScores, PerGroup, expected_average_precision};
 
-/// Its name in the tables.
+/// The name of the row in the tables.
 pub(super) const NAME: &str = "chance";
 
 /// Expected scores of a random order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chance {
-    /// Expected AP of each class; `None` without an image that shows it.
+    /// Expected AP of each class; `None` for a class without images.
     pub classes: Vec<Option<f64>>,
-    /// Expected mAP over all classes and each group, by the groups of each training subset and
+    /// Expected mAP over all classes and over each group, with the groups of each training subset,
     /// averaged over the subsets.
     pub means: PerGroup<Option<f64>>,
 }
 
 impl Chance {
-    /// Over `images` evaluated images. `None` where scores are no areas under the steps, of which
-    /// the expectation is.
+    /// Computes the expectation over `images` evaluated images. Returns `None` if the APs are not
+    /// areas under the step curve, the only kind whose expectation is known here.
     pub(super) fn new(runs: &[Run], images: usize) -> Option<Self> {
         let classes = &runs.first()?.classes;
         let is_area = |run: &Run| {
             let mut scored = run.classes.iter().filter(|c| c.average_precision.is_some());
-            // Another AP has no interval.
+            // Only the area has an interval.
             scored.all(|class| class.low.is_some())
         };
         if !runs.iter().all(is_area) {

@@ -1,4 +1,4 @@
-//! Finding run folders, and reading what lies in one.
+//! Finds run folders and reads their contents.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -20,25 +20,27 @@ use crate::run_dir::{Manifest, RunDir, Status};
 pub struct Run {
     /// Its folder.
     pub folder: PathBuf,
-    /// The row of the tables that it belongs to.
+    /// The method: the row of the tables that the run belongs to.
     pub method: String,
-    /// What its manifest says.
+    /// The run's manifest.
     pub manifest: Manifest,
-    /// Its configuration as dotted keys and values, without name, method and seed.
+    /// The run's configuration as dotted keys and values, without name, method and seed.
     pub settings: BTreeMap<String, String>,
-    /// Every class, in index order.
+    /// The scores of every class, in index order.
     pub classes: Vec<ClassScore>,
-    /// mAP over all classes and each group.
+    /// mAP over all classes and over each group.
     pub groups: GroupScores,
     /// Training loss by step.
     pub loss: Curve,
-    /// mAP on the validation part by epoch, the first epoch's end at 1; empty without such a part.
+    /// mAP on the validation part by epoch, where x = 1 is the end of the first epoch; empty
+    /// without a validation part.
     pub validation: Curve,
-    /// What is amiss with it, a sentence each ([`Manifest::remarks`]); the tables mark its method.
+    /// What is wrong with the run, one sentence each ([`Manifest::remarks`]); the tables mark its
+    /// method.
     pub remarks: Vec<String>,
 }
 
-/// A run that is not in the report.
+/// A run that is left out of the report.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct LeftOut {
     /// Its folder.
@@ -57,7 +59,7 @@ pub(super) struct Found {
     manifest: Manifest,
 }
 
-/// Every run in `paths` and the folders below them, each once, in the order of their paths.
+/// Returns every run in `paths` and the folders below them, each once, ordered by path.
 pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
     let (mut found, mut seen) = (Vec::new(), HashSet::new());
     for path in paths {
@@ -84,7 +86,7 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
             }
             for entry in fs_err::read_dir(&folder)? {
                 let entry = entry?;
-                // Links are not followed: they could lead in a circle.
+                // Links are not followed, because they could form a cycle.
                 if entry.file_type()?.is_dir() {
                     folders.push(entry.path());
                 }
@@ -101,14 +103,15 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The first characters of a hash.
+/// Returns the first characters of a hash.
 pub(super) fn short(hash: &str) -> String {
     hash.chars().take(12).collect()
 }
 
-/// Reads every run; those that are unfinished or not evaluated on `set` are the second part.
+/// Reads every run. Those that are unfinished or not evaluated on `set` are returned as the second
+/// part.
 pub(super) fn read(found: Vec<Found>, set: Set) -> Result<(Vec<Run>, Vec<LeftOut>)> {
-    // The same name in two experiments is two rows.
+    // The same method name in two experiments makes two rows.
     let mut experiments: BTreeMap<String, HashSet<String>> = BTreeMap::new();
     for Found { manifest, .. } in &found {
         let names = experiments.entry(manifest.method.clone()).or_default();
@@ -160,7 +163,7 @@ fn read_run(found: Found, method: String, set: Set) -> Result<Result<Run, LeftOu
         return Ok(Err(left_out(reason)));
     };
     let classes = class_scores::read(&scores)?;
-    // Scores of others may come without the figures over all classes.
+    // Scores produced by other programs may lack the overall metrics.
     let overall = scores.with_file_name("scores.csv");
     let alike = overall.is_file() && all_alike(&overall)?;
     let values: Vec<Option<f64>> = classes.iter().map(|c| c.average_precision).collect();
@@ -178,8 +181,8 @@ fn read_run(found: Found, method: String, set: Set) -> Result<Result<Run, LeftOu
     }))
 }
 
-/// The table of the classes: in the run's folder, or beside the manifest where only the small
-/// files were kept.
+/// Returns the path of the class table: in the run's folder, or beside the manifest if only the
+/// small files were kept.
 fn evaluation(run: &RunDir, set: Set) -> Option<PathBuf> {
     let beside = (set == Set::Test).then(|| run.path().join("per_class.csv"));
     [Some(run.eval(set).join("per_class.csv")), beside]
@@ -188,7 +191,7 @@ fn evaluation(run: &RunDir, set: Set) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The configuration as dotted keys.
+/// Reads the configuration as dotted keys.
 fn read_settings(path: &Path) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
     if !path.is_file() {
@@ -205,14 +208,15 @@ fn read_settings(path: &Path) -> Result<BTreeMap<String, String>> {
         };
         settings.insert(key, text);
     }
-    // A split is told by its hash: subsets of one test set lie in folders and have seeds of their own.
+    // A split is identified by its hash: subsets of one test set have their own folders and seeds.
     for key in ["name", "method", "seed", "split_folder", "split.seed"] {
         settings.remove(key);
     }
     Ok(settings)
 }
 
-/// Refuses two runs of one method with one seed on one split, and runs with different classes.
+/// Rejects two runs of one method with the same seed on the same split, and runs with different
+/// classes.
 pub(super) fn check_pairs(runs: &[Run]) -> Result<()> {
     let mut seen: BTreeMap<(&str, &str, u64), &Path> = BTreeMap::new();
     for run in runs {

@@ -1,4 +1,4 @@
-//! What happened during a training: loss by step, validation mAP by epoch.
+//! The course of a training: loss by step, validation mAP by epoch.
 
 use std::path::Path;
 
@@ -11,11 +11,12 @@ use crate::train::record::{EpochRecord, StepRecord};
 /// Points by ascending x.
 pub type Curve = Vec<(f64, f64)>;
 
-/// Most points of a curve: more would not be seen.
+/// Largest number of points of a curve; more would not be visible.
 const MAX_POINTS: usize = 100;
 
-/// Mean loss over each of at most a hundred stretches of the training, at the middle of the
-/// stretch in steps. From `steps.csv`, else by epoch from `epochs.csv`, else empty.
+/// Returns the mean loss over each of at most a hundred sections of the training, at the middle of
+/// the section in steps. Read from `steps.csv`, otherwise by epoch from `epochs.csv`, otherwise
+/// empty.
 pub(super) fn loss(run: &RunDir) -> Curve {
     let steps: Vec<StepRecord> = rows(&run.steps());
     let by_step = finite(steps.iter().map(|row| (row.step as f64, row.loss)));
@@ -26,7 +27,7 @@ pub(super) fn loss(run: &RunDir) -> Curve {
     finite(epochs.iter().map(|row| (row.epoch as f64 + 1.0, row.loss)))
 }
 
-/// mAP on the validation part after each epoch, of what would be the run's result.
+/// Returns the validation mAP after each epoch, of the weights that would be the run's result.
 pub(super) fn validation(run: &RunDir) -> Curve {
     let epochs: Vec<EpochRecord> = rows(&run.epochs());
     finite(
@@ -36,8 +37,8 @@ pub(super) fn validation(run: &RunDir) -> Curve {
     )
 }
 
-/// The rows of a file that may be missing. A curve is no reason to have no report: what cannot be
-/// read is a warning.
+/// Reads the rows of a file that may be missing. A missing curve should not prevent the report, so
+/// errors are logged as warnings.
 fn rows<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     if !path.is_file() {
         return Vec::new();
@@ -52,7 +53,7 @@ fn finite(points: impl Iterator<Item = (f64, f64)>) -> Curve {
     points.filter(|point| point.1.is_finite()).collect()
 }
 
-/// Means over stretches of equal length.
+/// Averages the points over sections of equal length.
 fn thin(points: &[(f64, f64)]) -> Curve {
     let stretch = points.len().div_ceil(MAX_POINTS).max(1);
     (points.chunks(stretch))
@@ -64,8 +65,8 @@ fn thin(points: &[(f64, f64)]) -> Curve {
         .collect()
 }
 
-/// The mean of curves that have the same places; where they differ, as after an interruption,
-/// only the places of the shortest count.
+/// Returns the mean of curves with the same x values. If their lengths differ, as after an
+/// interruption, all are cut to the shortest.
 pub(super) fn mean(curves: &[&Curve]) -> Curve {
     let length = curves.iter().map(|curve| curve.len()).min().unwrap_or(0);
     (0..length)
@@ -85,7 +86,7 @@ mod tests {
     fn long_curves_are_means_of_stretches() {
         let points: Curve = (0..250).map(|i| (f64::from(i), f64::from(i % 3))).collect();
         let thinned = thin(&points);
-        // 250 points in stretches of 3: 83 of them and one point that is left.
+        // 250 points in sections of 3: 83 of them, and one point left over.
         assert_eq!(thinned.len(), 84);
         assert_eq!(thinned[0], (1.0, 1.0));
         assert_eq!(thinned[83], (249.0, 0.0));

@@ -11,7 +11,7 @@ use crate::metrics::PerGroup;
 use crate::rows::{Cell, Tables, number};
 
 impl Study {
-    /// Writes the tables, the pictures and the page into `folder`, which exists.
+    /// Writes the tables, the pictures and the page into `folder`, which must exist.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let pictures = plots::draw(self)?;
         for (name, svg) in &pictures {
@@ -30,10 +30,11 @@ impl Study {
         self.tables()?.write(folder)
     }
 
-    /// The tables of the report: `table`, `runs`, `tests`, `ranks`, `per_class`, `settings`.
+    /// Returns the tables of the report: `table`, `runs`, `tests`, `ranks`, `per_class`,
+    /// `settings`.
     ///
     /// # Errors
-    /// A table cannot be written.
+    /// Fails if a table cannot be written.
     pub fn tables(&self) -> Result<Tables> {
         let mut tables = Tables::default();
         let methods: Vec<MethodRow> = (self.methods.iter().enumerate())
@@ -53,58 +54,58 @@ impl Study {
     }
 }
 
-/// A method, a row of `table.csv`: mAP in [0, 1], the mean over seeds and its sample standard
+/// A method, a row of `table.csv`: mAP in [0, 1], with the mean over seeds and the sample standard
 /// deviation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodRow {
     /// The method's name.
     pub method: String,
-    /// How many seeds it has; 0 for the expectation of a random order, `chance`.
+    /// Number of seeds; 0 for `chance`, the expectation of a random order.
     pub seeds: usize,
     /// mAP over all classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub total: Option<f64>,
-    /// Its deviation; empty for one seed.
+    /// Standard deviation of `total`; empty for one seed.
     #[serde(serialize_with = "number::full_or_empty")]
     pub total_deviation: Option<f64>,
-    /// mAP over the head.
+    /// mAP over the head classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub head: Option<f64>,
-    /// Its deviation.
+    /// Standard deviation of `head`.
     #[serde(serialize_with = "number::full_or_empty")]
     pub head_deviation: Option<f64>,
-    /// mAP over the classes between head and tail.
+    /// mAP over the medium classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub medium: Option<f64>,
-    /// Its deviation.
+    /// Standard deviation of `medium`.
     #[serde(serialize_with = "number::full_or_empty")]
     pub medium_deviation: Option<f64>,
-    /// mAP over the tail.
+    /// mAP over the tail classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub tail: Option<f64>,
-    /// Its deviation.
+    /// Standard deviation of `tail`.
     #[serde(serialize_with = "number::full_or_empty")]
     pub tail_deviation: Option<f64>,
-    /// Mean rank by total mAP over the seeds that all methods have, 1 for the best.
+    /// Mean rank by total mAP over the seeds that all methods have; 1 is the best.
     #[serde(serialize_with = "number::full_or_empty")]
     pub mean_rank: Option<f64>,
-    /// Training time of a run in seconds, mean over seeds.
+    /// Training time of a run in seconds, averaged over seeds.
     #[serde(serialize_with = "number::one_decimal")]
     pub train_seconds: Option<f64>,
-    /// The published mAP over all classes, where there is one.
+    /// The published mAP over all classes, if there is one.
     #[serde(serialize_with = "number::full_or_empty")]
     pub total_quoted: Option<f64>,
-    /// That over the head.
+    /// The published mAP over the head classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub head_quoted: Option<f64>,
-    /// That over the classes between head and tail.
+    /// The published mAP over the medium classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub medium_quoted: Option<f64>,
-    /// That over the tail.
+    /// The published mAP over the tail classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub tail_quoted: Option<f64>,
-    /// What is amiss with its runs, `seed 0: all images score alike; ...`; empty if nothing is
-    /// known.
+    /// What is wrong with the method's runs, `seed 0: all images score alike; ...`; empty if
+    /// nothing is known.
     #[serde(default)]
     pub remarks: String,
 }
@@ -114,7 +115,7 @@ impl MethodRow {
         let score = PerGroup::from_fn(|scope| method.mean_and_deviation(scope));
         let quoted = PerGroup::from_fn(|scope| -> Option<f64> {
             let figure = method.published.as_ref()?.percent()[scope];
-            // Without the point it is a whole number of hundredths of a per cent.
+            // Without the decimal point it is a whole number of hundredths of a percent.
             figure.replace('.', "").parse::<f64>().ok().map(|v| v / 1e4)
         });
         MethodRow {
@@ -167,7 +168,7 @@ impl MethodRow {
     }
 }
 
-/// A run, a row of `runs.csv`; of one that is left out only name, seed, folder and reason.
+/// A run, a row of `runs.csv`; one that is left out only has name, seed, folder and reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRow {
     /// The method's name.
@@ -177,28 +178,28 @@ pub struct RunRow {
     /// mAP over all classes, in [0, 1].
     #[serde(serialize_with = "number::full_or_empty")]
     pub total: Option<f64>,
-    /// mAP over the head.
+    /// mAP over the head classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub head: Option<f64>,
-    /// mAP over the classes between head and tail.
+    /// mAP over the medium classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub medium: Option<f64>,
-    /// mAP over the tail.
+    /// mAP over the tail classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub tail: Option<f64>,
     /// Training time in seconds.
     #[serde(serialize_with = "number::one_decimal")]
     pub train_seconds: Option<f64>,
-    /// Training images a second.
+    /// Training images per second.
     #[serde(serialize_with = "number::two_decimals")]
     pub images_per_second: Option<f64>,
     /// The split's hash.
     pub split: String,
     /// The run's folder.
     pub folder: String,
-    /// Why it is left out; empty for the others.
+    /// Why the run is left out; empty for the others.
     pub left_out: String,
-    /// What is amiss with it, a sentence each; empty if nothing is known.
+    /// What is wrong with the run, one sentence each; empty if nothing is known.
     #[serde(default)]
     pub remarks: String,
 }
@@ -240,8 +241,8 @@ impl RunRow {
     }
 }
 
-/// The classes by falling training count: the AP of a random order, and for each method AP and its
-/// deviation.
+/// Adds the table of classes by descending training count: the expected AP of a random order, and
+/// for each method the AP and its standard deviation.
 fn classes(study: &Study, tables: &mut Tables) -> Result<()> {
     let mut header = ["class", "group", "train_count", "positives", "chance"]
         .map(str::to_owned)
@@ -268,7 +269,7 @@ fn classes(study: &Study, tables: &mut Tables) -> Result<()> {
     tables.add_cells("per_class", &header, &rows)
 }
 
-/// The settings that differ, a column a method.
+/// Adds the table of the settings that differ, one column per method.
 fn settings(study: &Study, tables: &mut Tables) -> Result<()> {
     let names = study.methods.iter().map(|method| method.name.clone());
     let header: Vec<String> = ["key".to_owned()].into_iter().chain(names).collect();

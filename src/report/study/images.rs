@@ -1,4 +1,5 @@
-//! What needs the scores of every image: what each image does to mAP, precision by recall.
+//! Results that need the scores of every image: the influence of each image on mAP, and precision
+//! by recall.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,36 +15,35 @@ use crate::predict::Predictions;
 use crate::report::evaluation::targets;
 use crate::run_dir::RunDir;
 
-/// Recalls of a drawn precision-recall curve.
+/// Number of recalls at which a precision-recall curve is drawn.
 pub(super) const RECALLS: usize = 41;
 
-/// Evenly spaced recalls from 0 to 1.
+/// Returns evenly spaced recalls from 0 to 1.
 pub(super) fn recalls() -> Vec<f64> {
     let last = (RECALLS - 1) as f64;
     (0..RECALLS).map(|k| k as f64 / last).collect()
 }
 
-/// A run's scores, in what the report needs of them.
+/// What the report needs of a run's scores.
 #[derive(Debug, Clone)]
 pub(super) struct Scored {
-    /// mAP with what each image does to it.
+    /// mAP with the influence of each image on it.
     pub jackknife: Jackknife,
-    /// Precision at [`recalls`] for each class; `None` where a class has no positive.
+    /// Precision at [`recalls`] for each class; `None` for a class without positives.
     pub precision: Vec<Option<Vec<f64>>>,
 }
 
 /// The scores of all runs.
 #[derive(Debug, Default)]
 pub(super) struct AllScored {
-    /// Those of each run; `None` where it has no predictions.
+    /// The scores of each run; `None` for a run without predictions.
     pub runs: Vec<Option<Scored>>,
-    /// How many images were evaluated; `None` where no run has predictions, or the labels are not
-    /// there.
+    /// Number of evaluated images; `None` if no run has predictions or the labels cannot be found.
     pub images: Option<usize>,
 }
 
 impl AllScored {
-    /// Of runs without any.
+    /// The scores of runs without predictions.
     pub(super) fn none(runs: usize) -> Self {
         AllScored {
             runs: vec![None; runs],
@@ -52,9 +52,9 @@ impl AllScored {
     }
 }
 
-/// Reads the predictions of every run, as far as there are any. Without the split there are no
-/// labels, and nothing can be said; a file that does not fit is a warning, since the tables do not
-/// need it.
+/// Reads the predictions of every run that has them. Without the split there are no labels, so
+/// nothing can be computed. A file that does not match only causes a warning, because the tables do
+/// not need it.
 pub(super) fn score(runs: &[Run], set: Set) -> Result<AllScored> {
     let none = || AllScored::none(runs.len());
     let file = |run: &Run| RunDir::new(&run.folder).eval(set).join("predictions.csv");
@@ -70,7 +70,7 @@ pub(super) fn score(runs: &[Run], set: Set) -> Result<AllScored> {
         );
         return Ok(none());
     };
-    // A picture that was skipped has no row in any of the runs.
+    // A skipped picture has no row in any of the runs.
     let table = Predictions::read(&file(first))?.scored(&table);
     let targets = targets(&table);
     let one = |run: &Run| -> Result<Option<Scored>> {
@@ -98,15 +98,15 @@ pub(super) fn score(runs: &[Run], set: Set) -> Result<AllScored> {
     })
 }
 
-/// Where the split of a run may lie: where its manifest says, or beside the run, where `dbloss run`
-/// leaves it.
+/// Returns where the split of a run may be: where its manifest says, or beside the run, where
+/// `dbloss run` puts it.
 pub(super) fn split_folders(run: &Run) -> [PathBuf; 2] {
     let beside = run.folder.parent().unwrap_or(Path::new(".")).join("split");
     [run.manifest.split_folder.clone(), beside]
 }
 
-/// The labels of the evaluated images, from the first split folder that is there. Runs on several
-/// subsets share their test set.
+/// Returns the labels of the evaluated images, from the first split folder that exists. Runs on
+/// several subsets share their test set.
 fn labels(runs: &[&Run], set: Set) -> Result<Option<Arc<LabelTable>>> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for run in runs {

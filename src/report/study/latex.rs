@@ -1,4 +1,4 @@
-//! The tables as LaTeX: fragments for a paper, and a document that shows them.
+//! The tables as LaTeX: fragments for a paper, and a document that includes them.
 
 use super::published::SOURCE;
 use super::tables::{Mark, WHAT_CHANCE_IS, marks, rank_text, spread};
@@ -6,10 +6,10 @@ use super::{Study, chance};
 use crate::metrics::{PerGroup, Scope};
 use crate::report::table::percent;
 
-/// Methods side by side in the table of the classes; more go into a further table.
+/// Number of methods side by side in the class table; further methods go into another table.
 const METHODS_A_TABLE: usize = 7;
 
-/// Text with every character that LaTeX would take for a command written as itself.
+/// Escapes the characters that are special in LaTeX.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -46,13 +46,13 @@ fn header(study: &Study, packages: &str) -> String {
     )
 }
 
-/// A label of letters, digits and hyphens.
+/// Returns a LaTeX label of letters, digits and hyphens.
 fn label(study: &Study) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     study.title.chars().map(plain).collect()
 }
 
-/// `table.tex`: rows methods, columns total, head, medium, tail.
+/// Writes `table.tex`: one row per method; columns total, head, medium, tail.
 pub(super) fn table(study: &Study) -> String {
     let quoted = study.has_published();
     let ranked = study.has_ranks();
@@ -118,7 +118,7 @@ pub(super) fn table(study: &Study) -> String {
     text
 }
 
-/// The caption of the table, with what its columns and rows are.
+/// Returns the table's caption, which explains its rows and columns.
 fn caption(study: &Study) -> String {
     format!(
         "\\caption{{mAP (\\%) on {} ({} set), mean $\\pm$ sample standard deviation over seeds. \
@@ -137,7 +137,7 @@ fn caption(study: &Study) -> String {
     )
 }
 
-/// The row of a random order, where it is known.
+/// Returns the row of a random order, if its scores are known.
 fn chance_row(study: &Study) -> String {
     let Some(chance) = &study.chance else {
         return String::new();
@@ -153,7 +153,7 @@ fn chance_row(study: &Study) -> String {
     )
 }
 
-/// What the marks at the methods mean.
+/// Explains the marks beside the methods.
 fn footnotes(study: &Study) -> String {
     let mut text = String::new();
     for remark in study.remarks() {
@@ -167,7 +167,8 @@ fn footnotes(study: &Study) -> String {
     text
 }
 
-/// `per_class.tex`: a row a class, by falling training count, a rule between the groups.
+/// Writes `per_class.tex`: one row per class by descending training count, with a rule between the
+/// groups.
 pub(super) fn per_class(study: &Study) -> String {
     let mut text = header(study, "\\usepackage{booktabs} and \\usepackage{longtable}");
     let order = study.class_order();
@@ -224,7 +225,7 @@ pub(super) fn per_class(study: &Study) -> String {
     text
 }
 
-/// `report.tex`: a document of both.
+/// Writes `report.tex`: a document that contains both tables.
 pub(super) fn document(study: &Study) -> String {
     format!(
         "{}\\documentclass[a4paper]{{article}}\n\

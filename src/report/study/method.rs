@@ -1,4 +1,4 @@
-//! The runs of one method, over its seeds.
+//! The results of one method over its seeds.
 
 use super::collect::Run;
 use super::curve::{self, Curve};
@@ -7,78 +7,79 @@ use super::published::{self, Published};
 use crate::metrics::significance::mean_and_deviation;
 use crate::metrics::{Jackknife, PerGroup, Scope};
 
-/// A row of the tables.
+/// A method: a row of the tables.
 #[derive(Debug, Clone)]
 pub struct Method {
-    /// Its name, as in the configuration.
+    /// The method's name in the configuration.
     pub name: String,
-    /// Its name as papers write it.
+    /// The method's name as written in papers.
     pub title: String,
-    /// The seeds, by subset and ascending: a subset's name is the hash of its split.
+    /// The seed of each run, ordered by subset and then ascending; a subset is identified by the
+    /// hash of its split.
     pub seeds: Vec<u64>,
-    /// The subset of each.
+    /// The subset of each run.
     pub subsets: Vec<String>,
-    /// mAP of each seed.
+    /// mAP of each run.
     pub scores: Vec<PerGroup<Option<f64>>>,
-    /// AP of each class, the mean over seeds; `None` where one of them has none.
+    /// AP of each class, averaged over seeds; `None` if it is undefined for one of them.
     pub class_scores: Vec<Option<f64>>,
-    /// Its sample standard deviation over seeds; `None` below two.
+    /// Sample standard deviation of `class_scores` over seeds; `None` for fewer than two.
     pub class_deviations: Vec<Option<f64>>,
-    /// What is to be said of its training sets, where it shares none with the baseline: it has no
-    /// ranks, and its seeds are paired with nobody's.
+    /// A remark on its training sets if it shares none with the baseline: such a method has no
+    /// ranks, and its runs are not paired with others.
     pub apart: Option<String>,
-    /// The published figures, where there are any for this benchmark and method.
+    /// The published scores, if there are any for this benchmark and method.
     pub published: Option<Published>,
-    /// Training loss of each seed, by step.
+    /// Training loss of each run, by step.
     pub losses: Vec<Curve>,
-    /// Validation mAP by epoch, the mean over seeds.
+    /// Validation mAP by epoch, averaged over seeds.
     pub validation: Curve,
-    /// Training time of a run, seconds, mean over seeds.
+    /// Training time of a run in seconds, averaged over seeds.
     pub train_seconds: f64,
-    /// What is amiss with its runs: the seed and a sentence.
+    /// What is wrong with its runs: the seed and a sentence.
     pub remarks: Vec<(u64, String)>,
-    /// mAP with what each image does to it, mean over seeds; `None` where a seed has no
+    /// mAP with the influence of each image on it, averaged over seeds; `None` if a seed has no
     /// predictions.
     pub jackknife: Option<Jackknife>,
-    /// Precision at evenly spaced recalls for each class, mean over seeds.
+    /// Precision at evenly spaced recalls for each class, averaged over seeds.
     pub precision: Vec<Option<Vec<f64>>>,
 }
 
 impl Method {
-    /// Mean and sample standard deviation over seeds of the mAP.
+    /// Returns the mean and the sample standard deviation of mAP over seeds.
     pub fn mean_and_deviation(&self, scope: Scope) -> (Option<f64>, Option<f64>) {
         let values: Vec<f64> = self.scores.iter().filter_map(|s| s[scope]).collect();
         mean_and_deviation(&values)
     }
 
-    /// Mean mAP over seeds.
+    /// Returns the mean mAP over seeds.
     pub fn means(&self) -> PerGroup<Option<f64>> {
         PerGroup::from_fn(|scope| self.mean_and_deviation(scope).0)
     }
 
-    /// The number of its seeds, with `amiss` behind it if one of its runs is not what it seems, and
-    /// `apart` if it has other training sets than the baseline.
+    /// Formats the number of its seeds, followed by `amiss` if one of its runs has a remark, and by
+    /// `apart` if its training sets are not those of the baseline.
     pub(super) fn seeds_marked(&self, amiss: &str, apart: &str) -> String {
         let amiss = if self.remarks.is_empty() { "" } else { amiss };
         let apart = if self.apart.is_none() { "" } else { apart };
         format!("{}{amiss}{apart}", self.seeds.len())
     }
 
-    /// Subset and seed of each run: what pairs it with the other methods' runs.
+    /// Returns the subset and seed of each run, by which it is paired with the other methods' runs.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, u64)> {
         let subsets = self.subsets.iter().map(String::as_str);
         subsets.zip(self.seeds.iter().copied())
     }
 
-    /// The mAP of the run of that subset and seed.
+    /// Returns the mAP of the run with the given subset and seed.
     pub fn of_pair(&self, pair: (&str, u64), scope: Scope) -> Option<f64> {
         let place = self.pairs().position(|own| own == pair)?;
         self.scores[place][scope]
     }
 }
 
-/// Groups runs (with what their predictions gave) into methods, in the order of the paper's table,
-/// others behind it by name.
+/// Groups runs (with what was computed from their predictions) into methods, in the order of the
+/// paper's table; other methods follow, sorted by name.
 pub(super) fn group(
     runs: &[Run],
     scored: &[Option<Scored>],
@@ -92,7 +93,7 @@ pub(super) fn group(
         .collect()
 }
 
-/// The place in the tables: known methods first, numbers in names by their value.
+/// Returns the sort key for the tables: known methods first, numbers in names by their value.
 fn order(name: &str) -> (usize, String, Vec<Piece>) {
     let (experiment, method) = name.rsplit_once('/').unwrap_or(("", name));
     (
@@ -102,10 +103,10 @@ fn order(name: &str) -> (usize, String, Vec<Piece>) {
     )
 }
 
-/// A piece of a name: letters, or a number.
+/// A part of a name: text or a number.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Piece {
-    /// The bits of a number that is not negative order as it does.
+    /// The bit pattern of a non-negative number, which sorts like the number.
     Number(u64),
     Text(String),
 }
@@ -140,7 +141,7 @@ fn method(name: &str, runs: &[Run], scored: &[Option<Scored>], benchmark: Option
     };
     let (class_scores, class_deviations) = (0..classes).map(of_class).unzip();
     let validations: Vec<&Curve> = own.iter().map(|(run, _)| &run.validation).collect();
-    // Only where every seed has predictions do they say something about the method.
+    // Only if every seed has predictions do they represent the method.
     let scored: Option<Vec<&Scored>> = own.iter().map(|(_, scored)| scored.as_ref()).collect();
     let scored = scored.unwrap_or_default();
     let seconds: Vec<f64> = own

@@ -1,4 +1,4 @@
-//! Many runs in one report: methods over seeds, tests against a baseline, tables for a paper,
+//! A report about many runs: methods over seeds, tests against a baseline, tables for a paper,
 //! pictures, and one page with all of it.
 
 mod against;
@@ -37,17 +37,17 @@ pub use ranks::{RankRow, Ranks};
 pub use settings::Setting;
 pub use splits::Splits;
 
-/// What a report is made of.
+/// Options of a report.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The method that the others are compared with; without a name `erm`, if it is there, else
-    /// the first in the order of the tables.
+    /// The method that the others are compared with. Defaults to `erm` if it is present, otherwise
+    /// to the first method of the tables.
     pub baseline: Option<String>,
-    /// Which evaluation.
+    /// Which evaluation is reported.
     pub set: Set,
-    /// The title; without one the names of the experiments.
+    /// The title; defaults to the names of the experiments.
     pub title: Option<String>,
-    /// Take runs with different splits together.
+    /// Whether to combine runs with different splits.
     pub allow_different_splits: bool,
 }
 
@@ -62,7 +62,7 @@ impl Default for Options {
     }
 }
 
-/// Runs taken together.
+/// The combined results of several runs.
 #[derive(Debug, Clone)]
 pub struct Study {
     title: String,
@@ -71,7 +71,7 @@ pub struct Study {
     left_out: Vec<LeftOut>,
     methods: Vec<Method>,
     baseline: usize,
-    /// The run whose classes stand for all: the baseline's first.
+    /// The run whose classes are used for the whole study: the first of the baseline.
     reference: usize,
     tests: Vec<Test>,
     ranks: PerGroup<Option<Ranks>>,
@@ -81,10 +81,10 @@ pub struct Study {
 }
 
 impl Study {
-    /// Reads the runs in `paths` and below, and compares them. Unfinished runs and those without
-    /// an evaluation are left out with a warning; it is an error if no run is left, if two are of
-    /// splits with different test sets (unless that is allowed) or have different classes, and if two are of the
-    /// same method and seed.
+    /// Reads the runs in `paths` and below, and compares them. Unfinished runs and those without an
+    /// evaluation are left out with a warning. It is an error if no run is left, if the splits of
+    /// two runs have different test sets (unless that is allowed) or different classes, or if two
+    /// runs have the same method, seed and split.
     pub fn read(paths: &[PathBuf], options: &Options) -> Result<Self> {
         let found = collect::find(paths)?;
         let (runs, left_out) = collect::read(found, options.set)?;
@@ -130,73 +130,73 @@ impl Study {
         })
     }
 
-    /// The methods, in the order of the tables.
+    /// Returns the methods, in the order of the tables.
     pub fn methods(&self) -> &[Method] {
         &self.methods
     }
 
-    /// The method that the others are compared with.
+    /// Returns the method that the others are compared with.
     pub fn baseline(&self) -> &Method {
         &self.methods[self.baseline]
     }
 
-    /// The tests of every other method against the baseline.
+    /// Returns the tests of every other method against the baseline.
     pub fn tests(&self) -> &[Test] {
         &self.tests
     }
 
-    /// Ranks over all classes and each group; `None` where no pair of subset and seed has a score of
-    /// each method.
+    /// Returns the ranks over all classes and over each group; `None` if there is no pair of subset
+    /// and seed for which every method has a score.
     pub fn ranks(&self) -> &PerGroup<Option<Ranks>> {
         &self.ranks
     }
 
-    /// What a random order would score; `None` where the number of evaluated images is not known:
-    /// without predictions or split, and over different test sets.
+    /// Returns the expected scores of a random order; `None` if the number of evaluated images is
+    /// unknown: without predictions or split, and with different test sets.
     pub fn chance(&self) -> Option<&Chance> {
         self.chance.as_ref()
     }
 
-    /// The rows of `ranks.csv`.
+    /// Returns the rows of `ranks.csv`.
     pub fn rank_rows(&self) -> Vec<RankRow> {
         ranks::rows(&self.methods, &self.ranks)
     }
 
-    /// Mean rank by total mAP of the method at `place`, 1 for the best.
+    /// Returns the mean rank by total mAP of the method at index `place`; 1 is the best.
     fn rank(&self, place: usize) -> Option<f64> {
         self.ranks[Scope::Total].as_ref()?.mean(place)
     }
 
-    /// Runs that were found and are not in the report.
+    /// Returns the runs that were found but left out of the report.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// The classes as the baseline's first run has them: names, groups, counts.
+    /// Returns the classes of the baseline's first run: names, groups, counts.
     fn classes(&self) -> &[ClassScore] {
         &self.runs[self.reference].classes
     }
 
-    /// Places of the classes by falling training count.
+    /// Returns the indices of the classes by descending training count.
     fn class_order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.classes().len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(self.classes()[class].train_count));
         order
     }
 
-    /// The expected AP of a random order in the class at `place`.
+    /// Returns the expected AP of a random order for the class at index `place`.
     fn chance_of(&self, place: usize) -> Option<f64> {
         self.chance.as_ref()?.classes[place]
     }
 
-    /// A test's result for a method.
+    /// Returns the result of a test for a method.
     fn test(&self, method: &Method, kind: Kind, classes: Scope) -> Option<&Test> {
         (self.tests.iter())
             .find(|t| t.method == method.name && t.test == kind && t.classes == classes)
     }
 }
 
-/// The experiments' names, each once, in order.
+/// Returns the distinct names of the experiments, in order.
 fn experiments(runs: &[Run]) -> Vec<String> {
     let mut names: Vec<String> = (runs.iter())
         .map(|run| run.manifest.experiment.clone())

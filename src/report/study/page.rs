@@ -1,4 +1,4 @@
-//! The report as one HTML page that needs no other file.
+//! The report as one self-contained HTML page.
 
 use std::collections::BTreeSet;
 
@@ -19,13 +19,13 @@ use crate::report::page;
 use crate::report::table::percent;
 use crate::wording::counted;
 
-/// A cell of a table that can be sorted.
+/// A cell of a sortable table.
 #[derive(Serialize)]
 struct Cell {
     text: String,
-    /// What it is sorted by; text where there is none.
+    /// The value to sort by; `None` sorts by the text.
     value: Option<f64>,
-    /// The class of the cell: `best`, `second`, or nothing.
+    /// The CSS class of the cell: `best`, `second`, or empty.
     mark: &'static str,
 }
 
@@ -46,7 +46,7 @@ fn marked(value: Option<f64>, text: String, mark: Mark) -> Cell {
     Cell { text, value, mark }
 }
 
-/// A row: its name, a group for its colour, its cells.
+/// A row: its name, a group that sets its colour, and its cells.
 #[derive(Serialize)]
 struct Row {
     name: String,
@@ -54,7 +54,7 @@ struct Row {
     cells: Vec<Cell>,
 }
 
-/// Fills the page's template.
+/// Renders the page's template.
 pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Result<String> {
     let picture = |name: &str| {
         let found = pictures.iter().find(|(other, _)| *other == name);
@@ -103,7 +103,7 @@ pub(super) fn render(study: &Study, pictures: &[(&'static str, String)]) -> Resu
     page::render("index.html", include_str!("page.html"), context)
 }
 
-/// What the figures come from: name and value.
+/// Returns the facts about the runs behind the results: name and value.
 fn facts(study: &Study) -> Vec<(&'static str, String)> {
     let manifests = || study.runs.iter().map(|run| &run.manifest);
     let each = |of: &dyn Fn(&crate::run_dir::Manifest) -> String| -> String {
@@ -148,7 +148,7 @@ fn facts(study: &Study) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// The main table.
+/// Returns the rows of the main table.
 fn scores(study: &Study) -> Vec<Row> {
     let columns = PerGroup::from_fn(|scope| study.marks(scope));
     let row = |(place, method): (usize, &super::Method)| {
@@ -210,7 +210,7 @@ fn scores(study: &Study) -> Vec<Row> {
     rows
 }
 
-/// The gains over the baseline in mAP, with their tests.
+/// Returns the gains over the baseline in mAP, with their tests.
 fn gains(study: &Study, kinds: &[Kind], scope: Scope) -> Vec<Row> {
     let row = |method: &super::Method| {
         let gain = study.gain(method, scope);
@@ -240,7 +240,7 @@ fn gains(study: &Study, kinds: &[Kind], scope: Scope) -> Vec<Row> {
     study.others().map(row).collect()
 }
 
-/// The methods by rising mean rank, with the groups that they are in.
+/// Returns the methods by ascending mean rank, with the groups they belong to.
 fn ranks(study: &Study, scope: Scope) -> Vec<Row> {
     let Some(ranks) = &study.ranks[scope] else {
         return Vec::new();
@@ -259,7 +259,7 @@ fn ranks(study: &Study, scope: Scope) -> Vec<Row> {
     ranks.order().into_iter().map(row).collect()
 }
 
-/// AP of every class, by falling training count.
+/// Returns the AP of every class, by descending training count.
 fn classes(study: &Study) -> Vec<Row> {
     let row = |place: usize| {
         let class = &study.classes()[place];
@@ -333,7 +333,8 @@ fn left_out(study: &Study) -> Vec<(String, &str)> {
         .collect()
 }
 
-/// Precision by recall of every method and class, in thousandths, as JSON that can stand in a page.
+/// Returns the precision by recall of every method and class, in thousandths, as JSON that can be
+/// embedded in a page.
 fn curves(study: &Study) -> Result<Option<String>> {
     if study.methods.iter().all(|m| m.precision.is_empty()) {
         return Ok(None);
@@ -375,6 +376,6 @@ fn curves(study: &Study) -> Result<Option<String>> {
         .collect();
     let data = serde_json::json!({ "recalls": RECALLS, "classes": classes, "methods": methods });
     let text = serde_json::to_string(&data).map_err(|e| Error::input("index.html", e))?;
-    // Names come from the user's files: none of them may end the script.
+    // Names come from the user's files: none of them may close the script element.
     Ok(Some(text.replace('<', "\\u003c")))
 }

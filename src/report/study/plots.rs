@@ -12,7 +12,8 @@ mod learning;
 mod precision_recall;
 mod ranks;
 
-/// Every picture with its file's name, in the order of the page. Those without data are left out.
+/// Draws every picture, returned with its file name, in the order of the page. Pictures without
+/// data are left out.
 pub(super) fn draw(study: &Study) -> Result<Vec<(&'static str, String)>> {
     let pictures = [
         ("methods.svg", bars::draw(study)?),
@@ -30,18 +31,18 @@ pub(super) fn draw(study: &Study) -> Result<Vec<(&'static str, String)>> {
 }
 
 impl Study {
-    /// The drawing of the mean ranks and what they say in words; `None` where there are no two methods
-    /// with two blocks.
+    /// Draws the mean ranks and describes them in words; `None` if there are fewer than two methods
+    /// or two blocks.
     ///
     /// # Errors
-    /// It cannot be drawn.
+    /// Fails if it cannot be drawn.
     pub fn rank_picture(&self) -> Result<Option<(String, String)>> {
         let words = self.ranks().total.as_ref().and_then(Ranks::in_words);
         Ok(ranks::draw(self)?.zip(words))
     }
 }
 
-/// AP of every class, sorted by training count, with the groups shaded.
+/// Plots the AP of every class, sorted by training count, with the groups shaded.
 fn per_class(study: &Study) -> Result<String> {
     let shown = shown(study);
     let series: Vec<Series> = (shown.iter())

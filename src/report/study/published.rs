@@ -1,4 +1,4 @@
-//! The paper's table: its order, its names, its figures.
+//! The paper's table: its order, its method names, its scores.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::collect::Run;
 use crate::metrics::PerGroup;
 
-/// Methods in the order of the paper's table, with the names that it gives them.
+/// Methods in the order of the paper's table, with their names there.
 const ORDER: [(&str, &str); 14] = [
     ("erm", "ERM"),
     ("rw", "RW"),
@@ -25,17 +25,17 @@ const ORDER: [(&str, &str); 14] = [
     ("db-focal", "DB-Focal"),
 ];
 
-/// Where the figures come from, for people.
+/// Where the published scores come from, for people.
 pub(super) const SOURCE: &str = "quoted from Wu et al., Distribution-Balanced Loss, ECCV 2020 \
     (ResNet-50), partly second-hand; not measured here";
 
-/// How far a published row was checked against a public source.
+/// How much of a published row was checked against a public source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Checked {
-    /// All four figures.
+    /// All four scores.
     Row,
-    /// The total alone.
+    /// Only the total.
     Total,
     /// None of them.
     None,
@@ -50,12 +50,12 @@ pub struct Published {
     head: String,
     medium: String,
     tail: String,
-    /// How far it was checked.
+    /// How much of it was checked.
     pub checked: Checked,
 }
 
 impl Published {
-    /// mAP in per cent, with the digits that were published.
+    /// Returns mAP in percent, with the published digits.
     pub fn percent(&self) -> PerGroup<&str> {
         PerGroup {
             total: &self.total,
@@ -72,12 +72,12 @@ fn table() -> &'static [Published] {
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .from_reader(include_str!("published.csv").as_bytes());
-        // The file is part of the program, and a test reads every row of it.
+        // The file is embedded in the program, and a test reads every row of it.
         reader.deserialize().filter_map(Result::ok).collect()
     })
 }
 
-/// The published row of a method on a benchmark.
+/// Returns the published row of a method on a benchmark.
 pub(super) fn find(benchmark: &str, method: &str) -> Option<Published> {
     let method = method.rsplit('/').next().unwrap_or(method);
     (table().iter())
@@ -85,8 +85,9 @@ pub(super) fn find(benchmark: &str, method: &str) -> Option<Published> {
         .cloned()
 }
 
-/// The benchmark that the runs are of, as far as figures were published for it. Told by the name
-/// of the experiment and the number of classes: another's data under the same name is no benchmark.
+/// Returns the benchmark of the runs, if scores were published for it. It is recognised by the name
+/// of the experiment and the number of classes, so that other data under the same name do not count
+/// as the benchmark.
 pub(super) fn benchmark(runs: &[Run]) -> Option<&'static str> {
     [("voc-mlt", 20, "aeroplane"), ("coco-mlt", 80, "hair drier")]
         .into_iter()
@@ -102,13 +103,13 @@ pub(super) fn benchmark(runs: &[Run]) -> Option<&'static str> {
         .map(|(name, ..)| name)
 }
 
-/// The place of a method in the paper's table; behind it for others.
+/// Returns the position of a method in the paper's table, or one after its end for other methods.
 pub(super) fn place(method: &str) -> usize {
     let place = ORDER.iter().position(|(name, _)| *name == method);
     place.unwrap_or(ORDER.len())
 }
 
-/// The method's name as the paper writes it, or its own.
+/// Returns the method's name as written in the paper, or its own name.
 pub(super) fn title(method: &str) -> String {
     let (experiment, own) = match method.rsplit_once('/') {
         Some((experiment, own)) => (format!("{experiment}/"), own),

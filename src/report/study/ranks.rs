@@ -1,4 +1,5 @@
-//! Ranks of the methods over the runs that all of them have, and which they tell apart.
+//! Ranks of the methods over the runs that all of them have, and which methods differ
+//! significantly.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,56 +8,56 @@ use crate::metrics::{PerGroup, Ranking, Scope, critical_difference};
 use crate::report::evaluation::LEVEL;
 use crate::rows::number;
 
-/// Mean ranks by mAP, a block being the runs of all methods with one subset and one seed.
+/// Mean ranks by mAP; a block consists of the runs of all methods with the same subset and seed.
 #[derive(Debug, Clone)]
 pub struct Ranks {
-    /// The ranks, in the order of the methods that are ranked.
+    /// The ranks, in the order of the ranked methods.
     pub ranking: Ranking,
-    /// The places of those in the tables; methods on other training sets than the baseline are left
-    /// out.
+    /// The indices of the ranked methods in the tables; methods on other training sets than the
+    /// baseline's are left out.
     pub places: Vec<usize>,
-    /// Subsets that the blocks belong to.
+    /// Number of subsets that the blocks belong to.
     pub subsets: usize,
 }
 
-/// A method's rank, a row of `ranks.csv`; for all classes and each group the methods by rising mean
-/// rank.
+/// A method's rank, a row of `ranks.csv`: for all classes and for each group, the methods by
+/// ascending mean rank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RankRow {
-    /// total, head, medium or tail: what the mAP is taken over.
+    /// The scope that mAP is taken over: total, head, medium or tail.
     pub classes: Scope,
     /// The method.
     pub method: String,
-    /// Its mean rank, 1 for the best.
+    /// The method's mean rank; 1 is the best.
     #[serde(serialize_with = "number::full_or_empty")]
     pub mean_rank: Option<f64>,
-    /// The groups that it is in, by their numbers and separated by spaces: no two methods of a group
-    /// are told apart. Empty where it is told apart from all others, and where nothing is known.
+    /// The numbers of the groups it belongs to, separated by spaces; methods of one group do not
+    /// differ significantly. Empty if it differs from all others, or if nothing is known.
     pub groups: String,
-    /// Pairs of subset and seed that all methods have.
+    /// Number of pairs of subset and seed that all methods have.
     pub blocks: usize,
     /// Methods whose mean ranks are further apart than this differ, at a level of 95 % over all
-    /// pairs together (Nemenyi); empty below two methods or blocks.
+    /// pairs together (Nemenyi); empty for fewer than two methods or blocks.
     #[serde(serialize_with = "number::full_or_empty")]
     pub critical_difference: Option<f64>,
-    /// Friedman's chi-squared, corrected for ties; the same in each row of a table.
+    /// Friedman's chi-squared, corrected for ties; the same in all rows of a scope.
     #[serde(serialize_with = "number::full_or_empty")]
     pub chi_squared: Option<f64>,
-    /// Its p-value: that all methods have the same mean rank.
+    /// p-value of the hypothesis that all methods have the same mean rank.
     pub p_friedman: Option<f64>,
-    /// The same by the F statistic of Iman and Davenport.
+    /// The same from the F statistic of Iman and Davenport.
     pub p_iman_davenport: Option<f64>,
-    /// Subsets that the blocks belong to.
+    /// Number of subsets that the blocks belong to.
     pub subsets: usize,
-    /// What the critical difference would be if only subsets were blocks, each with the mean over its
-    /// seeds; empty for one subset.
+    /// The critical difference if only the subsets were blocks, each with its mean over the seeds;
+    /// empty for one subset.
     #[serde(serialize_with = "number::full_or_empty")]
     pub critical_difference_over_subsets: Option<f64>,
 }
 
 impl Ranks {
-    /// The ranks over the classes of `scope`; `None` where no pair of subset and seed has a score
-    /// of each method.
+    /// Ranks the methods over the classes of `scope`; `None` if there is no pair of subset and seed
+    /// for which every method has a score.
     pub(super) fn new(methods: &[Method], scope: Scope) -> Option<Self> {
         let ranked = |&place: &usize| methods[place].apart.is_none();
         let places: Vec<usize> = (0..methods.len()).filter(ranked).collect();
@@ -79,7 +80,7 @@ impl Ranks {
         })
     }
 
-    /// The ranked methods by rising mean rank: place in the tables and rank.
+    /// Returns the ranked methods by ascending mean rank: index in the tables and rank.
     pub fn order(&self) -> Vec<(usize, f64)> {
         let means = self.ranking.means.iter().copied();
         let mut order: Vec<(usize, f64)> = self.places.iter().copied().zip(means).collect();
@@ -87,24 +88,24 @@ impl Ranks {
         order
     }
 
-    /// The mean rank of the method at `place`; `None` where it is not ranked.
+    /// Returns the mean rank of the method at index `place`; `None` if it is not ranked.
     pub fn mean(&self, place: usize) -> Option<f64> {
         let own = self.places.iter().position(|&other| other == place)?;
         Some(self.ranking.means[own])
     }
 
-    /// Groups of methods that are not told apart, by their places.
+    /// Returns the groups of methods that do not differ significantly, by their indices.
     pub(super) fn groups(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
         let of = |group: &Vec<usize>| group.iter().map(|&own| self.places[own]).collect();
         self.ranking.groups.iter().map(of)
     }
 
-    /// The critical difference with the subsets as blocks; `None` for one subset.
+    /// Returns the critical difference with the subsets as blocks; `None` for one subset.
     pub fn critical_difference_over_subsets(&self) -> Option<f64> {
         critical_difference(self.ranking.means.len(), self.subsets, LEVEL)
     }
 
-    /// The numbers, from 1, of the groups that a method is in, with spaces between.
+    /// Returns the numbers, from 1, of the groups that a method belongs to, separated by spaces.
     pub(super) fn groups_of(&self, method: usize) -> String {
         let numbered = (1..).zip(self.groups());
         let own: Vec<String> = numbered
@@ -114,7 +115,7 @@ impl Ranks {
         own.join(" ")
     }
 
-    /// What the ranks say, in sentences; `None` where there is no test.
+    /// Describes the ranks in sentences; `None` if there is no test.
     pub(super) fn in_words(&self) -> Option<String> {
         let ranking = &self.ranking;
         let far = ranking.critical_difference?;
@@ -142,7 +143,7 @@ impl Ranks {
     }
 }
 
-/// A p-value behind the letter, with its sign.
+/// Formats a p-value with its relation sign, to follow the letter p.
 fn short_p(p: f64) -> String {
     match p < 0.001 {
         true => "< 0.001".into(),
@@ -150,7 +151,7 @@ fn short_p(p: f64) -> String {
     }
 }
 
-/// The rows of all tables.
+/// Returns the rows of all scopes.
 pub(super) fn rows(methods: &[Method], ranks: &PerGroup<Option<Ranks>>) -> Vec<RankRow> {
     let mut rows = Vec::new();
     for (scope, ranks) in ranks.iter() {

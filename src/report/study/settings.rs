@@ -7,17 +7,16 @@ use serde::Serialize;
 use super::collect::Run;
 use super::method::Method;
 
-/// A key of the configuration whose value is not the same in all runs.
+/// A configuration key whose value is not the same in all runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// The key, dotted.
+    /// The dotted key.
     pub key: String,
-    /// Its value for each method; several where the runs of a method differ, empty where it is not
-    /// set.
+    /// Its value for each method: several if the runs of a method differ, empty if it is not set.
     pub values: Vec<String>,
 }
 
-/// Every key that differs, sorted. Runs without a configuration do not count.
+/// Returns every key that differs, sorted. Runs without a configuration are ignored.
 pub(super) fn differing(runs: &[Run], methods: &[Method]) -> Vec<Setting> {
     let runs: Vec<&Run> = runs.iter().filter(|r| !r.settings.is_empty()).collect();
     let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.settings.keys()).collect();

@@ -1,4 +1,5 @@
-//! Which methods a picture with lines or dots of all shows, and what it says about the rest.
+//! Which methods appear in a picture that draws all methods together, and what it says about the
+//! rest.
 
 use plotters::style::RGBColor;
 
@@ -6,8 +7,8 @@ use super::Study;
 use super::method::Method;
 use crate::report::drawing::SERIES;
 
-/// The methods that are shown, with their colours: as many as there are colours, the baseline and
-/// those with the highest total mAP, in the order of the tables.
+/// Returns the methods that are shown, with their colours: the baseline and those with the highest
+/// total mAP, as many as there are colours, in the order of the tables.
 pub(super) fn shown(study: &Study) -> Vec<(&Method, RGBColor)> {
     let mut places: Vec<usize> = (0..study.methods.len()).collect();
     places.sort_by(|&a, &b| {
@@ -23,7 +24,7 @@ pub(super) fn shown(study: &Study) -> Vec<(&Method, RGBColor)> {
         .collect()
 }
 
-/// What a title says about methods that are not shown.
+/// Returns the part of a title that says how many methods are shown.
 pub(super) fn of_all(study: &Study, shown: usize) -> String {
     match study.methods.len() > shown {
         true => format!(" ({shown} of {} methods)", study.methods.len()),

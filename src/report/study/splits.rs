@@ -1,4 +1,4 @@
-//! What runs of several splits have in common.
+//! What runs with several splits have in common.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,21 +15,21 @@ pub enum Splits {
     One,
     /// The test set; they were trained on several subsets.
     Subsets,
-    /// Neither, which was allowed.
+    /// Neither, which was explicitly allowed.
     Different,
 }
 
-/// What the runs share, and what is known of their training sets.
+/// What the runs share, and what is known about their training sets.
 pub(super) struct Shared {
     /// What they share.
     pub splits: Splits,
-    /// Hashes of the splits whose training sets were drawn as balanced as their pools allow.
+    /// Hashes of the splits whose training sets are as balanced as their pools allow.
     balanced: BTreeSet<String>,
 }
 
 impl Shared {
-    /// What is to be said of a method on training sets that none of the baseline's runs has; `None`
-    /// where they share one, and where that is said of the whole report.
+    /// Returns a remark on a method that shares no training set with the baseline; `None` if it
+    /// shares one, and if the whole report is on different splits.
     pub(super) fn apart(&self, method: &Method, baseline: &Method) -> Option<String> {
         let shares = |subset| baseline.subsets.contains(subset);
         if self.splits != Splits::Subsets || method.subsets.iter().any(shares) {
@@ -45,8 +45,8 @@ impl Shared {
     }
 }
 
-/// What the splits share. Different test sets are refused unless that is `allowed`: figures of
-/// different classes and images are no comparison.
+/// Determines what the splits share. Splits whose test sets differ, or cannot be compared, are
+/// rejected unless that is `allowed`: scores on different classes and images are not comparable.
 pub(super) fn check(runs: &[Run], set: Set, allowed: bool) -> Result<Shared> {
     let all = |splits| Shared {
         splits,
@@ -85,7 +85,7 @@ pub(super) fn check(runs: &[Run], set: Set, allowed: bool) -> Result<Shared> {
     ))
 }
 
-/// The splits of the runs, each once; `None` where one is not there.
+/// Reads the distinct splits of the runs; `None` if one of them cannot be found.
 fn read(runs: &[Run]) -> Option<Vec<Split>> {
     let mut splits: BTreeMap<&str, &Run> = BTreeMap::new();
     for run in runs {

@@ -9,19 +9,19 @@ use crate::metrics::{PerGroup, Scope};
 use crate::report::evaluation::what_the_mark_says;
 use crate::report::table::{Table, percent};
 
-/// How a cell stands out in its column.
+/// How a cell is highlighted in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// Neither of the two.
+    /// Not highlighted.
     Plain,
     /// The highest score.
     Best,
-    /// The next.
+    /// The second highest score.
     Second,
 }
 
-/// Marks the highest and the second highest score as they are shown, with two decimals in per
-/// cent: what looks equal is marked alike. Nothing stands out in a column where all are equal.
+/// Marks the highest and the second highest score as displayed, with two decimals in percent:
+/// scores that look equal are marked alike. Nothing is marked in a column of equal scores.
 pub(super) fn marks(scores: &[Option<f64>]) -> Vec<Mark> {
     let shown = |score: &Option<f64>| score.map(|score| (score * 1e4).round() as i64);
     let mut values: Vec<i64> = scores.iter().filter_map(shown).collect();
@@ -36,7 +36,7 @@ pub(super) fn marks(scores: &[Option<f64>]) -> Vec<Mark> {
         .collect()
 }
 
-/// Mean and deviation as `70.86 ± 0.31`, the mean alone for one seed, empty where undefined.
+/// Formats mean and deviation as `70.86 ± 0.31`; only the mean for one seed, empty where undefined.
 pub(super) fn spread(mean: Option<f64>, deviation: Option<f64>, plus_minus: &str) -> String {
     match deviation {
         Some(deviation) => format!("{}{plus_minus}{:.2}", percent(mean), deviation * 100.0),
@@ -44,7 +44,7 @@ pub(super) fn spread(mean: Option<f64>, deviation: Option<f64>, plus_minus: &str
     }
 }
 
-/// A p-value with two digits that tell something.
+/// Formats a p-value with three decimals, or as `< 0.001`.
 pub(super) fn p_text(p: Option<f64>) -> String {
     match p {
         None => String::new(),
@@ -53,23 +53,23 @@ pub(super) fn p_text(p: Option<f64>) -> String {
     }
 }
 
-/// What the row of a random order says, a sentence.
+/// The sentence that explains the row of a random order.
 pub(super) const WHAT_CHANCE_IS: &str = "chance: the expected mAP of a random order of the images.";
 
-/// A mean rank with two decimals.
+/// Formats a mean rank with two decimals.
 pub(super) fn rank_text(rank: Option<f64>) -> String {
     rank.map_or(String::new(), |rank| format!("{rank:.2}"))
 }
 
-/// Behind the number of a method's seeds where one of its runs is not what it seems. The star of
+/// Appended to a method's number of seeds if one of its runs has a remark. The star of
 /// `comparison.md` has another meaning in the tables of a report.
 pub(super) const AMISS: &str = " †";
 
-/// The same where a method was trained on other training sets than the baseline.
+/// Appended if a method was trained on other training sets than the baseline.
 pub(super) const APART: &str = " ‡";
 
 impl Study {
-    /// What is amiss with which run: a line each, in the order of the tables.
+    /// Returns the remarks on the runs: one line each, in the order of the tables.
     pub(super) fn remarks(&self) -> Vec<String> {
         let of_method = |method: &Method| {
             let line =
@@ -79,29 +79,29 @@ impl Study {
         self.methods.iter().flat_map(of_method).collect()
     }
 
-    /// Which methods have other training sets than the baseline, a line each.
+    /// Lists the methods with other training sets than the baseline, one line each.
     pub(super) fn apart(&self) -> Vec<String> {
         let line = |method: &Method| Some(format!("{}: {}", method.title, method.apart.as_ref()?));
         self.methods.iter().filter_map(line).collect()
     }
 
-    /// Whether figures were published for any of the rows.
+    /// Returns whether there are published scores for any of the rows.
     pub(super) fn has_published(&self) -> bool {
         self.methods.iter().any(|method| method.published.is_some())
     }
 
-    /// Whether there is more than one method to be ranked.
+    /// Returns whether there is more than one method to rank.
     pub(super) fn has_ranks(&self) -> bool {
         self.methods.len() > 1 && self.ranks[Scope::Total].is_some()
     }
 
-    /// The marks of a column.
+    /// Returns the marks of a column.
     pub(super) fn marks(&self, scope: Scope) -> Vec<Mark> {
         let means: Vec<Option<f64>> = self.methods.iter().map(|m| m.means()[scope]).collect();
         marks(&means)
     }
 
-    /// The main table; `mark` writes a cell that stands out.
+    /// Makes the main table; `mark` formats a highlighted cell.
     fn main_table(
         &self,
         name: impl Fn(&str) -> String,
@@ -144,8 +144,8 @@ impl Study {
         table
     }
 
-    /// The interval of a method's gain with its lower end: over images and runs together where
-    /// there are several runs, else over the images.
+    /// Returns the interval of a method's gain, with its lower end: over images and runs together
+    /// if there are several runs, otherwise over the images.
     pub(super) fn interval_cell(&self, method: &Method, scope: Scope) -> (Option<f64>, String) {
         let kinds = [Kind::ImagesAndSeeds, Kind::JackknifeImages];
         let test = kinds
@@ -160,7 +160,7 @@ impl Study {
         (Some(low), text)
     }
 
-    /// The gains over the baseline with their tests, over all classes.
+    /// Makes the table of the gains over the baseline with their tests, over all classes.
     fn gain_table(&self, name: impl Fn(&str) -> String) -> Table {
         let mut header = vec!["method".to_owned(), "gain in total mAP, points".to_owned()];
         let (interval, images) = ("95 % interval, points", Kind::JackknifeImages);
@@ -192,19 +192,19 @@ impl Study {
         table
     }
 
-    /// The methods that are compared with the baseline.
+    /// Returns the methods that are compared with the baseline.
     pub(super) fn others(&self) -> impl Iterator<Item = &Method> {
         let baseline = self.baseline;
         (self.methods.iter().enumerate())
             .filter_map(move |(place, method)| (place != baseline).then_some(method))
     }
 
-    /// The difference of the means, method minus baseline.
+    /// Returns the difference of the means, method minus baseline.
     pub(super) fn gain(&self, method: &Method, scope: Scope) -> Option<f64> {
         Some(method.means()[scope]? - self.baseline().means()[scope]?)
     }
 
-    /// For a terminal.
+    /// Formats the study for a terminal.
     pub fn to_terminal(&self) -> String {
         let mut text = self
             .main_table(str::to_owned, |cell, _| cell.to_owned())
@@ -267,7 +267,7 @@ impl Study {
     }
 }
 
-/// A name as Markdown: no markup, and one line.
+/// Formats a name for Markdown: without markup and on one line.
 fn markdown(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for character in name.chars() {
@@ -282,7 +282,7 @@ fn markdown(name: &str) -> String {
     text
 }
 
-/// A difference in per cent, with its sign.
+/// Formats a difference in percent, with its sign.
 pub(super) fn signed(difference: f64) -> String {
     format!("{:+.2}", difference * 100.0)
 }

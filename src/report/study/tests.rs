@@ -1,4 +1,4 @@
-//! Reports over run folders made by hand, with figures that can be worked out on paper.
+//! Reports about run folders made by hand, with scores that can be worked out on paper.
 
 mod belonging;
 mod comparisons;
@@ -55,7 +55,7 @@ fn manifest(method: &str, seed: u64) -> Manifest {
     }
 }
 
-/// A run with these AP; the file of the classes is all that a report cannot do without.
+/// Makes a run with these APs; the class table is the only file that a report requires.
 fn run(home: &Path, manifest: &Manifest, scores: [Option<f64>; 4]) -> PathBuf {
     let folder = home.join(format!("{}-s{}", manifest.method, manifest.seed));
     let run = RunDir::new(&folder);
@@ -90,7 +90,7 @@ fn run(home: &Path, manifest: &Manifest, scores: [Option<f64>; 4]) -> PathBuf {
     folder
 }
 
-/// ERM and DB-Focal with two seeds each. The last class has no test image.
+/// Makes ERM and DB-Focal with two seeds each. The last class has no test image.
 fn two_methods(home: &Path) {
     run(
         home,
@@ -124,7 +124,7 @@ fn problem(home: &Path, options: &Options) -> String {
         .to_string()
 }
 
-/// Writes the report and gives its files by name.
+/// Writes the report and returns a function that reads its files by name.
 fn written(study: &Study) -> impl Fn(&str) -> String + use<> {
     let out = tempfile::tempdir().unwrap();
     study.write(out.path()).unwrap();

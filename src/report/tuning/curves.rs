@@ -1,4 +1,4 @@
-//! mAP against the first key that a search varied, a panel a method.
+//! Plot of mAP against the first key that a search varied, one panel per method.
 
 use plotters::prelude::*;
 
@@ -7,12 +7,12 @@ use crate::error::Result;
 use crate::report::chart::{Frame, Scale, dot, line, panel_title, points, title};
 use crate::report::drawing::{FAINT, GREY, INK, SERIES, sheet, shown};
 
-/// Panels in a row, their size with the labels, and the plotted part.
+/// Number of panels per row, their size including labels, and the size of the plotting area.
 const COLUMNS: usize = 4;
 const PANEL: (i32, i32) = (244, 186);
 const PLOT: (i32, i32) = (184, 116);
 
-/// Draws the picture; `None` where nothing but words varied.
+/// Draws the picture; `None` if no numeric key varied.
 pub(super) fn draw(methods: &[Method]) -> Result<Option<String>> {
     let values: Vec<(f64, f64)> = methods
         .iter()
@@ -22,7 +22,7 @@ pub(super) fn draw(methods: &[Method]) -> Result<Option<String>> {
     if low >= high {
         return Ok(None);
     }
-    // Rates are tried by factors; a scale by logarithm shows them evenly.
+    // Learning rates are tried in factors, which are evenly spaced on a logarithmic scale.
     let by_factors = low > 0.0 && high / low > 8.0;
     let place = |value: f64| match by_factors {
         true => (value / low).ln() / (high / low).ln(),
@@ -58,7 +58,7 @@ pub(super) fn draw(methods: &[Method]) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// The dots of a method, the best of each value joined by a line.
+/// Draws the dots of a method, with a line through the best of each value.
 fn curve(
     area: &crate::report::drawing::Area,
     method: &Method,
@@ -83,7 +83,7 @@ fn curve(
     Ok(())
 }
 
-/// The lowest and the highest value.
+/// Returns the lowest and the highest value.
 fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))

@@ -1,9 +1,9 @@
-//! F1 of the final runs, at thresholds that the folds of the search have chosen.
+//! F1 of the final runs, at thresholds chosen on the folds of the search.
 //!
-//! A final run trains on the whole subset and has no image left to choose thresholds on. The search
-//! has: each training image was held out by the chosen setting's training on one of the folds. Their
-//! scores together, over all folds, choose for each class the threshold with the best F1; it is then
-//! the same for every final run, on every subset. No test image has a part in it.
+//! A final run trains on the whole subset, so no image is left to choose thresholds on. But in the
+//! search, each training image was held out once by a training with the chosen setting on one of
+//! the folds. Over all folds together, these scores give the threshold with the best F1 for each
+//! class, which is then the same for every final run, on every subset. No test image is involved.
 
 use std::path::{Path, PathBuf};
 
@@ -21,43 +21,45 @@ use crate::rows::number;
 pub struct ThresholdRow {
     /// The method's name.
     pub method: String,
-    /// The class.
+    /// The class's name.
     pub class: String,
-    /// Its images that a fold held out; with `repeats` each counts as often as it was held out.
+    /// Number of its images that a fold held out; with `repeats`, each counts as often as it was
+    /// held out.
     pub positives: usize,
-    /// The logit above which it counts as present; empty for a class that no fold held out an
-    /// image of, which counts as present above 0.
+    /// The logit above which it counts as present. Empty for a class of which no fold held out an
+    /// image; such a class counts as present above 0.
     #[serde(serialize_with = "number::full_or_empty")]
     pub logit: Option<f64>,
-    /// The same as a probability.
+    /// The threshold as a probability.
     #[serde(serialize_with = "number::full_or_empty")]
     pub probability: Option<f64>,
 }
 
-/// F1 of a final run over the classes of a group, a row of `f1.csv`; in [0, 1].
+/// F1 of a final run over the classes of a scope, a row of `f1.csv`; in [0, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct F1Row {
-    /// The subset that it was trained on.
+    /// The subset that the run was trained on.
     pub subset: String,
     /// The method's name.
     pub method: String,
     /// The run's seed.
     pub seed: u64,
-    /// total, head, medium or tail.
+    /// The scope: total, head, medium or tail.
     pub classes: Scope,
-    /// Of all entries (image, class) together.
+    /// F1 over all entries (image, class) together.
     #[serde(serialize_with = "number::full_or_empty")]
     pub micro_f1: Option<f64>,
-    /// The mean over the classes; one with neither an image nor a prediction counts 0.
+    /// Mean F1 over the classes; a class with neither an image nor a prediction counts as 0.
     #[serde(serialize_with = "number::full_or_empty")]
     pub macro_f1: Option<f64>,
 }
 
-/// Thresholds with the best F1 of each class over the held-out images of all `folds`, each with the
-/// scores of the training that left it out; `None` where the scores of a fold are not there any more.
+/// Chooses the thresholds with the best F1 of each class over the held-out images of all `folds`,
+/// where each image is scored by the training that left it out. Returns `None` if the scores of a
+/// fold are no longer available.
 ///
 /// # Errors
-/// A file of scores is damaged, or of other images.
+/// Fails if a file of scores is damaged or belongs to other images.
 pub fn thresholds(method: &str, folds: &[(&Split, PathBuf)]) -> Result<Option<Vec<ThresholdRow>>> {
     let Some((first, _)) = folds.first() else {
         return Ok(None);
@@ -93,11 +95,11 @@ pub fn thresholds(method: &str, folds: &[(&Split, PathBuf)]) -> Result<Option<Ve
     Ok(Some(rows.collect()))
 }
 
-/// F1 of the scores in the file at `path` for the test images of `split`, over all classes and by
-/// its groups.
+/// Computes F1 of the scores in the file at `path` for the test images of `split`, over all classes
+/// and by its groups.
 ///
 /// # Errors
-/// The file is not there, damaged, or of other images.
+/// Fails if the file is missing, damaged, or belongs to other images.
 pub fn at_thresholds(
     thresholds: &[ThresholdRow],
     split: &Split,

@@ -1,47 +1,48 @@
-//! A method of a search.
+//! A method in the page about a search.
 
 use crate::metrics::PerGroup;
 
-/// F1 of final runs on the test set over some classes, each in [0, 1].
+/// F1 of the final runs on the test set over some classes, each in [0, 1].
 #[derive(Debug, Clone, Default)]
 pub struct F1Runs {
-    /// Of all entries (image, class) together.
+    /// F1 over all entries (image, class) together.
     pub micro: Vec<f64>,
-    /// The mean over the classes.
+    /// Mean F1 over the classes.
     pub macro_average: Vec<f64>,
 }
 
-/// A method's search and its final runs.
+/// The search of a method and its final runs.
 #[derive(Debug, Clone)]
 pub struct Method {
-    /// Its name.
+    /// The method's name.
     pub name: String,
     /// The chosen setting in words.
     pub setting: String,
-    /// The key that the curve goes over; the first that varies.
+    /// The key on the curve's horizontal axis: the first that varies.
     pub key: String,
-    /// Values of that key with the mAP reached, a point a setting; without those that diverged.
+    /// Values of that key with the mAP reached, one point per setting; diverged settings are left
+    /// out.
     pub curve: Vec<(f64, f64)>,
     /// mAP of the chosen setting over the folds.
     pub map: Option<f64>,
-    /// Its lowest mAP on a fold.
+    /// The lowest mAP of the chosen setting on a fold.
     pub lowest: Option<f64>,
-    /// Its highest.
+    /// The highest mAP of the chosen setting on a fold.
     pub highest: Option<f64>,
-    /// Settings that were tried.
+    /// Number of settings tried.
     pub settings: usize,
-    /// Trainings of the search.
+    /// Number of trainings of the search.
     pub trainings: usize,
-    /// Trainings that left the range of finite numbers.
+    /// Number of trainings that produced non-finite numbers.
     pub diverged: usize,
     /// Keys whose chosen value is the lowest or highest that was tried.
     pub at_edge: String,
-    /// mAP of the final runs on the test set, each in [0, 1]; empty before they ended.
+    /// mAP of the final runs on the test set, each in [0, 1]; empty before they have finished.
     pub finals: PerGroup<Vec<f64>>,
-    /// F1 of the final runs at the thresholds of the folds; empty before they ended.
+    /// F1 of the final runs at the thresholds chosen on the folds; empty before they have finished.
     pub f1: PerGroup<F1Runs>,
-    /// Mean rank of the final runs by total mAP, 1 for the best.
+    /// Mean rank of the final runs by total mAP; 1 is the best.
     pub rank: Option<f64>,
-    /// The groups of methods not told apart that it is in, by their numbers.
+    /// The numbers of the groups of methods, not significantly different, that it belongs to.
     pub groups: String,
 }

@@ -1,4 +1,5 @@
-//! The page of a search for settings: what was tried, what was chosen, and what that reached.
+//! The page about a search for settings: what was tried, what was chosen, and what scores that
+//! reached.
 
 mod curves;
 mod f1;
@@ -23,13 +24,13 @@ pub use method::{F1Runs, Method};
 pub struct Page {
     /// The tuning's name.
     pub title: String,
-    /// Names and values.
+    /// Facts about the search: name and value.
     pub facts: Vec<(&'static str, String)>,
-    /// The methods in the order of the file.
+    /// The methods, in the order of the tuning file.
     pub methods: Vec<Method>,
     /// Every set: name, images, hash of its pictures, hash of its split.
     pub sets: Vec<(String, usize, String, String)>,
-    /// The drawing of the final runs' mean ranks and what they say in words.
+    /// The drawing of the final runs' mean ranks, and its description in words.
     pub ranks: Option<(String, String)>,
     /// The expected mAP of a random order of the test images, in [0, 1], once it is known.
     pub chance: Option<PerGroup<Option<f64>>>,
@@ -47,7 +48,7 @@ struct Row {
     map: String,
     folds: String,
     finals: Vec<String>,
-    /// micro and macro F1 of each group.
+    /// Micro and macro F1 of each group.
     f1: Vec<[String; 2]>,
     rank: String,
     groups: String,
@@ -58,7 +59,7 @@ impl Page {
     /// Writes `index.html`, `curves.svg` and `ranks.svg` into `folder`.
     ///
     /// # Errors
-    /// A picture cannot be drawn, or a file not written.
+    /// Fails if a picture cannot be drawn or a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let curves = curves::draw(&self.methods)?;
         if let Some(curves) = &curves {

@@ -11,11 +11,11 @@ use crate::report::drawing::{
 };
 use crate::report::stats::SplitStatistics;
 
-/// Most rows of the heat map; more classes are averaged.
+/// Largest number of rows of the heat map; more classes are averaged in blocks.
 const MAX_CELLS: usize = 120;
 
-/// The mean of P(column | row) over blocks of classes, classes in the report's order; cells
-/// without a defined probability are `None`. The diagonal's ones are left out.
+/// Returns the mean of P(column | row) over blocks of classes, in the order of the report; cells
+/// without a defined probability are `None`. The diagonal is left out of the means.
 fn blocks(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> (usize, Vec<Option<f64>>) {
     let c = statistics.classes.len();
     let per_block = c.div_ceil(MAX_CELLS).max(1);
@@ -36,9 +36,9 @@ fn blocks(statistics: &SplitStatistics, conditional: &[Option<f64>]) -> (usize, 
     (per_block, sums.into_iter().map(mean).collect())
 }
 
-/// White to dark blue; `part` in 0..=1.
+/// Maps `part`, in 0..=1, to a colour from white to dark blue.
 fn heat(part: f64) -> RGBColor {
-    // Square root: most probabilities are small, and differences among them matter.
+    // Square root, because most probabilities are small and differences among them matter.
     let part = part.clamp(0.0, 1.0).sqrt();
     let stops = [
         (255.0, 255.0, 255.0),
@@ -53,14 +53,15 @@ fn heat(part: f64) -> RGBColor {
     RGBColor(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
 }
 
-/// Pixels that the longest class name takes at a font size.
+/// Returns the width of the longest class name at a font size, in pixels.
 fn name_space(statistics: &SplitStatistics, size: f64) -> i32 {
     let names = statistics.classes.iter().map(|row| shown(&row.class));
     let longest = names.map(|name| name.chars().count()).max().unwrap_or(0);
     (longest as f64 * size * CHARACTER) as i32 + 10
 }
 
-/// P(column | row) as a heat map, classes by training images; many classes are averaged in blocks.
+/// Draws P(column | row) as a heat map, classes by training count; many classes are averaged in
+/// blocks.
 pub(crate) fn co_occurrence(
     statistics: &SplitStatistics,
     conditional: &[Option<f64>],
@@ -75,7 +76,7 @@ pub(crate) fn co_occurrence(
         false => 56,
     };
     let (right, top) = (96, 40 + if named { names } else { 24 });
-    // Cells of whole pixels have no seams.
+    // Cells of whole pixels leave no seams.
     let cell = ((1000 - names - right - 16) / n.max(1) as i32).clamp(1, 34);
     let frame = Frame {
         left: names + 16,
@@ -97,7 +98,7 @@ pub(crate) fn co_occurrence(
             let corners = [from, (from.0 + cell, from.1 + cell)];
             match p {
                 Some(p) if p > 0.0 && most > 0.0 => block(area, corners, heat(p / most).filled())?,
-                // Given itself a class is certain.
+                // The probability of a class given itself is always 1.
                 _ if row == column && named => block(area, corners, FAINT.filled())?,
                 _ => {}
             }
@@ -123,7 +124,8 @@ pub(crate) fn co_occurrence(
     })
 }
 
-/// Lines between the groups, a class being `pitch` pixels wide; with `named` their names too.
+/// Draws lines between the groups, where a class is `pitch` pixels wide; if `named`, with their
+/// names.
 fn bounds(
     area: &Area,
     statistics: &SplitStatistics,
@@ -153,12 +155,12 @@ fn bounds(
     Ok(())
 }
 
-/// What the colours mean, up to `most`, beside a map of `side` pixels.
+/// Draws the colour scale, up to `most`, beside a map of `side` pixels.
 fn heat_scale(area: &Area, (x, top): Pixel, side: i32, most: f64) -> Result<()> {
     let height = (side * 2 / 3).clamp(60, 300);
     for pixel in 0..height {
         let part = 1.0 - f64::from(pixel) / f64::from(height - 1).max(1.0);
-        // One row over the next: no seams where the picture is scaled.
+        // Rows overlap by one pixel, so that scaling the picture shows no seams.
         let end = (x + 16, (top + pixel + 2).min(top + height));
         block(area, [(x, top + pixel), end], heat(part).filled())?;
     }
@@ -172,7 +174,7 @@ fn heat_scale(area: &Area, (x, top): Pixel, side: i32, most: f64) -> Result<()> 
     Ok(())
 }
 
-/// A probability in per cent, with two digits that tell something.
+/// Formats a probability in percent with about two significant digits.
 fn percent(p: f64) -> String {
     let percent = p * 100.0;
     match percent {

@@ -1,4 +1,4 @@
-//! Bars of the methods with error bars: total, head, medium and tail side by side.
+//! Bar chart of the methods with error bars: total, head, medium and tail side by side.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -13,7 +13,7 @@ use crate::report::study::Study;
 
 /// Height of a method's row.
 const ROW: i32 = 26;
-/// Between the panels.
+/// Gap between the panels.
 const GAP: i32 = 14;
 
 pub(super) fn draw(study: &Study) -> Result<Option<String>> {
@@ -32,7 +32,7 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     let frame = |column: i32| Frame {
         left: left + column * (panel + GAP),
         top: 64,
-        // The figures stand to the right of the bars, in their panel.
+        // The values are written to the right of the bars, inside their panel.
         width: panel - 44,
         height: study.methods.len() as i32 * ROW,
     };
@@ -54,12 +54,12 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// The pixel in the middle of a method's row.
+/// Returns the y pixel of the middle of a method's row.
 fn middle(frame: &Frame, row: i32) -> i32 {
     frame.top + row * ROW + ROW / 2
 }
 
-/// One panel: the methods' mAP over the classes of `scope`.
+/// Draws one panel: the methods' mAP over the classes of `scope`.
 fn bars(area: &Area, study: &Study, scope: Scope, frame: &Frame, scale: &Scale) -> Result<()> {
     let (start, top) = (frame.left, frame.top);
     let colour = scope.group().map_or(GREY, group_colour);

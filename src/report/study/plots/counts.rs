@@ -1,4 +1,4 @@
-//! mAP against the number of training images of the class.
+//! Plot of mAP against the number of training images of a class.
 
 use plotters::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::report::drawing::{GREY, sheet};
 use crate::report::study::Study;
 use crate::report::study::shown::{of_all, shown};
 
-/// 1, 2, 5, 10, 20 ... up to beyond `most`.
+/// Returns 1, 2, 5, 10, 20, ... up to the first value beyond `most`.
 fn edges(most: f64) -> Vec<f64> {
     let mut edges = vec![1.0];
     while edges[edges.len() - 1] <= most {
@@ -37,7 +37,7 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
         width,
         height,
     };
-    // Classes without a training image stand at the left end.
+    // Classes without training images are placed at the left end.
     let lowest = if counts.contains(&0.0) { 0.5f64 } else { 0.9 };
     let x = |count: f64| {
         let part = (count.max(lowest) / lowest).ln() / (last / lowest).ln();
@@ -88,8 +88,8 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// Training count (geometric mean, a class has at least `lowest`) and mAP of the classes between
-/// one edge and the next, where there are any with an AP.
+/// Returns the training count (geometric mean, where a class counts as at least `lowest`) and the
+/// mAP of the classes between neighbouring edges; intervals without a defined AP are left out.
 fn means(scores: &[Option<f64>], counts: &[f64], edges: &[f64], lowest: f64) -> Vec<(f64, f64)> {
     let mut means = Vec::new();
     let mut from = 0.0;

@@ -1,4 +1,5 @@
-//! Gain of every method over the baseline, class by class, the classes by falling training count.
+//! Plot of the gain of every method over the baseline, class by class, by descending training
+//! count.
 
 use plotters::prelude::*;
 
@@ -8,7 +9,7 @@ use crate::report::chart::{ClassNames, Frame, Name, Scale, block, counted, panel
 use crate::report::drawing::{Area, GREY, INK, group_colour, sheet};
 use crate::report::study::Study;
 
-/// Height of a method's strip, and of the space above it for its name.
+/// Height of a method's strip, then of the space above it for its name.
 const STRIP: i32 = 92;
 const HEAD: i32 = 24;
 
@@ -55,7 +56,7 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// The gains of one method, over its bands.
+/// Draws the gains of one method, over the group bands.
 fn strip(
     area: &Area,
     gains: &[Option<f64>],
@@ -74,7 +75,7 @@ fn strip(
         let edge = 0.5 - 0.38;
         let (from, to) = (x(place as f64 + edge), x(place as f64 + 1.0 - edge));
         let (upper, lower) = (y(gain.max(0.0)), y(gain.min(0.0)));
-        // Something is seen even of a gain of nothing.
+        // Even a gain of zero is visible.
         let corners = [(from, upper), (to.max(from + 1), lower.max(upper + 1))];
         block(area, corners, group_colour(*group).filled())?;
     }

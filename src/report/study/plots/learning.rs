@@ -10,7 +10,7 @@ use crate::report::study::curve::{self, Curve};
 use crate::report::study::method::Method;
 use crate::report::study::shown::{of_all, shown};
 
-/// Panels in a row, their size with the labels, and the plotted part.
+/// Number of panels per row, their size including labels, and the size of the plotting area.
 const COLUMNS: usize = 4;
 const PANEL: (i32, i32) = (244, 168);
 const PLOT: (i32, i32) = (184, 108);
@@ -71,7 +71,7 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// mAP on the validation part by epoch, a line a method.
+/// Plots mAP on the validation part by epoch, one line per method.
 fn validation(area: &Area, methods: &[(&Method, RGBColor)], frame: &Frame) -> Result<()> {
     let all = || methods.iter().flat_map(|(m, _)| &m.validation);
     let last = all().map(|p| p.0).fold(1.0f64, f64::max);
@@ -91,7 +91,7 @@ fn validation(area: &Area, methods: &[(&Method, RGBColor)], frame: &Frame) -> Re
     Ok(())
 }
 
-/// A method's panel; losses of different methods have different scales, so each has its own.
+/// Draws a method's panel. Losses of different methods have different scales, so each has its own.
 fn loss(area: &Area, curves: &[Curve], frame: &Frame) -> Result<()> {
     let curves: Vec<&Curve> = curves.iter().filter(|c| c.len() > 1).collect();
     let points = || curves.iter().flat_map(|curve| curve.iter());

@@ -1,4 +1,4 @@
-//! Precision against recall, a small picture a class.
+//! Plots of precision against recall, one small plot per class.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -10,11 +10,13 @@ use crate::report::study::Study;
 use crate::report::study::images::recalls;
 use crate::report::study::shown::{of_all, shown};
 
-/// Pictures in a row, the size of one with its labels, and the plotted part.
+/// Number of plots per row, the size of one including its labels, and the size of the plotting
+/// area.
 const COLUMNS: usize = 6;
 const PANEL: (i32, i32) = (162, 168);
 const PLOT: i32 = 122;
-/// Above this many classes the file would be too long to be read: the page shows them one by one.
+/// Above this number of classes the picture would be too long to be useful; the page shows the
+/// classes one by one.
 const MOST: usize = 120;
 
 pub(super) fn draw(study: &Study) -> Result<Option<String>> {

@@ -1,5 +1,6 @@
-//! Mean ranks with the critical difference: a row a method, by rising rank, and an upright line
-//! beside each group of methods that are not told apart. As narrow as a telephone's screen.
+//! Plot of the mean ranks with the critical difference: one row per method, by ascending rank, and
+//! a vertical line beside each group of methods that are not significantly different. Narrow enough
+//! for the screen of a phone.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -14,13 +15,13 @@ use crate::report::study::{Ranks, Study};
 
 /// Height of a method's row.
 const ROW: i32 = 22;
-/// From one group's line to the next.
+/// Distance between the lines of neighbouring groups.
 const LANE: i32 = 9;
-/// The sheet's width, where the names and the groups leave room enough.
+/// Width of the sheet, if the names and the groups leave enough room.
 const WIDTH: i32 = 460;
-/// The least width of the plotted part.
+/// Smallest width of the plotting area.
 const PLOT: i32 = 120;
-/// Where the rows begin: title, a line of words and the critical difference stand above them.
+/// Top of the rows: the title, a line of text and the critical difference are above them.
 const TOP: i32 = 96;
 
 pub(super) fn draw(study: &Study) -> Result<Option<String>> {
@@ -74,22 +75,22 @@ pub(super) fn draw(study: &Study) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// The pixel in the middle of a row.
+/// Returns the y pixel of the middle of a row.
 fn middle(frame: &Frame, row: i32) -> i32 {
     frame.top + row * ROW + ROW / 2
 }
 
-/// Where a rank stands from left to right.
+/// Returns the x pixel of a rank.
 fn x(frame: &Frame, ranking: &Ranking, rank: f64) -> i32 {
     let last = (ranking.means.len() as f64 - 1.0).max(1.0);
     frame.x(((rank - 1.0) / last).clamp(0.0, 1.0))
 }
 
-/// Grid, ticks, and the critical difference as a length above them.
+/// Draws the grid, the ticks, and the critical difference as a length above them.
 fn axis(area: &Area, frame: &Frame, ranking: &Ranking, far: f64) -> Result<()> {
     let last = ranking.means.len() as f64;
     let step = nice_step(last - 1.0, 4.0).max(1.0);
-    // From 1 on, and where the steps are wide at whole multiples of them.
+    // Ticks start at 1; with wide steps they are at multiples of the step.
     let begin = if step < 5.0 { 1.0 } else { 0.0 };
     let ticks = (0..)
         .map(|k| begin + f64::from(k) * step)
@@ -111,13 +112,13 @@ fn axis(area: &Area, frame: &Frame, ranking: &Ranking, far: f64) -> Result<()> {
             }
             (frame.left, above - 8)
         }
-        // Longer than the axis: nothing is told apart.
+        // Longer than the axis: no methods are significantly different.
         false => (frame.left, above),
     };
     small(area, &label, at, HPos::Left, VPos::Bottom)
 }
 
-/// A method's name, dot and rank.
+/// Draws a method's name, dot and rank.
 fn mark(
     area: &Area,
     frame: &Frame,
@@ -129,7 +130,7 @@ fn mark(
     let at: Pixel = (x(frame, ranking, rank), y);
     let style = text(13.0, INK, HPos::Right, VPos::Center);
     write(area, name, &style, (frame.left - 8, y))?;
-    // On the side that has room, where the row's line ends before it.
+    // The rank is written on the side that has room, and the row's line ends before it.
     let (side, to, end) = match at.0 > frame.left + frame.width * 2 / 3 {
         true => (HPos::Right, at.0 - 8, at.0 - 36),
         false => (HPos::Left, at.0 + 8, at.0),
@@ -140,7 +141,8 @@ fn mark(
     small(area, &format!("{rank:.1}"), (to, y), side, VPos::Center)
 }
 
-/// The groups as rows from first to last, each in the first lane that is free there.
+/// Returns the lane of each group and its first and last row; each group takes the first lane that
+/// is free there.
 fn lanes(ranks: &Ranks, order: &[(usize, f64)]) -> Vec<(i32, (i32, i32))> {
     let row = |method: &usize| {
         order

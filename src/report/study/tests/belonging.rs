@@ -26,7 +26,7 @@ fn what_does_not_belong_together_is_refused_by_name() {
         study.methods().len() == 3 && written(&study)("index.html").contains("different splits")
     );
     fs_err::remove_dir_all(home.join("rs-s0")).unwrap();
-    // The same method and seed twice, in another folder.
+    // The same method and seed again, in another folder.
     run(&home.join("again"), &manifest("erm", 1), [Some(0.5); 4]);
     let error = problem(home, &options);
     assert!(
@@ -34,13 +34,13 @@ fn what_does_not_belong_together_is_refused_by_name() {
         "{error}"
     );
     fs_err::remove_dir_all(home.join("again")).unwrap();
-    // A baseline that is not there.
+    // A baseline that does not exist.
     let wrong = Options {
         baseline: Some("db-fokal".into()),
         ..Options::default()
     };
     assert!(problem(home, &wrong).contains("`db-fokal`, only of erm, db-focal"));
-    // An AP that is none.
+    // An AP outside [0, 1].
     run(home, &manifest("rs", 0), [Some(40.27); 4]);
     assert!(problem(home, &options).contains("40.27, expected 0 to 1"));
 }

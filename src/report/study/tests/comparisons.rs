@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A split of three classes and runs with drawn scores beside it.
+/// Makes a split of three classes, with runs of random scores beside it.
 fn with_images(home: &Path) -> Vec<(String, Predictions)> {
     let mut stream = crate::rng::Stream::new(3, "images", 0, 0);
     let mut table = |prefix: &str, images: usize| {
@@ -86,9 +86,9 @@ fn tests_pair_classes_and_seeds_and_leave_out_the_undefined() {
     // scipy.stats.wilcoxon([-0.05, 0.1, 0.25])
     let wilcoxon = test(Kind::WilcoxonClasses, Scope::Total).unwrap();
     assert_relative_eq!(wilcoxon.p_value.unwrap(), 0.5, max_relative = 1e-9);
-    // One class in each group has an AP, and one pair is no test.
+    // Each group has one class with an AP, and a single pair allows no test.
     assert_eq!(test(Kind::TClasses, Scope::Tail), None);
-    // Seeds: totals 0.6 - 0.5, 0.7 - 0.6: equal differences have no t, but ranks.
+    // Seeds: totals 0.6 - 0.5, 0.7 - 0.6. Equal differences have no t, but they have ranks.
     let t = test(Kind::TSeeds, Scope::Total).unwrap();
     assert_eq!((t.pairs, t.p_value, t.p_holm), (2, None, None));
     assert_relative_eq!(t.difference, 0.1, max_relative = 1e-12);
@@ -128,7 +128,7 @@ fn the_jackknife_is_the_paired_one_over_the_test_images() {
     assert_eq!(test.p_value, expected.p_value);
     assert_eq!(test.pairs, split.test.len());
     assert!(expected.low > 0.0, "a difference that is there is found");
-    // The precision by recall averages to about the AP.
+    // Precision averaged over recall is about the AP.
     let erm = study.baseline();
     for (curve, score) in erm.precision.iter().zip(&erm.class_scores) {
         let curve = curve.as_ref().unwrap();
@@ -163,7 +163,7 @@ fn the_jackknife_is_the_paired_one_over_the_test_images() {
     assert!(!tests.contains("chance"), "it is no method");
     roxmltree::Document::parse(&read("precision_recall.svg")).unwrap();
 
-    // Where the predictions do not fit, the rest is still there.
+    // If the predictions do not match, the rest is still reported.
     let file = home.path().join("db-focal-s0/eval/test/predictions.csv");
     write_text(&file, "image,a,b,c\ntest0.jpg,1,2,3\n").unwrap();
     let left = Study::read(&[home.path().to_owned()], &Options::default()).unwrap();
@@ -171,7 +171,7 @@ fn the_jackknife_is_the_paired_one_over_the_test_images() {
     assert!(left.tests().iter().all(|t| t.test != Kind::JackknifeImages));
 }
 
-/// The rows of a CSV text.
+/// Parses the rows of a CSV text.
 fn rows_of<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     reader.deserialize().map(Result::unwrap).collect()
@@ -213,7 +213,7 @@ fn ranks_are_over_the_blocks_that_all_methods_have() {
             run(&folder, &manifest, [Some(total); 4]);
         }
     }
-    // A block that one method lacks is none.
+    // A block that one method lacks does not count.
     let mut alone = manifest("erm", 7);
     alone.split_hash = subsets[0].clone();
     run(home.path(), &alone, [Some(0.9); 4]);

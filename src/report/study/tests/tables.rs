@@ -6,7 +6,8 @@ use super::*;
 fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
     let home = tempfile::tempdir().unwrap();
     two_methods(home.path());
-    // A third with one seed, best there: ranks count only the seed that all have.
+    // A third method with one seed, the best there: ranks count only the seed that all methods
+    // have.
     run(home.path(), &manifest("rs", 0), [Some(0.9); 4]);
     let study = study(home.path());
     let names: Vec<&str> = study.methods().iter().map(|m| m.name.as_str()).collect();
@@ -58,7 +59,7 @@ fn means_deviations_and_ranks_are_those_worked_out_by_hand() {
         tex.contains("hand\\_made") && !tex.contains("quoted"),
         "{tex}"
     );
-    // The last class has a value for the method that has one.
+    // The last class has a value for the method that scores it.
     let per_class = read("per_class.csv");
     assert_eq!(per_class.lines().last().unwrap(), "tie,tail,3,5,,,,0.9,,,");
 }
@@ -74,7 +75,7 @@ fn a_run_that_came_to_nothing_is_marked_in_every_table() {
     let scores = |alike: f64| format!("metric,value\nmicro_f1,0.5\nclasses_scored_alike,{alike}\n");
     let overall = |folder: &Path| RunDir::new(folder).eval(Set::Test).join("scores.csv");
     write_text(&overall(&folder), &scores(1.0)).unwrap();
-    // One class that all images score alike is no dead network.
+    // A single class for which all images score alike does not mean a dead network.
     write_text(&overall(&home.path().join("erm-s0")), &scores(0.25)).unwrap();
 
     let study = study(home.path());
@@ -186,7 +187,7 @@ fn one_run_of_one_method_is_a_report_too() {
     assert!(read("table.tex").contains("asl & 1 & 25.00 & 25.00 &  &  \\\\"));
     assert_eq!(read("tests.csv").lines().count(), 1);
     let page = read("index.html");
-    // The script knows the word, no cell holds it.
+    // The script contains the word, but no cell does.
     assert!(!page.contains(">NaN") && !page.contains("Gains over"));
     assert_eq!(study.to_terminal().matches("25.00").count(), 2);
 }
