@@ -102,39 +102,6 @@ fn one_command_splits_trains_evaluates_and_compares() {
 }
 
 #[test]
-fn workers_and_threads_do_not_change_a_byte() {
-    let folder = folder();
-    let predictions = |out: &str, machine: &[&str]| {
-        dbloss(folder.path())
-            .args([
-                "train",
-                "--config",
-                "small.toml",
-                "--method",
-                "db-focal",
-                "--out",
-                out,
-            ])
-            .args(machine)
-            .assert()
-            .success();
-        dbloss(folder.path())
-            .args(["eval", out])
-            .args(machine)
-            .assert()
-            .success();
-        let out = folder.path().join(out);
-        (
-            read(&out.join("eval/test/predictions.csv")),
-            read(&out.join("steps.csv")),
-        )
-    };
-    let one = predictions("one", &["--workers", "0", "--threads", "1"]);
-    let many = predictions("many", &["--workers", "3", "--threads", "2"]);
-    assert!(one == many, "predictions or steps differ");
-}
-
-#[test]
 #[cfg(unix)]
 fn a_killed_run_resumes_to_the_same_end() {
     let folder = folder();

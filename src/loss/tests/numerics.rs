@@ -144,13 +144,18 @@ fn threads_do_not_show_in_the_result() {
     let targets: Vec<f32> = (0..256 * 80)
         .map(|_| f32::from(u8::from(stream.chance(0.05))))
         .collect();
-    let loss = build("db-focal", &frequency).unwrap();
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.unwrap()
-            .install(|| evaluate(&loss, &logits, &targets, 0))
-    };
-    assert_eq!(run(1), run(4));
+    for config in all() {
+        let loss = config.build(&frequency).unwrap();
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.unwrap()
+                .install(|| evaluate(&loss, &logits, &targets, 0))
+        };
+        let one = run(1);
+        for threads in [2, 4] {
+            assert_eq!(run(threads), one, "{}", config.name());
+        }
+    }
 }
 
 proptest! {
