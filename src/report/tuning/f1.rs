@@ -4,17 +4,22 @@
 //! has: each training image was held out by the chosen setting's training on one of the folds. Their
 //! scores together, over all folds, choose for each class the threshold with the best F1; it is then
 //! the same for every final run, on every subset. No test image has a part in it.
-
-use std::path::{Path, PathBuf};
+//!
+//! How large logits are depends on the training: a final run has more steps than one on a fold, and at
+//! high rates that changes their size several times over. So every training's scores of a class are
+//! taken less the mean of its scores of its own training images, in standard deviations of those.
+//! Both kinds of training have learned the images that give the unit.
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::split::Split;
+use crate::data::labels::LabelTable;
+use crate::data::split::{Set, Split};
 use crate::error::Result;
 use crate::metrics::{F1, PerGroup, Scope, ScoreTable, fit_thresholds, threshold_scores};
-use crate::predict::{Predictions, Scale, probability};
+use crate::predict::{Predictions, Scale};
 use crate::report::evaluation::targets;
 use crate::rows::number;
+use crate::run_dir::RunDir;
 
 /// A method's threshold for a class, a row of `thresholds.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,13 +30,11 @@ pub struct ThresholdRow {
     pub class: String,
     /// Its images that a fold held out; with `repeats` each counts as often as it was held out.
     pub positives: usize,
-    /// The logit above which it counts as present; empty for a class that no fold held out an
-    /// image of, which counts as present above 0.
+    /// Above how many standard deviations over the mean of its scores of a run's own training images
+    /// it counts as present; empty for a class that no fold held out an image of, which counts as
+    /// present above a logit of 0.
     #[serde(serialize_with = "number::full_or_empty")]
-    pub logit: Option<f64>,
-    /// The same as a probability.
-    #[serde(serialize_with = "number::full_or_empty")]
-    pub probability: Option<f64>,
+    pub deviations: Option<f64>,
 }
 
 /// F1 of a final run over the classes of a group, a row of `f1.csv`; in [0, 1].
@@ -53,64 +56,114 @@ pub struct F1Row {
     pub macro_f1: Option<f64>,
 }
 
+/// The scores of a run for the test images of its split, in the unit of its training images.
+struct Scored {
+    labels: Vec<u8>,
+    /// Images x classes.
+    scores: Vec<f64>,
+    /// The logit 0 of each class.
+    zero: Vec<f64>,
+}
+
+impl Scored {
+    /// Reads them; `None` if the files of a set are not there any more.
+    fn read(split: &Split, run: &RunDir) -> Result<Option<Self>> {
+        let of = |set: Set, table: &LabelTable| -> Result<Option<(LabelTable, Vec<f64>)>> {
+            let path = run.eval(set).join("predictions.csv");
+            if !path.is_file() {
+                tracing::warn!("{}: not there, and F1 needs it", path.display());
+                return Ok(None);
+            }
+            let predictions = Predictions::read(&path)?;
+            let table = predictions.scored(table);
+            let scores = predictions.align(&table, &path)?;
+            Ok(Some((table, scores)))
+        };
+        let (Some((table, mut scores)), Some((_, own))) =
+            (of(Set::Test, &split.test)?, of(Set::Train, &split.train)?)
+        else {
+            return Ok(None);
+        };
+        let count = table.num_classes();
+        let units: Vec<(f64, f64)> = (0..count)
+            .map(|class| mean_and_deviation(own.iter().skip(class).step_by(count)))
+            .collect();
+        for row in scores.chunks_mut(count) {
+            for (score, (mean, deviation)) in row.iter_mut().zip(&units) {
+                *score = (*score - mean) / deviation;
+            }
+        }
+        let zero = |(mean, deviation)| (Scale::Logits.threshold() - mean) / deviation;
+        Ok(Some(Scored {
+            labels: targets(&table),
+            scores,
+            zero: units.into_iter().map(zero).collect(),
+        }))
+    }
+}
+
+/// The mean and the standard deviation of some numbers; 1 for the deviation of equal ones.
+fn mean_and_deviation<'a>(values: impl Iterator<Item = &'a f64> + Clone) -> (f64, f64) {
+    let count = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+    match (squares / count).sqrt() {
+        deviation if deviation > 0.0 => (mean, deviation),
+        _ => (mean, 1.0),
+    }
+}
+
 /// Thresholds with the best F1 of each class over the held-out images of all `folds`, each with the
-/// scores of the training that left it out; `None` where the scores of a fold are not there any more.
+/// training that left it out; `None` where the scores of a fold are not there any more.
 ///
 /// # Errors
 /// A file of scores is damaged, or of other images.
-pub fn thresholds(method: &str, folds: &[(&Split, PathBuf)]) -> Result<Option<Vec<ThresholdRow>>> {
+pub fn thresholds(method: &str, folds: &[(&Split, &RunDir)]) -> Result<Option<Vec<ThresholdRow>>> {
     let Some((first, _)) = folds.first() else {
         return Ok(None);
     };
     let classes = first.classes();
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
-    for (fold, path) in folds {
-        if !path.is_file() {
-            tracing::warn!(
-                "{}: not there, so `{method}` has no thresholds and no F1",
-                path.display()
-            );
+    for (fold, run) in folds {
+        let Some(scored) = Scored::read(fold, run)? else {
             return Ok(None);
-        }
-        let predictions = Predictions::read(path)?;
-        let table = predictions.scored(&fold.test);
-        scores.extend(predictions.align(&table, path)?);
-        labels.extend(targets(&table));
+        };
+        scores.extend(scored.scores);
+        labels.extend(scored.labels);
     }
     let fitted = fit_thresholds(&ScoreTable::new(&scores, &labels, classes.len())?);
     let positives = |class: usize| -> usize {
         let column = labels.iter().skip(class).step_by(classes.len());
         column.map(|&label| usize::from(label)).sum()
     };
-    let row = |(class, (name, logit)): (usize, (&String, Option<f64>))| ThresholdRow {
+    let row = |(class, (name, deviations)): (usize, (&String, Option<f64>))| ThresholdRow {
         method: method.to_owned(),
         class: name.clone(),
         positives: positives(class),
-        logit,
-        probability: logit.map(probability),
+        deviations,
     };
     let rows = classes.iter().zip(fitted).enumerate().map(row);
     Ok(Some(rows.collect()))
 }
 
-/// F1 of the scores in the file at `path` for the test images of `split`, over all classes and by
-/// its groups.
+/// F1 of the run in `run` on the test images of `split`, over all classes and by its groups; `None`
+/// where its scores are not there any more.
 ///
 /// # Errors
-/// The file is not there, damaged, or of other images.
+/// A file of scores is damaged, or of other images.
 pub fn at_thresholds(
     thresholds: &[ThresholdRow],
     split: &Split,
-    path: &Path,
-) -> Result<PerGroup<F1>> {
-    let predictions = Predictions::read(path)?;
-    let table = predictions.scored(&split.test);
-    let scores = predictions.align(&table, path)?;
-    let labels = targets(&table);
-    let usual = Scale::Logits.threshold();
-    let thresholds: Vec<f64> = (thresholds.iter())
-        .map(|row| row.logit.unwrap_or(usual))
+    run: &RunDir,
+) -> Result<Option<PerGroup<F1>>> {
+    let Some(scored) = Scored::read(split, run)? else {
+        return Ok(None);
+    };
+    let thresholds: Vec<f64> = (thresholds.iter().zip(&scored.zero))
+        .map(|(row, zero)| row.deviations.unwrap_or(*zero))
         .collect();
-    let scores = ScoreTable::new(&scores, &labels, table.num_classes())?;
-    Ok(threshold_scores(&scores, &thresholds)?.f1_by_group(&split.groups))
+    let scores = ScoreTable::new(&scored.scores, &scored.labels, thresholds.len())?;
+    Ok(Some(
+        threshold_scores(&scores, &thresholds)?.f1_by_group(&split.groups),
+    ))
 }
