@@ -18,6 +18,8 @@ pub(super) const BINS: usize = 15;
 pub enum Shown {
     /// A set of the split that the run was trained on.
     Own(Set),
+    /// The training set of that split, scored by other trainings, which did not see its pictures.
+    HeldOut,
     /// Another data set, by its name.
     Other(String),
 }
@@ -42,6 +44,7 @@ impl Part {
             Shown::Own(Set::Train) => "training set".to_owned(),
             Shown::Own(Set::Validation) => "validation part".to_owned(),
             Shown::Own(Set::Test) => "test set".to_owned(),
+            Shown::HeldOut => "training set".to_owned(),
             Shown::Other(name) => format!("{name}, another data set"),
         }
     }
@@ -132,7 +135,8 @@ impl Thresholds {
 
 /// Everything that the page is made from.
 pub(super) struct Look<'a> {
-    /// What is looked at, and the validation part where it is another.
+    /// What is looked at, the validation part where it is another, and the training images where they
+    /// were held out.
     pub(super) parts: Vec<&'a Part>,
     /// Logits and targets of what is looked at.
     pub(super) scores: ScoreTable<'a, f64>,

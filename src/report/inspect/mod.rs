@@ -2,6 +2,7 @@
 //! errors that come together and labels that are likely wrong.
 
 mod classes;
+mod held_out;
 mod look;
 mod page;
 mod pictures;
@@ -20,7 +21,7 @@ use look::{Look, Thresholds};
 pub use look::{Options, Part, Shown};
 
 /// The page on a run: `looked_at` is shown, by the class groups of `trained_on`; `validation` chooses the
-/// thresholds and is searched for wrong labels too. Without it thresholds are a probability of one
+/// thresholds and is searched for wrong labels too, and so is `held_out`. Without it thresholds are a probability of one
 /// half, but those of a validation part that is looked at itself.
 ///
 /// # Errors
@@ -28,6 +29,7 @@ pub use look::{Options, Part, Shown};
 pub fn page(
     looked_at: &Part,
     validation: Option<&Part>,
+    held_out: Option<&Part>,
     trained_on: &TrainedOn,
     options: &Options,
 ) -> Result<String> {
@@ -76,7 +78,7 @@ pub fn page(
     let mut pairs = error_pairs(&scores, &thresholds.all());
     pairs.retain(|pair| pair.classes.iter().any(|class| chosen.contains(class)));
     let look = Look {
-        parts: [Some(looked_at), validation]
+        parts: [Some(looked_at), validation, held_out]
             .into_iter()
             .flatten()
             .collect(),
