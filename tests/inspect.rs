@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::small::{dbloss, ok, read};
+use dbloss::data::labels::LabelTable;
 use dbloss::data::shapes;
 use predicates::str::contains;
 
@@ -245,7 +246,8 @@ fn what_there_is_no_room_for_is_said() {
         side: 48,
         most_bytes: 20_000,
     };
-    let page = dbloss::report::inspect::page(&part, None, &(&split).into(), &options).unwrap();
+    let page =
+        dbloss::report::inspect::page(&part, None, None, &(&split).into(), &options).unwrap();
     let bytes: usize = (page.split("url(").skip(1))
         .map(|rest| rest.find(')').unwrap())
         .sum();
@@ -256,7 +258,8 @@ fn what_there_is_no_room_for_is_said() {
     // All positives of a tail class are listed all the same.
     assert_eq!(listed(&page, 0)["positive"].len(), 30);
     options.most_bytes = 10 << 20;
-    let page = dbloss::report::inspect::page(&part, None, &(&split).into(), &options).unwrap();
+    let page =
+        dbloss::report::inspect::page(&part, None, None, &(&split).into(), &options).unwrap();
     assert!(!page.contains("left out"));
 }
 
@@ -309,4 +312,135 @@ fn another_data_set_is_looked_at_in_the_classes_that_both_have() {
         .assert()
         .code(2)
         .stderr(contains("`c`"));
+}
+
+/// A frozen backbone that knows the drawn classes, and a head that learns in seconds.
+const FROZEN: &str = r#"
+name = "own"
+[split.source]
+kind = "table"
+train = "train.csv"
+test = "test.csv"
+[model]
+backbone = "resnet10_w16"
+weights = "embedded:shapes"
+frozen_stages = 4
+[input]
+size = 64
+augment = { views = 1 }
+[optimizer]
+learning_rate = 0.1
+[schedule]
+kind = "constant"
+warmup_iterations = 0
+[train]
+batch_size = 16
+epochs = 20
+[methods.erm]
+loss = { name = "bce" }
+sampler = { kind = "uniform" }
+"#;
+
+/// Writes the pictures of a table with their labels as CSV; of one picture in thirty one label is
+/// turned over, in five pictures one that is there, in five one that is not. Gives back what was turned,
+/// the missing ones and the wrong ones: picture and class.
+fn write_planted(
+    root: &Path,
+    table: &LabelTable,
+    file: &str,
+    plant: bool,
+) -> [Vec<[String; 2]>; 2] {
+    let counts = table.class_counts();
+    let mut common: Vec<usize> = (0..counts.len()).collect();
+    common.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
+    let mut planted = [Vec::new(), Vec::new()];
+    let mut rows = "image,labels\n".to_owned();
+    let mut last = 0;
+    for image in 0..table.len() {
+        let name = format!("{}.png", table.image(image).replace('/', "-"));
+        let picture = shapes::draw(0, table.image(image), 64).unwrap();
+        std::fs::write(root.join(&name), picture.to_png().unwrap()).unwrap();
+        let mut labels: Vec<usize> = (table.labels(image).iter()).map(|&l| l as usize).collect();
+        // The five most frequent classes in turn.
+        let kind = usize::from(planted[0].len() > planted[1].len());
+        let class = common[planted[kind].len() % 5];
+        let fits = labels.contains(&class) == (kind == 0) && labels.len() > 1;
+        if plant && fits && image >= last + 15 && planted[kind].len() < 5 {
+            last = image;
+            match kind {
+                0 => labels.retain(|&label| label != class),
+                _ => labels.push(class),
+            }
+            planted[kind].push([name.clone(), table.classes()[class].clone()]);
+        }
+        let labels: Vec<&str> = (labels.iter())
+            .map(|&label| &*table.classes()[label])
+            .collect();
+        rows += &format!("{name},{}\n", labels.join("|"));
+    }
+    std::fs::write(root.join(file), rows).unwrap();
+    planted
+}
+
+/// Pictures and classes of the first list of a kind behind `place` in the page.
+fn suspected(page: &str, place: &str, kind: &str) -> Vec<[String; 2]> {
+    let section = page.split(place).nth(1).unwrap();
+    let list = section
+        .split(&format!("data-list=\"{kind}\""))
+        .nth(1)
+        .unwrap();
+    let list = list.split("data-list=").next().unwrap();
+    let text = |figure: &str, before: &str| {
+        let rest = figure.split(before).nth(1).unwrap();
+        rest.split('<').next().unwrap().to_owned()
+    };
+    let figures = list.split("<figure>").skip(1);
+    figures
+        .map(|figure| [text(figure, "<span class=\"name\">"), text(figure, "<bdi>")])
+        .collect()
+}
+
+/// Ten labels of the training images are turned over. The trainings of the folds that held them out put
+/// most of them among the first of their lists; the run itself has learned them.
+#[test]
+fn planted_label_errors_of_the_training_set_are_found_out_of_fold() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let (pool, test) = shapes::label_tables(0, 320, 40);
+    let planted = write_planted(root, &pool, "train.csv", true);
+    assert_eq!(planted.each_ref().map(Vec::len), [5, 5]);
+    write_planted(root, &test, "test.csv", false);
+    std::fs::write(root.join("own.toml"), FROZEN).unwrap();
+    let tune = "experiment = 'own.toml'\n[grid]\n'optimizer.learning_rate' = [0.1]\n[tune]\n";
+    std::fs::write(root.join("t.toml"), tune).unwrap();
+    ok(root, "tune t.toml --out runs");
+    let inspect = "inspect runs/t/final/subset/erm-s0 --folds runs/t --side 32 --out";
+    ok(root, &format!("{inspect} a.html"));
+    let page = read(&root.join("a.html"));
+    let place = "each scored by a training that held it out";
+    let mut found = 0;
+    for (kind, planted) in ["missing-label", "wrong-label"].iter().zip(&planted) {
+        let listed = suspected(&page, place, kind);
+        assert!(listed.len() > 5 && listed.len() <= 24, "{}", listed.len());
+        found += planted.iter().filter(|one| listed.contains(one)).count();
+    }
+    assert!(found >= 7, "{found} of 10 were found");
+    // Without the folds the training set is not searched.
+    assert!(page.contains("in the test set") && !page.contains("has learned their labels"));
+    for (given, expected) in [
+        ("--folds runs", "holds no tuning"),
+        ("--folds runs/t/final", "holds no tuning"),
+    ] {
+        let arguments = format!("inspect runs/t/final/subset/erm-s0 {given} --out b.html");
+        let said = common::small::refused(root, &arguments);
+        assert!(said.contains(expected), "{given}: {said}");
+    }
+    // Another training set than that of the folds.
+    ok(root, "split --table test.csv --test train.csv --out s");
+    ok(
+        root,
+        "train own.toml --set split_folder=s --set train.epochs=1 --out r",
+    );
+    let said = common::small::refused(root, "inspect r --folds runs/t --out b.html");
+    assert!(said.contains("first subset"), "{said}");
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use dbloss::Error;
 use dbloss::config::keys::{self as reference, KeyRow};
-use dbloss::config::{Experiment, ExperimentFile, is_recorded};
+use dbloss::config::{Experiment, ExperimentFile, Layers, experiment_files, is_recorded};
 use dbloss::error::KeyPath;
 use dbloss::loss::{self, LossConfig};
-use dbloss::plan::SweepFile;
+use dbloss::plan::{SweepConfig, SweepFile};
 use toml::{Table, Value};
 
 /// Words of serde and of Rust that no user should read.
@@ -523,7 +523,7 @@ fn speaks_of(row: &KeyRow, key: &str, whole: &Table) -> bool {
 #[test]
 fn the_reference_has_every_key_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = reference::rows().unwrap();
+    let rows = reference::rows::<Experiment>().unwrap();
     let mut spoken_of = BTreeSet::new();
     let mut missing = BTreeSet::new();
     for whole in configurations(folder.path()) {
@@ -593,6 +593,73 @@ slurm.signal_seconds = 60
 slurm.options = ["--exclude=n7"]
 slurm.setup = ["module load cuda"]
 "#;
+
+/// The keys of `[tune]`, beside those of [`SWEEP`].
+const TUNE: &str = r#"tune.strategy = "random"
+tune.trials = 3
+tune.keep = 0.4
+tune.folds = 4
+tune.repeats = 2
+tune.seed = 1
+tune.subsets = [1, 2]
+tune.range."optimizer.weight_decay" = { min = 0.1, max = 0.2 }
+tune.methods.erm."loss.gamma" = [1.0]
+tune.start.crt = "erm"
+"#;
+
+#[test]
+fn the_reference_of_sweeps_has_every_key_and_no_other() {
+    let rows = reference::rows::<SweepConfig>().unwrap();
+    let mut files = vec![table(&format!("{SWEEP}{TUNE}"))];
+    for folder in ["sweeps", "tune"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("experiments")
+            .join(folder);
+        for path in experiment_files(&folder).unwrap() {
+            files.push(Layers::read(&path).unwrap().table().clone());
+        }
+    }
+    assert!(files.len() > 10);
+    let (mut spoken_of, mut missing) = (BTreeSet::new(), BTreeSet::new());
+    for file in files {
+        let mut lines = Vec::new();
+        leaves(&file, &KeyPath::root(), &mut lines);
+        for (key, _) in lines {
+            // What stands in a table of the user's own keys is no key of the file.
+            let is_it = |row: &&KeyRow| {
+                let row_key = KeyPath::from(row.key.as_str());
+                row_key == key || (row.holds == "table" && row_key.holds(&key))
+            };
+            match rows.iter().filter(is_it).collect::<Vec<_>>().as_slice() {
+                [row] => drop(spoken_of.insert(row.key.clone())),
+                found => drop(missing.insert(format!("{key}: {found:?}"))),
+            }
+        }
+    }
+    assert_eq!(missing, BTreeSet::new(), "not in the reference");
+    let named: BTreeSet<String> = rows.iter().map(|row| row.key.clone()).collect();
+    assert_eq!(named, spoken_of, "in the reference alone");
+    for row in &rows {
+        let says = !row.holds.is_empty() || !row.range.is_empty();
+        assert!(says && !row.meaning.is_empty(), "{row:?}");
+        assert_eq!(row.required, row.key == "experiment", "{row:?}");
+    }
+    for (key, default, range) in [
+        ("jobs", "1", "a whole number at or above 1"),
+        (
+            "tune.strategy",
+            "\"grid\"",
+            "one of `grid`, `random`, `halving`",
+        ),
+        ("tune.folds", "3", "a whole number from 2 to 100"),
+        ("tune.keep", "0.5", "a number above 0 and below 1"),
+        ("slurm.signal_seconds", "120", ""),
+    ] {
+        let row = rows.iter().find(|row| row.key == key).unwrap();
+        assert_eq!(row.default, default, "{row:?}");
+        assert!(range.is_empty() || row.range == range, "{row:?}");
+    }
+}
 
 #[test]
 fn a_mistake_in_any_key_of_a_sweep_is_told_where_it_stands() {

@@ -1,10 +1,12 @@
-//! A sweep through a real Slurm, see tests/slurm/cluster.sh, ends with the tables of a local one.
+//! A sweep and a tuning through a real Slurm, see tests/slurm/cluster.sh, end with the tables of local
+//! ones.
 #![cfg(target_os = "linux")]
 
 mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::small::{folder, program, read};
@@ -46,6 +48,17 @@ impl Drop for Cluster {
     }
 }
 
+/// One cluster at a time: two would take each other's ports.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// The folder of a test with its cluster, alone.
+fn cluster(folder: &Path) -> (Cluster, MutexGuard<'static, ()>) {
+    let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let check = Command::new(script()).arg("check").status().unwrap();
+    assert!(check.success(), "tests/slurm/cluster.sh install");
+    (Cluster::start(folder.join("slurm-daemons")), alone)
+}
+
 fn wait_until(what: &str, there: impl Fn() -> bool) {
     let start = Instant::now();
     while !there() {
@@ -60,11 +73,9 @@ fn wait_until(what: &str, there: impl Fn() -> bool) {
 #[test]
 #[ignore = "needs Slurm"]
 fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
-    let check = Command::new(script()).arg("check").status().unwrap();
-    assert!(check.success(), "tests/slurm/cluster.sh install");
     let folder = folder();
     std::fs::write(folder.path().join("s.toml"), SWEEP).unwrap();
-    let cluster = Cluster::start(folder.path().join("slurm-daemons"));
+    let (cluster, _alone) = cluster(folder.path());
     let sweep = |arguments: &[&str]| -> Output {
         Command::new(program())
             .current_dir(folder.path())
@@ -171,4 +182,89 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
             ["local", "slurm"].map(|out| read(&folder.path().join(out).join("s").join(&file)));
         assert!(a == b, "{file} differs");
     }
+}
+
+/// Two stages of methods, so that one fold's jobs depend on those before; one setting diverges.
+const TUNE: &str = "experiment = 'two.toml'\nmethods = ['erm', 'crt']\nseeds = [0, 1]\n\
+    [set]\ntrain.epochs = 1\nsplit.keep_at_least = 1\n\
+    [grid]\n'optimizer.learning_rate' = [0.02, 1e30]\n[tune]\nfolds = 2\nsubsets = [3, 4]\n\
+    [tune.start]\ncrt = 'erm'\n\
+    [slurm]\ntime = '00:10:00'\npartition = 'main'\nmemory = '1G'\n";
+
+/// A table without the column of times.
+fn without_times(table: &str) -> String {
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let headers = reader.headers().unwrap().clone();
+    let keep = |row: &csv::StringRecord| -> String {
+        let cells = row.iter().zip(&headers);
+        let cells = cells
+            .filter(|(_, name)| *name != "train_seconds")
+            .map(|(cell, _)| cell);
+        cells.collect::<Vec<_>>().join(",")
+    };
+    let rows: Vec<String> = reader.records().map(|row| keep(&row.unwrap())).collect();
+    rows.join("\n")
+}
+
+#[test]
+#[ignore = "needs Slurm"]
+fn a_tuning_through_slurm_comes_to_what_this_machine_comes_to() {
+    let folder = folder();
+    let second = "extends = 'small.toml'\n[methods.crt]\nloss = { name = 'bce' }\n\
+        sampler = { kind = 'class-aware', epoch_length = 100 }\nstart = { reset_head = true }\n";
+    std::fs::write(folder.path().join("two.toml"), second).unwrap();
+    std::fs::write(folder.path().join("t.toml"), TUNE).unwrap();
+    let (cluster, _alone) = cluster(folder.path());
+    let tune = |arguments: &[&str]| -> String {
+        let output = Command::new(program())
+            .current_dir(folder.path())
+            .env("SLURM_CONF", cluster.0.join("slurm.conf"))
+            .env_remove("DBLOSS_LOG")
+            .args(["tune", "t.toml"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap() + &said
+    };
+    tune(&["--out", "local"]);
+    tune(&["--out", "slurm", "--executor", "slurm"]);
+    let home = |out: &str| folder.path().join(out).join("t");
+    let mut files: Vec<String> = ["settings", "chosen", "sets", "thresholds", "final", "f1"]
+        .map(|name| format!("{name}.csv"))
+        .to_vec();
+    files.extend(["chosen.toml".to_owned(), "index.html".to_owned()]);
+    for run in ["subset-3/erm-s0", "subset-4/crt-s1"] {
+        files.push(format!("final/{run}/eval/test/predictions.csv"));
+        files.push(format!("final/{run}/eval/train/predictions.csv"));
+    }
+    for file in files {
+        let [a, b] = ["local", "slurm"].map(|out| read(&home(out).join(&file)));
+        assert!(a == b, "{file} differs:\n{a}\n{b}");
+    }
+    // Trials have times, and a second stage's configuration names the folder of the first.
+    let of = |out: &str| without_times(&read(&home(out).join("trials.csv")));
+    let rows = |table: String| -> Vec<Vec<String>> {
+        let rows = table
+            .lines()
+            .map(|row| row.split(',').map(str::to_owned).collect());
+        rows.collect()
+    };
+    for (a, b) in rows(of("local")).iter().zip(&rows(of("slurm"))) {
+        assert_eq!(a[..5], b[..5]);
+        assert_eq!(a.last(), b.last());
+    }
+    // What is there already is not handed over again.
+    let jobs = || {
+        cluster
+            .call("scontrol", &["show", "config"])
+            .lines()
+            .map(str::to_owned)
+            .find(|line| line.starts_with("NEXT_JOB_ID"))
+    };
+    let before = jobs();
+    assert!(before.is_some());
+    tune(&["--out", "slurm", "--executor", "slurm"]);
+    assert_eq!(jobs(), before);
 }

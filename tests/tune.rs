@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use common::small::{dbloss, folder, ok, read, signal, start, wait_for};
+use common::small::{dbloss, folder, ok, read, refused, signal, start, wait_for};
 use common::tables::same_rows;
 use dbloss::config::experiment_files;
 use dbloss::plan::SweepFile;
@@ -156,10 +156,33 @@ fn choices_come_from_folds_that_hold_no_test_image() {
     assert_eq!(read(&home.join("chosen.toml")), chosen);
 }
 
-/// Scores and labels of the images of `split`'s `test.csv`, class by class, from the `runs`.
+/// The mean and the standard deviation of a run's logits of each class over its own training images.
+fn units(run: &Path) -> Vec<(f64, f64)> {
+    let scores = read(&run.join("eval/train/predictions.csv"));
+    let rows: Vec<Vec<f64>> = (scores.lines().skip(1))
+        .map(|line| {
+            line.split(',')
+                .skip(1)
+                .map(|cell| cell.parse().unwrap())
+                .collect()
+        })
+        .collect();
+    let n = rows.len() as f64;
+    (0..rows[0].len())
+        .map(|class| {
+            let mean = rows.iter().map(|row| row[class]).sum::<f64>() / n;
+            let squares: f64 = rows.iter().map(|row| row[class] * row[class]).sum();
+            (mean, (squares / n - mean * mean).sqrt())
+        })
+        .collect()
+}
+
+/// Scores in the units of the run, and labels, of the images of `split`'s `test.csv`, class by class,
+/// from the `runs`.
 fn scored(runs: &[(PathBuf, PathBuf)]) -> Vec<Vec<(f64, bool)>> {
     let mut classes: Vec<Vec<(f64, bool)>> = Vec::new();
     for (split, run) in runs {
+        let units = units(run);
         let predictions = read(&run.join("eval/test/predictions.csv"));
         let names: Vec<&str> = predictions.lines().next().unwrap().split(',').collect();
         let labels = read(&split.join("test.csv"));
@@ -172,7 +195,9 @@ fn scored(runs: &[(PathBuf, PathBuf)]) -> Vec<Vec<(f64, bool)>> {
             let cells: Vec<&str> = line.split(',').collect();
             for (class, score) in cells[1..].iter().enumerate() {
                 let label = labels[cells[0]].contains(&names[class + 1]);
-                classes[class].push((score.parse().unwrap(), label));
+                let (mean, deviation) = units[class];
+                let score: f64 = score.parse().unwrap();
+                classes[class].push(((score - mean) / deviation, label));
             }
         }
     }
@@ -197,7 +222,7 @@ fn f1((hits, any): (usize, usize)) -> f64 {
 fn f1_is_taken_at_thresholds_of_the_folds(home: &Path, best: &[(String, f64, String)]) {
     let thresholds = read(&home.join("thresholds.csv"));
     let rows: Vec<(String, String)> = (column(&thresholds, "method").into_iter())
-        .zip(column(&thresholds, "logit"))
+        .zip(column(&thresholds, "deviations"))
         .collect();
     assert_eq!(rows.len(), 40, "two methods, twenty classes");
     let table = read(&home.join("f1.csv"));
@@ -211,7 +236,7 @@ fn f1_is_taken_at_thresholds_of_the_folds(home: &Path, best: &[(String, f64, Str
             .to_vec();
         let own: Vec<Option<f64>> = (rows.iter())
             .filter(|(name, _)| name == method)
-            .map(|(_, logit)| logit.parse().ok())
+            .map(|(_, deviations)| deviations.parse().ok())
             .collect();
         for (scores, threshold) in scored(&folds).iter().zip(&own) {
             let Some(threshold) = threshold else {
@@ -223,12 +248,16 @@ fn f1_is_taken_at_thresholds_of_the_folds(home: &Path, best: &[(String, f64, Str
                 assert!(f1(outcomes(scores, other.next_down())) <= reached + 1e-12);
             }
         }
-        // The same thresholds on the test images.
+        // The same thresholds on the test images, in the units of the run.
         let run = home.join(format!("final/subset-4/{method}-s1"));
+        let zero: Vec<f64> = units(&run)
+            .iter()
+            .map(|(mean, deviation)| -mean / deviation)
+            .collect();
         let test = scored(&[(home.join("final/subset-4/split"), run)]);
-        let by_class = test.iter().zip(&own);
+        let by_class = test.iter().zip(own.iter().zip(&zero));
         let found: Vec<(usize, usize)> = by_class
-            .map(|(scores, threshold)| outcomes(scores, threshold.unwrap_or(0.0)))
+            .map(|(scores, (threshold, zero))| outcomes(scores, threshold.unwrap_or(*zero)))
             .collect();
         let micro = f1(found.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1)));
         let average = found.iter().map(|&class| f1(class)).sum::<f64>() / found.len() as f64;
@@ -301,6 +330,89 @@ fn halving_spends_less_on_what_is_behind() {
     }
     assert!(!home.join("final.csv").exists());
     assert!(!home.join("final/subset-3/plan.json").exists());
+}
+
+/// The bytes of the tensors of a run whose names begin with `prefix`, by name.
+fn tensors(run: &Path, prefix: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let bytes = std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
+    let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let own = all.iter().filter(|(name, _)| name.contains(prefix));
+    own.map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec()))
+        .collect()
+}
+
+/// What a run began with, as its configuration says.
+fn begins_with(run: &Path) -> PathBuf {
+    let config: toml::Table = read(&run.join("config.toml")).parse().unwrap();
+    PathBuf::from(config["start"]["run"].as_str().unwrap())
+}
+
+/// Classifier re-training begins with plain training of the chosen rate: in a trial with the one of its
+/// own fold, in a final run with the one of its own subset and seed. What is held is the same in both.
+#[test]
+fn a_second_stage_begins_with_the_first_of_its_own_fold_subset_and_seed() {
+    let folder = folder();
+    let experiment = common::small::EXPERIMENT.to_owned()
+        + "[methods.crt]\nloss = { name = 'bce' }\nsampler = { kind = 'class-aware', epoch_length = 100 }\n\
+           model = { frozen_stages = 4, norm_eval = true }\nstart = { reset_head = true }\n\
+           optimizer = { groups = { neck = 0.0 } }\n";
+    std::fs::write(folder.path().join("small.toml"), experiment).unwrap();
+    let text =
+        TUNE.replace("seeds", "methods = ['crt', 'erm']\nseeds") + "[tune.start]\ncrt = 'erm'\n";
+    std::fs::write(folder.path().join("t.toml"), &text).unwrap();
+    ok(folder.path(), "tune t.toml --out runs");
+    let home = folder.path().join("runs/t").canonicalize().unwrap();
+    let chosen = read(&home.join("chosen.csv"));
+    let settings = column(&chosen, "method")
+        .into_iter()
+        .zip(column(&chosen, "setting"));
+    let settings: std::collections::BTreeMap<String, String> = settings.collect();
+    let mut pairs = Vec::new();
+    for fold in ["fold-1", "fold-2"] {
+        let trials = home.join("trials").join(fold);
+        for rate in ["0.02", "0.001"] {
+            let second = trials.join(format!("crt+learning_rate={rate}-s0"));
+            pairs.push((trials.join(format!("erm{}-s0", settings["erm"])), second));
+        }
+    }
+    for subset in ["subset-3", "subset-4"] {
+        for seed in 0..2 {
+            let runs = home.join("final").join(subset);
+            pairs.push((
+                runs.join(format!("erm-s{seed}")),
+                runs.join(format!("crt-s{seed}")),
+            ));
+        }
+    }
+    for (first, second) in pairs {
+        assert_eq!(begins_with(&second), first, "{}", second.display());
+        for (part, is_held) in [("neck.", true), ("head.", false)] {
+            let (first, second) = (tensors(&first, part), tensors(&second, part));
+            assert!(!first.is_empty());
+            let weights = |all: &std::collections::BTreeMap<String, Vec<u8>>| {
+                let own = all.iter().filter(|(name, _)| name.starts_with(part));
+                own.map(|(_, data)| data.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(weights(&first) == weights(&second), is_held, "{part}");
+        }
+    }
+    assert_eq!(column(&read(&home.join("final.csv")), "method").len(), 8);
+    for (start, expected) in [
+        ("crt = 'erm'\nerm = 'crt'", "begins with another one itself"),
+        ("crt = 'emr'", "did you mean `erm`"),
+        ("cat = 'erm'", "`run`"),
+    ] {
+        std::fs::write(
+            folder.path().join("t.toml"),
+            text.replace("crt = 'erm'", start),
+        )
+        .unwrap();
+        let said = refused(folder.path(), "tune t.toml --out other");
+        assert!(
+            said.contains(expected) && said.contains("t.toml:"),
+            "{start}: {said}"
+        );
+    }
 }
 
 /// What is wrong with a tuning of two methods.

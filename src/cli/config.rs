@@ -10,7 +10,7 @@ use dbloss::data::split::Split;
 use dbloss::io::write_text;
 use dbloss::job::Room;
 use dbloss::model::backbone;
-use dbloss::plan::SweepFile;
+use dbloss::plan::{SweepConfig, SweepFile};
 use dbloss::report::table::Table;
 use dbloss::wording::counted;
 use dbloss::{Error, Result, job, loss, rows};
@@ -25,6 +25,7 @@ use super::output::{self, DocumentFormat, FormatArg};
   dbloss config check experiments/shapes.toml
   dbloss config list
   dbloss config keys schedule
+  dbloss config keys --file sweep tune
   dbloss config write voc-mlt/db-focal --to my-experiments")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -66,6 +67,9 @@ enum Action {
         /// Only this key or the keys of this table, for example `train` or `model.head`
         #[arg(value_name = "PREFIX")]
         prefix: Option<String>,
+        /// Keys of which files: experiments, or what `dbloss sweep` and `dbloss tune` read
+        #[arg(long, value_enum, default_value_t, value_name = "FILES")]
+        file: FileKind,
         /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: DocumentFormat,
@@ -85,6 +89,17 @@ enum Action {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// Files whose keys are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum FileKind {
+    /// Experiments.
+    #[default]
+    Experiment,
+    /// Files of `dbloss sweep`, and of `dbloss tune`: those with `[tune]`.
+    #[value(alias = "tune")]
+    Sweep,
 }
 
 /// Runs the subcommand.
@@ -119,7 +134,11 @@ pub(super) fn run(args: Args) -> Result<()> {
             }
         }
         Action::List { folder, format } => list(folder.as_deref(), format)?,
-        Action::Keys { prefix, format } => list_keys(prefix.as_deref(), format)?,
+        Action::Keys {
+            prefix,
+            file,
+            format,
+        } => list_keys(prefix.as_deref(), file, format)?,
         Action::Write { names, to, force } => write(&names, &to, force)?,
     }
     Ok(())
@@ -253,10 +272,19 @@ fn list(folder: Option<&Path>, format: FormatArg) -> Result<()> {
 }
 
 /// Prints the reference of keys.
-fn list_keys(prefix: Option<&str>, format: DocumentFormat) -> Result<()> {
-    let mut rows = keys::rows()?;
+fn list_keys(prefix: Option<&str>, file: FileKind, format: DocumentFormat) -> Result<()> {
+    let mut rows = match file {
+        FileKind::Experiment => keys::rows::<Experiment>()?,
+        FileKind::Sweep => keys::rows::<SweepConfig>()?,
+    };
     if let Some(prefix) = prefix {
-        rows = keys::below(&rows, prefix)?;
+        rows = keys::below(&rows, prefix).or_else(|error| match file {
+            FileKind::Experiment if keys::below(&keys::rows::<SweepConfig>()?, prefix).is_ok() => {
+                let hint = format!("`dbloss config keys --file sweep {prefix}` has it");
+                Err(error.hint(hint))
+            }
+            _ => Err(error),
+        })?;
     }
     output::data(&match format {
         DocumentFormat::Json => rows::to_json(&rows)?,

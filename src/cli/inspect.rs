@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use dbloss::data::split::Set;
 use dbloss::job::{Evaluate, EvaluateOther, Opened};
+use dbloss::plan::tune::held_out;
 use dbloss::report::evaluation::TrainedOn;
-use dbloss::report::inspect::{Options, page};
+use dbloss::report::inspect::{Options, Part, page};
 use dbloss::run_dir::{Checkpoint, Manifest, RunDir};
 use dbloss::wording::counted;
 use dbloss::{Error, Result, io};
@@ -18,15 +19,17 @@ use super::output;
 ///
 /// The page shows the worst false positives and false negatives of each class, and for tail classes
 /// every picture with the label; calibration; precision, recall and F1 by threshold; errors that
-/// occur together; and labels that are probably wrong. Scores that `dbloss eval` has written are
-/// reused; missing ones are computed and stored in the same place. With `--test-split`, the page
-/// shows pictures of another data set, for the classes that it shares with the run.
+/// occur together; and labels that are probably wrong, including those of the training set if
+/// `--folds` names a tuning whose trainings held its pictures out. Scores that `dbloss eval` has
+/// written are reused; missing ones are computed and stored in the same place. With `--test-split`,
+/// the page shows pictures of another data set, for the classes that it shares with the run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dbloss inspect runs/shapes/db-focal-s0
   dbloss inspect runs/own-data/erm-s0 --on validation --per-class 20 --out errors.html
   dbloss inspect runs/own-data/erm-s0 --classes cow 'traffic light'
-  dbloss inspect runs/own-data/erm-s0 --test-split splits/new")]
+  dbloss inspect runs/own-data/erm-s0 --test-split splits/new
+  dbloss inspect runs/own-tuned/final/subset/erm-s0 --folds runs/own-tuned")]
 pub(super) struct Args {
     /// Folder of a trained run
     #[arg(value_name = "RUN_DIR")]
@@ -45,6 +48,10 @@ pub(super) struct Args {
     /// The run's split, if it has moved
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
+    /// Folder of a tuning (`dbloss tune`) of the run's method and training set: wrong labels of the
+    /// training set are searched for with the scores of the folds that held its pictures out
+    #[arg(long, value_name = "TUNED_DIR")]
+    folds: Option<PathBuf>,
     /// Which checkpoint of the run: `last`, `best` on the validation part, or `epoch-N` if it was
     /// kept
     #[arg(long, default_value = "last", value_name = "WHICH", value_parser = checkpoint_parser())]
@@ -89,6 +96,12 @@ pub(super) fn run(args: Args) -> Result<()> {
         split_folder,
     } = Opened::read(&run, args.split.as_deref())?;
     let manifest = Manifest::read(&run.manifest())?;
+    let held_out = (args.folds.as_deref())
+        .map(|tuned| {
+            let files = held_out(tuned, &manifest.method)?;
+            Part::held_out(&split, &split_folder, &files)
+        })
+        .transpose()?;
     let other_set = args.other.set(args.on, None)?;
     let machine = args.machine.open()?;
     let evaluate = Evaluate {
@@ -125,6 +138,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     };
     let looked_at = looked_at.only(&known);
     let validation = validation.map(|part| part.only(&known));
+    let held_out = held_out.map(|part| part.only(&known));
     let classes = chosen(&args.classes, looked_at.table.classes())?;
     let trained_on = TrainedOn::from(&split).only(&known);
     let options = Options {
@@ -140,7 +154,13 @@ pub(super) fn run(args: Args) -> Result<()> {
         side: args.side,
         most_bytes: (args.room as usize) << 20,
     };
-    let page = page(&looked_at, validation.as_ref(), &trained_on, &options)?;
+    let page = page(
+        &looked_at,
+        validation.as_ref(),
+        held_out.as_ref(),
+        &trained_on,
+        &options,
+    )?;
     io::write_text(&args.out, &page)?;
     output::data(&format!(
         "{}: {} of the {} set, {:.1} MiB",

@@ -29,7 +29,7 @@ pub fn collect(plan: &Plan, split: &Split) -> Result<Collected> {
     {
         let folder = plan.run_dir(run);
         match manifest_of(&folder, run, split) {
-            Some(manifest) if is_finished(&folder, &manifest) => {
+            Some(manifest) if is_finished(&folder, &manifest, &plan.sets) => {
                 let scored = folder.eval(Set::Test);
                 entries.push(entry(run, &manifest, &scored, split)?);
             }

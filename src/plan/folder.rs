@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sweep_file::SweepFile;
 use crate::config::{Experiment, ExperimentFile, is_recorded};
-use crate::data::split::Split;
+use crate::data::split::{Set, Split};
 use crate::error::{Error, Result};
 use crate::io::write_text;
 use crate::job;
@@ -36,6 +36,8 @@ pub struct Plan {
     /// Runs that are not asked for now, but finished earlier in the same folder with the settings
     /// that they would get now: they belong into the comparison too.
     pub earlier: Vec<PlannedRun>,
+    /// The sets that each run is scored on.
+    pub sets: Vec<Set>,
     /// Where the split lies, once that is known.
     split_folder: Option<PathBuf>,
 }
@@ -58,6 +60,12 @@ struct PlanFile {
     file: PathBuf,
     split_folder: PathBuf,
     runs: Vec<String>,
+    #[serde(default = "test_alone")]
+    sets: Vec<Set>,
+}
+
+fn test_alone() -> Vec<Set> {
+    vec![Set::Test]
 }
 
 impl PlanFile {
@@ -111,6 +119,7 @@ impl Plan {
             home,
             runs: planned.collect::<Result<_>>()?,
             earlier: Vec::new(),
+            sets: test_alone(),
             split_folder: None,
         })
     }
@@ -149,6 +158,7 @@ impl Plan {
             home: home.to_owned(),
             runs: Vec::new(),
             earlier: Vec::new(),
+            sets: file.sets,
             split_folder: Some(file.split_folder),
         }
     }
@@ -285,6 +295,7 @@ impl Plan {
             file: std::path::absolute(file)?,
             split_folder: self.split_folder()?.to_owned(),
             runs: self.runs.iter().map(|run| run.name.clone()).collect(),
+            sets: self.sets.clone(),
         };
         let path = self.home.join(PlanFile::NAME);
         let text = serde_json::to_string_pretty(&plan)

@@ -6,7 +6,7 @@ use crate::error::{Error, KeyPath, Result};
 use crate::range::Range;
 
 /// `[slurm]`: what one run asks of Slurm. Whatever is left out is the cluster's default.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SlurmConfig {
     /// Time limit of a task, as `sbatch --time` takes it: `02:00:00`, `1-12`, minutes. A run that

@@ -56,7 +56,7 @@ impl RunState {
     pub fn read(plan: &Plan, run: &PlannedRun, split: &Split) -> Result<Self> {
         let folder = plan.run_dir(run);
         let manifest = manifest_of(&folder, run, split);
-        let finished = manifest.as_ref().is_some_and(|m| is_finished(&folder, m));
+        let finished = (manifest.as_ref()).is_some_and(|m| is_finished(&folder, m, &plan.sets));
         let state = match &manifest {
             _ if finished => State::Finished,
             _ if folder.is_locked() => State::Running,
@@ -105,19 +105,23 @@ pub(super) fn manifest_of(folder: &RunDir, run: &PlannedRun, split: &Split) -> O
     same.then_some(manifest)
 }
 
-/// True for a run that is trained, and whose last checkpoint has been evaluated on the test set in
-/// the way that the tables need.
-pub(super) fn is_finished(folder: &RunDir, manifest: &Manifest) -> bool {
+/// True for a run that is trained, and whose last checkpoint has been evaluated on `sets` in the way
+/// that the tables need.
+pub(super) fn is_finished(folder: &RunDir, manifest: &Manifest, sets: &[Set]) -> bool {
+    manifest.status == Status::Finished && sets.iter().all(|&set| is_scored(folder, set))
+}
+
+/// True if the last checkpoint has been evaluated on a set.
+pub(super) fn is_scored(folder: &RunDir, set: Set) -> bool {
     #[derive(serde::Deserialize)]
     struct Settings {
         checkpoint: Checkpoint,
         average_precision: ApMethod,
     }
-    let evaluation = folder.eval(Set::Test).join("settings.toml");
+    let evaluation = folder.eval(set).join("settings.toml");
     let settings = fs_err::read_to_string(evaluation).ok();
     let settings = settings.and_then(|text| toml::from_str::<Settings>(&text).ok());
-    manifest.status == Status::Finished
-        && folder.eval(Set::Test).join("per_class.csv").is_file()
+    folder.eval(set).join("per_class.csv").is_file()
         && settings.is_some_and(|s| {
             s.checkpoint == Checkpoint::Last && s.average_precision == ApMethod::default()
         })

@@ -8,13 +8,14 @@ use toml::{Table, Value};
 use super::grid::{self, Axis};
 use super::slurm_config::SlurmConfig;
 use super::tune_config::TuneConfig;
+use crate::config::keys::Described;
 use crate::config::{Experiment, ExperimentFile, ExperimentSources};
 use crate::error::{Error, KeyPath, Result};
 use crate::layers::{Assignment, Layers, Origin, Tree, embedded};
 use crate::range::Range;
 
 /// What a sweep file says, as it says it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SweepConfig {
     /// The sweep's name, the folder of its runs; the file's name without it.
@@ -50,6 +51,20 @@ pub struct SweepConfig {
 
 fn one() -> usize {
     1
+}
+
+impl Described for SweepConfig {
+    const NAMED: (&'static str, &'static str) = ("SweepConfig", "src/plan/sweep_file.rs");
+    const LEAST: &'static str = "experiment = 'x'\ntune = {}";
+
+    fn check(&self) -> Result<()> {
+        Range::AtLeast(1).check_whole(&KeyPath::from("jobs"), self.jobs)?;
+        self.slurm.check(&KeyPath::from("slurm"))?;
+        match &self.tune {
+            Some(tune) => tune.check(&KeyPath::from("tune")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A sweep file, read and checked.
@@ -106,14 +121,7 @@ impl SweepFile {
         let written = layers.tree().clone();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = config.name.clone().unwrap_or_else(|| stem.into_owned());
-        Range::AtLeast(1)
-            .check_whole(&KeyPath::from("jobs"), config.jobs)
-            .and_then(|()| config.slurm.check(&KeyPath::from("slurm")))
-            .and_then(|()| match &config.tune {
-                Some(tune) => tune.check(&KeyPath::from("tune")),
-                None => Ok(()),
-            })
-            .map_err(|error| written.locate(error))?;
+        (config.check()).map_err(|error| written.locate(error))?;
         let experiment = KeyPath::from("experiment");
         let methods_from = KeyPath::from("methods_from");
         let files = std::iter::once((experiment, &mut config.experiment)).chain(

@@ -1,5 +1,7 @@
 //! The `[tune]` table of a sweep file.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -31,6 +33,10 @@ pub struct TuneConfig {
     pub range: Table,
     /// Further values for single methods: a table a method, of keys with lists or ranges.
     pub methods: Table,
+    /// Methods that are second stages, each with the method whose network it begins with: the one of
+    /// that method's chosen setting, on the same fold, or subset and seed. Methods that are not tried
+    /// are passed over.
+    pub start: BTreeMap<String, String>,
 }
 
 impl Default for TuneConfig {
@@ -45,6 +51,7 @@ impl Default for TuneConfig {
             subsets: Vec::new(),
             range: Table::new(),
             methods: Table::new(),
+            start: BTreeMap::new(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The reference of keys: every key of an experiment with its type, default, range and meaning.
+//! The reference of keys: every key of a file, such as an experiment, with its type, default, range and meaning.
 //!
 //! Nothing is described here. Names, types and meanings are those of the types that are read
 //! (`build.rs` takes the comments over), defaults are what those types make of what is left out, and
@@ -17,6 +17,7 @@ use crate::loss::pages;
 use crate::model::backbone::adapter;
 use crate::model::head::{self, Accepts};
 use crate::optim;
+pub use sample::Described;
 use sample::Sample;
 
 /// A field of a type, or a variant, as its file has it.
@@ -38,23 +39,13 @@ struct Field {
 /// `build.rs` writes the list.
 const FIELDS: &[Field] = include!(concat!(env!("OUT_DIR"), "/fields.rs"));
 
-/// Where [`crate::config::Experiment`] stands.
-const ROOT: &str = "src/config/mod.rs";
-
 /// Types that are read from a value, whatever their variants are in Rust.
-const VALUES: [&str; 4] = ["Extent", "EpochLength", "Separator", "Checkpoint"];
+const VALUES: [&str; 5] = ["Extent", "EpochLength", "Separator", "Checkpoint", "Table"];
 
 /// Tables that are off where they are missing, with what makes them be there.
 const OFF: [(&str, &str); 2] = [
     ("model.adapter", "model.adapter.kind = \"lora\""),
     ("input.augment.mixup", "input.augment.mixup.alpha = 0.2"),
-];
-
-/// Kinds on which defaults of other tables may depend.
-const OTHERS: [&str; 3] = [
-    "split.source.kind = \"table\"",
-    "optimizer.kind = \"adamw\"",
-    "model.backbone = \"vit_tiny_patch16_224\"",
 ];
 
 /// A key, a row of the reference.
@@ -77,13 +68,18 @@ pub struct KeyRow {
     pub meaning: String,
 }
 
-/// Every key, in the order of the tables.
+/// Every key of a file that is read as `T`, such as an [`Experiment`], in the order of the tables.
 ///
 /// # Errors
-/// An experiment that shows defaults cannot be read, which is a mistake of this program.
-pub fn rows() -> Result<Vec<KeyRow>> {
-    let mut reference = Reference::default();
-    reference.of_type(("Experiment", ROOT), &KeyPath::root(), "")?;
+/// A file that shows defaults cannot be read, which is a mistake of this program.
+///
+/// [`Experiment`]: crate::config::Experiment
+pub fn rows<T: Described>() -> Result<Vec<KeyRow>> {
+    let mut reference = Reference::<T> {
+        samples: BTreeMap::new(),
+        rows: Vec::new(),
+    };
+    reference.of_type(T::NAMED, &KeyPath::root(), "")?;
     Ok(reference.rows)
 }
 
@@ -117,15 +113,14 @@ pub fn below(rows: &[KeyRow], prefix: &str) -> Result<Vec<KeyRow>> {
         .did_you_mean(prefix, known))
 }
 
-#[derive(Default)]
-struct Reference {
-    samples: BTreeMap<String, Sample>,
+struct Reference<T> {
+    samples: BTreeMap<String, Sample<T>>,
     rows: Vec<KeyRow>,
 }
 
-impl Reference {
-    /// The experiment that has `with`.
-    fn sample(&mut self, with: &str) -> Result<&Sample> {
+impl<T: Described> Reference<T> {
+    /// The file that has `with`.
+    fn sample(&mut self, with: &str) -> Result<&Sample<T>> {
         if !self.samples.contains_key(with) {
             self.samples.insert(with.to_owned(), Sample::new(with)?);
         }
@@ -221,7 +216,7 @@ impl Reference {
             row.range = range.to_string();
         }
         if with.is_empty() {
-            for other in OTHERS {
+            for other in T::OTHERS {
                 let same = self.sample(other)?.default(key, &candidates) == default;
                 // What it is depends on another key, and its meaning says how.
                 default = default.filter(|_| same);
@@ -399,7 +394,7 @@ fn holds(kind: &str) -> &'static str {
     let name = bare(kind);
     let name = name.split([';', ']']).next().unwrap_or(name);
     match (is_list, name) {
-        _ if kind.contains("Map<") => "table",
+        _ if kind.contains("Map<") || name == "Table" => "table",
         (true, "f64" | "f32") => "list of numbers",
         (true, "usize" | "u64" | "u32") => "list of whole numbers",
         (true, "Extent") => "list of lengths: steps or epochs, or fractions of the training",

@@ -1,7 +1,10 @@
-//! Experiments that show what a key is where it is left out, and what is accepted.
+//! Files that show what a key is where it is left out, and what is accepted.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::config::Experiment;
@@ -9,8 +12,32 @@ use crate::error::{Error, KeyPath, Result};
 use crate::layers::leaves;
 use crate::range::Range;
 
-/// The least that an experiment says, and every table that is off where it is missing.
-const LEAST: &str = "
+/// A file of TOML whose keys the reference describes.
+pub trait Described: Serialize + DeserializeOwned + PartialEq {
+    /// The type's name, and where it stands, from the root of the project.
+    const NAMED: (&'static str, &'static str);
+    /// The least that such a file says, and every table that is off where it is missing.
+    const LEAST: &'static str;
+    /// What else a kind may need beside its name: the first that leads to a good file is taken.
+    const BESIDE: &'static [&'static str] = &[""];
+    /// Kinds on which defaults of other tables may depend.
+    const OTHERS: &'static [&'static str] = &[];
+
+    /// Sets what `written`, the file's own table, leaves out and other keys decide.
+    fn complete(&mut self, written: &Table) {
+        let _ = written;
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// A value lies outside of its range.
+    fn check(&self) -> Result<()>;
+}
+
+impl Described for Experiment {
+    const NAMED: (&'static str, &'static str) = ("Experiment", "src/config/mod.rs");
+    const LEAST: &'static str = "
 name = 'x'
 method = 'x'
 loss.name = 'bce'
@@ -19,40 +46,53 @@ split.source.kind = 'shapes'
 input.augment = { rand_augment = {}, cutout = {} }
 start.run = 'x'
 ";
+    const BESIDE: &'static [&'static str] = &[
+        "",
+        "model.neck.kind = 'none'",
+        "model.backbone = 'vit_tiny_patch16_224'",
+        "split.source.root = 'x'",
+        "split.source.train = 'x'",
+        "split.distribution = { max = 9, imbalance_factor = 3.0 }",
+        "split.distribution.counts = [1]",
+        "split.distribution.counts = { x = 1 }",
+        "split.distribution.file = 'x'",
+        "split.distribution.recipe = 'voc-mlt'",
+        "model = { neck = { kind = 'none' }, head = { words = 'x' } }",
+    ];
+    const OTHERS: &'static [&'static str] = &[
+        "split.source.kind = \"table\"",
+        "optimizer.kind = \"adamw\"",
+        "model.backbone = \"vit_tiny_patch16_224\"",
+    ];
 
-/// What else a kind may need beside its name: the first that leads to a good experiment is taken.
-const BESIDE: [&str; 11] = [
-    "",
-    "model.neck.kind = 'none'",
-    "model.backbone = 'vit_tiny_patch16_224'",
-    "split.source.root = 'x'",
-    "split.source.train = 'x'",
-    "split.distribution = { max = 9, imbalance_factor = 3.0 }",
-    "split.distribution.counts = [1]",
-    "split.distribution.counts = { x = 1 }",
-    "split.distribution.file = 'x'",
-    "split.distribution.recipe = 'voc-mlt'",
-    "model = { neck = { kind = 'none' }, head = { words = 'x' } }",
-];
+    fn complete(&mut self, written: &Table) {
+        Experiment::complete(self, written);
+    }
 
-/// An experiment in which one table is of a certain kind.
+    fn check(&self) -> Result<()> {
+        Experiment::check(self)
+    }
+}
+
+/// A file in which one table is of a certain kind.
 #[derive(Debug)]
-pub(super) struct Sample {
+pub(super) struct Sample<T> {
+    of: PhantomData<T>,
     written: Table,
     /// What is written of it again: the defaults among it.
     whole: BTreeMap<String, Value>,
     ranges: BTreeMap<KeyPath, Range>,
 }
 
-impl Sample {
+impl<T: Described> Sample<T> {
     /// One that has `with`, such as `schedule.kind = "cosine"`; nothing where it is empty.
     ///
     /// # Errors
-    /// There is no such experiment, which is a mistake of this program.
+    /// There is no such file, which is a mistake of this program.
     pub(super) fn new(with: &str) -> Result<Self> {
         let mut problem = String::new();
-        for beside in BESIDE {
-            let mut written = parse(LEAST)?;
+        for beside in T::BESIDE {
+            let mut written = parse(T::LEAST)?;
             merge(&mut written, parse(beside)?);
             merge(&mut written, parse(with)?);
             match Self::of(written) {
@@ -67,12 +107,13 @@ impl Sample {
     }
 
     fn of(written: Table) -> Result<Self> {
-        let read = read(&written)?;
+        let read: T = read(&written)?;
         let mut checked = Ok(());
         let ranges = Range::listen(|| checked = read.check());
         checked?;
-        let whole = Table::try_from(&read).map_err(|error| Error::input("an experiment", error))?;
+        let whole = Table::try_from(&read).map_err(|error| Error::input(T::NAMED.0, error))?;
         Ok(Sample {
+            of: PhantomData,
             written,
             whole: leaves(&whole).into_iter().collect(),
             ranges,
@@ -89,7 +130,7 @@ impl Sample {
         values.into_iter().find_map(|value| {
             let mut written = self.written.clone();
             insert(&mut written, key.keys(), value);
-            let read = read(&written).ok()?;
+            let read: T = read(&written).ok()?;
             of_item(&Range::listen(|| drop(read.check())), key)
         })
     }
@@ -103,7 +144,7 @@ impl Sample {
             false => self.whole.get(&key.to_string()).cloned(),
             // It is written in the sample, but it may still be left out.
             true => {
-                let table = Table::try_from(read(&written).ok()?).ok()?;
+                let table = Table::try_from(read::<T>(&written).ok()?).ok()?;
                 let mut leaves = leaves(&table).into_iter();
                 leaves.find_map(|(other, value)| (other == key.to_string()).then_some(value))
             }
@@ -111,19 +152,19 @@ impl Sample {
         if whole.is_some() {
             return whole;
         }
-        let left_out = read(&written).ok()?;
+        let left_out: T = read(&written).ok()?;
         let same = |value: &&Value| {
             let mut written = written.clone();
             insert(&mut written, key.keys(), (*value).clone());
-            read(&written).is_ok_and(|read| read == left_out)
+            read::<T>(&written).is_ok_and(|read| read == left_out)
         };
         candidates.iter().find(same).cloned()
     }
 
-    /// Whether there is no experiment without `key`.
+    /// Whether there is no such file without `key`.
     pub(super) fn is_required(&self, key: &KeyPath) -> bool {
         let mut written = self.written.clone();
-        remove(&mut written, key.keys()) && read(&written).is_err()
+        remove(&mut written, key.keys()) && read::<T>(&written).is_err()
     }
 }
 
@@ -138,9 +179,9 @@ fn parse(text: &str) -> Result<Table> {
         .map_err(|error: toml::de::Error| Error::input("the list of keys", error.message()))
 }
 
-fn read(written: &Table) -> Result<Experiment> {
-    let read = written.clone().try_into::<Experiment>();
-    let mut read = read.map_err(|error| Error::input("an experiment", error.message()))?;
+fn read<T: Described>(written: &Table) -> Result<T> {
+    let read = written.clone().try_into::<T>();
+    let mut read = read.map_err(|error| Error::input(T::NAMED.0, error.message()))?;
     read.complete(written);
     Ok(read)
 }

@@ -1,6 +1,7 @@
 //! The reference against what is known of keys from elsewhere.
 
 use super::*;
+use crate::config::Experiment;
 
 /// Key, kind, default and range, by the published recipe, PyTorch's OneCycleLR and the papers.
 const EXPECTED: [(&str, &str, &str, &str); 16] = [
@@ -79,7 +80,7 @@ const EXPECTED: [(&str, &str, &str, &str); 16] = [
 
 #[test]
 fn defaults_and_ranges_are_those_of_the_kind() {
-    let rows = rows().unwrap();
+    let rows = rows::<Experiment>().unwrap();
     let row = |key: &str, with: &str| {
         let mut found = rows
             .iter()
@@ -103,7 +104,7 @@ fn defaults_and_ranges_are_those_of_the_kind() {
 
 #[test]
 fn a_prefix_takes_whole_names_and_a_stranger_is_sent_to_the_nearest() {
-    let rows = rows().unwrap();
+    let rows = rows::<Experiment>().unwrap();
     let train = below(&rows, "train").unwrap();
     assert!(train.len() > 5 && train.iter().all(|row| row.key.starts_with("train.")));
     assert_eq!(below(&rows, "train.epochs").unwrap().len(), 1);

@@ -23,8 +23,8 @@ pub(in crate::plan) struct Stopped {
     pub began: bool,
 }
 
-/// Trains the run, from where it stands, and evaluates it on the test set. What is done already is
-/// not done again, unless `replace` says so; the evaluation is `None` then.
+/// Trains the run, from where it stands, and evaluates it on the sets of the plan. What is done already
+/// is not done again, unless `replace` says so; the evaluation on the test set is `None` then.
 pub(in crate::plan) fn run(
     plan: &Plan,
     run: &PlannedRun,
@@ -42,7 +42,14 @@ pub(in crate::plan) fn run(
     };
     let folder = plan.run_dir(run);
     let ours = manifest_of(&folder, run, split);
-    if replace != Replace::Everything && ours.as_ref().is_some_and(|m| is_finished(&folder, m)) {
+    let is_done = |set: Set| {
+        replace != Replace::Everything
+            && (ours.as_ref()).is_some_and(|manifest| is_finished(&folder, manifest, &[set]))
+    };
+    let wanted: Vec<Set> = (plan.sets.iter().copied())
+        .filter(|&set| !is_done(set))
+        .collect();
+    if wanted.is_empty() {
         return Ok(None);
     }
     let existing = match (replace, ours) {
@@ -59,7 +66,7 @@ pub(in crate::plan) fn run(
         machine,
         existing,
     };
-    let model = match train.finished().map_err(before)? {
+    let mut model = match train.finished().map_err(before)? {
         Some(_) => None,
         None => {
             let prepared = train.prepare().map_err(before)?;
@@ -69,16 +76,22 @@ pub(in crate::plan) fn run(
             trained.model
         }
     };
-    let evaluate = Evaluate {
-        run: &folder,
-        experiment: &run.experiment,
-        split,
-        split_folder,
-        set: Set::Test,
-        checkpoint: Checkpoint::Last,
-        fit_thresholds: false,
-    };
-    let evaluated = evaluate.run(model, machine, Options::default());
-    let evaluated = evaluated.map_err(|error| Stopped { error, began: true })?;
-    Ok(Some(evaluated.evaluation))
+    let mut of_test = None;
+    for set in wanted {
+        let evaluate = Evaluate {
+            run: &folder,
+            experiment: &run.experiment,
+            split,
+            split_folder,
+            set,
+            checkpoint: Checkpoint::Last,
+            fit_thresholds: false,
+        };
+        let evaluated = evaluate.run(model.take(), machine, Options::default());
+        let evaluated = evaluated.map_err(|error| Stopped { error, began: true })?;
+        if set == Set::Test {
+            of_test = Some(evaluated.evaluation);
+        }
+    }
+    Ok(of_test)
 }

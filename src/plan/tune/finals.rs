@@ -1,6 +1,6 @@
 //! The final runs: every method with what was chosen for it, on whole subsets, scored once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
@@ -16,6 +16,7 @@ use crate::plan::collect::{Collected, collect};
 use crate::plan::folder::Plan;
 use crate::plan::grid::Point;
 use crate::report::tuning::{self, F1Row, ThresholdRow};
+use crate::run_dir::RunDir;
 use crate::wording::counted;
 
 use super::outcome::SubsetScores;
@@ -107,17 +108,13 @@ impl Tuning {
             if index > 0 {
                 sets.extend(apart::check(&subset, &self.subset_name(index), hashes)?);
             }
-            let mut plan = Plan::of_runs(
-                &self.sweep.name,
-                self.subset_home(index),
-                self.final_runs(chosen, index, &folder)?,
-            )?;
+            let runs = self.final_runs(chosen, index, &folder)?;
             tracing::info!(
                 "{}: {}",
                 self.subset_name(index),
-                counted(plan.runs.len(), "final run")
+                counted(runs.len(), "final run")
             );
-            let split = self.run_all(&mut plan, means, |_| false)?;
+            let (plan, split) = self.run_stages(index, runs, means)?;
             let Collected { comparison, .. } = collect(&plan, &split)?;
             if let Some(comparison) = comparison {
                 scores.push(SubsetScores {
@@ -129,6 +126,53 @@ impl Tuning {
             }
         }
         Ok((scores, sets))
+    }
+
+    /// Makes the final runs `runs` of a subset, second stages after those that they begin with.
+    fn run_stages(
+        &self,
+        index: usize,
+        runs: Vec<Experiment>,
+        means: Means,
+    ) -> Result<(Plan, Split)> {
+        let plan = |runs| -> Result<Plan> {
+            let plan = Plan::of_runs(&self.sweep.name, self.subset_home(index), runs)?;
+            Ok(Self::scored_for_f1(plan))
+        };
+        let (second, first): (Vec<_>, Vec<_>) =
+            (runs.iter().cloned()).partition(|run| self.config.start.contains_key(&run.method));
+        if !second.is_empty() {
+            self.run_all(&mut plan(first)?, means, |_| false)?;
+        }
+        let mut all = plan(runs)?;
+        let split = self.run_all(&mut all, means, |_| false)?;
+        Ok((all, split))
+    }
+
+    /// The plan with its runs scored on what they were trained on too: thresholds are in units of that.
+    fn scored_for_f1(mut plan: Plan) -> Plan {
+        plan.sets = vec![Set::Test, Set::Train];
+        plan
+    }
+
+    /// Has the trainings of the chosen settings score their own training images.
+    ///
+    /// # Errors
+    /// A run fails; a signal came.
+    pub(super) fn score_training(
+        &self,
+        search: &Search,
+        chosen: &[(String, Point)],
+        means: Means,
+    ) -> Result<()> {
+        for number in 0..search.folds.len() {
+            let runs = (chosen.iter())
+                .map(|(method, point)| self.trial(method, point, number, &search.trials))
+                .collect::<Result<_>>()?;
+            let mut plan = Self::scored_for_f1(self.trials_of(number, runs)?);
+            self.run_all(&mut plan, means, |_| false)?;
+        }
+        Ok(())
     }
 
     /// Of the chosen setting of each method the thresholds that its folds choose together; methods
@@ -145,9 +189,9 @@ impl Tuning {
         for (method, point) in chosen {
             let own =
                 |trial: &&Trial| trial.row.method == *method && trial.row.setting == point.label;
-            let folds: Vec<(&Split, PathBuf)> = (search.trials.iter())
+            let folds: Vec<(&Split, &RunDir)> = (search.trials.iter())
                 .filter(own)
-                .map(|trial| (&search.folds[trial.row.fold - 1], trial.predictions.clone()))
+                .map(|trial| (&search.folds[trial.row.fold - 1], &trial.run))
                 .collect();
             all.extend(tuning::thresholds(method, &folds)?.into_iter().flatten());
         }
@@ -170,16 +214,20 @@ impl Tuning {
             if own.is_empty() {
                 continue;
             }
-            let path = plan.run_dir(run).eval(Set::Test).join("predictions.csv");
-            let found = tuning::at_thresholds(&own, split, &path)?;
-            rows.extend(found.iter().map(|(scope, f1)| F1Row {
-                subset: self.subset_name(index),
-                method: method.clone(),
-                seed: *seed,
-                classes: scope,
-                micro_f1: f1.micro,
-                macro_f1: f1.macro_average,
-            }));
+            let found = tuning::at_thresholds(&own, split, &plan.run_dir(run))?;
+            rows.extend(
+                found
+                    .iter()
+                    .flat_map(|found| found.iter())
+                    .map(|(scope, f1)| F1Row {
+                        subset: self.subset_name(index),
+                        method: method.clone(),
+                        seed: *seed,
+                        classes: scope,
+                        micro_f1: f1.micro,
+                        macro_f1: f1.macro_average,
+                    }),
+            );
         }
         Ok(rows)
     }
@@ -193,12 +241,14 @@ impl Tuning {
         let more = self.subset_assignment(index);
         let mut runs = Vec::new();
         for (method, point) in chosen {
-            let assignments = [point.on(&self.shared), more.clone()].concat();
+            let mut assignments = [point.on(&self.shared), more.clone()].concat();
+            assignments.extend(self.placeholder(method));
             let file = self.sources.with(&assignments)?;
             for mut run in
                 file.resolve_all(std::slice::from_ref(method), &self.sweep.config.seeds)?
             {
                 run.split_folder = Some(split_folder.to_owned());
+                self.begin_final(&mut run, &self.subset_home(index));
                 runs.push(run);
             }
         }

@@ -9,7 +9,9 @@
 mod apart;
 mod candidates;
 mod finals;
+mod held_out;
 mod outcome;
+mod stages;
 mod trials;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ use candidates::Candidates;
 use trials::Trial;
 
 pub use apart::SetRow;
+pub use held_out::held_out;
 pub use outcome::{ChosenRow, FinalRow, SettingRow};
 pub use trials::TrialRow;
 
@@ -88,6 +91,7 @@ impl Tuning {
         let sources = sweep.sources()?;
         let methods = sweep.methods(&sources.with(&shared)?);
         let candidates = candidates::of(&sweep, &config, &methods, &shared)?;
+        stages::check(&sweep, &config, &methods)?;
         let tuning = Tuning {
             home: out.join(&sweep.name),
             sweep,
@@ -135,7 +139,8 @@ impl Tuning {
 
     /// The method under a point of its settings, with `more` on top, and no seed asked for.
     fn experiment(&self, method: &str, point: &Point, more: &[Assignment]) -> Result<Experiment> {
-        let assignments = [point.on(&self.shared), more.to_vec()].concat();
+        let mut assignments = [point.on(&self.shared), more.to_vec()].concat();
+        assignments.extend(self.placeholder(method));
         let file = self.sources.with(&assignments)?;
         file.resolve(Some(method), None)
     }
@@ -194,17 +199,17 @@ impl Tuning {
             let seed = self.config.seed + repeat as u64;
             folds.extend(subset.folds(self.config.folds, seed, &together)?);
         }
-        let mut trials: Vec<Trial> = Vec::new();
         for (number, fold) in folds.iter().enumerate() {
-            let folder = self.home.join("folds").join(format!("fold-{}", number + 1));
-            fold.read_or_write(&folder)?;
-            sets.extend(apart::check(
-                fold,
-                &format!("fold {}", number + 1),
-                &mut hashes,
-            )?);
-            let found = self.fold(number, &folder, &trials, means, start)?;
-            trials.extend(found);
+            fold.read_or_write(&self.fold_home(number))?;
+            let name = format!("fold {}", number + 1);
+            sets.extend(apart::check(fold, &name, &mut hashes)?);
+        }
+        let mut trials: Vec<Trial> = Vec::new();
+        for stage in self.stages() {
+            for number in 0..folds.len() {
+                let found = self.fold(number, &stage, &trials, means, start)?;
+                trials.extend(found);
+            }
         }
         Ok(Search {
             trials,
@@ -223,34 +228,55 @@ impl Tuning {
         }
     }
 
-    /// The trials of one fold: of the settings that are still in the search after `before`.
+    /// Where the fold of that number lies, counted from 0.
+    fn fold_home(&self, number: usize) -> PathBuf {
+        self.home.join("folds").join(format!("fold-{}", number + 1))
+    }
+
+    /// The trials `runs` of the fold of that number as a plan.
+    fn trials_of(&self, number: usize, runs: Vec<Experiment>) -> Result<Plan> {
+        let name = format!("fold-{}", number + 1);
+        Plan::of_runs(&name, self.home.join("trials").join(&name), runs)
+    }
+
+    /// The trial of a setting on the fold of that number; a second stage begins with one of `before`.
+    fn trial(
+        &self,
+        method: &str,
+        point: &Point,
+        number: usize,
+        before: &[Trial],
+    ) -> Result<Experiment> {
+        let mut run = self.experiment(method, point, &[])?;
+        run.split = None;
+        run.split_folder = Some(absolute(Path::new(""), &self.fold_home(number)));
+        run.seed = self.config.seed;
+        self.begin_trial(&mut run, method, number, before)?;
+        run.method.push_str(&point.label);
+        Ok(run)
+    }
+
+    /// The trials of one fold: of the settings of a stage that are still in the search after
+    /// `before`.
     fn fold(
         &self,
         number: usize,
-        folder: &Path,
+        stage: &[&Candidates],
         before: &[Trial],
         means: Means,
         start: Instant,
     ) -> Result<Vec<Trial>> {
         let mut wanted: Vec<(&str, &Point)> = Vec::new();
-        for candidates in &self.candidates {
+        for candidates in stage {
             let count = (self.config).settings_on_fold(candidates.points.len(), number);
             let ranked = trials::ranked(candidates, before).into_iter();
             wanted
                 .extend((ranked.take(count)).map(|(point, _)| (candidates.method.as_str(), point)));
         }
         let runs = (wanted.iter())
-            .map(|(method, point)| {
-                let mut run = self.experiment(method, point, &[])?;
-                run.split = None;
-                run.split_folder = Some(absolute(Path::new(""), folder));
-                run.seed = self.config.seed;
-                run.method.push_str(&point.label);
-                Ok(run)
-            })
-            .collect::<Result<Vec<Experiment>>>()?;
-        let name = format!("fold-{}", number + 1);
-        let mut plan = Plan::of_runs(&name, self.home.join("trials").join(&name), runs)?;
+            .map(|(method, point)| self.trial(method, point, number, before))
+            .collect::<Result<_>>()?;
+        let mut plan = self.trials_of(number, runs)?;
         let all = plan.runs.clone();
         tracing::info!(
             "fold {} of {}: {} ({} in all)",

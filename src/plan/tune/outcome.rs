@@ -127,6 +127,7 @@ impl Tuning {
         )?;
         rows::write(&home.join("settings.csv"), settings.clone())?;
         rows::write(&home.join("chosen.csv"), table.clone())?;
+        self.score_training(&search, &chosen, means)?;
         let thresholds = self.thresholds(&search, &chosen)?;
         rows::write(&home.join("thresholds.csv"), thresholds.clone())?;
         let mut sets = search.sets.clone();

@@ -1,7 +1,5 @@
 //! Trainings of the search and what they scored.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::candidates::Candidates;
@@ -12,6 +10,7 @@ use crate::plan::grid::Point;
 use crate::plan::state::{is_finished, manifest_of};
 use crate::report::class_scores;
 use crate::rows::number;
+use crate::run_dir::RunDir;
 
 /// One training of the search, a row of `trials.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,8 +41,8 @@ pub(super) struct Trial {
     pub row: TrialRow,
     /// One a class; `None` where the fold has no such image. Empty for a diverged training.
     pub classes: Vec<Option<f64>>,
-    /// The file with its scores of the images that the fold held out.
-    pub predictions: PathBuf,
+    /// Its folder.
+    pub run: RunDir,
 }
 
 /// Reads what a trial left in its folder; `None` if it is neither finished nor diverged.
@@ -57,7 +56,7 @@ pub(super) fn read(
     let Some(manifest) = manifest_of(&folder, run, split) else {
         return Ok(None);
     };
-    let classes: Vec<Option<f64>> = match is_finished(&folder, &manifest) {
+    let classes: Vec<Option<f64>> = match is_finished(&folder, &manifest, &[Set::Test]) {
         true => {
             let table = folder.eval(Set::Test).join("per_class.csv");
             let scores = class_scores::read(&table)?;
@@ -78,7 +77,7 @@ pub(super) fn read(
             split: split.hash.clone(),
         },
         classes,
-        predictions: folder.eval(Set::Test).join("predictions.csv"),
+        run: folder,
     }))
 }
 
@@ -179,7 +178,7 @@ mod tests {
                 split: String::new(),
             },
             classes: classes.to_vec(),
-            predictions: PathBuf::new(),
+            run: RunDir::new(""),
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) const BINS: usize = 15;
 pub enum Shown {
     /// A set of the split that the run was trained on.
     Own(Set),
+    /// The training set of that split, scored by other trainings that did not see its pictures.
+    HeldOut,
     /// Another data set, given by its name.
     Other(String),
 }
@@ -42,6 +44,7 @@ impl Part {
             Shown::Own(Set::Train) => "training set".to_owned(),
             Shown::Own(Set::Validation) => "validation part".to_owned(),
             Shown::Own(Set::Test) => "test set".to_owned(),
+            Shown::HeldOut => "training set".to_owned(),
             Shown::Other(name) => format!("{name}, another data set"),
         }
     }
@@ -133,7 +136,8 @@ impl Thresholds {
 
 /// Everything the page is made from.
 pub(super) struct Look<'a> {
-    /// The inspected part, then the validation part if that is a different one.
+    /// The inspected part; the validation part if that is a different one; and the training images
+    /// if they were held out.
     pub(super) parts: Vec<&'a Part>,
     /// Logits and targets of the inspected part.
     pub(super) scores: ScoreTable<'a, f64>,

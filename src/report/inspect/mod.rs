@@ -2,6 +2,7 @@
 //! thresholds, co-occurring errors, and labels that are probably wrong.
 
 mod classes;
+mod held_out;
 mod look;
 mod page;
 mod pictures;
@@ -20,14 +21,16 @@ use look::{Look, Thresholds};
 pub use look::{Options, Part, Shown};
 
 /// Renders the page about a run: it shows `looked_at`, with the class groups of `trained_on`.
-/// `validation` is used to choose the thresholds and is searched for wrong labels too. Without it
-/// the thresholds are a probability of one half, unless `looked_at` is itself the validation part.
+/// `validation` is used to choose the thresholds and is searched for wrong labels too, as is
+/// `held_out`. Without `validation` the thresholds are a probability of one half, unless `looked_at`
+/// is itself the validation part.
 ///
 /// # Errors
 /// Fails if scores and labels do not match, or if the work is interrupted.
 pub fn page(
     looked_at: &Part,
     validation: Option<&Part>,
+    held_out: Option<&Part>,
     trained_on: &TrainedOn,
     options: &Options,
 ) -> Result<String> {
@@ -76,7 +79,7 @@ pub fn page(
     let mut pairs = error_pairs(&scores, &thresholds.all());
     pairs.retain(|pair| pair.classes.iter().any(|class| chosen.contains(class)));
     let look = Look {
-        parts: [Some(looked_at), validation]
+        parts: [Some(looked_at), validation, held_out]
             .into_iter()
             .flatten()
             .collect(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::classes::{Figure, List, labels};
-use super::look::Look;
+use super::look::{Look, Shown};
 use super::pictures::Wanted;
 use super::plots::share;
 use crate::data::split::Set;
@@ -21,6 +21,8 @@ pub(super) struct Searched {
     pub set: String,
     /// Number of its pictures.
     pub images: usize,
+    /// What the model knew of the pictures when it scored them, in words.
+    pub known: &'static str,
     /// Whether the run was trained on these pictures.
     pub trained_on: bool,
     pub lists: Vec<List>,
@@ -66,6 +68,11 @@ pub(super) fn searched(look: &Look, wanted: &mut Wanted) -> Result<Vec<Searched>
         all.push(Searched {
             set: part.name(),
             images: part.table.len(),
+            known: match &part.set {
+                Shown::Own(Set::Train) => "",
+                Shown::HeldOut => ", each scored by a training that held it out",
+                Shown::Own(_) | Shown::Other(_) => " that the run was not trained on",
+            },
             trained_on: part.is(Set::Train),
             lists: lists.into(),
         });

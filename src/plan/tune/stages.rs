@@ -1,0 +1,105 @@
+//! Second stages: methods whose network begins with that of another method's run.
+
+use std::path::Path;
+
+use super::candidates::Candidates;
+use super::trials::{self, Trial};
+use super::{TuneConfig, Tuning};
+use crate::config::Experiment;
+use crate::error::{Error, KeyPath, Result};
+use crate::io::absolute;
+use crate::layers::{Assignment, Origin};
+use crate::plan::SweepFile;
+
+/// Refuses what a second stage of `methods` begins with that is none of them, and a third stage. An
+/// entry for a method that is not tried has no effect: a file that extends another one may try fewer.
+pub(super) fn check(sweep: &SweepFile, config: &TuneConfig, methods: &[String]) -> Result<()> {
+    let at = KeyPath::from("tune.start");
+    for (second, first) in &config.start {
+        if !methods.contains(second) {
+            continue;
+        }
+        if !methods.contains(first) {
+            let problem = format!("is `{first}`, but the methods are {}", methods.join(", "));
+            let names = methods.iter().map(String::as_str);
+            let error = Error::key(at.child(second), problem).did_you_mean(first, names);
+            return Err(sweep.locate(error));
+        }
+        if config.start.contains_key(first) {
+            let problem = format!("begins with `{first}`, which begins with another one itself");
+            return Err(sweep.locate(
+                Error::key(at.child(second), problem).hint("there are two stages, no third one"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Tuning {
+    /// What is searched for one after the other: methods that begin by themselves, then those that
+    /// begin with a run of them, if there are any.
+    pub(super) fn stages(&self) -> Vec<Vec<&Candidates>> {
+        let is_first =
+            |candidates: &&Candidates| !self.config.start.contains_key(&candidates.method);
+        let (first, second) = self.candidates.iter().partition::<Vec<_>, _>(is_first);
+        let stages = [first, second].into_iter();
+        stages.filter(|stage| !stage.is_empty()).collect()
+    }
+
+    /// What stands for the run that `method` begins with until that is known; nothing for a method
+    /// that begins by itself.
+    pub(super) fn placeholder(&self, method: &str) -> Option<Assignment> {
+        self.config.start.get(method).map(|first| Assignment {
+            key: KeyPath::from("start.run"),
+            value: toml::Value::String(first.clone()),
+            origin: Origin::file(&self.sweep.path),
+        })
+    }
+
+    /// Has the trial `run` of `method` begin as it should on the fold of that number, counted from 0:
+    /// with the training of the setting that `before` chooses for its first stage.
+    ///
+    /// # Errors
+    /// Every setting of the first stage diverged.
+    pub(super) fn begin_trial(
+        &self,
+        run: &mut Experiment,
+        method: &str,
+        fold: usize,
+        before: &[Trial],
+    ) -> Result<()> {
+        let Some(first) = self.config.start.get(method) else {
+            return Ok(());
+        };
+        let mut all = self.candidates.iter();
+        if let Some(candidates) = all.find(|candidates| candidates.method == *first) {
+            let (point, _) = trials::best(candidates, before)?;
+            let is_it = |trial: &&Trial| {
+                let row = &trial.row;
+                row.method == *first && row.setting == point.label && row.fold == fold + 1
+            };
+            if let Some(trial) = before.iter().find(is_it) {
+                begin_with(run, trial.run.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a final run in the folder `home`: with the run of its first stage, of the same
+    /// seed.
+    pub(super) fn begin_final(&self, run: &mut Experiment, home: &Path) {
+        if let Some(first) = self.config.start.get(&run.method) {
+            let first = Experiment {
+                method: first.clone(),
+                ..run.clone()
+            };
+            begin_with(run, &home.join(first.run_name()));
+        }
+    }
+}
+
+fn begin_with(run: &mut Experiment, folder: &Path) {
+    if let Some(start) = &mut run.start {
+        start.run = absolute(Path::new(""), folder);
+    }
+}
