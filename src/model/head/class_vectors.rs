@@ -282,7 +282,7 @@ mod tests {
                 "no vector for the class `tv monitor`",
             ),
             ("a.csv", "cat,1,2\ntv monitor,4,5\n", "`cat` has 2 numbers"),
-            ("a.csv", "cat,1,2,3\ncat,1,2,3\n", "`cat` is there twice"),
+            ("a.csv", "cat,1,2,3\ncat,1,2,3\n", "`cat` occurs twice"),
             ("a.csv", "cat,1,2,3\ntv monitor,4,x,6\n", ":2: `tv monitor`"),
             ("a.csv", "cat,1,2,3\ntv monitor,4,nan,6\n", "not finite"),
             ("a.npz", "cat", "expected one that ends in"),
