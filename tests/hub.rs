@@ -138,7 +138,7 @@ fn stranger() -> Vec<u8> {
     safetensors(&[("encoder.weight", "F32", &[64, 64], vec![1; 4 * 64 * 64])])
 }
 
-const ARRIVED: &str = "no tensor of it has a name that is wanted: found encoder.weight";
+const ARRIVED: &str = "none of its tensors has an expected name: found encoder.weight";
 
 /// What the program says about `weights` under these variables.
 fn train(folder: &Path, weights: &str, variables: &[(&str, &str)]) -> String {

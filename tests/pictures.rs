@@ -214,7 +214,7 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
     let problem = pictures::decode(&jpeg).unwrap_err();
     assert!(
-        problem.contains("more than the limit of 32768 a side"),
+        problem.contains("more than the limit of 32768 per side"),
         "{problem}"
     );
 }

@@ -93,7 +93,7 @@ fn one_file_has_one_score_whatever_its_scale() {
     assert!(text.contains("says that its scores are logits"), "{text}");
     let text = refused(folder, "plain.csv", "--scores probabilities");
     assert!(
-        text.contains("outside of 0..1, first 2.5 for `a` of `test/t0.jpg`"),
+        text.contains("outside 0..1, first 2.5 for `a` of `test/t0.jpg`"),
         "{text}"
     );
 }
@@ -256,7 +256,7 @@ fn thresholds_are_fitted_on_the_validation_part_of_anyone_s_scores() {
     let (found, said) = eval(folder, "all.csv", "--fit-thresholds");
     assert_eq!(found, fitted);
     assert!(
-        said.contains("6 images of the split's other sets passed over, first `"),
+        said.contains("6 images of the split's other sets skipped, first `"),
         "{said}"
     );
     let text = refused(folder, "test-scores.csv", "--fit-thresholds");

@@ -435,7 +435,11 @@ fn what_cannot_be_is_said_before_the_training() {
             "`bce` has no class weights",
         ),
         ("plain", "loss={name='zlpr'}", "trained"),
-        ("adamw", "loss={name='zlpr'}", "`zlpr` tells labels apart"),
+        (
+            "adamw",
+            "loss={name='zlpr'}",
+            "`zlpr` needs labels of 0 or 1",
+        ),
         (
             "plain",
             "optimizer.kind=adam",

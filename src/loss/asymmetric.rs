@@ -2,9 +2,9 @@
 
 use super::definition::{Definition, Form};
 
-const NOTES: &str = "The sum grows with the batch: lower the learning rate, or take \
-    reduction = \"mean\". With eps above 0, 1 - p of negatives without clip is taken in float32, as \
-    the published code does: it is 0 from z = 17 on.";
+const NOTES: &str = "The sum grows with the batch: lower the learning rate, or set reduction = \
+    \"mean\". With eps above 0, 1 - p of negatives without clip is computed in float32, as in the \
+    published code: it is 0 from z = 17 on.";
 
 /// ASL, APL and MFM.
 pub const DEFINITIONS: &[Definition] = &[
@@ -30,7 +30,8 @@ pub const DEFINITIONS: &[Definition] = &[
         ],
         source: "Ridnik et al., Asymmetric Loss For Multi-Label Classification, ICCV 2021 \
             (arXiv 2009.14119)",
-        when: "many easy or mislabelled negatives; the common baseline of multi-label work",
+        when: "there are many easy or mislabelled negatives; the usual baseline for multi-label \
+            classification",
         notes: NOTES,
     },
     Definition {
@@ -52,7 +53,7 @@ pub const DEFINITIONS: &[Definition] = &[
         keys: &["kernel", "reduction", "scale"],
         source: "Huang et al., Asymmetric Polynomial Loss for Multi-Label Classification, \
             ICASSP 2023 (arXiv 2304.05361)",
-        when: "as `asl`, where the shape of the loss on positives is worth tuning",
+        when: "as for `asl`, if the shape of the loss on positives is worth tuning",
         notes: NOTES,
     },
     Definition {
@@ -81,7 +82,7 @@ pub const DEFINITIONS: &[Definition] = &[
         source: "Zhang et al., Learning in Imperfect Environment: Multi-Label Classification \
             with Long-Tailed Distribution and Partial Labels, ICCV 2023 \
             (arXiv 2304.10539)",
-        when: "as `asl` with long-tailed classes: rare ones weigh a little more",
-        notes: "A class without a training image is weighted as though it had one.",
+        when: "as for `asl`, with long-tailed classes: rare ones weigh a little more",
+        notes: "A class without a training image is weighted as if it had one.",
     },
 ];

@@ -11,6 +11,6 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
     keys: &["reduction", "scale"],
     source: "binary cross-entropy with logits; the ERM row of Wu et al., ECCV 2020 \
         (arXiv 2007.09654)",
-    when: "the baseline to compare with; enough where classes are balanced",
+    when: "you want the baseline to compare with; sufficient for balanced classes",
     notes: "",
 }];

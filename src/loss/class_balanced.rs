@@ -4,9 +4,10 @@ use super::definition::{Definition, Form};
 
 const SOURCE: &str = "Cui et al., Class-Balanced Loss Based on Effective Number of Samples, \
     CVPR 2019 (arXiv 1901.05555)";
-const NOTES: &str = "In the modes with one weight an image, an image without positives is weighted \
-    as one of the most frequent class. A class without a training image is weighted as though it \
-    had one.";
+const NOTES: &str = "In the modes with one weight per image, an image without positives is \
+    weighted like one of the most frequent class. A class without a training image is weighted as \
+    if it had \
+    one.";
 
 /// CB, CB-Focal and CB-NTR.
 pub const DEFINITIONS: &[Definition] = &[
@@ -15,11 +16,11 @@ pub const DEFINITIONS: &[Definition] = &[
         title: "CB",
         formula: "mean of w l,  \
             w = (1 - beta) / (1 - beta^n),  \
-            l = softplus(z) - y z; n by class, or one w an image",
+            l = softplus(z) - y z; n by class, or one w per image",
         form: Form::Preset("weight = { kind = 'class-balanced' }"),
         keys: &["weight", "normalisation", "reduction", "scale"],
         source: SOURCE,
-        when: "re-weighting that levels off for classes with many images",
+        when: "you want re-weighting that levels off for classes with many images",
         notes: NOTES,
     },
     Definition {
@@ -35,7 +36,7 @@ pub const DEFINITIONS: &[Definition] = &[
         ),
         keys: &["weight", "focal", "normalisation", "reduction", "scale"],
         source: SOURCE,
-        when: "class-balanced weights with focus on hard logits; the CB-Focal row of the \
+        when: "you want class-balanced weights and a focus on hard logits; the CB-Focal row of the \
             ECCV 2020 paper",
         notes: NOTES,
     },
@@ -66,8 +67,8 @@ pub const DEFINITIONS: &[Definition] = &[
         ],
         source: "Huang et al., Balancing Methods for Multi-label Text Classification with \
             Long-Tailed Class Distribution, EMNLP 2021 (arXiv 2109.04712)",
-        when: "class-balanced weights where suppression of negatives is the main trouble, as \
-            in text",
+        when: "you want class-balanced weights, and suppression by negatives is the main problem, \
+            as with text",
         notes: NOTES,
     },
 ];

@@ -31,7 +31,7 @@ part! {
         weight: Weight = Weight::None {}, Part(Weight::KINDS);
         /// Negative-tolerant regularisation: a shift by class, and a scale on negatives.
         tolerance: Option<Tolerance> = None, Part(Tolerance::KINDS);
-        /// What is taken off the logits of positives.
+        /// What is subtracted from the logits of positives.
         margin: Option<Margin> = None, Part(Margin::KINDS);
         /// A factor on the shifted logits of positives, by class.
         positive_scale: Option<PositiveScale> = None, Part(PositiveScale::KINDS);
@@ -89,7 +89,7 @@ part! {
             /// Coefficient of (1 - p)^2 / 2 on positives.
             second_order: f64 = 0.0, Value(Finite);
             /// Smallest probability in a logarithm, below which the published code has no gradient;
-            /// 0 takes the exact logarithm.
+            /// 0 uses the exact logarithm.
             eps: f64 = 0.0, Value(Within(0.0, 0.1)), "probability";
             /// Hold the focusing weight constant in the gradient.
             detach_focusing: bool = false, Value(Flag);
@@ -118,10 +118,10 @@ part! {
         /// (1 - beta) / (1 - beta^n), the inverse effective number of images (Cui et al.,
         /// CVPR 2019, equation 2).
         ClassBalanced = "class-balanced" {
-            /// How fast further images of a class stop counting; 0 gives equal weights.
+            /// How fast additional images of a class stop counting; 0 gives equal weights.
             beta: f64 = 0.9, Value(Below(0.0, 1.0));
-            /// Each class its own weight, or one an image: from the average n of its positives, the
-            /// average weight, or the smallest n.
+            /// One weight per class, or one per image: from the average n of its positives, their
+            /// average weight, or their smallest n.
             mode: ClassBalancedMode = ClassBalancedMode::AverageW, Value(OneOf(ClassBalancedMode::WORDS));
         }
         /// alpha + sigmoid(beta (r - mu)), r = (1 / n_c) / sum over the image's positives j of
@@ -164,11 +164,11 @@ part! {
     pub struct Tolerance {
         /// Scale of the class bias; 0 for none.
         kappa: f64 = 0.05, Value(NotNegative);
-        /// Scale of negative logits: the larger, the sooner the gradient of a negative fades; 5 on
-        /// VOC-MLT, 2 on COCO-MLT.
+        /// Scale of the logits of negatives: the larger, the sooner the gradient of a negative
+        /// fades; 5 on VOC-MLT, 2 on COCO-MLT.
         lambda: f64 = 5.0, Value(Positive);
         /// Shift of the logits: nu_c / lambda as in the public code (the published figures), or
-        /// nu_c as the paper writes it.
+        /// nu_c as in the paper.
         bias: BiasForm = BiasForm::Code, Value(OneOf(BiasForm::WORDS));
     }
 }
@@ -184,11 +184,11 @@ words! {
 }
 
 part! {
-    /// What is taken off the logits of positives, and the scale of the logits after it.
+    /// What is subtracted from the logits of positives, and the scale of the logits after it.
     pub enum Margin {
         /// The same for every class.
         Constant = "constant" {
-            /// Taken off positive logits.
+            /// Subtracted from the logits of positives.
             margin: f64 = 1.0, Value(Finite), "logits";
         }
         /// max_margin (n_min / n_c)^power, the label-distribution-aware margin (Cao et al.,
@@ -198,7 +198,7 @@ part! {
             max_margin: f64 = 0.5, Value(NotNegative), "logits";
             /// How fast the margin falls with the number of images; 1/4 in the paper.
             power: f64 = 0.25, Value(NotNegative);
-            /// Factor on the logits after the margin; 30 where logits are cosines.
+            /// Factor on the logits after the margin; 30 if the logits are cosines.
             logit_scale: f64 = 1.0, Value(Positive);
         }
     }
@@ -229,7 +229,7 @@ part! {
     pub struct Focal {
         /// Focusing exponent; 0 for no focusing.
         gamma: f64 = 2.0, Value(NotNegative);
-        /// A constant factor beside the focusing, the same for positives and negatives.
+        /// A constant factor in addition to the focusing, the same for positives and negatives.
         balance: f64 = 2.0, Value(Positive);
     }
 }
@@ -238,7 +238,7 @@ part! {
     /// From the epoch from_epoch on, negatives with p > tau count as positives, without margin
     /// (SPLC, arXiv 2112.07368).
     pub struct Relabel {
-        /// Negatives above it are taken for missing labels.
+        /// Negatives above it are treated as missing labels.
         tau: f64 = 0.6, Value(Within(0.0, 1.0)), "probability";
         /// The first epoch that corrects labels, counted from 0.
         from_epoch: usize = 1, Value(Whole), "epochs";

@@ -4,9 +4,9 @@ use super::definition::{Definition, Form};
 
 const SOURCE: &str = "Wu et al., Distribution-Balanced Loss, ECCV 2020 (arXiv 2007.09654), \
     section 3.3";
-const NOTES: &str = "The defaults are those of VOC-MLT; COCO-MLT takes mu = 0.2 and lambda = 2. \
-    r of an image without positives is 0 for all its classes; the bias of a class in no image or in \
-    all is finite, as in `ntr`.";
+const NOTES: &str = "The defaults are those of VOC-MLT; for COCO-MLT, mu = 0.2 and lambda = 2. r \
+    of an image without positives is 0 for all its classes; the bias of a class in no image or in \
+    every image is finite, as in `ntr`.";
 
 /// DB, DB-Focal, DB* and DB-0FL.
 pub const DEFINITIONS: &[Definition] = &[
@@ -27,7 +27,7 @@ pub const DEFINITIONS: &[Definition] = &[
         ),
         keys: &["weight", "tolerance", "normalisation", "reduction", "scale"],
         source: SOURCE,
-        when: "long-tailed classes that co-occur, with class-aware sampling",
+        when: "classes are long-tailed and co-occur, with class-aware sampling",
         notes: NOTES,
     },
     Definition {
@@ -57,8 +57,8 @@ pub const DEFINITIONS: &[Definition] = &[
             "scale",
         ],
         source: SOURCE,
-        when: "the method of the paper, its best row: long-tailed classes that co-occur, \
-            with class-aware sampling",
+        when: "classes are long-tailed and co-occur, with class-aware sampling; the paper's method \
+            in its best form",
         notes: NOTES,
     },
     Definition {
@@ -91,7 +91,7 @@ pub const DEFINITIONS: &[Definition] = &[
             "scale",
         ],
         source: "HP-DVAL, IEEE TIP, equations 14 and 15, after Wu et al., ECCV 2020",
-        when: "DB-Focal where the loss of rare positives should fade later",
+        when: "as for DB-Focal, if the loss of rare positives should fade later",
         notes: NOTES,
     },
     Definition {
@@ -114,7 +114,7 @@ pub const DEFINITIONS: &[Definition] = &[
         keys: &["weight", "tolerance", "normalisation", "reduction", "scale"],
         source: "Huang et al., Balancing Methods for Multi-label Text Classification with \
             Long-Tailed Class Distribution, EMNLP 2021 (arXiv 2109.04712)",
-        when: "the ablation of DB-Focal without its focal factor; text takes mu = 0.9",
+        when: "you want the ablation of DB-Focal without its focal factor; mu = 0.9 for text",
         notes: NOTES,
     },
 ];

@@ -18,5 +18,5 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
         Missing Labels (arXiv 2112.07368)",
     when: "labels are missing: negatives with a high probability are probably unlabelled \
         positives and are pushed less",
-    notes: "The sum grows with the batch: lower the learning rate, or take reduction = \"mean\".",
+    notes: "The sum grows with the batch: lower the learning rate, or set reduction = \"mean\".",
 }];

@@ -11,8 +11,8 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
     keys: &["adjustment", "reduction", "scale"],
     source: "Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021 \
         (arXiv 2007.07314), for sigmoid outputs",
-    when: "a prior-free score is wanted: the bias of the class frequency is taken out of \
-        the logits while training",
-    notes: "Without training, adding the same term to the scores moves F1 at a fixed \
-        threshold but never the AP of a class.",
+    when: "you want scores without the class prior: the bias of the class frequency is removed \
+        from the logits during training",
+    notes: "Adding the same term to the scores after training changes F1 at a fixed threshold, but \
+        never the AP of a class.",
 }];

@@ -180,7 +180,7 @@ pub fn sheet(loss: &Definition) -> Result<Sheet> {
             let lines = preset.lines().map(|line| format!("{}\n", line.trim()));
             let parts = lines.collect::<String>().replace('\'', "\"");
             examples.push((
-                "The same out of parts, to be combined with others:",
+                "The same built from parts, to combine with others:",
                 format!("name = \"{COMPOSED}\"\n{parts}"),
             ));
         }
@@ -213,14 +213,14 @@ fn composed() -> Sheet {
             u = lambda (z + shift_c) for a negative, z + shift_c - margin_c for a positive,  \
             shift_c = tau b_c (adjustment) + kappa b_c / lambda (tolerance),  \
             b_c = -log(N / n_c - 1)",
-        source: "every named loss that is element-wise is a preset of these parts",
-        when: "no name stands for the combination of parts that is wanted",
-        notes: "A part that is left out has no effect. Losses of negatives are divided by lambda \
-            again, so that the slope of a far negative stays 1. A class without a training image \
-            is weighted and shifted as though it had one, a class in every image as though it \
-            lacked half an image. An image without positives has r = 0 for every class under \
-            `rebalanced`, and counts as an image of the most frequent class under the modes of \
-            `class-balanced` that take one weight an image.",
+        source: "every element-wise named loss is a preset of these parts",
+        when: "none of the named losses is the combination of parts that you want",
+        notes: "A part that is left out has no effect. Losses of negatives are divided by lambda, \
+            so that the slope for a far negative stays 1. A class without a training image \
+            is weighted and shifted as if it had one, a class in every image as if half an image \
+            lacked it. An image without positives has r = 0 for every class under \
+            `rebalanced`, and counts as an image of the most frequent class in the modes of \
+            `class-balanced` with one weight per image.",
         keys: entries(all, ""),
         examples: vec![
             (
@@ -289,9 +289,9 @@ pub fn index(suffix: &str) -> Result<String> {
         "# Losses\n\n\
         Notation: N training images, n_c of them with class c; z the logit of an image and a class, \
         y its label (0 or 1), p = sigmoid(z), softplus(x) = log(1 + e^x), l = softplus(z) - y z. \
-        `dbloss loss list` prints what follows, with `--format json` for machines, and \
-        `dbloss loss show NAME --split DIR` what a loss does to each class of a split.\n\n\
-        | name | stands for | published in |\n| --- | --- | --- |\n",
+        `dbloss loss list` prints what follows (for programs, with `--format json`), and `dbloss \
+        loss show NAME --split DIR` shows what a loss does to each class of a split.\n\n\
+        | name | loss | published in |\n| --- | --- | --- |\n",
     );
     for Sheet {
         name,

@@ -5,7 +5,7 @@ use super::definition::{Definition, Form};
 const SOURCE: &str = "Wu et al., Distribution-Balanced Loss, ECCV 2020 (arXiv 2007.09654), \
     section 3.1";
 const NOTES: &str = "r of an image without positives is 0 for all its classes, so its weight is \
-    alpha + sigmoid(-beta mu). A class without a training image is weighted as though it had one.";
+    alpha + sigmoid(-beta mu). A class without a training image is weighted as if it had one.";
 
 /// R-BCE and R-BCE-Focal.
 pub const DEFINITIONS: &[Definition] = &[
@@ -19,7 +19,7 @@ pub const DEFINITIONS: &[Definition] = &[
         form: Form::Preset("weight = { kind = 'rebalanced' }"),
         keys: &["weight", "normalisation", "reduction", "scale"],
         source: SOURCE,
-        when: "with class-aware sampling: takes back the extra draws that images get through \
+        when: "you sample class-aware: the weights undo the extra draws that images get through \
             their other labels",
         notes: NOTES,
     },
@@ -37,7 +37,7 @@ pub const DEFINITIONS: &[Definition] = &[
         ),
         keys: &["weight", "focal", "normalisation", "reduction", "scale"],
         source: SOURCE,
-        when: "`r-bce` with focus on hard logits",
+        when: "as for `r-bce`, with a focus on hard logits",
         notes: NOTES,
     },
 ];

@@ -2,7 +2,7 @@
 
 use super::definition::{Definition, Form};
 
-const NOTES: &str = "A class without a training image is weighted as though it had one.";
+const NOTES: &str = "A class without a training image is weighted as if it had one.";
 
 /// RW with the inverse class frequency, and with its square root.
 pub const DEFINITIONS: &[Definition] = &[
@@ -13,7 +13,7 @@ pub const DEFINITIONS: &[Definition] = &[
         form: Form::Preset("weight = { kind = 'inverse', power = 1.0 }"),
         keys: &["normalisation", "reduction", "scale"],
         source: "re-weighting by inverse class frequency, positives and negatives alike",
-        when: "a simple counterweight to the imbalance; rare classes can dominate: prefer \
+        when: "you want a simple counterweight to the imbalance; rare classes can dominate, so try \
             the square root first",
         notes: NOTES,
     },
@@ -25,7 +25,7 @@ pub const DEFINITIONS: &[Definition] = &[
         keys: &["normalisation", "reduction", "scale"],
         source: "the RW row of Wu et al., ECCV 2020 (arXiv 2007.09654): square-root inverse \
             class frequency",
-        when: "a milder counterweight than `rw`, the usual choice of the two",
+        when: "you want a milder counterweight than `rw`; the usual choice of the two",
         notes: NOTES,
     },
 ];

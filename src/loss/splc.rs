@@ -18,7 +18,6 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
     keys: &["relabel", "margin", "focal.gamma", "reduction", "scale"],
     source: "Zhang et al., Simple and Robust Loss Design for Multi-Label Learning with \
         Missing Labels (arXiv 2112.07368)",
-    when: "labels are missing and the model is good enough after some epochs to find them",
-    notes: "The loss has a step where p = tau; its gradient is that of the side the logit \
-        is on.",
+    when: "labels are missing, and after some epochs the model is good enough to find them",
+    notes: "The loss has a step at p = tau; its gradient is that of the side that the logit is on.",
 }];

@@ -15,8 +15,8 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
     keys: &["tolerance", "reduction", "scale"],
     source: "Wu et al., Distribution-Balanced Loss, ECCV 2020 (arXiv 2007.09654), section \
         3.2",
-    when: "negatives outnumber positives so far that logits of rare classes are pushed \
-        down without end; combines with any weight",
-    notes: "b_c stays finite: a class without a training image is taken to have one, a \
-        class in every image to lack half an image.",
+    when: "negatives outnumber positives by so much that the logits of rare classes are pushed \
+        down endlessly; combines with any weight",
+    notes: "b_c stays finite: a class without a training image is treated as if it had one, a \
+        class in every image as if half an image lacked it.",
 }];

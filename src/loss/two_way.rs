@@ -18,10 +18,10 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
     form: Form::Own(TwoWay::KINDS, own::<TwoWay>),
     keys: &["temperature_positive", "temperature_negative", "scale"],
     source: "Kobayashi, Two-Way Multi-Label Loss, CVPR 2023",
-    when: "ranking is what counts (mAP), and a batch holds several images of many classes",
-    notes: "Images and classes without a positive are left out; a batch without any costs 0. \
-        Where there is no negative the term is 0. The value depends on the whole batch: halves do \
-        not add up.",
+    when: "ranking is what counts (mAP), and a batch contains several images of many classes",
+    notes: "Images and classes without a positive are left out; a batch without any positive has a \
+        loss of 0. Without a negative, the term is 0. The value depends on the whole batch: that \
+        of two halves does not add up to it.",
 }];
 
 part! {

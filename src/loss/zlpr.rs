@@ -17,7 +17,7 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
     form: Form::Own(Zlpr::KINDS, own::<Zlpr>),
     keys: &["scale"],
     source: "Su et al., ZLPR: A Novel Loss for Multi-label Classification (arXiv 2208.02955)",
-    when: "labels of an image depend on each other, and 0 is to be the threshold of the \
+    when: "the labels of an image depend on each other, and 0 should be the threshold of the \
         logits",
     notes: "",
 }];

@@ -19,18 +19,18 @@ use crate::text;
 pub(super) const INIT: Key = Key {
     name: "init",
     accepts: Accepts::Words(
-        "the path of a `.csv` (a name and its numbers a row), a `.safetensors` (a vector for each \
-         name, or one matrix) or a `.npy` (a matrix); names of a matrix stand in a `.txt` file of \
-         the same name, one a line",
+        "the path of a `.csv` (one name and its numbers per row), a `.safetensors` (one vector per \
+         name, or one matrix) or a `.npy` (one matrix); the names for a matrix are in a `.txt` \
+         file of the same name, one per line",
     ),
-    meaning: "A vector for each class that the weights begin with, such as CLIP's text features",
+    meaning: "One vector per class to start the weights from, such as CLIP's text features",
 };
 
 /// The key that holds the weights still.
 pub(super) const FROZEN: Key = Key {
     name: "frozen",
     accepts: Accepts::Range(Range::Flag),
-    meaning: "Whether the weights from `init` stay as they are",
+    meaning: "Whether the weights from `init` are frozen",
 };
 
 /// Refuses `frozen` without `init`.
@@ -282,7 +282,7 @@ mod tests {
                 "no vector for the class `tv monitor`",
             ),
             ("a.csv", "cat,1,2\ntv monitor,4,5\n", "`cat` has 2 numbers"),
-            ("a.csv", "cat,1,2,3\ncat,1,2,3\n", "`cat` is there twice"),
+            ("a.csv", "cat,1,2,3\ncat,1,2,3\n", "`cat` occurs twice"),
             ("a.csv", "cat,1,2,3\ntv monitor,4,x,6\n", ":2: `tv monitor`"),
             ("a.csv", "cat,1,2,3\ntv monitor,4,nan,6\n", "not finite"),
             ("a.npz", "cat", "expected one that ends in"),

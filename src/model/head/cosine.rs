@@ -27,32 +27,34 @@ pub(super) const DEFINITION: Definition = Definition {
         Key {
             name: "scale",
             accepts: Accepts::Range(Range::Above(0.0, 1000.0)),
-            meaning: "Factor on the cosine; where it learns, the value that it begins with",
+            meaning: "Factor on the cosine; if it is learnt, its initial value",
         },
         Key {
             name: "learn_scale",
             accepts: Accepts::Range(Range::Flag),
-            meaning: "Whether the scale learns, as the exponential of a parameter",
+            meaning: "Whether the scale is learnt, as the exponential of a parameter",
         },
         Key {
             name: "bias",
             accepts: Accepts::Range(Range::Flag),
-            meaning: "Whether there is a bias, 0 in the beginning",
+            meaning: "Whether there is a bias, initially 0",
         },
         INIT,
         FROZEN,
     ],
-    notes: "The scale of 16 is that of the cosine classifier in OLTR's public code. LDAM's code takes \
-        30 and applies it after the margin: `scale = 1.0` here and `loss.logit_scale = 30` there. \
-        CLIP's is 100, with its text features as `init`.\n\n\
+    notes: "The scale of 16 is that of the cosine classifier in OLTR's public code. LDAM's code \
+        uses 30 and applies it after the margin: set `scale = 1.0` here and `loss.logit_scale = \
+        30` there. \
+        CLIP uses 100, with its text features as `init`.\n\n\
         Initial weights are uniform within 1 / sqrt(width), no bias. A learnt scale is \
-        `exp(log_scale)`, as in CLIP, without its upper bound. A feature vector of zeros has the \
-        cosine 0.\n\n\
-        The zero-shot classifier of CLIP: its image tower as the backbone, all stages frozen, no neck, \
-        and `scale = 100.0`, `frozen = true` with its features of a text for each class, which \
-        `scripts/clip_text_features.py` writes. Nothing learns then: with `train.epochs = 0` the \
-        run is that classifier as it stands (`experiments/voc07-clip.toml`). Logits go into a \
-        sigmoid a class; who takes a softmax over the classes of an image ranks images otherwise.",
+        `exp(log_scale)`, as in CLIP, but without its upper bound. A feature vector of zeros has a \
+        cosine of 0.\n\n\
+        CLIP's zero-shot classifier is its image tower as the backbone, all stages frozen, no \
+        neck, `scale = 100.0`, and `frozen = true` with its features of one text per class, which \
+        `scripts/clip_text_features.py` writes. Nothing is learnt then: with `train.epochs = 0` \
+        the run is exactly that classifier (`experiments/voc07-clip.toml`). Each class has a \
+        sigmoid of its own; a softmax over the classes of an image would rank the images \
+        differently.",
 };
 
 /// Settings of the cosine head.

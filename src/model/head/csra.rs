@@ -28,22 +28,23 @@ pub(super) const DEFINITION: Definition = Definition {
         Key {
             name: "lambda",
             accepts: Accepts::Range(Range::NotNegative),
-            meaning: "Weight of the attention beside the mean; with 0 the head is linear on the \
-                average of the maps",
+            meaning: "Weight of the attention relative to the mean; with 0 the head is linear on \
+                the average of the maps",
         },
         Key {
             name: "temperatures",
             accepts: Accepts::Words(
-                "a list of numbers above 0 and at most 98; `inf` takes the largest",
+                "a list of numbers above 0 and at most 98; `inf` selects the largest",
             ),
             meaning: "Temperature of each attention, which has a classifier of its own",
         },
     ],
-    notes: "Defaults are those of the code: one attention, lambda 0.1 and T = 1. Its several heads \
-        have the temperatures `[1.0, inf]` (2), `[1.0, 2.0, 4.0, inf]` (4), `[1.0, 2.0, 3.0, 4.0, \
+    notes: "Defaults are those of the code: one attention, lambda 0.1 and T = 1. Its variants with \
+        several heads have the temperatures `[1.0, inf]` (2), `[1.0, 2.0, 4.0, inf]` (4), `[1.0, \
+        2.0, 3.0, 4.0, \
         5.0, inf]` (6), `[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, inf]` (8), where 99 stands for inf.\n\n\
-        The division by |m_c| is that of the code. No bias. Initial weights are uniform within \
-        1 / sqrt(features), PyTorch's for a convolution.",
+        The division by |m_c| follows the code. There is no bias. Initial weights are uniform \
+        within 1 / sqrt(features), as PyTorch initialises a convolution.",
 };
 
 /// Settings of the CSRA head.

@@ -26,9 +26,9 @@ pub(super) const DEFINITION: Definition = Definition {
         section 4.1; started from text: Radford et al., Learning Transferable Visual Models From \
         Natural Language Supervision, ICML 2021 (arXiv 2103.00020), section 3.1",
     keys: &[INIT, FROZEN],
-    notes: "Initial weights normal(0, 0.01), bias 0, as published. Rows from a file are taken as \
-        they are, not normalised: their length is the logits' scale. The bias learns where the \
-        weights are frozen.",
+    notes: "Initial weights are normal(0, 0.01) and biases 0, as published. Rows from a file are \
+        used as they are, not normalised: their length is the scale of the logits. With frozen \
+        weights, the bias is still learnt.",
 };
 
 /// Settings of the linear head.

@@ -23,7 +23,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "ml-decoder",
     title: "ML-Decoder",
     formula: "m = relu(linear(places of the maps));\n\
-        h = norm1(q + dropout(q)) for the fixed queries q, one a group;\n\
+        h = norm1(q + dropout(q)) for the fixed queries q, one per group;\n\
         h = norm2(h + attention of h over m);\n\
         h = norm3(h + linear2(relu(linear1(h))));\n\
         z_c = h_g . w_gk + b_c for the k-th class c of group g",
@@ -33,7 +33,7 @@ pub(super) const DEFINITION: Definition = Definition {
         Key {
             name: "groups",
             accepts: Accepts::Range(Range::WholeWithin(1, 100_000)),
-            meaning: "Number of queries; no more than there are classes are made",
+            meaning: "Number of queries, but at most one per class",
         },
         Key {
             name: "width",
@@ -43,7 +43,7 @@ pub(super) const DEFINITION: Definition = Definition {
         Key {
             name: "attention_heads",
             accepts: Accepts::Range(Range::WholeWithin(1, 1024)),
-            meaning: "Heads of the cross-attention",
+            meaning: "Number of heads of the cross-attention",
         },
         Key {
             name: "feed_forward",
@@ -57,9 +57,10 @@ pub(super) const DEFINITION: Definition = Definition {
         },
     ],
     notes: "Defaults are those of the code: 100 groups, width 768, 8 heads, 2048 hidden, dropout 0.1, \
-        one layer. There is no self-attention: what its place adds is the query itself, under the \
-        dropout, as in the code. Queries are drawn from normal(0, 1) and do not learn; with as many \
-        groups as classes each class has its own. Group g has the classes g k to g k + k - 1, k = \
+        one layer. There is no self-attention: in its place the query itself is added, with \
+        dropout, as in the code. Queries are drawn from normal(0, 1) and do not learn; with as \
+        many groups as classes, each class has a query of its own. Group g has the classes g k to \
+        g k + k - 1, k = \
         ceil(C / groups).\n\n\
         Initial values are PyTorch's: Xavier uniform for the projection of queries, keys and values, \
         Xavier normal for the group weights, uniform within 1 / sqrt(fan-in) elsewhere, biases of the \
@@ -74,7 +75,7 @@ pub struct MlDecoder {
     pub groups: usize,
     /// Width of queries and places.
     pub width: usize,
-    /// Heads of the cross-attention; they divide the width.
+    /// Number of heads of the cross-attention; they divide the width.
     pub attention_heads: usize,
     /// Width of the hidden layer.
     pub feed_forward: usize,

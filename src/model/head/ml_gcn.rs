@@ -39,13 +39,13 @@ pub(super) const DEFINITION: Definition = Definition {
         Key {
             name: "threshold",
             accepts: Accepts::Range(Range::Above(0.0, 1.0)),
-            meaning: "Conditional probability from which on two classes are neighbours (the paper's \
+            meaning: "Conditional probability from which two classes are neighbours (the paper's \
                 tau, the code's t)",
         },
         Key {
             name: "reweight",
             accepts: Accepts::Range(Range::Below(0.0, 1.0)),
-            meaning: "Weight of the neighbours beside the class itself (the paper's p)",
+            meaning: "Weight of the neighbours relative to the class itself (the paper's p)",
         },
         Key {
             name: "hidden",
@@ -56,17 +56,18 @@ pub(super) const DEFINITION: Definition = Definition {
             name: "pooling",
             accepts: Accepts::Range(Range::OneOf(&["max", "embedding"])),
             meaning: "`max`: x is the maximum over the maps, as in the paper, and there is no neck; \
-                `embedding`: x is what backbone and neck hand out",
+                `embedding`: x is the output of backbone and neck",
         },
         Key {
             name: "words",
-            accepts: Accepts::Words("the path of a text file: a word and its numbers a line"),
-            meaning: "Word vectors as GloVe has them; without it the classes' vectors are one-hot",
+            accepts: Accepts::Words("the path of a text file: one word and its numbers per line"),
+            meaning: "Word vectors in GloVe's format; without them the classes' vectors are \
+                one-hot",
         },
         Key {
             name: "dimensions",
             accepts: Accepts::Range(Range::WholeWithin(1, 65_536)),
-            meaning: "Numbers of a word vector; not used without `words`",
+            meaning: "Length of a word vector; not used without `words`",
         },
         Key {
             name: "spelling",
@@ -74,26 +75,29 @@ pub(super) const DEFINITION: Definition = Definition {
             meaning: "Other words for a class's name: `{ tvmonitor = \"tv monitor\" }`",
         },
     ],
-    notes: "Defaults are those of paper and code: threshold 0.4, p = 0.2, 1024 between the \
-        convolutions, LeakyReLU 0.2, maxima of the maps, 300-dimensional GloVe vectors. Which side of \
-        the graph is normalised follows the code, with which the published figures were made: it \
-        divides columns and transposes, the paper's formula divides rows. The graph is that of the \
+    notes: "The defaults are those of paper and code: threshold 0.4, p = 0.2, 1024 between the \
+        convolutions, LeakyReLU 0.2, maxima of the maps, 300-dimensional GloVe vectors. Which side \
+        of the graph is normalised follows the code that produced the published figures: it \
+        divides columns and transposes, while the paper's formula divides rows. The graph is that \
+        of the \
         training split, so a long-tailed one has few edges; a class without an image has none.\n\n\
-        A class's vector is the mean of the vectors of its words: of its name if that is a word of \
-        the file, else of what blanks, `_` and the like part, first as written, then in lower case. A \
-        class of whose words there is none is an error that names it; of those that lack some it is \
-        told. Of VOC's names three are two words written as one: `spelling = { diningtable = \"dining table\", \
+        A class's vector is the mean of the vectors of its words: of its name if the file contains \
+        it, otherwise of the words between blanks, `_` and the like, first as written, then in \
+        lower case. If none of a class's words is in the file, that is an error that names the \
+        class; if some are missing, a message says so. Three of VOC's names are two words written \
+        as one: `spelling = { diningtable = \"dining table\", \
         pottedplant = \"potted plant\", tvmonitor = \"tv monitor\" }`.\n\n\
         Initial weights are uniform within 1 / sqrt(outputs), as in the code. The graph and the \
-        classes' vectors lie in the checkpoint, so the file of words is needed for training only. The \
-        authors' rates (0.1 for the graph network, a tenth for the backbone) are not this recipe's.",
+        classes' vectors are stored in the checkpoint, so the file of words is needed only for \
+        training. The authors' learning rates (0.1 for the graph network, a tenth of it for the \
+        backbone) are not those of this recipe.",
 };
 
 /// Settings of the ML-GCN head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MlGcn {
-    /// Conditional probability from which on two classes are neighbours, in (0, 1].
+    /// Conditional probability from which two classes are neighbours, in (0, 1].
     pub threshold: f64,
     /// Weight of the neighbours, in [0, 1).
     pub reweight: f64,

@@ -24,18 +24,18 @@ pub(super) const DEFINITION: Definition = Definition {
         Key {
             name: "tau",
             accepts: Accepts::Range(Range::Within(0.0, 1.0)),
-            meaning: "Power of the length: 1 takes it off, 0 leaves it",
+            meaning: "Power of the length: 1 removes it, 0 keeps it",
         },
         Key {
             name: "bias",
             accepts: Accepts::Range(Range::Flag),
-            meaning: "Whether there is a bias, 0 in the beginning",
+            meaning: "Whether there is a bias, initially 0",
         },
     ],
     notes: "The paper divides the weights after the training, without a bias. That is a positive \
         factor for each class, which keeps the order of the images within the class: **it cannot \
-        change AP**, nor mAP, and is of use for thresholds and single-label accuracy alone. Here the \
-        division is part of the network while it trains, which is another matter: the length of a \
+        change AP**, nor mAP, and helps only with thresholds and single-label accuracy. Here the \
+        division is part of the network during training, which is different: the length of a \
         class's weights no longer grows with its frequency, and its gradient is taken across them.\n\n\
         Initial weights are uniform within 1 / sqrt(width).",
 };

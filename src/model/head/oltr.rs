@@ -31,7 +31,7 @@ pub(super) const DEFINITION: Definition = Definition {
         Key {
             name: "momentum",
             accepts: Accepts::Range(Range::Below(0.0, 1.0)),
-            meaning: "Part of a centroid that a batch with its class keeps",
+            meaning: "Fraction of a centroid that is kept when a batch contains its class",
         },
         Key {
             name: "reach",
@@ -44,29 +44,30 @@ pub(super) const DEFINITION: Definition = Definition {
             meaning: "Scale of the cosine classifier",
         },
     ],
-    notes: "The paper is about images of one class, and what the Distribution-Balanced paper ran for \
-        its row is not public. **Assumed here:**\n\n\
-        - An image counts for the centroid of each of its classes, in full.\n\
-        - The code computes centroids in a pass over the training images before its second stage and \
-        then lets them learn by a loss of their own (a margin between own and other centroids, with a \
-        small weight), which asks which class is the image's own. Here they are running means: after the \
-        forward pass of a training batch each class in it moves its centroid to the mean over its \
-        images in the batch by 1 - momentum, the first time all the way. There is no such loss, and \
-        one stage, from a backbone trained on ImageNet.\n\
-        - A class that no batch has shown is no part of softmax and minimum. As long as there is none \
-        at all u is x.\n\
-        - Logits go into a sigmoid a class; softmax remains where the memory is read.\n\n\
+    notes: "The paper is about images with one class each, and the code behind the row in the \
+        Distribution-Balanced paper is not public. **Assumed here:**\n\n\
+        - An image counts fully for the centroid of each of its classes.\n\
+        - The code computes centroids in a pass over the training images before its second stage \
+        and then trains them with a loss of their own (a margin between own and other centroids, \
+        with a small weight), which requires that an image has one class. Here they are running \
+        means: after the forward pass of a training batch, the centroid of each class in it moves \
+        towards the mean of the class's images in the batch by a fraction of 1 - momentum, the \
+        first time all the way. There is no such loss, and only one stage, which starts from a \
+        backbone trained on ImageNet.\n\
+        - A class that has not occurred in any batch is left out of the softmax and the minimum. \
+        As long as no class has occurred, u is x.\n\
+        - Each class has a sigmoid of its own; the softmax remains where the memory is read.\n\n\
         The reach of 10 and the scale of 16 are those of the code; the momentum is our choice. The \
-        memory, `head.centroids` and `head.seen`, lies in the checkpoint and does not move in \
-        evaluation, nor with `optimizer.groups.head = 0`. Labels above one half count, after mixup \
-        and smoothing.",
+        memory, `head.centroids` and `head.seen`, is stored in the checkpoint and does not change \
+        in evaluation, nor with `optimizer.groups.head = 0`. After mixup and smoothing, labels \
+        above one half count.",
 };
 
 /// Settings of the OLTR head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Oltr {
-    /// Part of a centroid that a batch with its class keeps, in [0, 1).
+    /// Fraction of a centroid that is kept when a batch contains its class, in [0, 1).
     pub momentum: f64,
     /// Numerator of the reachability.
     pub reach: f64,

@@ -10,8 +10,8 @@ use crate::error::{Error, KeyPath, Result};
 const INTRODUCTION: &str = "\
 # Heads
 
-`[model.head] kind` chooses the classifier, from features to a logit a class. Where there is no such
-table it is `linear`, as published.
+`[model.head] kind` chooses the classifier, from features to one logit per class. Without such a table
+it is `linear`, as published.
 
 ```toml
 [model.head]
@@ -19,8 +19,8 @@ kind = \"cosine\"
 scale = 30.0
 ```
 
-Notation: x is what the head takes, [width] for each image; x_k the maps at the place k; z_c the
-logit of class c; C the number of classes.
+Notation: x is the input of the head, [width] for each image; x_k is the maps at place k; z_c is the
+logit of class c; C is the number of classes.
 
 ## Head and neck
 
@@ -29,15 +29,15 @@ A head takes one of two things:
 - the **embedding**: the pooled features behind the neck. The neck is the published one (linear, batch
   norm, dropout) unless `model.neck = { kind = \"none\" }`: then the embedding is the pooled features
   themselves.
-- the **maps**, as the backbone leaves them. There is no place for a neck then, and
-  `model.neck = { kind = \"none\" }` has to be said: a neck that is asked for is never dropped in
-  silence.
+- the **maps**, as they come from the backbone. There is no place for a neck then, and
+  `model.neck = { kind = \"none\" }` has to be set: a neck that is configured is never dropped
+  silently.
 
-A part with `optimizer.groups.<part> = 0` is held still as a whole: the neck's batch norm then uses
-its running statistics and does not move them, a memory in the head does not move.
+A part with `optimizer.groups.<part> = 0` is frozen completely: the neck's batch norm then uses its
+running statistics without updating them, and a memory in the head does not change.
 
 All parameters of a head are named `head.<name>` and belong to the group `head` of
-`optimizer.groups`; what it keeps without learning lies in the checkpoint too.
+`optimizer.groups`; anything it stores besides parameters is in the checkpoint too.
 
 ";
 

@@ -115,7 +115,7 @@ fn what_does_not_count_is_told_and_can_be_counted() {
         (4, "seven.jpg")
     );
     assert!(
-        facts[0].what.contains("4 annotations of 8 passed over"),
+        facts[0].what.contains("4 annotations of 8 skipped"),
         "{}",
         facts[0].what
     );
