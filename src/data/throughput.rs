@@ -105,7 +105,6 @@ pub struct LoaderEpoch {
 ///
 /// # Errors
 /// Returns the errors of [`Loader::new`] and [`Loader::epoch`].
-/// As [`Loader::new`] and [`Loader::epoch`].
 pub fn loader(
     table: &Arc<LabelTable>,
     root: &ImageRoot,
