@@ -7,28 +7,28 @@ use serde::{Deserialize, Serialize};
 use crate::data::class_name::visible;
 use crate::wording::{FIRST_NAMED, counted, first_named};
 
-/// One thing that a reader did not take as it stands; kept in `split.toml`.
+/// Something that a reader did not take over unchanged; recorded in `split.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeftOut {
-    /// File or folder.
+    /// The file or folder.
     pub place: String,
-    /// How many.
+    /// The number of occurrences.
     pub count: usize,
-    /// What, with the number: «2 files left out».
+    /// A description that includes the number: «2 files left out».
     pub what: String,
-    /// The first of them.
+    /// The first occurrences.
     pub first: Vec<String>,
 }
 
-/// What was left out of a source, in the order in which it was met.
+/// What was left out of a source, in the order of occurrence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Account(Vec<Entry>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     place: String,
-    /// What is counted, and what is said of it.
+    /// What is counted, and what is reported about it.
     noun: &'static str,
     said: String,
     count: usize,
@@ -38,8 +38,8 @@ struct Entry {
 }
 
 impl Account {
-    /// Notes that labels or pictures are lost, or that something was assumed: a warning. `said`
-    /// reads on behind the number and the noun; `remedy` says what to do, or is empty.
+    /// Records a loss of labels or pictures, or an assumption, as a warning. `said` continues the
+    /// sentence after the number and the noun; `remedy` says what to do and may be empty.
     pub(crate) fn warn<'a>(
         &mut self,
         place: &Path,
@@ -50,7 +50,7 @@ impl Account {
         self.add(place, noun, said, names, remedy, true);
     }
 
-    /// Notes what a user would expect to be left out.
+    /// Records something that a user would expect to be left out.
     pub(crate) fn tell<'a>(
         &mut self,
         place: &Path,
@@ -100,7 +100,7 @@ impl Account {
         }
     }
 
-    /// Says everything once, on the log.
+    /// Logs every entry once.
     pub fn report(&self) {
         for entry in &self.0 {
             let what = counted(entry.count, entry.noun);
@@ -116,7 +116,7 @@ impl Account {
         }
     }
 
-    /// The facts, for `split.toml`.
+    /// Returns the entries in the form stored in `split.toml`.
     pub fn facts(&self) -> Vec<LeftOut> {
         let fact = |entry: &Entry| LeftOut {
             place: entry.place.clone(),

@@ -1,13 +1,14 @@
-//! A training set that is as balanced as its pool allows.
+//! Draws a training set that is as balanced as its pool allows.
 
 use crate::data::labels::LabelTable;
 use crate::rng::Stream;
 
-/// Draws `images` images of `table` (all, if it has no more), so that the rarest class has as many
-/// as possible: one image after the other for the class with the fewest so far that has images left,
-/// each time the one that adds least to the sum of the squared counts, so that common classes come
-/// along as seldom as they can. Of equally good images the order of a shuffle by `seed` decides.
-/// Images without a label come last. Gives their places, ascending.
+/// Draws `images` images of `table` (all of them if it has no more) such that the rarest class gets
+/// as many images as possible. Images are drawn one at a time for the class that has the fewest so
+/// far and has any left, each time choosing the image that adds the least to the sum of squared
+/// counts, so that common classes are included as rarely as possible. Ties are resolved by a
+/// shuffle with `seed`. Images without labels come last. Returns the indices of the images,
+/// ascending.
 pub fn draw(table: &LabelTable, images: usize, seed: u64) -> Vec<usize> {
     let wanted = images.min(table.len());
     let mut shuffled: Vec<usize> = (0..table.len()).collect();
@@ -31,7 +32,7 @@ pub fn draw(table: &LabelTable, images: usize, seed: u64) -> Vec<usize> {
                 continue;
             }
         }
-        // The squares grow by 2 n + 1 for each label.
+        // Each label increases the sum of squares by 2 n + 1.
         let cost = |image: &usize| -> usize {
             let labels = table.labels(*image).iter();
             labels.map(|&class| 2 * counts[class as usize] + 1).sum()
@@ -54,7 +55,7 @@ pub fn draw(table: &LabelTable, images: usize, seed: u64) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// A pool in which each picture of b or c shows a too, but for a few.
+    /// A pool in which most pictures of b or c also show a.
     fn pool() -> LabelTable {
         let mut table = LabelTable::new(["a", "b", "c"].map(String::from).to_vec());
         for i in 0..200u32 {
@@ -77,11 +78,12 @@ mod tests {
         let images = draw(&pool, 45, 0);
         assert_eq!(images.len(), 45);
         let counts = pool.subset(&images).class_counts();
-        // c has 15 images at all. Of the 45, 15 show it; 15 of a and b are reached by the others.
+        // c has 15 images in all. All of them are among the 45, and a and b reach 15 with the
+        // others.
         assert_eq!(counts[2], 15);
         assert!(counts.iter().all(|&n| n >= 15), "{counts:?}");
         assert!(counts.iter().max().unwrap() - 15 <= 5, "{counts:?}");
-        // Pictures of b without a were there, and are taken before those with a.
+        // Pictures of b without a are available, and are taken before those with a.
         let alone = images.iter().filter(|&&i| (140..160).contains(&i)).count();
         assert!(alone >= 15, "{alone}");
         assert!(images.iter().all(|&i| i < 175), "labels come first");
@@ -93,7 +95,7 @@ mod tests {
         assert_eq!(draw(&pool, 30, 1), draw(&pool, 30, 1));
         assert_ne!(draw(&pool, 30, 1), draw(&pool, 30, 2));
         assert_eq!(draw(&pool, 999, 0), (0..200).collect::<Vec<_>>());
-        // Unlabelled images fill what is left.
+        // Unlabelled images fill the rest.
         let many = draw(&pool, 180, 0);
         assert!((0..175).all(|i| many.contains(&i)));
         assert!(draw(&pool, 0, 0).is_empty());

@@ -1,4 +1,4 @@
-//! Class names met while annotations are read, and the rows that refer to them.
+//! The class names found while reading annotations, and the rows that refer to them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -9,19 +9,19 @@ use crate::data::labels::LabelTable;
 use crate::error::{Error, Result, closest};
 use crate::text;
 
-/// Names to indices. An open index grows with every new name and is sorted at the end; a closed
-/// one, made of a given class list, knows no others and keeps its order.
+/// Maps names to indices. An open index grows with every new name and is sorted at the end; a
+/// closed one, built from a given class list, accepts no other names and keeps its order.
 pub(crate) struct ClassIndex {
     names: Vec<String>,
-    /// Every spelling that was met, and the names themselves.
+    /// Every spelling found, and the names themselves.
     by_spelling: HashMap<String, u32>,
-    /// Spellings in another Unicode form than the name that they became.
+    /// Indices of names that also occurred in another Unicode normalisation form.
     normalised: Vec<u32>,
     closed: bool,
 }
 
 impl ClassIndex {
-    /// An open index, or a closed one over `classes`, which are clean and differ.
+    /// Creates an open index, or a closed one over `classes`, which must be clean and distinct.
     pub(crate) fn new(classes: Option<Vec<String>>) -> Self {
         let closed = classes.is_some();
         let names = classes.unwrap_or_default();
@@ -34,25 +34,25 @@ impl ClassIndex {
         }
     }
 
-    /// True if the names come from a list.
+    /// Returns true if the names come from a list.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// The names met so far.
+    /// Returns the names found so far.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// True for a name that the index knows as it is written.
+    /// Returns true if the index knows the name in exactly this spelling.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.by_spelling.contains_key(name)
     }
 
-    /// The index of a name as it stands in a file, `line` included where that is known.
+    /// Returns the index of a name as written in a file; `line` is its line, if known.
     ///
     /// # Errors
-    /// The name is not one, see [`clean`], or a closed index does not know it.
+    /// Returns an error if the name is invalid (see [`clean`]) or unknown to a closed index.
     pub(crate) fn number(&mut self, raw: &str, path: &Path, line: Option<u64>) -> Result<u32> {
         let raw = raw.trim();
         if let Some(&index) = self.by_spelling.get(raw) {
@@ -98,7 +98,7 @@ impl ClassIndex {
         }
     }
 
-    /// Tells of names that were one in two Unicode forms, and of names that look alike.
+    /// Reports names that occurred in two Unicode normalisation forms, and names that look alike.
     pub(crate) fn tell_look_alikes(&self, place: &Path, account: &mut Account) {
         let written_otherwise = self
             .normalised
@@ -129,7 +129,7 @@ impl ClassIndex {
         );
     }
 
-    /// The class names in their final order, and where each index goes.
+    /// Returns the class names in their final order, and the final index of each current index.
     fn finish(&self) -> (Vec<String>, Vec<u32>) {
         let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
         if !self.closed {
@@ -143,7 +143,7 @@ impl ClassIndex {
         (names.collect(), place)
     }
 
-    /// Turns rows that hold this index's numbers into tables over the final class list.
+    /// Converts rows that use this index into tables over the final class list.
     pub(crate) fn tables<const N: usize>(&self, rows: [Rows; N]) -> [LabelTable; N] {
         let (names, place) = self.finish();
         rows.map(|rows| {
@@ -156,10 +156,10 @@ impl ClassIndex {
     }
 }
 
-/// Images with the class numbers of a [`ClassIndex`].
+/// Images with class numbers of a [`ClassIndex`].
 pub(crate) type Rows = Vec<(String, Vec<u32>)>;
 
-/// What readers add to: the classes met, and the account of what they left out.
+/// The state shared by readers: the classes found, and the account of what was left out.
 pub(crate) struct Reading {
     /// The classes.
     pub classes: ClassIndex,
@@ -168,12 +168,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Over the names of a class list file, or over all names that will occur.
+    /// Starts over the names in a class list file, or over all names that will occur.
     pub(crate) fn new(list: Option<&Path>) -> Result<Self> {
         Ok(Self::over(list.map(read_class_list).transpose()?))
     }
 
-    /// Over given names, or over all names that will occur.
+    /// Starts over the given names, or over all names that will occur.
     pub(crate) fn over(classes: Option<Vec<String>>) -> Self {
         Reading {
             classes: ClassIndex::new(classes),
@@ -182,7 +182,7 @@ impl Reading {
     }
 }
 
-/// Reads a class list: one name a line; empty lines are skipped.
+/// Reads a class list: one name per line; empty lines are skipped.
 pub fn read_class_list(path: &Path) -> Result<Vec<String>> {
     let text = text::read(path)?;
     let mut names: Vec<String> = Vec::new();

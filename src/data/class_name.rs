@@ -1,14 +1,14 @@
-//! The one rule for class names.
+//! The rules for class names.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-/// Between the labels of an image, in the tables of a split.
+/// Separates the labels of an image in the tables of a split.
 pub(super) const LABEL_SEPARATOR: char = '|';
 
-/// The name as it is kept: without blanks around it, in Unicode's form NFC. The error says what a
-/// name may not hold.
+/// Normalises a name: trims it and converts it to Unicode NFC. The error describes what a name must
+/// not contain.
 pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
     let name = name.trim();
     if name.is_empty() {
@@ -29,7 +29,7 @@ pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
     Ok(nfc(name))
 }
 
-/// A text in Unicode's form NFC.
+/// Converts a text to Unicode NFC.
 pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
     match text.is_ascii() || is_nfc(text) {
         true => Cow::Borrowed(text),
@@ -37,8 +37,8 @@ pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Control characters, and those that leave no trace on screen. Joiners stay: Persian, Indian
-/// scripts and emoji need them.
+/// Returns true for control characters and characters without any visible trace. Joiners are not
+/// included: Persian, Indic scripts and emoji need them.
 pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -48,7 +48,7 @@ pub(crate) fn is_invisible(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Text with escapes in place of what a terminal would obey or not show.
+/// Escapes the characters that a terminal would interpret or not show.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -60,8 +60,9 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
-/// What two names that look alike have in common: letter case, kinds of blanks and their number,
-/// full width, quotes around them, `_` and `-` for a blank.
+/// Returns a form that is equal for names that look alike: it ignores letter case, the kind and
+/// number of blanks, full width, surrounding quotes, and the difference between a blank, `_` and
+/// `-`.
 pub(crate) fn appearance(name: &str) -> String {
     let folded: String = (name.nfkc())
         .filter(|c| !matches!(c, '\u{200c}' | '\u{200d}'))

@@ -1,15 +1,15 @@
-//! What a file is that is not what it was taken for, told from its first bytes.
+//! Detects from its first bytes what a file is when it is not what was expected.
 
-/// A kind of file that often lies where another is expected.
+/// A kind of file that is often found in place of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
-    /// What it is, to follow "the file is": "an HTML page".
+    /// What it is, worded to follow "the file is": "an HTML page".
     pub what: &'static str,
-    /// What to do about it, where there is more to say than "give another file".
+    /// Advice, if there is more to say than "give another file".
     pub remedy: Option<&'static str>,
 }
 
-/// Kinds of file by the bytes at an offset.
+/// Kinds of file, by the bytes at an offset.
 const MAGIC: [(usize, &[u8], &str); 27] = [
     (0, b"%PDF", "a PDF document"),
     (0, b"PK\x03\x04", "a zip archive"),
@@ -40,8 +40,8 @@ const MAGIC: [(usize, &[u8], &str); 27] = [
     (0, b"\x80\x02", "a Python pickle"),
 ];
 
-/// What the file that begins with `bytes` is; `None` if nothing is known about it. A few hundred
-/// bytes are enough.
+/// Detects what a file that begins with `bytes` is; `None` if unknown. A few hundred bytes are
+/// enough.
 pub fn of(bytes: &[u8]) -> Option<Content> {
     let plain = |what| Some(Content { what, remedy: None });
     if bytes.is_empty() {
@@ -61,12 +61,12 @@ pub fn of(bytes: &[u8]) -> Option<Content> {
     }
 }
 
-/// The same for what is text.
+/// Like [`of`], for text.
 fn of_text(bytes: &[u8]) -> Option<Content> {
     let head = &bytes[..bytes.len().min(512)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        // The cut may lie within a character.
+        // The cut may fall within a character.
         Err(e) if e.error_len().is_none() => std::str::from_utf8(&head[..e.valid_up_to()]).ok()?,
         Err(_) => return None,
     };
@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(of(bytes).map(|c| c.what), Some(what));
         }
         assert_eq!(of(&[1, 2, 3, 0xFE]), None);
-        // A character cut in two at the end of what is looked at.
+        // A character cut in two at the end of the examined bytes.
         let long = format!("{}é", "a".repeat(511));
         assert_eq!(of(long.as_bytes()).map(|c| c.what), Some("text"));
     }

@@ -1,4 +1,4 @@
-//! CSV, TSV and semicolon tables: the one reader.
+//! The reader of CSV, TSV and semicolon tables.
 
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use crate::rows;
 use crate::text;
 use crate::wording::counted;
 
-/// A delimited table whose header was read.
+/// A delimited table whose header has been read.
 pub(crate) struct Delimited<'a> {
     path: PathBuf,
     reader: csv::Reader<Strict<Box<dyn BufRead + 'a>>>,
-    /// The names of the columns, without blanks around them.
+    /// The trimmed names of the columns.
     pub header: Vec<String>,
     record: csv::StringRecord,
 }
 
 impl<'a> Delimited<'a> {
-    /// Opens a table. `usual` separates the columns, unless a header parted by `,`, `;` or a tab
-    /// is one that `fits` and that parted by `usual` is not.
+    /// Opens a table. The delimiter is `usual`, unless the header split by `usual` does not satisfy
+    /// `fits` but the header split by `,`, `;` or a tab does.
     pub(super) fn open(
         reader: impl Read + 'a,
         path: &Path,
@@ -32,7 +32,7 @@ impl<'a> Delimited<'a> {
         }
         let mut lines = text::lines(&opened.head).filter(|(_, line)| !line.trim().is_empty());
         let first = lines.next().map_or("", |(_, line)| line);
-        // Excel's way to name the separator.
+        // Excel's way of declaring the separator.
         let told = (first.strip_prefix("sep=")).and_then(|rest| rest.trim_end().bytes().next());
         let header = match told {
             Some(_) => lines.next().map_or("", |(_, line)| line),
@@ -58,7 +58,7 @@ impl<'a> Delimited<'a> {
         let mut reader = (csv::ReaderBuilder::new().delimiter(delimiter))
             .quoting(delimiter != b'\t')
             .has_headers(false)
-            // Rows are counted below, where the header is known.
+            // The columns of a row are counted below, where the header is known.
             .flexible(true)
             .from_reader(strict);
         let mut record = csv::StringRecord::new();
@@ -76,10 +76,11 @@ impl<'a> Delimited<'a> {
         })
     }
 
-    /// The place of the column with one of `names` in any letter case, an exact one first.
+    /// Returns the index of the column with one of `names`, ignoring case but preferring an exact
+    /// match.
     ///
     /// # Errors
-    /// Several columns bear the name that would be taken.
+    /// Returns an error if several columns have the matching name.
     pub(super) fn column(&self, names: &[&str]) -> Result<Option<usize>> {
         for exact in [true, false] {
             for name in names {
@@ -103,7 +104,7 @@ impl<'a> Delimited<'a> {
         Ok(None)
     }
 
-    /// The error for two columns of one name.
+    /// Returns the error for two columns with the same name.
     pub(super) fn doubled(&self, name: &str, first: usize, second: usize) -> Error {
         let problem = format_args!(
             "columns {} and {} are both named `{name}`",
@@ -113,7 +114,7 @@ impl<'a> Delimited<'a> {
         Error::line(&self.path, 1, problem).hint("rename one, or merge them into one column")
     }
 
-    /// Reads the next row; `None` at the end.
+    /// Reads the next row; returns `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Row<'_>>> {
         let more = self.reader.read_record(&mut self.record);
         if !more.map_err(|e| csv_error(&self.path, e))? {
@@ -138,13 +139,13 @@ impl<'a> Delimited<'a> {
 
 /// A row of a table.
 pub(crate) struct Row<'a> {
-    /// Its line in the file, from 1.
+    /// The line in the file, counted from 1.
     pub line: u64,
     record: &'a csv::StringRecord,
 }
 
 impl Row<'_> {
-    /// A column's text without blanks around it.
+    /// Returns the trimmed text of a column.
     pub(super) fn field(&self, column: usize) -> &str {
         self.record.get(column).unwrap_or("").trim()
     }
@@ -160,7 +161,8 @@ fn columns_of(header: &str, delimiter: u8) -> Vec<String> {
     fields.iter().map(|name| name.trim().to_owned()).collect()
 }
 
-/// The CSV reader's error with file and line; a wrong quote is told with the line where it opens.
+/// Converts the CSV reader's error to one with file and line; for a misplaced quote, that of its
+/// opening.
 fn csv_error(path: &Path, error: csv::Error) -> Error {
     if let csv::ErrorKind::Io(e) = error.kind()
         && let Some(quote) = e.get_ref().and_then(|e| e.downcast_ref::<QuoteProblem>())
@@ -171,7 +173,7 @@ fn csv_error(path: &Path, error: csv::Error) -> Error {
     rows::failed(path, error)
 }
 
-/// A quote that is never closed, or not where a column ends.
+/// A quote that is never closed, or closed before the end of the column.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
 struct QuoteProblem {
@@ -179,13 +181,13 @@ struct QuoteProblem {
     problem: &'static str,
 }
 
-/// Hands bytes on and watches the quotes: the parser behind it takes any.
+/// Passes bytes through and checks the quotes, since the parser behind it accepts anything.
 struct Strict<R> {
     inner: R,
     delimiter: u8,
     state: Quote,
     line: u64,
-    /// Line on which the last quote was opened.
+    /// The line of the last opening quote.
     opened: u64,
 }
 
@@ -195,11 +197,11 @@ enum Quote {
     Begin,
     /// In a column without quotes.
     Plain,
-    /// Between quotes.
+    /// Inside quotes.
     Open,
-    /// Behind a quote that closes, or is the first of two.
+    /// After a quote that closes, or is the first of two.
     Closed,
-    /// In the blanks behind a closing quote.
+    /// In the blanks after a closing quote.
     Blank,
 }
 

@@ -1,7 +1,7 @@
-//! What is wrong with a picture file, as far as a glance tells: its first bytes and its last.
+//! Quick check of a picture file, based on its first and last bytes.
 //!
-//! Nothing is decoded unless the end looks odd, so that a whole data set can be looked through
-//! before a training begins. A file that passes may still be damaged in the middle.
+//! Nothing is decoded unless the end looks wrong, so that a whole data set can be checked before
+//! training begins. A file that passes may still be damaged in the middle.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -15,31 +15,31 @@ use crate::data::jpeg;
 use crate::data::picture::Format;
 use crate::data::source::{Part, PictureSource};
 
-/// What is wrong with a file.
+/// The problem with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// It holds nothing.
+    /// The file is empty.
     Empty,
-    /// Decoding it would fail, in the words in which it would.
+    /// Decoding would fail, with this message.
     Unreadable(String),
 }
 
-/// Bytes that are read from the beginning: the headers of most files, in one call.
+/// Bytes read from the beginning, enough for the headers of most files in one call.
 const HEAD: usize = 4096;
 
-/// Bytes that are read from the end: what a whole PNG or JPEG ends with.
+/// Bytes read from the end, enough for the end markers of PNG and JPEG.
 const TAIL: usize = 12;
 
-/// Looks at the file of a picture: whether it is one, of a kind and size that is read, and, for
-/// JPEG, PNG and WebP, whether it has an end.
+/// Checks the file of a picture: whether it is a picture of a supported format and size and, for
+/// JPEG, PNG and WebP, whether it is complete at the end.
 pub(super) fn glance(path: &Path) -> Result<(), Flaw> {
     let unreadable = |e: std::io::Error| Flaw::Unreadable(format!("cannot be read: {e}"));
     let source = match PictureSource::find(path) {
         Ok(Some(source)) => source,
         Ok(None) => return Err(Flaw::Missing),
-        // A file that may not be looked at, or an archive that is no whole one.
+        // A file without permission to access it, or a damaged archive.
         Err(problem) => return Err(Flaw::Unreadable(problem.to_string())),
     };
     let mut file = source
@@ -84,13 +84,13 @@ impl From<String> for Problem {
     }
 }
 
-/// Adds to `bytes` until it holds `size` of them or the file ends.
+/// Extends `bytes` to a length of `size`, or to the end of the file.
 fn read_up_to(file: &mut Part, size: usize, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     let missing = size.saturating_sub(bytes.len()) as u64;
     file.take(missing).read_to_end(bytes).map(drop)
 }
 
-/// The last bytes of a file.
+/// Reads the last bytes of a file.
 fn tail(file: &mut Part, size: u64) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(size.saturating_sub(TAIL as u64)))?;
     let mut tail = Vec::with_capacity(TAIL);
@@ -99,7 +99,8 @@ fn tail(file: &mut Part, size: u64) -> std::io::Result<Vec<u8>> {
 }
 
 fn glance_at_jpeg(file: &mut Part, head: &mut Vec<u8>, size: u64) -> Result<(), Problem> {
-    // A camera puts a small picture and a profile before the frame: the next sizes take those in.
+    // Cameras put a thumbnail and a profile before the frame header; the larger reads include
+    // these.
     while let Err(problem) = jpeg::check_frame(head) {
         if head.len() as u64 >= size {
             return Err(problem.into());
@@ -113,7 +114,7 @@ fn glance_at_jpeg(file: &mut Part, head: &mut Vec<u8>, size: u64) -> Result<(), 
     if tail(file, size)?.ends_with(&[0xFF, 0xD9]) {
         return Ok(());
     }
-    // Something may follow the picture, or the picture has no end.
+    // There may be data after the picture, or the picture has no end.
     file.rewind()?;
     head.clear();
     read_up_to(file, size as usize, head)?;
@@ -160,7 +161,8 @@ mod tests {
         for entry in fs_err::read_dir(pictures()).unwrap() {
             let bytes = fs_err::read(entry.unwrap().path()).unwrap();
             assert_eq!(flaw(&bytes), None);
-            // Half of a file is told where its format has an end, and so is each part of a header.
+            // Half a file is detected if its format has an end marker, and so is any part of a
+            // header.
             let format = Format::of(&bytes).unwrap().decoder;
             if matches!(
                 format,
@@ -211,7 +213,7 @@ mod tests {
         camera.extend(b"a film follows");
         fs_err::write(&path, &camera).unwrap();
         assert_eq!(glance(&path), Ok(()));
-        // The same without the frame.
+        // The same without the frame header.
         fs_err::write(&path, &camera[..3 * 0xFFFF]).unwrap();
         assert!(matches!(glance(&path), Err(Flaw::Unreadable(_))));
     }

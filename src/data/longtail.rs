@@ -1,5 +1,5 @@
 //! The long-tailed construction (paper, section 4.1): wanted counts, order of the classes, and the
-//! drawing of images that brings every class near its count.
+//! drawing of images that brings every class close to its count.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,15 +34,15 @@ impl Default for Pareto {
 }
 
 impl Pareto {
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of this table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         Range::Positive.check(&at.join("alpha"), self.alpha)?;
         Range::Between(0.0, 1.0).check(&at.join("tail"), self.tail)?;
         check_bounds(at, ("min", self.min), ("max", self.max))
     }
 
-    /// Wanted counts of `num_classes` classes, descending: with x_k evenly spaced from 1 to
-    /// (1 - tail)^(-1/alpha), d_k = trunc(x_k^(-alpha-1) (max - min) + min).
+    /// Returns the wanted counts of `num_classes` classes, descending: with x_k evenly spaced from
+    /// 1 to (1 - tail)^(-1/alpha), d_k = trunc(x_k^(-alpha-1) (max - min) + min).
     pub fn counts(&self, num_classes: usize) -> Result<Vec<usize>> {
         self.check(&KeyPath::from("split.distribution"))?;
         let last = (1.0 - self.tail).powf(-1.0 / self.alpha);
@@ -50,7 +50,8 @@ impl Pareto {
         let spread = (self.max - self.min) as f64;
         Ok((0..num_classes)
             .map(|k| {
-                // As SciPy and NumPy order the operations, so that the truncation agrees.
+                // In the order in which SciPy and NumPy compute it, so that the truncated values
+                // agree.
                 let x = if k + 1 == num_classes && k > 0 {
                     last
                 } else {
@@ -63,7 +64,7 @@ impl Pareto {
     }
 }
 
-/// Wanted counts that fall exponentially (Cui et al., «Class-Balanced Loss», CVPR 2019):
+/// Returns wanted counts that fall exponentially (Cui et al., «Class-Balanced Loss», CVPR 2019):
 /// d_k = trunc(max factor^(-k / (C - 1))), so that the first is `imbalance_factor` times the last.
 pub fn exponential_counts(
     num_classes: usize,
@@ -93,7 +94,7 @@ pub(crate) fn check_exponential(at: &KeyPath, max: usize, imbalance_factor: f64)
     }
 }
 
-/// Refuses a value of the key `most` below that of the key `least`, both in the table `at`.
+/// Rejects a value of the key `most` below that of the key `least`, both in the table `at`.
 pub(crate) fn check_bounds(
     at: &KeyPath,
     (least, min): (&str, usize),
@@ -109,7 +110,7 @@ pub(crate) fn check_bounds(
     }
 }
 
-/// Number of images with both classes, C x C row-major; the diagonal holds n_c.
+/// Returns the number of images with both classes, C x C row-major; the diagonal is n_c.
 pub fn co_occurrence(table: &LabelTable) -> Vec<u32> {
     let c = table.num_classes();
     let mut counts = vec![0u32; c * c];
@@ -124,8 +125,8 @@ pub fn co_occurrence(table: &LabelTable) -> Vec<u32> {
     counts
 }
 
-/// P(column | row): the part of the row class's images that show the column class too, C x C
-/// row-major. `None` where the row class has no image.
+/// Returns P(column | row): the fraction of the row class's images that also show the column class,
+/// C x C row-major. `None` if the row class has no images.
 pub fn conditional_probability(table: &LabelTable) -> Vec<Option<f64>> {
     let c = table.num_classes();
     let counts = co_occurrence(table);
@@ -137,7 +138,7 @@ pub fn conditional_probability(table: &LabelTable) -> Vec<Option<f64>> {
         .collect()
 }
 
-/// The classes by decreasing s_j = sum over i of P(j | i); equal ones in index order.
+/// Returns the classes in decreasing order of s_j = sum over i of P(j | i), ties in index order.
 pub fn class_order(table: &LabelTable) -> Vec<usize> {
     let c = table.num_classes();
     let probability = conditional_probability(table);
@@ -157,25 +158,26 @@ pub fn class_order(table: &LabelTable) -> Vec<usize> {
 pub struct Step {
     /// The class.
     pub class: usize,
-    /// Its images that were selected already when its turn came.
+    /// The number of its images already selected when its turn came.
     pub selected: usize,
-    /// Its wanted count.
+    /// The wanted number of images.
     pub wanted: usize,
 }
 
 /// A drawn subset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subset {
-    /// Selected images, ascending (the replay of a released list: in its order).
+    /// Selected images, ascending (or, in the replay of a released list, in the order of the list).
     pub images: Vec<usize>,
-    /// The construction step by step, in class order.
+    /// The steps of the construction, in class order.
     pub steps: Vec<Step>,
 }
 
 /// Draws the subset: for the k-th class of `order`, random images are added or removed until
-/// `wanted[k]` are selected, or none is left. Every image counts for all its classes.
+/// `wanted[k]` are selected or none is left. Every image counts for all its classes.
 ///
-/// An image is not removed if one of its classes would fall below `keep_at_least`; 0 is the
+/// An image is not removed if that would leave one of its classes with fewer than `keep_at_least`
+/// images; 0 is the published construction.
 /// published construction.
 pub fn draw(
     table: &LabelTable,
@@ -201,7 +203,7 @@ pub fn draw(
             .filter(|&i| selected[i as usize] != adding)
             .collect();
         let mut missing = have.abs_diff(wanted);
-        // A shuffle that stops as soon as enough are drawn.
+        // A shuffle that stops as soon as enough images are drawn.
         let mut end = candidates.len();
         while missing > 0 && end > 0 {
             let at = stream.below(end);

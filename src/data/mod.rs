@@ -1,4 +1,5 @@
-//! From annotations to batches: label tables, long-tailed splits, samplers, pictures, loader.
+//! From annotations to batches: label tables, long-tailed splits, samplers, pictures and the
+//! loader.
 
 mod account;
 pub mod augment;
@@ -33,8 +34,8 @@ mod tar;
 pub mod throughput;
 pub mod walk;
 
-/// A file of real labels, which the project does not hold: for tests that have `real_data` in their
-/// name and are marked `#[ignore = "needs DBLOSS_DATA"]`.
+/// Returns the path of a file of real labels, which is not part of the repository. It is for tests
+/// that have `real_data` in their name and are marked `#[ignore = "needs DBLOSS_DATA"]`.
 #[cfg(test)]
 fn real_data(name: &str) -> std::path::PathBuf {
     let root = std::env::var("DBLOSS_DATA").unwrap_or_else(|_| "../shared/data".into());

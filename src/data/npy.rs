@@ -1,7 +1,7 @@
-//! NumPy's `.npy` files of numbers.
+//! NumPy's `.npy` files of floating-point numbers.
 //!
-//! The magic bytes, two bytes of version, the header's length (two bytes in version 1, four after),
-//! the header (a Python dictionary of literals), the numbers.
+//! Layout: the magic bytes, a two-byte version, the header's length (two bytes in version 1, four
+//! in later versions), the header (a Python dictionary of literals), the numbers.
 
 use std::io::Read;
 use std::path::Path;
@@ -14,29 +14,29 @@ use crate::io;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// Longest header that is read, in bytes.
+/// Maximum length of a header, in bytes.
 const MAX_HEADER: u64 = 1 << 16;
 
-/// Largest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 const MAX_BYTES: u64 = 1 << 36;
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Debug, PartialEq)]
 struct Header {
-    /// The type of the numbers, such as `<f4`.
+    /// The type of the elements, such as `<f4`.
     kind: String,
     column_by_column: bool,
     shape: Vec<usize>,
 }
 
-/// An array of numbers: its sides, as many as it has, and the numbers row by row.
+/// An array: its shape and its elements in row-major order.
 pub type Array = (Vec<usize>, Vec<f32>);
 
-/// Reads an array of numbers.
+/// Reads an array of floating-point numbers.
 ///
 /// # Errors
-/// The file cannot be read, is none, or does not hold what its header says; or its numbers are whole
-/// ones, or stored column by column.
+/// Returns an error if the file cannot be read, is not a `.npy` file or does not match its header,
+/// or if its elements are integers or stored in column-major order.
 pub fn read(path: &Path) -> Result<Array> {
     let broken = |problem: String| Error::file(path, problem);
     let mut file = fs_err::File::open(path)?;
@@ -101,7 +101,7 @@ pub fn read(path: &Path) -> Result<Array> {
     Ok((header.shape, values))
 }
 
-/// One number of 2, 4 or 8 bytes.
+/// Converts an element of 2, 4 or 8 bytes.
 fn value(number: &[u8], swapped: bool) -> f32 {
     let mut bytes = [0; 8];
     let bytes = &mut bytes[..number.len()];
@@ -117,7 +117,7 @@ fn value(number: &[u8], swapped: bool) -> f32 {
     }
 }
 
-/// Reads a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
+/// Parses a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
 fn parse(header: &[u8]) -> Option<Header> {
     let text = std::str::from_utf8(header).ok()?;
     let after = |key: &str| {
@@ -146,10 +146,10 @@ fn parse(header: &[u8]) -> Option<Header> {
     })
 }
 
-/// Writes an array of `float32`: `fill` writes its numbers, as many as `shape` says.
+/// Writes an array of `float32`. `fill` writes the elements, as many as `shape` requires.
 ///
 /// # Errors
-/// As `fill`, or if the file cannot be written.
+/// Returns the error of `fill`, or an error if the file cannot be written.
 pub fn write(
     path: &Path,
     shape: &[usize],
@@ -161,7 +161,7 @@ pub fn write(
         "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{tail}), }}",
         sides.join(", ")
     );
-    // The numbers begin at a multiple of 64 bytes, the header ends with a new line.
+    // The elements start at a multiple of 64 bytes, and the header ends with a newline.
     let padding = 63 - (10 + header.len()) % 64;
     header.push_str(&" ".repeat(padding));
     header.push('\n');

@@ -1,7 +1,7 @@
-//! Parquet files with pictures in a column: which rows there are, and the bytes of one.
+//! Parquet files with pictures in a column: finds the rows and reads the bytes of one.
 //!
-//! The picture of a row is read from its place: of the file no more than the page that holds it is
-//! unpacked. The footer of a file is read once; what is kept of it does not grow with the rows.
+//! The picture of a row is read in place: only the page that contains it is decompressed. The
+//! footer of a file is read once, and the memory it takes does not grow with the number of rows.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -21,31 +21,31 @@ use ::parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::error::{Error, Result};
 
-/// Names of columns that are taken for the pictures where none is named, the first of them first.
+/// Names of columns assumed to contain the pictures if none is specified, in order of preference.
 pub(crate) const PICTURE_COLUMNS: [&str; 4] = ["image", "img", "picture", "jpg"];
 
-/// Whether a file's name ends as that of a Parquet file does.
+/// Returns whether a file name has the extension of a Parquet file.
 pub(crate) fn has_parquet_ending(path: &Path) -> bool {
     (path.extension()).is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
 }
 
-/// What is known of a Parquet file.
+/// A Parquet file with its footer.
 #[derive(Debug)]
 pub(crate) struct ParquetFile {
     path: PathBuf,
     metadata: ParquetMetaData,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub length: u64,
-    /// When it was changed last, where the system tells.
+    /// The modification time, if the system provides it.
     pub changed: Option<SystemTime>,
 }
 
 impl ParquetFile {
-    /// The file at `path`, whose footer is read once a process as long as its length and time of
-    /// change stay.
+    /// Opens the file at `path`. Its footer is read once per process, as long as its length and
+    /// modification time do not change.
     ///
     /// # Errors
-    /// It cannot be read or is no whole Parquet file.
+    /// Returns an error if the file cannot be read or is not a complete Parquet file.
     pub(crate) fn of(path: &Path) -> Result<Arc<Self>> {
         static KNOWN: Mutex<BTreeMap<PathBuf, Arc<ParquetFile>>> = Mutex::new(BTreeMap::new());
         let found = fs_err::metadata(path)?;
@@ -69,18 +69,18 @@ impl ParquetFile {
         Ok(whole)
     }
 
-    /// Its footer.
+    /// Returns the footer.
     pub(crate) fn metadata(&self) -> &ParquetMetaData {
         &self.metadata
     }
 
-    /// Its rows.
+    /// Returns the number of rows.
     pub(crate) fn rows(&self) -> u64 {
         let groups = self.metadata.row_groups().iter();
         groups.map(|group| group.num_rows().max(0) as u64).sum()
     }
 
-    /// The row group that has a row, and the row's place in it.
+    /// Returns the row group that contains a row, and the index of the row within it.
     pub(crate) fn place(&self, row: u64) -> Option<(usize, usize)> {
         let mut left = row;
         for (index, group) in self.metadata.row_groups().iter().enumerate() {
@@ -93,10 +93,10 @@ impl ParquetFile {
         None
     }
 
-    /// The column of pictures: the one of that name, or of one of the usual names.
+    /// Returns the name of the picture column: the one specified, or the first with a usual name.
     ///
     /// # Errors
-    /// There is none, or it holds no bytes.
+    /// Returns an error if there is no such column or it does not contain bytes.
     pub(crate) fn picture_column(&self, named: Option<&str>) -> Result<String> {
         let there = |name: &&str| self.leaf(name).is_some();
         if let Some(name) = named {
@@ -124,7 +124,8 @@ impl ParquetFile {
         )
     }
 
-    /// The number of the leaf that holds the bytes of the column `name`: itself, or its `bytes`.
+    /// Returns the index of the leaf with the bytes of the column `name`: the column itself, or its
+    /// `bytes`.
     fn leaf(&self, name: &str) -> Option<usize> {
         let columns = self.metadata.file_metadata().schema_descr().columns();
         columns.iter().position(|column| {
@@ -138,10 +139,11 @@ impl ParquetFile {
         })
     }
 
-    /// The bytes of the picture of a row; `None` where there is no such row or column.
+    /// Returns the bytes of the picture in a row, or `None` if there is no such row or column.
     ///
     /// # Errors
-    /// The row holds no bytes, or the file is damaged, with row group and row.
+    /// Returns an error, with row group and row, if the row contains no bytes or the file is
+    /// damaged.
     pub(crate) fn picture(&self, column: &str, row: u64) -> Result<Option<Vec<u8>>> {
         let (Some(leaf), Some((group, at))) = (self.leaf(column), self.place(row)) else {
             return Ok(None);
@@ -174,7 +176,7 @@ impl ParquetFile {
         Ok(values.first().map(|value| value.data().to_vec()))
     }
 
-    /// An error of a row, with its row group.
+    /// Returns an error for a row that names its row group.
     pub(crate) fn at(&self, row: u64, problem: impl std::fmt::Display) -> Error {
         let place = match self.place(row) {
             Some((group, at)) => format!("row group {group}, row {at} (row {row} of the file)"),
@@ -184,14 +186,14 @@ impl ParquetFile {
     }
 }
 
-/// What is said of a file that cannot be read as Parquet.
+/// Returns the error for a file that cannot be read as Parquet.
 pub(crate) fn damaged(path: &Path, problem: impl std::fmt::Display) -> Error {
     let problem = format_args!("cannot be read as Parquet: {problem}");
     Error::file(path, problem).hint("copy, download or write it again")
 }
 
-/// What the reader of Parquet makes of bytes; that it gives up in a panic on some that are damaged is
-/// an error like another, and said once: as that error.
+/// Runs the Parquet reader. It panics on some damaged files; such a panic becomes an ordinary error
+/// and is not printed.
 pub(crate) fn guarded<T>(
     read: impl FnOnce() -> std::result::Result<T, ParquetError>,
 ) -> std::result::Result<T, String> {
@@ -207,11 +209,11 @@ pub(crate) fn guarded<T>(
 }
 
 thread_local! {
-    /// Whether a panic of this thread is going to be caught and told as an error.
+    /// Whether a panic of this thread will be caught and returned as an error.
     static HUSHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has panics told as before, but for those of threads that are hushed.
+/// Installs a panic hook that is silent for hushed threads and otherwise calls the previous one.
 fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -233,7 +235,7 @@ fn in_words(error: &ParquetError) -> String {
     }
 }
 
-/// The first line of what a panic said, and no more of that than a line has.
+/// Returns the first line of a panic message, truncated to a reasonable length.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

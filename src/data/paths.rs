@@ -1,4 +1,5 @@
-//! Pictures that are named on a command line: files, folders, and a list that is read as it comes.
+//! The pictures named on a command line: files, folders, and a list that is streamed from standard
+//! input.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -12,26 +13,28 @@ use crate::error::{Error, Result};
 /// The path that stands for the list.
 pub const LIST: &str = "-";
 
-/// The names of pictures one after the other: a file's path as it is given, the pictures of a
-/// folder and of those in it sorted, the pictures of a tar archive or a Parquet file in its order, the lines of the list
-/// in its place. What is in memory does not grow with their number, but with that of the files in
-/// one folder or archive.
+/// An iterator over the names of pictures: files as given, the pictures of a folder and its
+/// subfolders in sorted order, the pictures of a tar archive or a Parquet file in its order, and
+/// the lines of the list where [`LIST`] stands. Memory use does not grow with the number of
+/// pictures, only with the number of files in a single folder or archive.
 ///
-/// A file that is named itself is taken whatever its name ends with; of a folder's files those with
-/// the ending of a picture are. What cannot be a name is an error, behind which the others follow.
+/// A file that is named explicitly is included whatever its extension; from a folder, only files
+/// with the extension of a picture are. An invalid name yields an error, after which iteration
+/// continues.
 pub struct PicturePaths<'a> {
     paths: std::vec::IntoIter<PathBuf>,
     list: Box<dyn BufRead + 'a>,
-    /// Whether lines of the list come next, and the number of the last one.
+    /// The number of the last line read, while lines of the list come next.
     listed: Option<u64>,
     walk: Option<Walk>,
-    /// The pictures of the archive that is listed, the next one last.
+    /// The remaining pictures of the current archive, in reverse order.
     archive: Vec<String>,
     passed_over: u64,
 }
 
 impl<'a> PicturePaths<'a> {
-    /// The pictures of `paths`, of which [`LIST`] stands for the lines of `list`.
+    /// Creates an iterator over the pictures of `paths`, in which [`LIST`] stands for the lines of
+    /// `list`.
     pub fn new(paths: Vec<PathBuf>, list: impl BufRead + 'a) -> Self {
         PicturePaths {
             paths: paths.into_iter(),
@@ -43,13 +46,13 @@ impl<'a> PicturePaths<'a> {
         }
     }
 
-    /// Files of folders that were passed over, since their names do not end as those of pictures
-    /// do.
+    /// Returns the number of files in folders that were skipped because they do not have the
+    /// extension of a picture.
     pub fn passed_over(&self) -> u64 {
         self.passed_over
     }
 
-    /// The next picture of the folder that is walked through.
+    /// Returns the next picture of the current folder.
     fn walked(&mut self) -> Option<Result<String>> {
         for file in self.walk.as_mut()? {
             match &file {
@@ -86,7 +89,7 @@ impl<'a> PicturePaths<'a> {
         Ok(())
     }
 
-    /// The next line of the list that holds anything.
+    /// Returns the next non-empty line of the list.
     fn line(&mut self) -> Option<Result<String>> {
         let place = Path::new("standard input");
         loop {
@@ -154,7 +157,7 @@ impl Iterator for PicturePaths<'_> {
     }
 }
 
-/// Whether a name is that of an archive that is there.
+/// Returns whether a name is that of an existing archive.
 fn is_archive(name: &str) -> bool {
     let path = Path::new(name);
     (has_archive_ending(path) || has_parquet_ending(path)) && path.is_file()

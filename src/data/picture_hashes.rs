@@ -1,4 +1,5 @@
-//! What pictures are, whatever they are called: hashes of their bytes, each taken once.
+//! Identifies pictures by their content rather than their names: hashes of their bytes, each
+//! computed once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,20 +15,20 @@ use crate::error::Result;
 use crate::progress::Progress;
 use crate::{interrupt, rows};
 
-/// Pictures that are hashed between two looks at whether to stop.
+/// Number of pictures hashed between checks for interruption.
 const AT_A_TIME: usize = 512;
 
-/// Pictures from which hashing shows how far it is.
+/// Number of pictures from which hashing shows its progress.
 const MANY: usize = 2000;
 
-/// Hashes of the bytes of pictures: one that is in several sets is read once.
+/// Hashes of the bytes of pictures. A picture that is in several sets is read once.
 ///
-/// Those that a file keeps are taken from it as long as length and time of change of the picture's
-/// file are what they were, as `make` and `rsync` have it, so that a later process reads no picture.
+/// Hashes stored in a file are reused as long as the length and modification time of the picture's
+/// file are unchanged, as in `make` and `rsync`, so that a later process need not read any picture.
 #[derive(Debug, Default)]
 pub struct PictureHashes {
     known: HashMap<PathBuf, Known>,
-    /// Whether there is something that the file does not have.
+    /// Whether there are hashes that the file does not have.
     news: bool,
 }
 
@@ -37,16 +38,16 @@ struct Known {
     hash: String,
 }
 
-/// What the system tells of a picture without reading it.
+/// What the system reports about a picture without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
-    /// The source's stamp: the length of the picture, or of the file around it.
+    /// The source's stamp: the length of the picture, or of the file that contains it.
     length: u64,
-    /// Nanoseconds from 1970 to the last change.
+    /// Time of the last change, in nanoseconds since 1970.
     changed: u64,
 }
 
-/// A picture, a row of the file.
+/// A picture, one row of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Row {
     picture: String,
@@ -56,8 +57,8 @@ struct Row {
 }
 
 impl PictureHashes {
-    /// Those that an earlier process kept in `file`. None if it is missing; a file that cannot be
-    /// read is told of, and what it held is hashed anew.
+    /// Reads the hashes that an earlier process stored in `file`; there are none if it does not
+    /// exist. A file that cannot be read causes a warning, and its pictures are hashed again.
     pub fn read(file: &Path) -> Self {
         if !file.exists() {
             return Self::default();
@@ -83,15 +84,15 @@ impl PictureHashes {
         }
     }
 
-    /// Keeps them in `file`, if there are any that it does not have.
+    /// Stores the hashes in `file` if there are any that it does not have.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn keep(&mut self, file: &Path) -> Result<()> {
         if !self.news {
             return Ok(());
         }
-        // In the order of the names, so that the same pictures make the same file.
+        // Ordered by name, so that equal pictures produce equal files.
         let sorted: BTreeMap<&Path, &Known> = (self.known.iter())
             .map(|(path, known)| (path.as_path(), known))
             .collect();
@@ -108,11 +109,11 @@ impl PictureHashes {
         Ok(())
     }
 
-    /// The hash of each picture of `table`, in its order, in hexadecimal. One that is drawn or missing
-    /// counts by its name.
+    /// Returns the hash of each picture of `table`, in order, in hexadecimal. A picture that is
+    /// drawn or missing is represented by its name instead.
     ///
     /// # Errors
-    /// A picture cannot be read, or the process is asked to stop.
+    /// Returns an error if a picture cannot be read or the process is asked to stop.
     pub fn of(&mut self, root: &ImageRoot, table: &LabelTable) -> Result<Vec<String>> {
         let looked: Vec<Result<Look>> = (table.images().par_iter())
             .map(|name| look(root, name))
@@ -150,11 +151,12 @@ impl PictureHashes {
     }
 }
 
-/// Where a picture lies, and its state.
+/// The location of a picture, and its state.
 #[derive(Debug, Clone)]
 struct Look {
     place: PathBuf,
-    /// `None` for one that is drawn or missing, and where the system tells no time of change.
+    /// `None` for a picture that is drawn or missing, or if the system provides no modification
+    /// time.
     state: Option<State>,
 }
 
@@ -215,15 +217,15 @@ mod tests {
         hashes.keep(&kept).unwrap();
         let bytes = fs_err::read(&kept).unwrap();
 
-        // Length and time are as they were: another process takes the kept hash without a look at
-        // the bytes, and has nothing to write.
+        // Length and time are unchanged: another process uses the stored hash without reading the
+        // bytes, and has nothing to write.
         write(&at("a.jpg"), b"ten", 1000);
         let mut later = PictureHashes::read(&kept);
         assert_eq!(later.of(&root, &table).unwrap(), first);
         later.keep(&at("never.csv")).unwrap();
         assert!(!at("never.csv").exists());
 
-        // Another time of change, another length, one that is there by now: all are seen.
+        // A new modification time, a new length and a picture that now exists are all detected.
         write(&at("a.jpg"), b"ten", 1001);
         write(&at("c.jpg"), b"three", 3000);
         write(&at("missing.jpg"), b"four", 4000);
@@ -235,7 +237,7 @@ mod tests {
         later.keep(&kept).unwrap();
         assert_ne!(fs_err::read(&kept).unwrap(), bytes);
 
-        // A damaged file costs reading them again, no more.
+        // If the file is damaged, the pictures are read again, nothing worse.
         fs_err::write(&kept, "picture,length\nx,y\n").unwrap();
         assert_eq!(PictureHashes::read(&kept).of(&root, &table).unwrap(), found);
     }

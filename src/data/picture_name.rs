@@ -1,4 +1,4 @@
-//! The one rule for what a picture is called, and for what is the same picture.
+//! The rules for picture names, and for when two pictures are the same.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use crate::data::labels::LabelTable;
 use crate::data::picture::has_picture_ending;
 use crate::error::{Error, Result};
 
-/// A picture's name without the ending; other dots stay.
+/// Returns a picture's name without the extension; other dots are kept.
 pub(crate) fn without_ending(name: &str) -> &str {
     match (has_picture_ending(name), name.rfind('.')) {
         (true, Some(at)) => &name[..at],
@@ -18,8 +18,8 @@ pub(crate) fn without_ending(name: &str) -> &str {
     }
 }
 
-/// A picture's name as it is kept: without blanks around it, `/` between folders (Windows writes
-/// `\`), no `./`. The error says what a name may not hold.
+/// Normalises a picture's name: trims it, uses `/` between folders (Windows writes `\`) and removes
+/// `./`. The error describes what a name must not contain.
 pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
     let name = name.trim();
     if name.is_empty() {
@@ -42,12 +42,12 @@ pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
     Ok(Cow::Owned(name.to_owned()))
 }
 
-/// The names of a table's images, each met once.
+/// The names of a table's images, each of which may occur once.
 #[derive(Default)]
 pub(crate) struct SeenImages(HashMap<String, u64>);
 
 impl SeenImages {
-    /// The clean name; refuses one that was met before, naming both lines.
+    /// Returns the clean name; rejects one that occurred before, naming both lines.
     pub(super) fn add(&mut self, path: &Path, line: u64, name: &str) -> Result<String> {
         let name = clean(name).map_err(|problem| {
             let error = Error::line(path, line, &problem);
@@ -67,22 +67,23 @@ impl SeenImages {
     }
 }
 
-/// What tells the pictures of a table apart: for files their cleaned absolute path, free of links
-/// where the file exists; for drawn pictures their name.
+/// Returns the identities of the pictures of a table: for files the cleaned absolute path, with
+/// links resolved if the file exists; for drawn pictures the name.
 pub(crate) fn identities(root: &ImageRoot, table: &LabelTable) -> Vec<PathBuf> {
     let folder_of = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut folders: HashMap<PathBuf, PathBuf> = HashMap::new();
     for image in table.images() {
         if let Some(file) = root.file(image) {
             let folder = folder_of(&file);
-            // One look a folder, not one a picture.
+            // Resolved once per folder, not once per picture.
             if let Entry::Vacant(entry) = folders.entry(folder) {
                 let resolved = resolve(entry.key());
                 entry.insert(resolved);
             }
         }
     }
-    // On this thread: a split is read before the number of threads is set, which would start them.
+    // Not in parallel: a split is read before the number of threads is set, and this would start
+    // the thread pool.
     let images = table.images().iter();
     let identity = images.map(|image| {
         let Some(file) = root.file(image) else {
@@ -97,7 +98,7 @@ pub(crate) fn identities(root: &ImageRoot, table: &LabelTable) -> Vec<PathBuf> {
     identity.collect()
 }
 
-/// An absolute path, free of links as far as it exists.
+/// Returns an absolute path, with links resolved as far as it exists.
 fn resolve(path: &Path) -> PathBuf {
     let path = match path.as_os_str().is_empty() {
         true => Path::new("."),
@@ -110,7 +111,7 @@ fn resolve(path: &Path) -> PathBuf {
     lexically_clean(&absolute)
 }
 
-/// An absolute path without `.` and `..`.
+/// Returns an absolute path without `.` and `..`.
 pub(crate) fn lexically_clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {
@@ -125,12 +126,12 @@ pub(crate) fn lexically_clean(path: &Path) -> PathBuf {
     cleaned
 }
 
-/// The pictures of a folder by their names without endings.
+/// The pictures of a folder, by their names without extensions.
 #[derive(Default)]
 pub(crate) struct Pictures(HashMap<String, Vec<String>>);
 
 impl Pictures {
-    /// Looks into `folder`; one that is not there holds none.
+    /// Lists the pictures in `folder`; there are none if it does not exist.
     pub(super) fn of(folder: &Path) -> Self {
         let mut found: HashMap<String, Vec<String>> = HashMap::new();
         for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
@@ -147,11 +148,12 @@ impl Pictures {
         Pictures(found)
     }
 
-    /// The file of the picture `id`: the one there is; among several, the one that the annotation
-    /// names, or `<id>.jpg`. `<id>.jpg` where there is none: labels may come before pictures.
+    /// Returns the file of the picture `id`: the only one; of several, the one named by the
+    /// annotation, or else `<id>.jpg`. If there is none, `<id>.jpg` too, since labels may exist
+    /// before the pictures.
     ///
     /// # Errors
-    /// The names of several, of which none is preferred.
+    /// Returns the names of several candidates if none is preferred.
     pub(super) fn file(&self, id: &str, named: Option<&str>) -> Result<String, Vec<String>> {
         let usual = format!("{id}.jpg");
         match self.0.get(id).map(Vec::as_slice) {
@@ -217,7 +219,7 @@ mod tests {
         };
         let found = identities(&root(folder.path()), &table);
         assert!(found.iter().all(|path| *path == found[0]), "{found:?}");
-        // What is not there is compared by its path.
+        // A file that does not exist is compared by its path.
         let mut table = LabelTable::new(vec![]);
         for image in ["x/a.jpg", "x/y/../a.jpg", "x/b.jpg"] {
             table.push(image, []);

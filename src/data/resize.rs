@@ -1,8 +1,8 @@
-//! Resizing, by the bilinear rule of OpenCV or with antialiasing.
+//! Resizing with OpenCV's bilinear interpolation or with antialiasing.
 //!
-//! Both are separable filters: pixel x of the result is a weighted sum of a few neighbouring
-//! source pixels, given by [`Taps`]. Pixel centres lie at half-integers, and what lies beyond the
-//! edge repeats it.
+//! Both are separable filters: pixel x of the result is a weighted sum of a few neighbouring source
+//! pixels, given by [`Taps`]. Pixel centres are at half-integers, and the picture is extended by
+//! repeating its edge.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,27 +20,27 @@ pub enum ResizeMethod {
     Antialias,
 }
 
-/// The filter of one axis: result pixel `i` is the sum over `k` of
-/// `weights[i * width + k] * source[start[i] + k]`.
+/// The filter along one axis: result pixel `i` is the sum over `k` of `weights[i * width + k] *
+/// source[start[i] + k]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Taps {
-    /// First source pixel of each result pixel, not descending (but for a mirrored filter).
+    /// First source pixel of each result pixel, non-decreasing (except in a mirrored filter).
     pub start: Vec<u32>,
     /// The weights; those of one result pixel sum to 1.
     pub weights: Vec<f32>,
-    /// Weights a result pixel; `start + width` never passes the source's end.
+    /// Number of weights per result pixel; `start + width` never exceeds the source.
     pub width: usize,
 }
 
 impl Taps {
-    /// The filter from `source` to `target` pixels (0 is taken as 1).
+    /// Creates the filter from `source` to `target` pixels (0 is treated as 1).
     pub fn new(method: ResizeMethod, source: usize, target: usize) -> Self {
         let mut taps = Taps::default();
         taps.set(method, source, target);
         taps
     }
 
-    /// Makes this the filter from `source` to `target` pixels; the memory is used again.
+    /// Changes this to the filter from `source` to `target` pixels, reusing its memory.
     pub fn set(&mut self, method: ResizeMethod, source: usize, target: usize) {
         let (source, target) = (source.max(1), target.max(1));
         self.start.clear();
@@ -51,7 +51,7 @@ impl Taps {
         }
     }
 
-    /// Turns the result around: pixel `i` becomes what the last but `i` was.
+    /// Mirrors the result: the filter of the last pixel becomes that of the first, and so on.
     pub fn mirror(&mut self) {
         self.start.reverse();
         self.weights.reverse();
@@ -64,13 +64,13 @@ impl Taps {
         self.width = source.min(2);
         let scale = source as f64 / target as f64;
         for i in 0..target {
-            // OpenCV rounds the position to f32 before it takes the fraction.
+            // OpenCV rounds the position to f32 before taking the fraction.
             let position = ((i as f64 + 0.5) * scale - 0.5) as f32;
             let floor = position.floor();
             let (first, fraction) = if floor < 0.0 {
                 (0, 0.0)
             } else if floor as usize + 1 >= source {
-                // The last pixel alone, as the second of a pair.
+                // Only the last pixel, as the second of a pair.
                 (source - self.width, 1.0)
             } else {
                 (floor as usize, position - floor)
@@ -92,7 +92,7 @@ impl Taps {
             let center = (i as f64 + 0.5) * scale;
             let first = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(source);
-            // Weights past `end` are 0, so a start further left changes nothing.
+            // Weights past `end` are 0, so moving the start to the left changes nothing.
             let start = first.min(source - self.width);
             let weight = |k: usize| {
                 if k < first || k >= end {
@@ -108,8 +108,8 @@ impl Taps {
     }
 }
 
-/// Resizes an 8-bit picture to `width` x `height` (0 is taken as 1), the ratio of the sides not
-/// kept. Values are rounded to 8 bits as the method's home does it.
+/// Resizes an 8-bit picture to `width` x `height` (0 is treated as 1) without keeping the aspect
+/// ratio. Values are rounded to 8 bits as in the library that the method follows.
 pub fn resize(picture: &Rgb8, width: u32, height: u32, method: ResizeMethod) -> Rgb8 {
     let (width, height) = (width.max(1), height.max(1));
     if (width, height) == (picture.width(), picture.height()) {
@@ -136,7 +136,7 @@ struct Resize<'a> {
     result: &'a mut Rgb8,
 }
 
-// Compiled once for each instruction set, see `augment::transform`.
+// Compiled once per instruction set, see `augment::transform`.
 impl pulp::NullaryFnOnce for Resize<'_> {
     type Output = ();
 
@@ -152,12 +152,12 @@ impl pulp::NullaryFnOnce for Resize<'_> {
     }
 }
 
-/// Rows of the picture after the horizontal filter, kept while the vertical one needs them.
+/// Rows of the picture after the horizontal filter, kept while the vertical filter needs them.
 struct Window<T> {
     rows: Vec<T>,
     row_length: usize,
     height: usize,
-    /// The next source row that is not computed yet.
+    /// The next source row to compute.
     next: usize,
 }
 
@@ -171,8 +171,8 @@ impl<T: Copy + Default> Window<T> {
         }
     }
 
-    /// Computes the rows up to `end` with `compute(source row, result)`; rows that no window
-    /// reaches are left out.
+    /// Computes the rows of the window that begins at `start` with `compute(source row, result)`;
+    /// rows that no window reaches are skipped.
     #[inline(always)]
     fn fill(&mut self, start: usize, mut compute: impl FnMut(usize, &mut [T])) {
         self.next = self.next.max(start);
@@ -189,8 +189,9 @@ impl<T: Copy + Default> Window<T> {
     }
 }
 
-/// The two source rows of each result row and their weights. Unlike across, a row beyond the edge
-/// keeps its share of the weight: the two parts of it are rounded one by one.
+/// Returns the two source rows of each result row and their weights. Unlike in the horizontal
+/// filter, a row beyond the edge keeps its share of the weight, because the two products are
+/// rounded separately.
 fn rows_opencv(source: usize, target: usize) -> Vec<([usize; 2], [f32; 2])> {
     let scale = source as f64 / target as f64;
     let row = |i: usize| {
@@ -206,7 +207,7 @@ fn rows_opencv(source: usize, target: usize) -> Vec<([usize; 2], [f32; 2])> {
     (0..target).map(row).collect()
 }
 
-/// OpenCV's arithmetic for 8-bit pictures: weights of 11 bits, and the vertical sum shifted in
+/// OpenCV's arithmetic for 8-bit pictures: 11-bit weights, and a vertical sum that is shifted in
 /// two steps.
 #[inline(always)]
 fn fixed_point(picture: &Rgb8, horizontal: &Taps, vertical: &Taps, result: &mut Rgb8) {

@@ -1,4 +1,5 @@
-//! How the labels of an image are joined in one column, and names that look joined otherwise.
+//! How the labels of an image are joined in a column, and detection of names that look joined
+//! otherwise.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
@@ -68,7 +69,7 @@ impl From<Separator> for String {
 }
 
 impl Separator {
-    /// The names in a column's text; empty ones are passed over. The error says what is no list.
+    /// Splits a column's text into names, skipping empty ones. The error says why it is not a list.
     pub(crate) fn split<'a>(&self, cell: &'a str) -> Result<Vec<&'a str>, String> {
         let names = match self {
             Separator::Text(separator) => cell.split(separator.as_str()).collect(),
@@ -79,7 +80,7 @@ impl Separator {
     }
 }
 
-/// The elements of a list in brackets, with or without quotes, after commas or blanks.
+/// Returns the elements of a bracketed list, with or without quotes, separated by commas or blanks.
 fn list(cell: &str) -> Result<Vec<&str>, String> {
     let problem = || format!("`{cell}`, expected a list such as `['cat', 'dog']`");
     if cell.is_empty() {
@@ -100,7 +101,7 @@ fn list(cell: &str) -> Result<Vec<&str>, String> {
             '"' | '\'' => {
                 rest = &rest[1..];
                 let end = rest.find(first).ok_or_else(problem)?;
-                // Escapes would have to be undone; no class needs them.
+                // Escapes would have to be decoded; no class name needs them.
                 if rest[..end].contains('\\') {
                     return Err(problem());
                 }
@@ -114,21 +115,21 @@ fn list(cell: &str) -> Result<Vec<&str>, String> {
             }
         };
         rest = &rest[end..];
-        // Behind a name comes a comma, a blank (numpy) or the end.
+        // A name is followed by a comma, a blank (NumPy) or the end.
         if !rest.is_empty() && !rest.starts_with(|c: char| c.is_whitespace() || c == ',') {
             return Err(problem());
         }
     }
 }
 
-/// True for a text that is surely a list in brackets, not a name in brackets.
+/// Returns true if a text is certainly a bracketed list rather than a name in brackets.
 pub(crate) fn is_list(cell: &str) -> bool {
     let telling = cell.contains(['"', '\'', ',']) || cell == "[]";
     telling && cell.starts_with(['[', '(']) && cell.ends_with([']', ')']) && list(cell).is_ok()
 }
 
-/// Signs that may join names, and whether names joined by them tell on each other: a comma between
-/// `cat` and `dog` that occur elsewhere, joined or alone; for the others only alone.
+/// Characters that may join names, and whether parts that occur in other joined names also count as
+/// evidence. For the others (false), each part must occur alone as a name.
 const JOINING: [(char, bool); 13] = [
     (LABEL_SEPARATOR, true),
     (',', true),
@@ -145,7 +146,7 @@ const JOINING: [(char, bool); 13] = [
     (' ', false),
 ];
 
-/// The first name that is made of others of `names`, with what joins them.
+/// Returns the first name that is composed of other names, with the character that joins them.
 pub(crate) fn joined(names: &[String]) -> Option<(usize, char)> {
     JOINING.into_iter().find_map(|(sign, joined_too)| {
         let parts = |name: &str| -> Vec<String> {
@@ -174,7 +175,7 @@ pub(crate) fn joined(names: &[String]) -> Option<(usize, char)> {
     })
 }
 
-/// The sign that parts `name` into several names that are all known.
+/// Returns the character that splits `name` into several names that are all known.
 pub(crate) fn parts_known(name: &str, known: impl Fn(&str) -> bool) -> Option<char> {
     JOINING.into_iter().map(|(sign, _)| sign).find(|&sign| {
         let parts = name
@@ -185,7 +186,7 @@ pub(crate) fn parts_known(name: &str, known: impl Fn(&str) -> bool) -> Option<ch
     })
 }
 
-/// How to ask for `sign` on the command line.
+/// Returns the command-line option that selects `sign`.
 pub(crate) fn argument(sign: char) -> String {
     let text = sign.to_string();
     match WORDS.iter().find(|(_, separator)| *separator == text) {
@@ -194,7 +195,7 @@ pub(crate) fn argument(sign: char) -> String {
     }
 }
 
-/// Texts that pandas writes, or reads, for a cell without a value.
+/// Texts that pandas writes or reads as a missing value.
 pub(crate) const NO_VALUE: [&str; 18] = [
     "nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA",
     "null", "NULL", "None", "NaT", "1.#QNAN", "1.#IND",
@@ -251,7 +252,7 @@ mod tests {
         );
         assert_eq!(found(&["cat，dog", "cat", "dog"]), some("cat，dog", '，'));
         assert_eq!(found(&["cat dog", "cat", "dog"]), some("cat dog", ' '));
-        // Names of several words are names.
+        // Names of several words are single names.
         assert_eq!(found(&["red car", "red bus", "blue car", "blue bus"]), None);
         assert_eq!(found(&["hot dog", "dog", "bus, coach", "truck"]), None);
     }

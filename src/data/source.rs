@@ -1,9 +1,9 @@
-//! Where a picture's bytes come from: a file, a part of an archive, a row of a Parquet file.
+//! Reads the bytes of a picture from a file, from an archive, or from a row of a Parquet file.
 //!
-//! A picture in an archive has the archive's path and its own name in it for a path,
-//! `shards/000.tar/cat.jpg`; that is told from a file by the archive being one. One in a Parquet file
-//! has column and row for a name, `train.parquet/image/17`. Whoever reads pictures reads them through
-//! here, so that it makes no difference to them.
+//! The path of a picture in an archive is the path of the archive followed by the picture's name
+//! within it, `shards/000.tar/cat.jpg`; it is recognised by the archive being a file. In a Parquet
+//! file, the name consists of column and row, `train.parquet/image/17`. All pictures are read
+//! through this module, so that the rest of the program need not distinguish these cases.
 
 use std::fs::File;
 use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
@@ -15,19 +15,19 @@ use super::parquet_file::{ParquetFile, has_parquet_ending};
 use super::tar::{Tar, has_archive_ending};
 use crate::error::{Error, Result};
 
-/// A picture's bytes, which have been found and not read.
+/// The bytes of a picture, located but not yet read.
 #[derive(Debug, Clone)]
 pub(crate) struct PictureSource {
     place: Place,
-    /// A length that changes where the bytes do: theirs, or that of the Parquet file around them.
+    /// A length that changes when the bytes do: their own, or that of the Parquet file around them.
     pub stamp: u64,
-    /// When the file that holds them was changed last, where the system tells.
+    /// The modification time of the containing file, if the system provides it.
     pub changed: Option<SystemTime>,
 }
 
 #[derive(Debug, Clone)]
 enum Place {
-    /// So many bytes of a file.
+    /// A range of bytes in a file.
     Part {
         file: PathBuf,
         offset: u64,
@@ -42,10 +42,10 @@ enum Place {
 }
 
 impl PictureSource {
-    /// Looks for the bytes of the picture at `path`; `None` if there are none.
+    /// Locates the bytes of the picture at `path`; returns `None` if it does not exist.
     ///
     /// # Errors
-    /// The system refuses, or the archive is damaged.
+    /// Returns an error if the system denies access or the archive is damaged.
     pub(crate) fn find(path: &Path) -> Result<Option<Self>> {
         match path.metadata() {
             Ok(metadata) => Ok(metadata.is_file().then(|| PictureSource {
@@ -71,7 +71,7 @@ impl PictureSource {
                     _ => Ok(None),
                 }
             }
-            // Said again with the path.
+            // Repeated to obtain an error that includes the path.
             Err(_) => Ok(fs_err::metadata(path).map(|_| None)?),
         }
     }
@@ -108,10 +108,10 @@ impl PictureSource {
         }))
     }
 
-    /// Opens the bytes, at the first of them.
+    /// Opens the bytes, positioned at the first.
     ///
     /// # Errors
-    /// The system refuses, or a row of a Parquet file holds none.
+    /// Returns an error if the system denies access or the row of a Parquet file contains no bytes.
     pub(crate) fn open(&self) -> Result<Part> {
         match &self.place {
             Place::Part {
@@ -140,10 +140,10 @@ impl PictureSource {
         }
     }
 
-    /// All the bytes; `None` where there are more than `most`.
+    /// Reads all bytes; returns `None` if there are more than `most`.
     ///
     /// # Errors
-    /// As [`PictureSource::open`], or the file ends too early.
+    /// Returns the errors of [`PictureSource::open`], or an error if the file ends too early.
     pub(crate) fn read(&self, most: u64) -> Result<Option<Vec<u8>>> {
         match &self.place {
             Place::Part { length, .. } if *length > most => Ok(None),
@@ -166,12 +166,12 @@ impl PictureSource {
     }
 }
 
-/// A part of a file that reads like a file.
+/// A part of a file that can be read like a file.
 #[derive(Debug)]
 pub(crate) struct Part {
     whole: Whole,
     first: u64,
-    /// How many bytes there are.
+    /// The number of bytes.
     pub length: u64,
     at: u64,
 }

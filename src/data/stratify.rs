@@ -4,16 +4,17 @@
 use crate::data::labels::LabelTable;
 use crate::rng::Stream;
 
-/// Assigns every image to one of `proportions.len()` parts so that each class is spread over the
-/// parts as the proportions (positive, of any sum) say; gives the part of each image.
+/// Assigns every image to one of `proportions.len()` parts such that each class is spread over the
+/// parts according to the proportions (positive, with any sum). Returns the part of each image.
 ///
-/// The rarest class among the images left goes first, each of its images to the part that lacks
-/// most of that class, then to the part that lacks most images, then at random.
+/// The class with the fewest remaining images is handled first. Each of its images goes to the part
+/// that lacks most of that class; ties go to the part that lacks most images, then are resolved at
+/// random.
 pub fn iterative(table: &LabelTable, proportions: &[f64], seed: u64) -> Vec<usize> {
     let sum: f64 = proportions.iter().sum();
     let shares: Vec<f64> = proportions.iter().map(|p| p / sum).collect();
     let mut left = table.class_counts();
-    // Images and images a class that each part still wants.
+    // The number of images, and of images per class, that each part still lacks.
     let mut wants_images: Vec<f64> = shares.iter().map(|s| s * table.len() as f64).collect();
     let mut wants: Vec<Vec<f64>> = (shares.iter())
         .map(|s| left.iter().map(|&n| s * n as f64).collect())
@@ -72,7 +73,7 @@ pub fn iterative(table: &LabelTable, proportions: &[f64], seed: u64) -> Vec<usiz
 mod tests {
     use super::*;
 
-    /// 600 images: a common class, one in six, one in thirty, and pictures without any.
+    /// 600 images: a common class, one in six, one in thirty, and pictures without labels.
     fn table() -> LabelTable {
         let mut table = LabelTable::new(["a", "b", "c"].map(String::from).to_vec());
         for i in 0..600u32 {
@@ -101,7 +102,7 @@ mod tests {
                 );
                 let counts = table.subset(&images).class_counts();
                 for (n, all) in counts.into_iter().zip(table.class_counts()) {
-                    // 20 images of the rarest class: 12 / 4 / 4 and no other way.
+                    // The 20 images of the rarest class are divided as 12 / 4 / 4.
                     assert!((n as f64 - all as f64 * share).abs() <= 1.5, "{n} of {all}");
                 }
             }

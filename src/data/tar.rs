@@ -1,7 +1,7 @@
-//! Tar archives: which files they hold, and where in the archive the bytes of each lie.
+//! Tar archives: which files they contain, and where in the archive the bytes of each are.
 //!
-//! Read are the layouts of POSIX (`ustar`, `pax`) and GNU, uncompressed. An archive is looked through
-//! once; what is kept of it is a name and two numbers a file.
+//! Uncompressed archives in the POSIX (`ustar`, `pax`) and GNU layouts are supported. An archive is
+//! scanned once; only a name and two numbers per file are kept.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom};
@@ -11,12 +11,12 @@ use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 
-/// Bytes of a header, and what every file is filled up to a multiple of.
+/// Size of a header in bytes; the contents of every file are padded to a multiple of it.
 const BLOCK: usize = 512;
-/// Longest name or list of attributes that is read, in bytes.
+/// Maximum size of an extended name or attribute list, in bytes.
 const LONGEST_EXTRA: u64 = 1 << 20;
 
-/// Whether a file's name ends as that of an archive does.
+/// Returns whether a file name has the extension of an archive.
 pub(crate) fn has_archive_ending(path: &Path) -> bool {
     (path.extension()).is_some_and(|ending| ending.eq_ignore_ascii_case("tar"))
 }
@@ -24,29 +24,30 @@ pub(crate) fn has_archive_ending(path: &Path) -> bool {
 /// A file in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its name, with `/` between folders.
+    /// The name, with `/` between folders.
     pub name: String,
-    /// Where its bytes begin.
+    /// The offset of the first byte.
     pub offset: u64,
-    /// How many there are.
+    /// The number of bytes.
     pub length: u64,
 }
 
-/// What an archive holds, in its order.
+/// The contents of an archive, in its order.
 #[derive(Debug, Default)]
 pub(crate) struct Tar {
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
-    /// Names of links and devices, which have no bytes.
+    /// Names of links and devices, which have no bytes of their own.
     others: Vec<String>,
 }
 
 impl Tar {
-    /// The archive at `path`, which is looked through once a process as long as its length and time
-    /// of change stay.
+    /// Opens the archive at `path`. It is scanned once per process, as long as its length and
+    /// modification time do not change.
     ///
     /// # Errors
-    /// The file cannot be read or is no whole archive, with the entry or byte.
+    /// Returns an error, with the entry or byte, if the file cannot be read or is not a complete
+    /// archive.
     pub(crate) fn of(path: &Path) -> Result<Arc<Tar>> {
         type Known = BTreeMap<PathBuf, (u64, Option<SystemTime>, Arc<Tar>)>;
         static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
@@ -66,22 +67,22 @@ impl Tar {
         }
     }
 
-    /// Its files, in its order.
+    /// Returns the files in archive order.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Names of what has no bytes of its own: links, devices.
+    /// Returns the names of entries without bytes of their own: links and devices.
     pub(crate) fn others(&self) -> &[String] {
         &self.others
     }
 
-    /// The file of a name.
+    /// Returns the file with that name.
     pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(*self.by_name.get(name)?)
     }
 
-    /// Looks through an archive of `length` bytes; `path` is named in errors.
+    /// Scans an archive of `length` bytes; `path` appears in errors.
     pub(crate) fn parse(mut reader: impl Read + Seek, length: u64, path: &Path) -> Result<Tar> {
         let mut tar = Tar::default();
         let mut extra = Extra::default();
@@ -102,7 +103,7 @@ impl Tar {
             reader
                 .read_exact(&mut block)
                 .map_err(|e| Error::file(path, e))?;
-            // Two of them are the end; archives that were joined go on behind it.
+            // A zero block marks the end, normally two; concatenated archives continue after it.
             ended = block.iter().all(|&byte| byte == 0);
             if ended {
                 at += BLOCK as u64;
@@ -152,7 +153,7 @@ impl Tar {
                 tar.add(header.kind(), what)
                     .map_err(|problem| Error::file(path, problem))?;
             }
-            // No overflow: `size` lies within the file, and its length is one of a file.
+            // Cannot overflow: `size` lies within the file, whose length is that of a real file.
             at = offset + size.next_multiple_of(BLOCK as u64);
         }
         match ended {
@@ -164,7 +165,7 @@ impl Tar {
         }
     }
 
-    /// Takes a file in; the error says what is wrong with it.
+    /// Adds a file; the error says what is wrong with it.
     fn add(&mut self, kind: u8, mut entry: Entry) -> Result<(), String> {
         let name = entry.name.trim_start_matches("./").to_owned();
         if name.chars().any(char::is_control) {
@@ -172,7 +173,7 @@ impl Tar {
                 "the name {name:?} in it contains a control character"
             ));
         }
-        // What would lie elsewhere once it is unpacked.
+        // It would be extracted outside the target folder.
         if name.starts_with('/') || name.split('/').any(|part| part == "..") {
             return Err(format!("the name `{name}` in it leads out of the archive"));
         }
@@ -200,7 +201,7 @@ impl Tar {
     }
 }
 
-/// What entries before a file say of it.
+/// Attributes of a file given by preceding entries.
 #[derive(Default)]
 struct Extra {
     name: Option<String>,
@@ -237,14 +238,14 @@ impl Extra {
                     rest = &rest[length..];
                 }
             }
-            // The target of a link; attributes of all files, of which none matters here.
+            // The target of a link, or global attributes, none of which matter here.
             _ => {}
         }
         Ok(())
     }
 }
 
-/// Text up to the first zero.
+/// Returns the text up to the first zero byte.
 fn text(bytes: &[u8]) -> Result<String, &'static str> {
     let end = bytes
         .iter()
@@ -254,11 +255,11 @@ fn text(bytes: &[u8]) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-/// The block before a file.
+/// The header block of a file.
 struct Header<'a>(&'a [u8; BLOCK]);
 
 impl Header<'_> {
-    /// The size of the file, of a header whose sum is right.
+    /// Verifies the checksum and returns the size of the file.
     fn check(&self) -> Result<u64, &'static str> {
         let sum: u64 = (self.0.iter().enumerate())
             .map(|(i, &byte)| u64::from(if (148..156).contains(&i) { b' ' } else { byte }))
@@ -276,7 +277,7 @@ impl Header<'_> {
 
     fn name(&self) -> Result<String, &'static str> {
         let name = text(&self.0[..100])?;
-        // GNU's older layout has other things in the place of the folder.
+        // GNU's older layout has other fields in place of the folder.
         let folder = match &self.0[257..263] == b"ustar\0" {
             true => text(&self.0[345..500])?,
             false => String::new(),
@@ -292,7 +293,7 @@ impl Header<'_> {
     }
 }
 
-/// A number in octal digits, or in bytes where the highest bit is set.
+/// Parses a number in octal digits, or in binary if the highest bit is set.
 fn number(field: &[u8]) -> Option<u64> {
     if let [0x80, bytes @ ..] = field {
         return (bytes.iter()).try_fold(0u64, |sum, &byte| {

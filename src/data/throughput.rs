@@ -1,4 +1,4 @@
-//! How quickly pictures are made ready, stage by stage.
+//! Measures how fast pictures are prepared, stage by stage.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::rng::Stream;
 /// One stage of the input pipeline on one core.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// What is done.
+    /// The name of the stage.
     pub name: &'static str,
-    /// Seconds a picture.
+    /// Seconds per picture.
     pub seconds: f64,
-    /// Whether training goes through it; the test transform stands beside.
+    /// Whether training includes it; the test transform is listed for comparison.
     pub of_training: bool,
 }
 
-/// Times the stages over the images `indices`, one after the other on the caller's thread.
+/// Times the stages for the images `indices`, one after the other in the caller's thread.
 ///
-/// Each picture is timed once in every stage, after one that is not counted.
+/// Each picture is timed once in every stage, after an untimed warm-up on the first picture.
 ///
 /// # Errors
-/// A picture cannot be read or decoded, or there is none.
+/// Returns an error if a picture cannot be read or decoded, or if there are no pictures.
 pub fn stages(
     table: &LabelTable,
     root: &ImageRoot,
@@ -90,21 +90,21 @@ pub fn stages(
         .collect())
 }
 
-/// One epoch of the loader, with nothing else at work.
+/// One epoch of the loader, with nothing else running.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoaderEpoch {
-    /// Pictures a second.
+    /// Pictures per second.
     pub pictures_per_second: f64,
-    /// The most memory in bytes that the process held after any of the epoch's batches
-    /// ([`memory::own`]), where the system tells.
+    /// The largest amount of memory in bytes that the process held after any batch of the epoch
+    /// ([`memory::own`]), if the system reports it.
     pub memory: Option<u64>,
 }
 
-/// Lets the loader give `indices` in training, `epochs` times over: in the first epoch the cache
-/// in memory is empty.
+/// Runs the loader over `indices` in training, for `epochs` epochs. In the first one the memory
+/// cache is empty.
 ///
 /// # Errors
-/// As [`Loader::new`] and [`Loader::epoch`].
+/// Returns the errors of [`Loader::new`] and [`Loader::epoch`].
 pub fn loader(
     table: &Arc<LabelTable>,
     root: &ImageRoot,

@@ -1,14 +1,14 @@
-//! The files of a folder and of the folders in it, in one order everywhere.
+//! Lists the files of a folder and its subfolders in an order that does not depend on the system.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Folders in folders deeper than this are taken for a link that leads back.
+/// Folders nested deeper than this are taken for a cycle of links.
 const DEEPEST: usize = 16;
 
-/// What systems and tools leave in folders, beside hidden files.
+/// What systems and tools leave in folders, apart from hidden files.
 const LEFT_BEHIND: [&str; 5] = [
     "__MACOSX",
     "Thumbs.db",
@@ -20,10 +20,10 @@ const LEFT_BEHIND: [&str; 5] = [
 /// Name, path, and whether it is a folder.
 pub(crate) type Entry = (String, PathBuf, bool);
 
-/// What lies in `folder`, sorted; hidden files and what systems leave behind are passed over.
+/// Returns the contents of `folder`, sorted, without hidden files and those left behind by systems.
 ///
 /// # Errors
-/// The folder cannot be read, or a name is not UTF-8.
+/// Returns an error if the folder cannot be read or a name is not UTF-8.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<Entry>> {
     let listed = list(folder)?.into_iter();
     listed
@@ -34,7 +34,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<Entry>> {
         .collect()
 }
 
-/// Names with whether they are folders, sorted.
+/// Returns the names, sorted, with whether they are folders.
 fn list(folder: &Path) -> Result<Vec<(OsString, bool)>> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(folder)? {
@@ -60,11 +60,11 @@ fn utf8(name: OsString, folder: &Path) -> Result<String> {
     name.into_string().map_err(refused)
 }
 
-/// Gives `prefix/<file>` for every file below a folder, sorted by folder: no more than the names of
-/// the folders on the way to the file are in memory.
+/// An iterator over `prefix/<file>` for every file below a folder, sorted by folder. Only the names
+/// in the folders on the path to the current file are in memory.
 ///
-/// A folder that cannot be read and a name that is not UTF-8 are errors, behind which the others
-/// follow.
+/// A folder that cannot be read, or a name that is not UTF-8, yields an error, after which
+/// iteration continues.
 #[derive(Debug)]
 pub struct Walk {
     levels: Vec<Level>,
@@ -74,12 +74,12 @@ pub struct Walk {
 struct Level {
     folder: PathBuf,
     prefix: String,
-    /// `None` before the folder is read.
+    /// `None` until the folder is read.
     entries: Option<std::vec::IntoIter<(OsString, bool)>>,
 }
 
 impl Walk {
-    /// The files below `folder`, which is not read yet.
+    /// Creates an iterator over the files below `folder`, which is not read yet.
     pub fn new(folder: &Path, prefix: &str) -> Self {
         let top = Level {
             folder: folder.to_owned(),

@@ -1,4 +1,4 @@
-//! Features of a set by a network.
+//! Computes the features of a set with a network.
 
 use candle_core::{DType, Tensor};
 
@@ -12,21 +12,21 @@ use crate::model::Model;
 use crate::predict;
 use crate::progress::Progress;
 
-/// What is computed of which pictures.
+/// The features to compute, and the pictures to compute them from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Work<'a> {
     /// The pictures.
     pub loader: &'a Loader,
-    /// How they are shown.
+    /// How the pictures are presented.
     pub shown: Shown,
-    /// Maps rather than pooled features.
+    /// Whether to compute feature maps rather than pooled features.
     pub maps: bool,
-    /// Name of the work on the progress bar.
+    /// Label of the progress bar.
     pub label: &'a str,
 }
 
 impl Work<'_> {
-    /// Versions of each picture.
+    /// Returns the number of versions of each picture.
     fn versions(&self) -> Result<usize> {
         match self.shown {
             Shown::Testing => Ok(self.loader.views().len()),
@@ -46,8 +46,8 @@ impl Work<'_> {
         }
     }
 
-    /// Gives the features of all pictures to `put`, version by version, image by image, and tells
-    /// what they are.
+    /// Passes the features of all pictures to `put`, version by version and image by image, and
+    /// returns their description.
     pub(super) fn run(
         &self,
         model: &Model,
@@ -62,7 +62,7 @@ impl Work<'_> {
         for version in 0..versions {
             let mut next = 0;
             let fill = |next: &mut u32, until: u32, form: Form, missing: &mut Vec<u32>| {
-                // Zeros stand for what cannot be read; the list says so.
+                // Pictures that cannot be read get zeros, and are listed as missing.
                 for image in *next..until {
                     if version == 0 {
                         missing.push(image);
@@ -103,7 +103,7 @@ impl Work<'_> {
         })
     }
 
-    /// The features of a batch, and their form.
+    /// Computes the features of a batch and returns them with their form.
     fn features(&self, model: &Model, pictures: &Tensor) -> Result<(Vec<f32>, Form)> {
         let features = model.features(pictures)?;
         let features = match self.maps {

@@ -1,7 +1,7 @@
-//! The file that features are kept in: the numbers, what they are, and a hash of both.
+//! The file format for features: the numbers, their description, and a hash of both.
 //!
 //! `f32` numbers, little-endian, `[versions, images, form]`; a description in JSON; its length in
-//! eight bytes; the blake3 hash of all that; eight bytes that say what the file is.
+//! eight bytes; the blake3 hash of all that; an eight-byte magic number.
 
 use std::path::Path;
 
@@ -13,25 +13,25 @@ use crate::error::Result;
 use crate::io;
 use crate::ops::MappedFile;
 
-/// What a file ends with; changes with the layout.
+/// The magic number at the end of a file; it changes with the layout.
 const MAGIC: [u8; 8] = *b"dblossF1";
 
-/// Bytes of the length, the hash and the magic.
+/// Size of the length, the hash and the magic number.
 const TRAILER: usize = 8 + 32 + 8;
 
-/// What the numbers of a file are.
+/// The description of the numbers in a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Description {
-    /// The hash of all that they depend on.
+    /// The hash of everything that they depend on.
     pub key: String,
-    /// Numbers of an image: `[width]`, or `[rows, columns, width]`.
+    /// Shape of the features of an image: `[width]`, or `[rows, columns, width]`.
     pub shape: Vec<usize>,
-    /// Versions of each image.
+    /// Number of versions of each image.
     pub versions: usize,
-    /// Images.
+    /// Number of images.
     pub images: usize,
-    /// Images whose pictures cannot be read; their numbers are zeros.
+    /// Images whose pictures cannot be read; their features are zeros.
     pub missing: Vec<u32>,
 }
 
@@ -48,14 +48,14 @@ impl Description {
         }
     }
 
-    /// Bytes of the numbers; `None` where no memory could hold them.
+    /// Returns the number of bytes of the numbers, or `None` if it overflows.
     fn bytes(&self) -> Option<usize> {
         let mut sizes = self.shape.iter().chain([&self.versions, &self.images]);
         sizes.try_fold(4usize, |product, &size| product.checked_mul(size))
     }
 }
 
-/// Writes a file: `fill` writes the numbers and tells what they are.
+/// Writes a file. `fill` writes the numbers and returns their description.
 pub(super) fn write(
     path: &Path,
     fill: impl FnOnce(&mut dyn FnMut(&[f32]) -> Result<()>) -> Result<Description>,
@@ -79,7 +79,7 @@ pub(super) fn write(
     })
 }
 
-/// Opens the file of `key`. The error says what is wrong with it.
+/// Opens the file for `key`. The error says what is wrong with it.
 pub(super) fn read(path: &Path, key: &str) -> Result<FeatureTable, String> {
     let file = fs_err::File::open(path).map_err(|e| e.to_string())?;
     let map = MappedFile::new(file.file()).map_err(|e| e.to_string())?;
@@ -96,7 +96,7 @@ pub(super) fn read(path: &Path, key: &str) -> Result<FeatureTable, String> {
     Ok(FeatureTable::mapped(form, versions, images, &missing, map))
 }
 
-/// What a file's bytes hold, if they are as they were written.
+/// Verifies the bytes of a file and returns its description.
 fn check(bytes: &[u8]) -> Result<(Description, Form), String> {
     let stranger = || "is not a file of features, or is incomplete".to_owned();
     let at = bytes.len().checked_sub(TRAILER).ok_or_else(stranger)?;

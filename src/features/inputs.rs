@@ -8,24 +8,24 @@ use crate::data::labels::LabelTable;
 use crate::data::loader::{Batch, Batches, Inputs, next_good};
 use crate::error::{Error, Result};
 
-/// Gives the features of a label table's images in batches, as a
-/// [`Loader`](crate::data::loader::Loader) gives their pictures: of the same images, in the same
+/// Provides the features of a label table's images in batches, in the same way as a
+/// [`Loader`](crate::data::loader::Loader) provides their pictures: the same images in the same
 /// order.
 #[derive(Debug)]
 pub struct FeatureInputs {
     table: Arc<LabelTable>,
     features: Arc<FeatureTable>,
     batch_size: usize,
-    /// Decides which version training shows; the only one without it.
+    /// Determines which version training shows; without it, always the first.
     augment: Option<AugmentConfig>,
 }
 
 impl FeatureInputs {
-    /// Inputs of batches of `batch_size`. `augment` decides which version training shows; without
-    /// it, that is the first.
+    /// Creates inputs with batches of `batch_size`. `augment` determines which version training
+    /// shows; without it, training shows the first.
     ///
     /// # Errors
-    /// If there are features of more or fewer images than `table` has.
+    /// Returns an error if the number of images with features differs from that of `table`.
     pub fn new(
         table: Arc<LabelTable>,
         features: Arc<FeatureTable>,
@@ -44,7 +44,7 @@ impl FeatureInputs {
         })
     }
 
-    /// The batch of these images, each in its version.
+    /// Returns the batch of these images, each in its version.
     fn batch(&self, shown: &[(u32, usize)]) -> Batch {
         let (form, classes) = (self.features.form(), self.table.num_classes());
         let mut inputs = Vec::with_capacity(shown.len() * form.len());
@@ -87,7 +87,7 @@ impl Inputs for FeatureInputs {
     }
 
     fn testing(&self, order: &[u32], view: usize) -> Batches<'_> {
-        // Cut as a loader cuts them: what is left out leaves its batch smaller.
+        // Divided as a loader divides them: images left out make their batch smaller.
         let batches: Vec<Vec<(u32, usize)>> = (order.chunks(self.batch_size))
             .map(|images| {
                 let known = images.iter().filter(|&&image| self.features.has(image));

@@ -1,4 +1,4 @@
-//! What features depend on.
+//! Identifies features by everything they depend on.
 
 use candle_core::Device;
 use serde::Serialize;
@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 use crate::model::backbone::{BackboneConfig, Winograd};
 use crate::ops::Isa;
 
-/// How the pictures were shown to the backbone.
+/// How the pictures are presented to the backbone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shown {
-    /// As training shows them, in every version of the augmentation.
+    /// As in training, in every version of the augmentation.
     Training,
-    /// As testing shows them, in every view.
+    /// As in testing, in every view.
     Testing,
 }
 
@@ -29,21 +29,21 @@ pub struct Key<'a> {
     pub backbone: &'a str,
     /// The network's settings.
     pub network: &'a BackboneConfig,
-    /// How pictures become its input.
+    /// The preprocessing of its input pictures.
     pub input: &'a InputConfig,
     /// The set's images, in the order of the features.
     pub table: &'a LabelTable,
-    /// Where their pictures lie.
+    /// The root of their pictures.
     pub root: &'a ImageRoot,
-    /// How they are shown.
+    /// How the pictures are presented.
     pub shown: Shown,
-    /// Maps rather than pooled features.
+    /// Whether these are feature maps rather than pooled features.
     pub maps: bool,
-    /// Where the network runs: the last bits depend on it.
+    /// The device the network runs on, which affects the last bits.
     pub device: &'a Device,
 }
 
-/// What of a key is written as text.
+/// The part of a key that is serialised.
 #[derive(Serialize)]
 struct Text<'a> {
     format: u32,
@@ -60,14 +60,14 @@ struct Text<'a> {
 }
 
 impl Key<'_> {
-    /// The hash of all of it, in hexadecimal. Pictures in files count by their names, which draw the
-    /// augmentation, and by their bytes, as `hashes` knows or reads them; where they lie is nothing to
-    /// it, nor what their labels are.
+    /// Returns the hash of the key, in hexadecimal. Pictures in files enter it with their names,
+    /// which determine the augmentation, and their contents, by the hashes that `hashes` knows or
+    /// computes. Their location and their labels have no effect.
     ///
     /// # Errors
-    /// A picture file cannot be read, unless it is missing.
+    /// Returns an error if a picture file exists but cannot be read.
     pub fn hash(&self, hashes: &mut PictureHashes) -> Result<String> {
-        // What does not change these features makes no other key.
+        // Settings that do not affect these features are left out of the key.
         let input = match self.shown {
             Shown::Training => InputConfig {
                 test_time: TestTimeConfig::default(),
@@ -96,7 +96,7 @@ impl Key<'_> {
     }
 }
 
-/// The hash of a set's pictures.
+/// Hashes the pictures of a set.
 fn pictures(table: &LabelTable, root: &ImageRoot, hashes: &mut PictureHashes) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     if let ImageRoot::Shapes { seed, size } = root {

@@ -1,9 +1,9 @@
-//! Features of pictures, computed once: by a backbone that does not learn, or by another program.
+//! Features of pictures that are computed once, by a frozen backbone or by another program.
 //!
-//! What a fixed backbone makes of a split's pictures lies in one file a set, named by the hash of
-//! everything that it depends on ([`Key`]). Files are written whole, checked when they are opened,
-//! and mapped: all runs of a machine share one copy. A file that is damaged, or of something else,
-//! is told of and made anew.
+//! The output of a frozen backbone for the pictures of a split is kept in one file per set, named
+//! by the hash of everything it depends on ([`Key`]). Files are written atomically, verified when
+//! they are opened, and memory-mapped, so that all runs on a machine share one copy. A file that is
+//! damaged or does not match is reported and recomputed.
 
 mod extract;
 mod file;

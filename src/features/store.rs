@@ -1,4 +1,4 @@
-//! The folder that features are kept in, and those that this process has opened.
+//! The folder in which features are kept, and the feature files this process has opened.
 
 use std::collections::HashMap;
 use std::fs::TryLockError;
@@ -17,29 +17,30 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::model::Model;
 
-/// The file in a folder of features that keeps the hashes of the pictures.
+/// The file in a features folder that stores the hashes of the pictures.
 const PICTURES: &str = "pictures.csv";
 
-/// What this process knows of folders of features; clones share it.
+/// Caches what this process knows about features folders; clones share the cache.
 #[derive(Debug, Clone, Default)]
 pub struct Store(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The tables that were opened, by their files.
+    /// The tables opened so far, by file.
     tables: HashMap<PathBuf, Arc<FeatureTable>>,
-    /// The pictures' hashes that each folder keeps.
+    /// The picture hashes stored in each folder.
     hashes: HashMap<PathBuf, PictureHashes>,
 }
 
 impl Store {
-    /// The features of `key`, kept in `folder`: opened, or computed by the network that `model`
-    /// gives from the pictures that `loader` gives. Of several processes that want the same, one
-    /// computes and the others wait. `label` names the work on the progress bar.
+    /// Returns the features of `key`, kept in `folder`. They are read from there if possible,
+    /// otherwise computed by the network from `model` on the pictures from `loader`. If several
+    /// processes need the same features, one computes them and the others wait. `label` names the
+    /// work on the progress bar.
     ///
     /// # Errors
-    /// A picture cannot be read and `on_bad_image` does not say to leave it out, the work is
-    /// interrupted, or the file cannot be written.
+    /// Returns an error if a picture cannot be read and `on_bad_image` does not say to leave it
+    /// out, if the work is interrupted, or if the file cannot be written.
     pub fn get(
         &self,
         folder: &Path,
@@ -82,7 +83,7 @@ impl Store {
         Ok(table)
     }
 
-    /// The key's hash, with the help of the pictures' hashes that `folder` keeps.
+    /// Returns the hash of the key, using the picture hashes stored in `folder`.
     fn hash(&self, folder: &Path, key: &Key) -> Result<String> {
         let file = folder.join(PICTURES);
         let mut known = self.lock();
@@ -90,7 +91,7 @@ impl Store {
         let hashes = (known.hashes.entry(folder.to_owned())).or_insert_with(read);
         let hash = key.hash(hashes)?;
         if let Err(error) = hashes.keep(&file) {
-            // Features that are there already can be had from a folder that nobody may write to.
+            // Existing features can be used even from a folder that is not writable.
             tracing::debug!("{error}");
         }
         Ok(hash)
@@ -101,13 +102,13 @@ impl Store {
     }
 }
 
-/// The table of a file; `None` if there is none that can be taken.
+/// Opens the table in a file; returns `None` if there is no usable one.
 fn open(path: &Path, hash: &str, on_bad_image: OnBadImage) -> Option<FeatureTable> {
     if !path.is_file() {
         return None;
     }
     match file::read(path, hash) {
-        // The pictures that it lacks may be there by now; if not, that is the error to tell.
+        // The missing pictures may exist by now; if they do not, computing reports the error.
         Ok(table) if on_bad_image == OnBadImage::Error && table.first_missing().is_some() => None,
         Ok(table) => Some(table),
         Err(problem) => {
@@ -124,8 +125,8 @@ fn unreadable(path: &Path, problem: String) -> Error {
     )
 }
 
-/// The lock of a file that is about to be computed, for as long as it is held. Where the file
-/// system knows no locks, several processes may compute the same.
+/// Waits for the lock on a file that is about to be computed and returns it. If the file system
+/// does not support locks, several processes may compute the same features.
 fn lock(path: &Path) -> Result<Option<fs_err::File>> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let made = fs_err::create_dir_all(folder).and_then(|()| {

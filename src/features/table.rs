@@ -3,13 +3,13 @@
 use crate::data::loader::Form;
 use crate::ops::MappedFile;
 
-/// Features of each image of a label table, in one or several versions.
+/// The features of each image of a label table, in one or more versions.
 #[derive(Debug)]
 pub struct FeatureTable {
     form: Form,
     versions: usize,
     images: usize,
-    /// By image: whether there are none, because its picture cannot be read.
+    /// For each image, whether it has no features because its picture cannot be read.
     missing: Vec<bool>,
     values: Values,
 }
@@ -22,7 +22,7 @@ enum Values {
 }
 
 impl FeatureTable {
-    /// Features in memory: `values` are `[images, form]`, one version.
+    /// Creates a table in memory from `values`, `[images, form]`, with one version.
     pub fn owned(form: Form, values: Vec<f32>) -> Self {
         let images = values.len() / form.len().max(1);
         FeatureTable {
@@ -34,8 +34,8 @@ impl FeatureTable {
         }
     }
 
-    /// Features at the beginning of `file`: `[versions, images, form]`. The caller has checked that
-    /// it is long enough.
+    /// Creates a table from `[versions, images, form]` at the beginning of `file`. The caller must
+    /// have checked that the file is long enough.
     pub(super) fn mapped(
         form: Form,
         versions: usize,
@@ -58,32 +58,32 @@ impl FeatureTable {
         }
     }
 
-    /// What there is of each image.
+    /// Returns the form of the features of an image.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// Versions of each image, at least one.
+    /// Returns the number of versions of each image, at least one.
     pub fn versions(&self) -> usize {
         self.versions
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.images
     }
 
-    /// True if there are none.
+    /// Returns true if there are no images.
     pub fn is_empty(&self) -> bool {
         self.images == 0
     }
 
-    /// The shape of what there is of each image: `[width]`, or `[rows, columns, width]`.
+    /// Returns the shape of the features of an image: `[width]`, or `[rows, columns, width]`.
     pub fn shape(&self) -> Vec<usize> {
         shape(self.form)
     }
 
-    /// Length of the vectors.
+    /// Returns the length of the feature vectors.
     pub fn width(&self) -> usize {
         match self.form {
             Form::Pixels { .. } => 3,
@@ -91,17 +91,18 @@ impl FeatureTable {
         }
     }
 
-    /// Whether there are features of the image.
+    /// Returns whether the image has features.
     pub fn has(&self, image: u32) -> bool {
         self.missing.get(image as usize) == Some(&false)
     }
 
-    /// The first image without features.
+    /// Returns the first image without features.
     pub fn first_missing(&self) -> Option<usize> {
         self.missing.iter().position(|&missing| missing)
     }
 
-    /// Appends the features of one image; nothing if the table has no such version or image.
+    /// Appends the features of one image to `output`; does nothing if there is no such version or
+    /// image.
     pub fn append(&self, version: usize, image: u32, output: &mut Vec<f32>) {
         let (size, image) = (self.form.len(), image as usize);
         if version >= self.versions || image >= self.images {
@@ -118,7 +119,7 @@ impl FeatureTable {
     }
 }
 
-/// The shape of what there is of an image.
+/// Returns the shape of the features of an image.
 pub(super) fn shape(form: Form) -> Vec<usize> {
     match form {
         Form::Pixels { side } => vec![side, side, 3],

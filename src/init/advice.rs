@@ -1,22 +1,22 @@
-//! Settings that fit an amount of pictures and a machine, each with its reason.
+//! Settings that suit the number of pictures and the machine, each with its reason.
 
 use crate::data::labels::GroupThresholds;
 
-/// What settings depend on.
+/// What the settings depend on.
 #[derive(Debug, Clone)]
 pub struct Situation {
-    /// Training pictures, without what is set apart.
+    /// Number of training pictures, without those held out.
     pub images: usize,
-    /// Training pictures of each class.
+    /// Number of training pictures per class.
     pub counts: Vec<usize>,
-    /// The usual length of a picture's longer side in pixels, where it is known.
+    /// The typical length of a picture's longer side in pixels, if known.
     pub side: Option<u32>,
-    /// Whether the training will be on a GPU.
+    /// Whether training will use a GPU.
     pub has_gpu: bool,
 }
 
-/// The parts of `images` pictures that are set apart: for thresholds and checkpoints, 0 for none, and
-/// as test set, 0 where the source `has_test`.
+/// Returns the fractions of `images` pictures to hold out: for validation (thresholds and
+/// checkpoints), 0 for none, and for testing, 0 if the source already has a test set (`has_test`).
 pub fn parts(images: usize, has_test: bool) -> (f64, f64) {
     let test = if has_test { 0.0 } else { 0.2 };
     let validation = match (images as f64 * (1.0 - test)) as usize {
@@ -27,31 +27,31 @@ pub fn parts(images: usize, has_test: bool) -> (f64, f64) {
     (validation, test)
 }
 
-/// Settings.
+/// The recommended settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advice {
-    /// Training pictures, which are an epoch.
+    /// Number of training pictures, all of which are shown in an epoch.
     pub images: usize,
-    /// Bounds of head and tail.
+    /// Bounds of the head and tail groups.
     pub groups: GroupThresholds,
     /// The backbone.
     pub backbone: &'static str,
     /// Its weights on the hub.
     pub weights: &'static str,
-    /// Side of the network's input in pixels.
+    /// Side length of the network's input in pixels.
     pub size: u32,
-    /// Pictures a batch.
+    /// Pictures per batch.
     pub batch_size: usize,
-    /// Passes.
+    /// Number of epochs.
     pub epochs: usize,
-    /// The full learning rate: the published 0.02 for 32 pictures a batch, in proportion.
+    /// The peak learning rate: the published 0.02 for 32 pictures per batch, scaled in proportion.
     pub learning_rate: f64,
-    /// What should be looked at, a sentence each.
+    /// What the user should check, one sentence each.
     pub doubts: Vec<String>,
 }
 
 impl Advice {
-    /// For a situation.
+    /// Recommends settings for a situation.
     pub fn new(situation: &Situation) -> Self {
         let images = situation.images;
         let batch_size = match images {
@@ -92,7 +92,7 @@ impl Advice {
     }
 }
 
-/// The side of the network's input: what the weights expect, less only where pictures are small.
+/// Returns the side of the network's input: what the weights expect, or less if pictures are small.
 fn size(side: Option<u32>) -> u32 {
     match side {
         Some(side) if side < 160 => side.next_multiple_of(32).clamp(32, 224),
@@ -100,7 +100,7 @@ fn size(side: Option<u32>) -> u32 {
     }
 }
 
-/// The published bounds, or thirds of the classes where those would leave head or tail empty.
+/// Returns the published bounds, or thirds of the classes if those would leave head or tail empty.
 fn groups(counts: &[usize]) -> GroupThresholds {
     let usual = GroupThresholds::default();
     let mut sorted = counts.to_vec();

@@ -1,4 +1,4 @@
-//! What kind of source a path is.
+//! Detects the kind of source at a path.
 
 use std::path::{Path, PathBuf};
 
@@ -8,19 +8,19 @@ use crate::data::formats::{FORMATS, Source};
 use crate::data::picture::has_picture_ending;
 use crate::error::{Error, Result};
 
-/// A source that was recognised.
+/// A source that was detected.
 #[derive(Debug)]
 pub struct Found {
-    /// It.
+    /// The source.
     pub source: Source,
-    /// By what it was recognised, a sentence each.
+    /// What it was detected by, one sentence each.
     pub seen: Vec<String>,
 }
 
-/// Endings of tables.
+/// File name extensions of tables.
 const TABLES: [&str; 5] = ["csv", "tsv", "tab", "jsonl", "ndjson"];
 
-/// Names of the training part, and what the test part beside it is called.
+/// Names of the training part, with the possible names of the test part next to it.
 const PARTS: [(&str, &[&str]); 4] = [
     ("training", &["testing", "test", "validation"]),
     ("train", &["test", "testing", "val", "valid"]),
@@ -28,14 +28,14 @@ const PARTS: [(&str, &[&str]); 4] = [
     ("pool", &["test"]),
 ];
 
-/// Separators of labels in the order in which they are tried.
+/// Separators of labels, in the order in which they are tried.
 const SEPARATORS: [&str; 6] = ["|", "list", ";", "comma", "tab", "space"];
 
-/// Recognises the kind of source at `path`: a table, a COCO JSON file, a VOC devkit, a folder with
-/// one folder of pictures a class, a folder of LabelMe files, or a folder with one of these in it.
+/// Detects the kind of source at `path`: a table, a COCO JSON file, a VOC devkit, a folder with one
+/// folder of pictures per class, a folder of LabelMe files, or a folder that contains one of these.
 ///
 /// # Errors
-/// There is nothing at `path`, or it is none of these.
+/// Returns an error if there is nothing at `path` or it is none of these.
 pub fn detect(path: &Path) -> Result<Found> {
     if path.is_file() {
         return of_file(path);
@@ -67,7 +67,7 @@ pub fn detect(path: &Path) -> Result<Found> {
     )
 }
 
-/// What lies in a folder, sorted.
+/// The contents of a folder, sorted.
 struct Inside {
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
@@ -112,7 +112,7 @@ fn ending(path: &Path) -> String {
     ending.to_ascii_lowercase()
 }
 
-/// A source of a kind with its keys.
+/// Builds a source of the given kind from its keys.
 fn source(kind: &str, keys: &[(&str, toml::Value)]) -> Result<Source> {
     let mut table = Table::from_iter([("kind".to_owned(), kind.into())]);
     for (key, value) in keys {
@@ -126,7 +126,7 @@ fn text(path: &Path) -> toml::Value {
     path.to_string_lossy().into_owned().into()
 }
 
-/// The test part beside a training part: `test.csv` beside `train.csv`.
+/// Returns the test part that belongs to a training part: `test.csv` next to `train.csv`.
 fn other_part(path: &Path) -> Option<PathBuf> {
     let (stem, ending) = match path.is_dir() {
         true => (name(path), String::new()),
@@ -136,7 +136,7 @@ fn other_part(path: &Path) -> Option<PathBuf> {
         ),
     };
     let lower = stem.to_lowercase();
-    // The same length, so that places mean the same.
+    // Only if the length is unchanged, so that positions agree.
     let lower = if lower.len() == stem.len() {
         lower
     } else {
@@ -176,7 +176,7 @@ fn of_file(path: &Path) -> Result<Found> {
     }
 }
 
-/// A table, with the separator under which it can be read.
+/// Reads a table, with the separator that works for it.
 fn table(path: &Path) -> Result<Found> {
     let mut seen = vec![format!("{} is a table", path.display())];
     let mut keys = vec![("train", text(path))];
@@ -216,7 +216,7 @@ fn table(path: &Path) -> Result<Found> {
     Err(first)
 }
 
-/// A column of a table that seems to say which set a picture is of.
+/// Returns the column of a table that seems to assign pictures to sets.
 fn split_column(path: &Path) -> Result<Option<String>> {
     if !["csv", "tsv", "tab"].contains(&ending(path).as_str()) {
         return Ok(None);
@@ -231,7 +231,7 @@ fn split_column(path: &Path) -> Result<Option<String>> {
     Ok(found.next().map(str::to_owned))
 }
 
-/// A COCO file, with the folder that holds its pictures.
+/// Reads a COCO file and finds the folder with its pictures.
 fn coco(path: &Path) -> Result<Found> {
     let mut seen = vec![format!("{} is read as COCO instances", path.display())];
     let mut keys = vec![("train", text(path))];
@@ -255,8 +255,8 @@ fn coco(path: &Path) -> Result<Found> {
     })
 }
 
-/// The folder with the first picture of a COCO file; `None` where it lies beside the file, or is
-/// not found.
+/// Returns the folder with the first picture of a COCO file; `None` if the picture is next to the
+/// file or is not found.
 fn pictures_of(path: &Path) -> Result<Option<PathBuf>> {
     let source = source("coco", &[("train", text(path))])?;
     let loaded = source.load()?;
@@ -280,7 +280,7 @@ fn pictures_of(path: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// A folder with annotations of COCO in it.
+/// Detects a folder with COCO annotations in it.
 fn coco_inside(_: &Path, inside: &Inside) -> Result<Option<Found>> {
     let annotations = match inside.folder("annotations") {
         Some(folder) => Inside::read(folder)?.files,
@@ -298,7 +298,7 @@ fn coco_inside(_: &Path, inside: &Inside) -> Result<Option<Found>> {
     }
 }
 
-/// A VOC devkit: its newest year, and VOC2007's test list as test set where that is there.
+/// Detects a VOC devkit: its newest year, with VOC2007's test list as the test set if it exists.
 fn voc(folder: &Path, inside: &Inside) -> Result<Option<Found>> {
     let years = inside.folders.iter().filter_map(|path| {
         let year = name(path).strip_prefix("VOC")?.parse::<i64>().ok()?;
@@ -337,7 +337,7 @@ fn voc(folder: &Path, inside: &Inside) -> Result<Option<Found>> {
     }))
 }
 
-/// `train` and `test` with folders of classes in them.
+/// Detects `train` and `test` folders with class folders in them.
 fn parts(_: &Path, inside: &Inside) -> Result<Option<Found>> {
     let training = PARTS.iter().find_map(|(name, _)| inside.folder(name));
     let Some(training) = training.filter(|path| has_class_folders(path)) else {
@@ -371,7 +371,7 @@ fn class_folders(folder: &Path, _: &Inside) -> Result<Option<Found>> {
     }))
 }
 
-/// Whether folders in `folder` hold pictures, at least two of them.
+/// Returns whether at least two folders in `folder` contain pictures.
 fn has_class_folders(folder: &Path) -> bool {
     let Ok(inside) = Inside::read(folder) else {
         return false;
@@ -388,7 +388,8 @@ fn has_class_folders(folder: &Path) -> bool {
     inside.folders.iter().filter(holds).count() >= 2
 }
 
-/// A folder with one table in it, or one that is named as the training part.
+/// Detects a folder with a single table in it, or with one whose name marks it as the training
+/// part.
 fn table_inside(_: &Path, inside: &Inside) -> Result<Option<Found>> {
     let is_table = |path: &&PathBuf| TABLES.contains(&ending(path).as_str());
     let mut tables: Vec<&PathBuf> = inside.files.iter().filter(is_table).collect();
@@ -405,7 +406,7 @@ fn table_inside(_: &Path, inside: &Inside) -> Result<Option<Found>> {
     }
 }
 
-/// A folder of LabelMe's JSON files.
+/// Detects a folder of LabelMe JSON files.
 fn label_me(folder: &Path, inside: &Inside) -> Result<Option<Found>> {
     let first = inside.files.iter().find(|path| ending(path) == "json");
     let Some(first) = first else {

@@ -1,4 +1,4 @@
-//! A proposal as an experiment file with comments.
+//! Writes a proposal as an experiment file with comments.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::io::absolute;
 use crate::model::weights::is_path;
 
-/// The text of the experiment `name` that is written to `path`: paths in it are relative to that
-/// file's folder where it is the working directory, else absolute. `weights` is a file or a name on
-/// the hub, empty for random ones; `None` takes the proposal's.
+/// Returns the text of the experiment `name` for the file at `path`. Paths in it are relative if
+/// that file is in the working directory, otherwise absolute. `weights` is a file or a name on the
+/// hub, or empty for random weights; `None` uses those of the proposal.
 ///
 /// # Errors
-/// A value cannot be written as TOML.
+/// Returns an error if a value cannot be written as TOML.
 pub fn text(proposal: &Proposal, name: &str, path: &Path, weights: Option<&str>) -> Result<String> {
     let advice = &proposal.advice;
     let mut text = String::new();
@@ -86,7 +86,7 @@ loss = { name = \"db-focal\" }
 sampler = { kind = \"class-aware\", epoch_length = IMAGES }
 ";
 
-/// The table `[split]`.
+/// Returns the table `[split]`.
 fn split_table(proposal: &Proposal, path: &Path) -> Result<String> {
     let (split, advice) = (&proposal.split, &proposal.advice);
     let (mut source, here) = (proposal.source.clone(), is_here(path));
@@ -133,7 +133,7 @@ fn split_table(proposal: &Proposal, path: &Path) -> Result<String> {
     Ok(text.trim_end().to_owned() + "\n")
 }
 
-/// The table `[model]`.
+/// Returns the table `[model]`.
 fn model_table(proposal: &Proposal, weights: &str) -> String {
     let backbone = proposal.advice.backbone;
     let quoted = Value::String(weights.to_owned());
@@ -149,12 +149,12 @@ fn model_table(proposal: &Proposal, weights: &str) -> String {
     }
 }
 
-/// Whether a file lies in the working directory.
+/// Returns whether a file is in the working directory.
 fn is_here(path: &Path) -> bool {
     (path.parent()).is_none_or(|folder| folder.as_os_str().is_empty())
 }
 
-/// Without line ends, which would end a comment.
+/// Replaces line breaks, which would end a comment.
 fn one_line(text: &str) -> String {
     crate::wording::printable(text).replace(['\n', '\r'], " ")
 }

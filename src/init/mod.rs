@@ -1,5 +1,5 @@
-//! A first experiment for people's own pictures: what kind of source it is, what is in it, and a file
-//! whose settings fit the amount and say why.
+//! Proposes a first experiment for a user's own pictures: detects the kind of source, examines its
+//! contents, and writes a file with suitable settings and the reasons for them.
 
 mod advice;
 mod detect;
@@ -17,30 +17,30 @@ pub use advice::{Advice, Situation, parts};
 pub use detect::{Found, detect};
 pub use file::text;
 
-/// What was seen of a source, and what follows from it.
+/// The findings about a source, and the settings derived from them.
 #[derive(Debug)]
 pub struct Proposal {
     /// The source.
     pub source: Source,
-    /// How the split is made of it.
+    /// How the split is made from it.
     pub split: SplitConfig,
-    /// The settings that fit.
+    /// The recommended settings.
     pub advice: Advice,
-    /// What was seen, a sentence each.
+    /// The findings, one sentence each.
     pub seen: Vec<String>,
-    /// What should be looked at before a training, a sentence each.
+    /// What the user should check before training, one sentence each.
     pub doubts: Vec<String>,
 }
 
-/// Looks at pictures no more than this for their size.
+/// Maximum number of pictures whose size is examined.
 const LOOKED_AT: usize = 16;
 
 impl Proposal {
-    /// Reads the whole source and proposes settings for it; `seen` is what is known of it already,
-    /// `has_gpu` whether the training will be on one.
+    /// Reads the whole source and proposes settings for it. `seen` is what is already known about
+    /// the source; `has_gpu` says whether training will use a GPU.
     ///
     /// # Errors
-    /// The source cannot be read, or no split can be made of it.
+    /// Returns an error if the source cannot be read or no split can be made from it.
     pub fn new(source: Source, seen: Vec<String>, has_gpu: bool) -> Result<Self> {
         let loaded = source.load()?;
         let mut seen = seen;
@@ -71,7 +71,7 @@ impl Proposal {
     }
 }
 
-/// What is in a source, in sentences.
+/// Describes the contents of a source in sentences.
 fn sentences(loaded: &Loaded) -> Vec<String> {
     let (pool, counts) = (&loaded.pool, loaded.pool.class_counts());
     let mut found = vec![format!(
@@ -99,7 +99,8 @@ fn sentences(loaded: &Loaded) -> Vec<String> {
     found
 }
 
-/// The median of the longer sides of the first pictures, in pixels; `None` where none can be read.
+/// Returns the median of the longer sides of the first pictures, in pixels; `None` if none can be
+/// read.
 fn usual_side(loaded: &Loaded) -> Option<u32> {
     let names = loaded.pool.images().iter().take(LOOKED_AT);
     let files = names.filter_map(|name| loaded.train_root.file(name));
@@ -109,7 +110,7 @@ fn usual_side(loaded: &Loaded) -> Option<u32> {
     sides.get(sides.len() / 2).copied()
 }
 
-/// A name that an experiment can have, made of that of `path`.
+/// Derives a valid experiment name from the name of `path`.
 pub fn name_of(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let stem = match path.is_dir() {

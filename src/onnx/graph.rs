@@ -1,54 +1,54 @@
-//! An ONNX graph while it is made: inputs, constants, nodes, outputs.
+//! Builds an ONNX graph: inputs, constants, nodes, outputs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::protobuf::Message;
 
-/// A tensor of the graph: an input, a constant, or what a node makes.
+/// A tensor of the graph: an input, a constant, or the output of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value(Arc<str>);
 
 impl Value {
-    /// Its name in the file.
+    /// Returns the name in the file.
     pub fn name(&self) -> &str {
         &self.0
     }
 }
 
-/// The types of elements that are written, with their numbers in the format.
+/// The element types that are written, with their numbers in the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
-    /// Single precision.
+    /// Single precision floating point.
     Float = 1,
-    /// 0 to 255.
+    /// Unsigned 8-bit integer.
     Byte = 2,
-    /// Whole numbers of 64 bits.
+    /// Signed 64-bit integer.
     Whole = 7,
 }
 
-/// A side of an input or output.
+/// A dimension of an input or output.
 #[derive(Debug, Clone, Copy)]
 pub enum Side {
-    /// Any number, under a name.
+    /// Any size, under a symbolic name.
     Any(&'static str),
-    /// This one.
+    /// A fixed size.
     Is(usize),
 }
 
-/// What a node is told beside its inputs.
+/// An attribute of a node.
 #[derive(Debug, Clone)]
 pub enum Attribute {
-    /// A number.
+    /// A floating-point number.
     Float(f32),
-    /// A whole number.
+    /// An integer.
     Whole(i64),
-    /// Whole numbers.
+    /// A list of integers.
     Wholes(Vec<i64>),
 }
 
-/// A graph. What it makes is named for the place of the network that it is made at, see
-/// [`Graph::at`], so that the same network always gives the same file.
+/// A graph. Its tensors are named after the part of the network in which they are created, see
+/// [`Graph::at`], so that the same network always produces the same file.
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: Vec<Message>,
@@ -56,26 +56,27 @@ pub struct Graph {
     inputs: Vec<Message>,
     outputs: Vec<Message>,
     place: String,
-    /// How often a name was wanted.
+    /// How often each name has been requested.
     names: HashMap<String, usize>,
-    /// Constants that are of any place, by name.
+    /// Constants that do not belong to a part of the network, by name.
     shared: HashMap<String, Value>,
 }
 
 impl Graph {
-    /// Names what follows for this place of the network, `layer1.0.conv1` for example.
+    /// Sets the part of the network after which subsequent tensors are named, for example
+    /// `layer1.0.conv1`.
     pub fn at(&mut self, place: impl Into<String>) -> &mut Self {
         self.place = place.into();
         self
     }
 
-    /// An input.
+    /// Adds an input.
     pub fn input(&mut self, name: &str, element: Element, sides: &[Side]) -> Value {
         self.inputs.push(described(name, element, sides));
         self.named(name.to_owned())
     }
 
-    /// Says that `value` is an output, under a name of its own.
+    /// Declares `value` to be an output, under its own name.
     pub fn output(&mut self, value: &Value, name: &str, sides: &[Side]) -> Value {
         self.outputs.push(described(name, Element::Float, sides));
         let output = self.named(name.to_owned());
@@ -83,7 +84,7 @@ impl Graph {
         output
     }
 
-    /// A constant of this shape.
+    /// Adds a floating-point constant of this shape.
     pub fn floats(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Value {
         let value = self.named(name.to_owned());
         let mut tensor = tensor(&value, Element::Float, shape);
@@ -92,7 +93,7 @@ impl Graph {
         value
     }
 
-    /// A number, as a constant that is shared by all who want it.
+    /// Returns a scalar constant, which is shared by all its users.
     pub fn number(&mut self, number: f32) -> Value {
         let name = format!("constant/{number}");
         match self.shared.get(&name) {
@@ -105,14 +106,14 @@ impl Graph {
         }
     }
 
-    /// A list of whole numbers, as a constant that is shared by all who want it.
+    /// Returns a constant list of integers, which is shared by all its users.
     pub fn wholes(&mut self, numbers: &[i64]) -> Value {
         let text: Vec<String> = numbers.iter().map(i64::to_string).collect();
         let name = format!("constant/[{}]", text.join(","));
         self.whole_constant(name, &[numbers.len()], numbers)
     }
 
-    /// A whole number, as a constant that is shared by all who want it.
+    /// Returns an integer scalar constant, which is shared by all its users.
     pub fn whole(&mut self, number: i64) -> Value {
         self.whole_constant(format!("constant/whole {number}"), &[], &[number])
     }
@@ -130,7 +131,7 @@ impl Graph {
         value
     }
 
-    /// A node of one output.
+    /// Adds a node with one output.
     pub fn node(
         &mut self,
         operation: &str,
@@ -142,12 +143,12 @@ impl Graph {
         output
     }
 
-    /// A name for what `operation` makes at this place.
+    /// Returns a name for the output of `operation` in the current part of the network.
     fn made(&mut self, operation: &str) -> Value {
         self.named(format!("{}/{operation}", self.place))
     }
 
-    /// The name itself where it is new, else with a number.
+    /// Returns the name unchanged if it is new, otherwise with a number.
     fn named(&mut self, name: String) -> Value {
         let wanted = self.names.entry(name.clone()).or_default();
         *wanted += 1;
@@ -177,7 +178,7 @@ impl Graph {
         self.nodes.push(node);
     }
 
-    /// The graph as it lies in a file, under `name`.
+    /// Encodes the graph under `name`.
     pub(super) fn message(self, name: &str) -> Message {
         let mut graph = Message::default();
         for node in self.nodes {
@@ -197,10 +198,10 @@ impl Graph {
     }
 }
 
-/// The field of a tensor's elements as bytes.
+/// The field of a tensor that contains its elements as bytes.
 const RAW_DATA: u32 = 9;
 
-/// A tensor without its elements.
+/// Encodes a tensor without its elements.
 fn tensor(value: &Value, element: Element, shape: &[usize]) -> Message {
     let mut tensor = Message::default();
     for &side in shape {
@@ -210,7 +211,7 @@ fn tensor(value: &Value, element: Element, shape: &[usize]) -> Message {
     tensor
 }
 
-/// Name, type and sides of an input or output.
+/// Encodes the name, type and dimensions of an input or output.
 fn described(name: &str, element: Element, sides: &[Side]) -> Message {
     let mut shape = Message::default();
     for side in sides {

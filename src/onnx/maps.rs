@@ -1,25 +1,25 @@
-//! What flows through a network, in either order of its sides.
+//! The feature maps that flow through a network, in either order of dimensions.
 
 use std::cell::OnceCell;
 
 use super::graph::{Graph, Value};
 
-/// Maps of many channels. Convolutions take them as `[batch, channels, rows, columns]`, linear
-/// layers and norms over channels as a list of places `[batch, rows * columns, channels]`; each
-/// form is made from the other when it is first asked for.
+/// Maps with several channels. Convolutions use them as `[batch, channels, rows, columns]`, linear
+/// layers and norms over channels as a list of positions, `[batch, rows * columns, channels]`. Each
+/// form is created from the other when it is first requested.
 #[derive(Debug, Clone)]
 pub struct Maps {
-    /// Channels.
+    /// Number of channels.
     pub channels: usize,
     /// Rows and columns.
     pub size: (usize, usize),
     order: Order,
     value: Value,
-    /// The same in the other order, once it was asked for.
+    /// The same value in the other order, once it has been requested.
     turned: OnceCell<Value>,
 }
 
-/// The order of the sides.
+/// The order of dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Pictures,
@@ -27,12 +27,12 @@ enum Order {
 }
 
 impl Maps {
-    /// Maps `[batch, channels, rows, columns]`.
+    /// Creates maps from `[batch, channels, rows, columns]`.
     pub fn of_pictures(value: Value, channels: usize, size: (usize, usize)) -> Self {
         Self::new(Order::Pictures, value, channels, size)
     }
 
-    /// Maps `[batch, rows * columns, channels]`.
+    /// Creates maps from `[batch, rows * columns, channels]`.
     pub fn of_places(value: Value, channels: usize, size: (usize, usize)) -> Self {
         Self::new(Order::Places, value, channels, size)
     }
@@ -47,17 +47,17 @@ impl Maps {
         }
     }
 
-    /// Whether they were made as a list of places.
+    /// Returns whether they were created as a list of positions.
     pub fn are_places(&self) -> bool {
         self.order == Order::Places
     }
 
-    /// As `[batch, channels, rows, columns]`.
+    /// Returns the maps as `[batch, channels, rows, columns]`.
     pub fn pictures(&self, graph: &mut Graph) -> Value {
         self.ordered(Order::Pictures, graph)
     }
 
-    /// As `[batch, rows * columns, channels]`.
+    /// Returns the maps as `[batch, rows * columns, channels]`.
     pub fn places(&self, graph: &mut Graph) -> Value {
         self.ordered(Order::Places, graph)
     }

@@ -1,8 +1,8 @@
-//! ONNX files: a network as a graph of standard operations that other programs run.
+//! ONNX files: a network as a graph of standard operations that other programs can run.
 //!
-//! The format is <https://onnx.ai/onnx/repo-docs/IR.html>, written by hand: it is a protocol buffer
-//! of a few messages. What a layer is in these operations stands with the layer, in
-//! [`crate::model`].
+//! The format, <https://onnx.ai/onnx/repo-docs/IR.html>, consists of a few protocol buffer messages
+//! and is encoded here without a library. How a layer is expressed in these operations is defined
+//! with the layer, in [`crate::model`].
 
 mod graph;
 mod maps;
@@ -19,33 +19,33 @@ pub use graph::{Attribute, Element, Graph, Side, Value};
 pub use maps::Maps;
 pub use operations::Window;
 
-/// Version of the set of operations, the first with layer norms.
+/// The version of the operator set, the first with layer normalisation.
 pub const OPSET: i64 = 17;
 
-/// Version of the format that came with it.
+/// The version of the file format that goes with the operator set.
 const FORMAT: i64 = 8;
 
-/// The most bytes that readers take.
+/// Maximum size of a file that readers accept, in bytes.
 const LARGEST: u64 = (1 << 31) - 1;
 
-/// A graph with what a file says of it.
+/// A graph with the information that accompanies it in a file.
 #[derive(Debug)]
 pub struct Document {
     /// The graph.
     pub graph: Graph,
-    /// What the graph is called.
+    /// The name of the graph.
     pub name: String,
-    /// What it is, for people.
+    /// A description for human readers.
     pub about: String,
-    /// Texts for programs: keys and values.
+    /// Metadata for programs: keys and values.
     pub metadata: Vec<(String, String)>,
 }
 
 impl Document {
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
-    /// If it would be larger than readers take, or cannot be written.
+    /// Returns an error if the file would be larger than readers accept or cannot be written.
     pub fn write(self, path: &Path) -> Result<()> {
         let model = self.message();
         if model.length() > LARGEST {
@@ -58,7 +58,7 @@ impl Document {
         write_atomic(path, |writer| model.write(writer))
     }
 
-    /// The `ModelProto`.
+    /// Encodes the `ModelProto`.
     fn message(self) -> Message {
         let mut model = Message::default();
         model
@@ -83,7 +83,7 @@ impl Document {
 mod tests {
     use super::*;
 
-    /// A graph of one node, byte by byte as `onnx.helper` of the reference package writes it.
+    /// A graph with one node has the same bytes as from `onnx.helper` of the reference package.
     #[test]
     fn a_graph_of_one_node_is_written_as_by_the_reference() {
         let mut graph = Graph::default();

@@ -1,18 +1,18 @@
-//! The operations that networks are written in, each a node or a few. Their meaning is that of the
-//! opset [`super::OPSET`]: <https://onnx.ai/onnx/operators/>.
+//! The operations in which networks are expressed, each consisting of one or a few nodes. Their
+//! semantics are those of the opset [`super::OPSET`]: <https://onnx.ai/onnx/operators/>.
 
 use super::graph::{Attribute, Graph, Value};
 
 use Attribute::{Float, Whole, Wholes};
 
-/// A window that slides over maps.
+/// A window that slides over feature maps.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
-    /// Rows and columns.
+    /// Side of the square kernel.
     pub kernel: usize,
-    /// Pixels from one place to the next.
+    /// Step between positions, in pixels.
     pub stride: usize,
-    /// Rows above, columns to the left, rows below, columns to the right that are added.
+    /// Rows added above, columns to the left, rows below, columns to the right.
     pub padding: [usize; 4],
 }
 
@@ -30,56 +30,56 @@ impl Window {
     }
 }
 
-/// The sigmoid's slope and value at 0 where it is made of straight lines.
+/// Slope and offset of the hard sigmoid.
 const HARD_SIGMOID: [(&str, Attribute); 2] = [("alpha", Float(1.0 / 6.0)), ("beta", Float(0.5))];
 
 impl Graph {
-    /// The sum; sides of 1 are repeated, as in all that takes two tensors.
+    /// Adds two tensors, with broadcasting, as in all binary operations.
     pub fn add(&mut self, a: &Value, b: &Value) -> Value {
         self.node("Add", &[a, b], &[])
     }
 
-    /// The difference.
+    /// Subtracts `b` from `a`.
     pub fn subtract(&mut self, a: &Value, b: &Value) -> Value {
         self.node("Sub", &[a, b], &[])
     }
 
-    /// The product, element by element.
+    /// Multiplies two tensors element by element.
     pub fn multiply(&mut self, a: &Value, b: &Value) -> Value {
         self.node("Mul", &[a, b], &[])
     }
 
-    /// The quotient.
+    /// Divides `a` by `b`.
     pub fn divide(&mut self, a: &Value, b: &Value) -> Value {
         self.node("Div", &[a, b], &[])
     }
 
-    /// Each element times a number.
+    /// Multiplies each element by a number.
     pub fn times(&mut self, x: &Value, factor: f64) -> Value {
         let factor = self.number(factor as f32);
         self.multiply(x, &factor)
     }
 
-    /// A number added to each element.
+    /// Adds a number to each element.
     pub fn plus(&mut self, x: &Value, addend: f64) -> Value {
         let addend = self.number(addend as f32);
         self.add(x, &addend)
     }
 
-    /// The product of matrices `[..., rows, inner]` and `[..., inner, columns]`.
+    /// Multiplies matrices `[..., rows, inner]` and `[..., inner, columns]`.
     pub fn matrix_product(&mut self, a: &Value, b: &Value) -> Value {
         self.node("MatMul", &[a, b], &[])
     }
 
-    /// `[rows, in]` -> `[rows, out]` by a weight `[out, in]`, whose product is scaled, and a bias
-    /// `[out]`.
+    /// Applies a linear layer, `[rows, in]` -> `[rows, out]`, with a weight `[out, in]`, whose
+    /// product is multiplied by `scale`, and a bias `[out]`.
     pub fn linear(&mut self, x: &Value, weight: &Value, bias: Option<&Value>, scale: f64) -> Value {
         let inputs: Vec<&Value> = [x, weight].into_iter().chain(bias).collect();
         let attributes = [("alpha", Float(scale as f32)), ("transB", Whole(1))];
         self.node("Gemm", &inputs, &attributes)
     }
 
-    /// A convolution of maps by a weight `[out, in / groups, kernel, kernel]`.
+    /// Convolves maps with a weight `[out, in / groups, kernel, kernel]`.
     pub fn convolution(
         &mut self,
         maps: &Value,
@@ -94,7 +94,8 @@ impl Graph {
         self.node("Conv", &inputs, &attributes)
     }
 
-    /// A batch norm: scale, shift, mean and variance of each channel, the second side.
+    /// Applies batch normalisation with scale, shift, mean and variance of each channel (dimension
+    /// 1).
     pub fn batch_norm(&mut self, x: &Value, of_channel: [&Value; 4], epsilon: f64) -> Value {
         let [scale, shift, mean, variance] = of_channel;
         let inputs = [x, scale, shift, mean, variance];
@@ -102,55 +103,55 @@ impl Graph {
         self.node("BatchNormalization", &inputs, &attributes)
     }
 
-    /// A norm over the last side.
+    /// Applies layer normalisation over the last dimension.
     pub fn layer_norm(&mut self, x: &Value, scale: &Value, shift: &Value, epsilon: f64) -> Value {
         let attributes = [("axis", Whole(-1)), ("epsilon", Float(epsilon as f32))];
         self.node("LayerNormalization", &[x, scale, shift], &attributes)
     }
 
-    /// The largest of each window of maps.
+    /// Takes the maximum of each window of maps.
     pub fn max_pool(&mut self, maps: &Value, window: &Window) -> Value {
         self.node("MaxPool", &[maps], &window.attributes())
     }
 
-    /// The mean of each window of maps.
+    /// Takes the mean of each window of maps.
     pub fn average_pool(&mut self, maps: &Value, window: &Window) -> Value {
         self.node("AveragePool", &[maps], &window.attributes())
     }
 
-    /// The mean of each channel of maps, as maps of one pixel.
+    /// Takes the mean of each channel of maps, as maps of one pixel.
     pub fn global_average(&mut self, maps: &Value) -> Value {
         self.node("GlobalAveragePool", &[maps], &[])
     }
 
-    /// Everything but the first side as one.
+    /// Merges all dimensions except the first.
     pub fn flatten(&mut self, x: &Value) -> Value {
         self.node("Flatten", &[x], &[("axis", Whole(1))])
     }
 
-    /// Another shape; a side of 0 stays what it is, one of -1 is what remains.
+    /// Changes the shape; a size of 0 keeps the dimension, -1 is inferred.
     pub fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
         let shape = self.wholes(shape);
         self.node("Reshape", &[x, &shape], &[])
     }
 
-    /// The sides in another order.
+    /// Permutes the dimensions.
     pub fn transpose(&mut self, x: &Value, order: &[i64]) -> Value {
         self.node("Transpose", &[x], &[("perm", Wholes(order.to_vec()))])
     }
 
-    /// Tensors one after the other along a side.
+    /// Concatenates tensors along a dimension.
     pub fn join(&mut self, tensors: &[&Value], side: i64) -> Value {
         self.node("Concat", tensors, &[("axis", Whole(side))])
     }
 
-    /// Entry `index` along a side, which vanishes.
+    /// Selects entry `index` along a dimension, which is removed.
     pub fn pick(&mut self, x: &Value, index: i64, side: i64) -> Value {
         let index = self.whole(index);
         self.node("Gather", &[x, &index], &[("axis", Whole(side))])
     }
 
-    /// The entries `from..to` along a side.
+    /// Selects the entries `from..to` along a dimension.
     pub fn part(&mut self, x: &Value, from: usize, to: usize, side: i64) -> Value {
         let (from, to, side) = (
             self.wholes(&[from as i64]),
@@ -160,8 +161,8 @@ impl Graph {
         self.node("Slice", &[x, &from, &to, &side], &[])
     }
 
-    /// `x` `[...]`, repeated for each picture of the batch that is the first side of `like`:
-    /// `[batch, ...]`; `shape` is that of `x`.
+    /// Repeats `x` for each picture of the batch, whose size is the first dimension of `like`,
+    /// resulting in `[batch, ...]`. `shape` is the shape of `x`.
     pub fn repeated(&mut self, x: &Value, shape: &[usize], like: &Value) -> Value {
         let first = [("start", Whole(0)), ("end", Whole(1))];
         let batch = self.node("Shape", &[like], &first);
@@ -171,29 +172,29 @@ impl Graph {
         self.node("Expand", &[x, &shape], &[])
     }
 
-    /// The sum along the last side, which stays with 1.
+    /// Sums over the last dimension, which is kept with size 1.
     pub fn sum_last(&mut self, x: &Value) -> Value {
         let last = self.wholes(&[-1]);
         self.node("ReduceSum", &[x, &last], &[("keepdims", Whole(1))])
     }
 
-    /// The sum along a side, which vanishes.
+    /// Sums over a dimension, which is removed.
     pub fn sum(&mut self, x: &Value, side: i64) -> Value {
         let side = self.wholes(&[side]);
         self.node("ReduceSum", &[x, &side], &[("keepdims", Whole(0))])
     }
 
-    /// The mean along a side, which vanishes or stays with 1.
+    /// Takes the mean over a dimension, which is kept with size 1 if `stays` is set, else removed.
     pub fn mean(&mut self, x: &Value, side: i64, stays: bool) -> Value {
         self.reduced("ReduceMean", x, side, stays)
     }
 
-    /// The largest along a side, which vanishes.
+    /// Takes the maximum over a dimension, which is removed.
     pub fn largest(&mut self, x: &Value, side: i64) -> Value {
         self.reduced("ReduceMax", x, side, false)
     }
 
-    /// The smallest along a side, which stays with 1.
+    /// Takes the minimum over a dimension, which is kept with size 1.
     pub fn smallest(&mut self, x: &Value, side: i64) -> Value {
         self.reduced("ReduceMin", x, side, true)
     }
@@ -206,7 +207,7 @@ impl Graph {
         self.node(operation, &[x], &attributes)
     }
 
-    /// Shares that sum to 1 along a side.
+    /// Applies softmax along a dimension.
     pub fn softmax(&mut self, x: &Value, side: i64) -> Value {
         self.node("Softmax", &[x], &[("axis", Whole(side))])
     }
@@ -232,7 +233,7 @@ impl Graph {
         self.node("HardSigmoid", &[x], &HARD_SIGMOID)
     }
 
-    /// x times the normal distribution function of x.
+    /// x times the cumulative distribution function of the standard normal distribution at x.
     pub fn gelu(&mut self, x: &Value) -> Value {
         let root = self.number(std::f32::consts::SQRT_2);
         let scaled = self.divide(x, &root);
@@ -242,23 +243,23 @@ impl Graph {
         self.times(&product, 0.5)
     }
 
-    /// The hyperbolic tangent.
+    /// Applies the hyperbolic tangent.
     pub fn tanh(&mut self, x: &Value) -> Value {
         self.node("Tanh", &[x], &[])
     }
 
-    /// The square root.
+    /// Takes the square root.
     pub fn root(&mut self, x: &Value) -> Value {
         self.node("Sqrt", &[x], &[])
     }
 
-    /// Bytes as numbers of single precision.
+    /// Converts to single precision.
     pub fn as_floats(&mut self, x: &Value) -> Value {
         let float = super::graph::Element::Float as i64;
         self.node("Cast", &[x], &[("to", Whole(float))])
     }
 
-    /// A further side of 1 at this place.
+    /// Inserts a dimension of size 1 at this position.
     pub fn unsqueeze(&mut self, x: &Value, side: i64) -> Value {
         let side = self.wholes(&[side]);
         self.node("Unsqueeze", &[x, &side], &[])

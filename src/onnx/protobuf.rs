@@ -1,5 +1,5 @@
-//! Protocol buffers, as far as ONNX needs them to be written: fields of a message one after the
-//! other, each a key (its number and how it is coded) and a value.
+//! Encodes protocol buffers, as far as ONNX needs it: the fields of a message one after the other,
+//! each consisting of a key (field number and wire type) and a value.
 //!
 //! The encoding: <https://protobuf.dev/programming-guides/encoding/>.
 
@@ -7,22 +7,22 @@ use std::io::Write;
 
 use crate::error::Result;
 
-/// How a value is coded, the lowest three bits of its key.
+/// The wire type of a value, the lowest three bits of its key.
 #[derive(Debug, Clone, Copy)]
 enum Wire {
-    /// A whole number of variable length.
+    /// A variable-length integer.
     Varint = 0,
-    /// A length and as many bytes.
+    /// A length followed by that many bytes.
     Bytes = 2,
     /// Four bytes.
     Fixed = 5,
 }
 
-/// Bytes of the values that are turned into bytes at a time.
+/// Number of bytes to which float values are converted at a time.
 const CHUNK: usize = 1 << 14;
 
-/// A message. Tensors stay the numbers that they are until it is written, and a message that becomes
-/// part of another is not copied.
+/// A message. Tensors are converted to bytes only when it is written, and are not copied when a
+/// message becomes part of another.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Message {
     parts: Vec<Part>,
@@ -32,39 +32,39 @@ pub(super) struct Message {
 #[derive(Debug, Clone, PartialEq)]
 enum Part {
     Bytes(Vec<u8>),
-    /// Numbers, to be written with their lowest byte first.
+    /// Numbers, written in little-endian order.
     Floats(Vec<f32>),
 }
 
 impl Message {
-    /// Bytes of it when it is written.
+    /// Returns the number of bytes of the encoded message.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// A whole number. A negative one takes ten bytes, as that of the type `int64`.
+    /// Appends an integer. A negative one takes ten bytes, as defined for the type `int64`.
     pub(super) fn whole(&mut self, field: u32, value: i64) -> &mut Self {
         let mut bytes = key(field, Wire::Varint);
-        // Two's complement, by definition of the type.
+        // Two's complement, as the type is defined.
         varint(value.cast_unsigned(), &mut bytes);
         self.push(&bytes)
     }
 
-    /// A number of single precision.
+    /// Appends a single-precision number.
     pub(super) fn float(&mut self, field: u32, value: f32) -> &mut Self {
         let mut bytes = key(field, Wire::Fixed);
         bytes.extend(value.to_le_bytes());
         self.push(&bytes)
     }
 
-    /// A text or other bytes.
+    /// Appends a string or other bytes.
     pub(super) fn bytes(&mut self, field: u32, value: impl AsRef<[u8]>) -> &mut Self {
         let value = value.as_ref();
         self.open(field, value.len() as u64);
         self.push(value)
     }
 
-    /// Numbers as the bytes that they have in memory, the lowest first.
+    /// Appends numbers as raw little-endian bytes.
     pub(super) fn floats(&mut self, field: u32, values: Vec<f32>) -> &mut Self {
         let length = 4 * values.len() as u64;
         self.open(field, length);
@@ -73,7 +73,7 @@ impl Message {
         self
     }
 
-    /// Another message.
+    /// Appends a nested message.
     pub(super) fn message(&mut self, field: u32, message: Message) -> &mut Self {
         self.open(field, message.length);
         for part in message.parts {
@@ -90,10 +90,10 @@ impl Message {
         self
     }
 
-    /// Writes it.
+    /// Writes the encoded message.
     ///
     /// # Errors
-    /// If the writer fails.
+    /// Returns an error if the writer fails.
     pub(super) fn write(&self, writer: &mut dyn Write) -> Result<()> {
         for part in &self.parts {
             match part {
@@ -109,7 +109,7 @@ impl Message {
         Ok(())
     }
 
-    /// The beginning of a field of `length` bytes.
+    /// Starts a field of `length` bytes.
     fn open(&mut self, field: u32, length: u64) {
         let mut bytes = key(field, Wire::Bytes);
         varint(length, &mut bytes);
@@ -132,7 +132,8 @@ fn key(field: u32, wire: Wire) -> Vec<u8> {
     bytes
 }
 
-/// Seven bits a byte, the lowest first; the highest bit says that more follow.
+/// Encodes an integer with seven bits per byte, lowest first; the highest bit says that more
+/// follow.
 fn varint(mut value: u64, bytes: &mut Vec<u8>) {
     while value > 0x7f {
         bytes.push(value as u8 | 0x80);
@@ -152,7 +153,7 @@ mod tests {
         bytes
     }
 
-    /// The examples of the documentation of the encoding.
+    /// The examples in the documentation of the encoding.
     #[test]
     fn the_documented_examples_are_written_so() {
         // `int32 a = 1` with 150.
@@ -191,7 +192,7 @@ mod tests {
         nested.extend(expected);
         nested.extend([0x08, 8]);
         assert_eq!(written(&around), nested);
-        // More than are turned into bytes at a time.
+        // More than are converted at a time.
         let many: Vec<f32> = (0..10_000).map(|i| i as f32).collect();
         let mut long = Message::default();
         long.floats(1, many.clone());

@@ -1,4 +1,4 @@
-//! What a format is: its settings, its options on the command line, its reader.
+//! Describes a format: its settings, its command-line options and its reader.
 
 use std::path::{Path, PathBuf};
 
@@ -9,49 +9,49 @@ use crate::data::labels::LabelTable;
 use crate::error::{KeyPath, Result};
 use crate::io;
 
-/// What the command line and the documentation know of a format.
+/// What the command line and the documentation need to know about a format.
 #[derive(Debug)]
 pub struct Info {
-    /// The options of `dbloss split` that choose it.
+    /// The options of `dbloss split` that select it.
     pub sources: &'static [FormatOption],
-    /// The options that it takes beside.
+    /// The options that can be combined with it.
     pub options: &'static [FormatOption],
-    /// True for people's own data, which is taken as it is unless a curve is asked for; false for
-    /// the published benchmarks' formats and the embedded set, which are made long-tailed.
+    /// True for users' own data, which is kept as it is unless a curve is requested; false for the
+    /// formats of the published benchmarks and for the embedded set, which are made long-tailed.
     pub as_is: bool,
 }
 
-/// An option of the command line that sets a key of a format.
+/// A command-line option that sets a key of a format.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FormatOption {
-    /// Its name, without the dashes.
+    /// The name of the option, without dashes.
     pub flag: &'static str,
-    /// The key of the configuration.
+    /// The configuration key.
     pub key: &'static str,
-    /// What it takes.
+    /// The value it takes.
     pub value: OptionValue,
-    /// Help in a line.
+    /// Help text of one line.
     pub help: &'static str,
 }
 
-/// What an option takes.
+/// The value of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptionValue {
-    /// Nothing: it is given or not.
+    /// None: the option is a flag.
     Nothing,
-    /// A path, by the name that the help shows for it.
+    /// A path; the string is its placeholder in the help.
     Path(&'static str),
-    /// A text, by the name that the help shows for it.
+    /// A text; the string is its placeholder in the help.
     Text(&'static str),
-    /// A whole number, by the name that the help shows for it.
+    /// An integer; the string is its placeholder in the help.
     Whole(&'static str),
-    /// A number, by the name that the help shows for it.
+    /// A number; the string is its placeholder in the help.
     Number(&'static str),
-    /// One of several words.
+    /// One of several fixed values.
     Choice(&'static [&'static str]),
 }
 
-/// An option in one line.
+/// Creates an option.
 pub(super) const fn option(
     flag: &'static str,
     key: &'static str,
@@ -66,7 +66,7 @@ pub(super) const fn option(
     }
 }
 
-/// The options of every format with annotations in a file or folder.
+/// The options shared by all formats with annotations in a file or folder.
 macro_rules! options_beside_files {
     ($($more:expr),* $(,)?) => {
         &[
@@ -83,7 +83,7 @@ macro_rules! options_beside_files {
 }
 pub(super) use options_beside_files;
 
-/// The option that names a class list.
+/// The option for a class list.
 pub(super) const CLASSES: FormatOption = option(
     "classes",
     "classes",
@@ -91,46 +91,46 @@ pub(super) const CLASSES: FormatOption = option(
     "File with the classes in their order, one name per line [default: all that occur, sorted by name; COCO: by id]",
 );
 
-/// Is given a key and the path that it holds.
+/// A function that receives a key and the path stored under it.
 pub(super) type ChangePath<'a> = &'a mut dyn FnMut(&str, &mut PathBuf);
 
-/// A way to write annotations.
+/// A format of annotations.
 pub(super) trait Format {
-    /// What the command line knows of it.
+    /// What the command line needs to know about it.
     const INFO: Info;
 
     /// Reads the annotations.
     fn load(&self) -> Result<Loaded>;
 
-    /// Gives every path in the settings to `change`, with its key.
+    /// Passes every path in the settings to `change`, with its key.
     fn each_path(&mut self, change: ChangePath);
 
-    /// Refuses values out of range; `at` is the table's own key.
+    /// Rejects values out of range; `at` is the key of this table.
     fn check(&self, _at: &KeyPath) -> Result<()> {
         Ok(())
     }
 
-    /// True if the settings name a test set.
+    /// Returns true if the settings specify a test set.
     fn has_test(&self) -> bool;
 }
 
-/// What a source holds.
+/// The contents of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The pool that the training set is drawn from.
     pub pool: LabelTable,
     /// The test set, over the same classes.
     pub test: Option<LabelTable>,
-    /// Where the pool's pictures lie.
+    /// Root of the pool's pictures.
     pub train_root: ImageRoot,
-    /// Where the test pictures lie.
+    /// Root of the test pictures.
     pub test_root: ImageRoot,
     /// What was left out, merged or assumed.
     pub account: Account,
 }
 
 impl Loaded {
-    /// The tables of what was read, with the pictures in two folders.
+    /// Builds the tables from the rows that were read, with the pictures in two folders.
     pub(super) fn new(
         mut reading: Reading,
         place: &Path,
@@ -154,8 +154,8 @@ impl Loaded {
     }
 }
 
-/// Settings of a format with annotations in a file or folder for the pool, and another for the
-/// test set; further keys may follow.
+/// Defines the settings of a format with annotations in one file or folder for the pool and another
+/// for the test set; more keys may follow.
 macro_rules! annotation_files {
     (
         $(#[$meta:meta])*
@@ -185,7 +185,7 @@ macro_rules! annotation_files {
         }
 
         impl $name {
-            /// The files, without the format's own settings.
+            /// Returns the files, without the settings specific to the format.
             fn files(&self) -> crate::data::formats::format::Files<'_> {
                 crate::data::formats::format::Files {
                     train: &self.train,
@@ -196,7 +196,7 @@ macro_rules! annotation_files {
                 }
             }
 
-            /// Gives the path of every file to `change`, with its key.
+            /// Passes the path of every file to `change`, with its key.
             fn each_file(&mut self, change: crate::data::formats::format::ChangePath) {
                 change("train", &mut self.train);
                 for (key, path) in [
@@ -215,7 +215,7 @@ macro_rules! annotation_files {
 }
 pub(super) use annotation_files;
 
-/// Annotations of a pool and of a test set.
+/// The annotation files of a pool and a test set.
 pub(super) struct Files<'a> {
     pub train: &'a Path,
     pub test: Option<&'a Path>,
@@ -225,7 +225,8 @@ pub(super) struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Reads pool and test set with `read`; `folder_of` gives the root where none is named.
+    /// Reads the pool and the test set with `read`; `folder_of` gives the root if none is
+    /// specified.
     pub(super) fn load(
         &self,
         mut reading: Reading,
@@ -251,7 +252,7 @@ impl Files<'_> {
     }
 }
 
-/// The folder that a file lies in.
+/// Returns the folder that contains a file.
 pub(super) fn beside(file: &Path) -> PathBuf {
     io::folder_of(file).to_path_buf()
 }

@@ -86,7 +86,8 @@ impl Format for OpenImages {
 
 /// Reads rows with the columns `ImageID`, `LabelName` and, if present, `Confidence`. Labels with a
 /// confidence below `min_confidence` are absent (0: verified absent). Images are in the order of
-/// their first row, including those without labels; their names end in `.jpg`.
+/// their first row, including those without labels; `.jpg` is appended to ids without the extension
+/// of a picture.
 fn parse(
     reader: impl Read,
     path: &Path,

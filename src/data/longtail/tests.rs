@@ -1,10 +1,10 @@
-//! The construction against the published curve, and what must hold of any draw.
+//! The construction against the published curve, and properties of any draw.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// The curve of VOC-MLT as published.
+/// The published curve of VOC-MLT.
 #[test]
 fn voc_counts_are_the_published_ones() {
     assert_eq!(
@@ -17,7 +17,7 @@ fn voc_counts_are_the_published_ones() {
 
 #[test]
 fn exponential_counts_end_at_the_imbalance_factor() {
-    // 10^(2 - k/2): every second one is a power of ten.
+    // 10^(2 - k/2): every other count is a power of ten.
     assert_eq!(
         exponential_counts(5, 100, 100.0).unwrap(),
         [100, 31, 10, 3, 1]
@@ -73,7 +73,7 @@ fn class_order_of_real_data_is_the_published_one() {
         "person chair car diningtable bottle pottedplant sofa tvmonitor dog bicycle cat motorbike \
          bus boat horse bird train aeroplane sheep cow"
     );
-    // The published character, whatever the seed: 1,142 images, 6 / 6 / 8 classes.
+    // The published size and groups, for any seed: 1,142 images, 6 / 6 / 8 classes.
     let wanted = Pareto::default().counts(20).unwrap();
     for seed in 0..5 {
         let subset = draw(&pool, &class_order(&pool), &wanted, 0, seed);
@@ -112,13 +112,13 @@ proptest! {
         let order = class_order(&table);
         let wanted = Pareto { max, ..Pareto::default() }.counts(order.len()).unwrap();
         let subset = draw(&table, &order, &wanted, keep, seed);
-        // Ascending, so without duplicates; inside the table.
+        // Ascending, hence without duplicates, and within the table.
         prop_assert!(subset.images.windows(2).all(|w| w[0] < w[1]));
         prop_assert!(subset.images.iter().all(|&i| i < table.len()));
-        // Same seed, same images.
+        // Equal seeds give equal images.
         prop_assert_eq!(&subset, &draw(&table, &order, &wanted, keep, seed));
-        // The last class in the order has its count, as far as there are images: nothing is
-        // drawn after it. Above it only where removal was forbidden.
+        // The last class in the order reaches its count as far as images exist, since nothing is
+        // drawn after it. It exceeds the count only where removal was forbidden.
         let counts = table.subset(&subset.images).class_counts();
         let last = order[order.len() - 1];
         let reachable = wanted[order.len() - 1].min(table.class_counts()[last]);
@@ -130,13 +130,13 @@ proptest! {
         for (class, &n) in counts.iter().enumerate() {
             prop_assert!(n <= table.class_counts()[class]);
         }
-        // What the steps say they found is what a recount finds for the first class.
+        // Nothing is selected yet when the first class has its turn.
         prop_assert_eq!(subset.steps[0].selected, 0);
     }
 
     #[test]
     fn nothing_falls_below_the_floor(table in tables(), seed in 0u64..50, keep in 1usize..4) {
-        // Take everything, then want nothing: only the floor keeps images.
+        // Take everything, then want nothing: only the minimum keeps images.
         let c = table.num_classes();
         let order: Vec<usize> = (0..c).chain(0..c).collect();
         let wanted: Vec<usize> = [vec![usize::MAX; c], vec![0; c]].concat();

@@ -1,20 +1,20 @@
-//! CPython's `set` of small non-negative integers, with the order in which it is iterated.
+//! CPython's `set` of small non-negative integers, with its iteration order.
 //!
-//! An integer hashes to itself and the table is scanned from slot 0, so the order follows from
-//! the table's size and from what was inserted and removed before. Checked against CPython 3.11; the
-//! released list, drawn by an older one, comes out the same.
+//! An integer hashes to itself and the table is scanned from slot 0, so the order follows from the
+//! size of the table and from earlier insertions and removals. Checked against CPython 3.11; the
+//! released list, drawn by an older version, is reproduced as well.
 
-/// Slots looked at in a row after the first, where the table's end is not near.
+/// Number of consecutive slots probed after the first, unless the end of the table is near.
 const LINEAR_PROBES: usize = 9;
 /// Bits of the hash mixed in at each jump.
 const PERTURB_SHIFT: u32 = 5;
-/// The smallest table.
+/// The smallest table size.
 const MIN_SIZE: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Empty,
-    /// A removed element: searches go on over it.
+    /// A removed element: searches continue past it.
     Dummy,
     Held(u32),
 }
@@ -23,9 +23,9 @@ enum Slot {
 #[derive(Debug, Clone)]
 pub struct IntSet {
     table: Vec<Slot>,
-    /// Slots held or dummy.
+    /// Number of held and dummy slots.
     fill: usize,
-    /// Slots held.
+    /// Number of held slots.
     used: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for IntSet {
 }
 
 impl FromIterator<u32> for IntSet {
-    /// `set(list)`: one insertion after the other.
+    /// `set(list)`: inserts one element after the other.
     fn from_iter<I: IntoIterator<Item = u32>>(keys: I) -> Self {
         let mut set = IntSet::default();
         keys.into_iter().for_each(|key| set.add(key));
@@ -54,12 +54,12 @@ impl IntSet {
         self.used
     }
 
-    /// True for `set()`.
+    /// `len(set) == 0`
     pub fn is_empty(&self) -> bool {
         self.used == 0
     }
 
-    /// The elements in CPython's order.
+    /// Returns the elements in CPython's order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.table.iter().filter_map(|slot| match slot {
             Slot::Held(key) => Some(*key),
@@ -67,8 +67,8 @@ impl IntSet {
         })
     }
 
-    /// The slot that holds `key`, or the empty one where the search for it ends, and the last dummy
-    /// that was passed on the way.
+    /// Returns the slot that holds `key`, or the empty slot at which the search ends, together with
+    /// the last dummy passed on the way.
     fn find(&self, key: u32) -> (usize, Option<usize>) {
         let mask = self.table.len() - 1;
         let mut perturb = key as usize;
@@ -126,13 +126,13 @@ impl IntSet {
 
     /// `set - other`
     ///
-    /// Where the set is more than four times the other, a copy of it loses the other's elements;
-    /// else a new set gains those that the other lacks, in order.
+    /// If the set is more than four times as large as the other, the other's elements are removed
+    /// from a copy; otherwise the elements that the other lacks are added to a new set, in order.
     pub fn difference(&self, other: &IntSet) -> IntSet {
         if self.used >> 2 > other.used {
             let mut result = self.copy();
             other.iter().for_each(|key| result.discard(key));
-            // Many dummies are swept out.
+            // A table with many dummies is rebuilt.
             if result.fill - result.used > (result.table.len() - 1) / 4 {
                 result.resize(result.growth());
             }
@@ -141,7 +141,7 @@ impl IntSet {
         self.iter().filter(|&key| !other.contains(key)).collect()
     }
 
-    /// `set.copy()`, also `set(set)`: room is made at once, and dummies are left behind.
+    /// `set.copy()`, also `set(set)`: the table is sized at once, and dummies are not copied.
     pub fn copy(&self) -> IntSet {
         let mut result = IntSet::default();
         if self.used * 5 >= (result.table.len() - 1) * 3 {
@@ -157,7 +157,7 @@ impl IntSet {
         result
     }
 
-    /// Elements that the table shall hold room for when it grows.
+    /// Returns the number of elements the table should have room for when it grows.
     fn growth(&self) -> usize {
         match self.used > 50_000 {
             true => self.used * 2,
@@ -165,7 +165,7 @@ impl IntSet {
         }
     }
 
-    /// Inserts all elements anew, in their order, into a table with more than `min_used` slots.
+    /// Reinserts all elements, in order, into a table with more than `min_used` slots.
     fn resize(&mut self, min_used: usize) {
         let mut size = MIN_SIZE;
         while size <= min_used {
@@ -180,7 +180,7 @@ impl IntSet {
         self.fill = self.used;
     }
 
-    /// Inserts a key that is not there.
+    /// Inserts a key that is not in the set.
     fn insert_clean(&mut self, key: u32) {
         let (at, _) = self.find(key);
         self.table[at] = Slot::Held(key);
@@ -195,7 +195,7 @@ mod tests {
         set.iter().collect()
     }
 
-    /// `list({9, 1, 8, 0, 16})` and the like.
+    /// `list({9, 1, 8, 0, 16})` and similar.
     #[test]
     fn small_sets_are_in_pythons_order() {
         let list = |keys: &[u32]| order(&keys.iter().copied().collect());
@@ -207,8 +207,8 @@ mod tests {
         );
     }
 
-    /// `lcg` of the Python below: x = (x * 6364136223846793005 + 1442695040888963407) % 2**64,
-    /// starting at 1, each time (x >> 33) % 118287.
+    /// `lcg` in the Python below: x = (x * 6364136223846793005 + 1442695040888963407) % 2**64,
+    /// starting at 1, each element being (x >> 33) % 118287.
     fn keys() -> Vec<u32> {
         let mut x = 1u64;
         (0..70_000)
@@ -224,14 +224,14 @@ mod tests {
         keys.iter().copied().collect()
     }
 
-    /// The order in one number: `for x in s: h = (h * 31 + x) % (2**61 - 1)`.
+    /// Condenses the order into one number: `for x in s: h = (h * 31 + x) % (2**61 - 1)`.
     fn order_hash(set: &IntSet) -> u64 {
         set.iter().fold(0, |h, x| {
             ((u128::from(h) * 31 + u128::from(x)) % ((1 << 61) - 1)) as u64
         })
     }
 
-    /// `set(lcg)`, 52,779 elements: past the size where growth slows down.
+    /// `set(lcg)`, 52,779 elements: beyond the size at which growth slows down.
     #[test]
     fn a_large_set_is_in_pythons_order() {
         let set = set(&keys());
@@ -259,7 +259,7 @@ mod tests {
     }
 
     /// `e = set(b)`, then `e.discard(k) for k in lcg[:2500]`, `e.add(k) for k in lcg[5000:5400]`,
-    /// and the copy `set(e)`, whose order is another.
+    /// and the copy `set(e)`, whose order differs.
     #[test]
     fn removed_elements_leave_their_mark() {
         let keys = keys();

@@ -1,12 +1,12 @@
-//! Released benchmark lists rebuilt from annotations alone.
+//! Rebuilds released benchmark lists from annotations alone.
 //!
 //! The VOC-MLT list was drawn by a Python program: `random.seed(0)`, and for each class
-//! `random.sample` over the tuple of a set of image numbers. The numbers drawn are public
-//! behaviour of MT19937, and the order of a set of small integers is fixed by CPython's hash
-//! table, so the list follows from the labels in their published order.
+//! `random.sample` over the tuple of a set of image numbers. The random numbers are the public
+//! behaviour of MT19937, and the order of a set of small integers is fixed by CPython's hash table,
+//! so the list follows from the labels in their published order.
 //!
-//! The COCO-MLT list continued the same stream of random numbers. Its labels in the released
-//! order have not been at hand, so its replay is unproven.
+//! The COCO-MLT list continued the same stream of random numbers. Its labels in the released order
+//! were not available, so its replay is unverified.
 
 mod int_set;
 mod mt19937;
@@ -18,15 +18,16 @@ use crate::error::{Error, Result};
 pub use int_set::IntSet;
 pub use mt19937::PythonRandom;
 
-/// Numbers of 32 bits that the replay of VOC-MLT takes: where COCO-MLT's begins.
+/// The number of 32-bit words that the replay of VOC-MLT consumes, after which COCO-MLT begins.
 pub const VOC_MLT_WORDS: usize = 3481;
 
-/// Images of VOC2012 trainval, and of COCO train2017.
+/// Number of images in VOC2012 trainval and in COCO train2017.
 const VOC_IMAGES: usize = 11_540;
 const COCO_IMAGES: usize = 118_287;
 
-/// The released VOC-MLT list from the labels of VOC2012 trainval (11,540 images in the order of
-/// `ImageSets/Main/trainval.txt`, every object counted): 1,142 images in the released order.
+/// Rebuilds the released VOC-MLT list from the labels of VOC2012 trainval (11,540 images in the
+/// order of `ImageSets/Main/trainval.txt`, all objects counted): 1,142 images in the released
+/// order.
 pub fn voc_mlt(pool: &LabelTable) -> Result<Subset> {
     expect_pool(pool, VOC_IMAGES, 20, "VOC2012 trainval")?;
     let mut random = PythonRandom::new(0);
@@ -37,7 +38,7 @@ pub fn voc_mlt(pool: &LabelTable) -> Result<Subset> {
     )
 }
 
-/// COCO-MLT from the labels of COCO train2017 (118,287 images in the file's order). Unproven.
+/// Rebuilds COCO-MLT from the labels of COCO train2017 (118,287 images in file order). Unverified.
 pub fn coco_mlt(pool: &LabelTable) -> Result<Subset> {
     expect_pool(pool, COCO_IMAGES, 80, "COCO train2017")?;
     let mut random = PythonRandom::new(0);
@@ -66,8 +67,8 @@ fn expect_pool(pool: &LabelTable, images: usize, classes: usize, name: &str) -> 
     .hint("use `--like` for the same construction on other images"))
 }
 
-/// The construction as the released lists were made: for each class a set of its selected images,
-/// filled and emptied as the images come and go.
+/// Performs the construction as it was done for the released lists: each class has a set of its
+/// selected images, which changes as images are added and removed.
 fn draw(pool: &LabelTable, wanted: &[usize], random: &mut PythonRandom) -> Result<Subset> {
     let of_class = pool.images_by_class();
     let mut selected = IntSet::default();

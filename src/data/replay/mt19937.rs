@@ -5,7 +5,7 @@ use super::int_set::IntSet;
 const N: usize = 624;
 const M: usize = 397;
 
-/// MT19937 (Matsumoto, Nishimura 1998) with CPython's seeding and its `random.sample`.
+/// MT19937 (Matsumoto and Nishimura 1998) with CPython's seeding and its `random.sample`.
 pub struct PythonRandom {
     state: [u32; N],
     at: usize,
@@ -14,7 +14,8 @@ pub struct PythonRandom {
 impl PythonRandom {
     /// `random.seed(seed)` for a non-negative integer.
     pub fn new(seed: u64) -> Self {
-        // The number's 32-bit words are the key, least significant first; 0 has one word.
+        // The key consists of the 32-bit words of the number, least significant first; 0 has one
+        // word.
         let words = [seed as u32, (seed >> 32) as u32];
         let key = &words[..if words[1] == 0 { 1 } else { 2 }];
         let mut random = PythonRandom {
@@ -56,7 +57,7 @@ impl PythonRandom {
         self.state[0] = 0x8000_0000;
     }
 
-    /// Past the end the last word is carried to the front.
+    /// Past the end, the last word is copied to the front.
     fn wrap(&mut self, i: usize) -> usize {
         if i < N {
             return i;
@@ -65,7 +66,7 @@ impl PythonRandom {
         1
     }
 
-    /// The next 32 bits.
+    /// Returns the next 32 bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.at == N {
             for i in 0..N {
@@ -88,8 +89,8 @@ impl PythonRandom {
         self.next_u32() >> (32 - bits)
     }
 
-    /// `random.randrange(bound)` for a bound of 1 to 2^31: draws of as many bits as the bound has
-    /// are thrown away until one is below it.
+    /// `random.randrange(bound)` for a bound of 1 to 2^31: numbers with as many bits as the bound
+    /// are drawn until one is below it.
     pub fn below(&mut self, bound: usize) -> usize {
         let bits = usize::BITS - bound.leading_zeros();
         loop {
@@ -100,15 +101,15 @@ impl PythonRandom {
         }
     }
 
-    /// `random.sample(population, k)`, k at most the population's size.
+    /// `random.sample(population, k)`; k is at most the population's size.
     ///
-    /// Small populations are shuffled in part; from large ones indices are drawn until they are
-    /// new. Which way is taken depends on the sizes and changes the result.
+    /// Small populations are partially shuffled; for large ones, indices are drawn until they are
+    /// new. The choice depends on the sizes and affects the result.
     pub fn sample(&mut self, population: &[u32], k: usize) -> Vec<u32> {
         let n = population.len();
         let mut set_size = 21;
         if k > 5 {
-            // 4^ceil(log4(3 k)): the table that a set of k integers takes.
+            // 4^ceil(log4(3 k)): the size of the table for a set of k integers.
             let mut power = 1;
             while power < 3 * k {
                 power *= 4;
@@ -173,7 +174,7 @@ mod tests {
     }
 
     /// `random.seed(0); random.sample(range(30), 4); random.sample(range(1000), 8);
-    /// random.sample(range(20), 20)`: by drawing again, by drawing again, by shuffling.
+    /// random.sample(range(20), 20)`: by redrawing, by redrawing, by shuffling.
     #[test]
     fn samples_are_pythons_both_ways() {
         let mut random = PythonRandom::new(0);
@@ -191,7 +192,7 @@ mod tests {
         );
     }
 
-    /// The thousandth word and a sum over 5,000 pin the renewal of the state:
+    /// The thousandth word and a sum over 5,000 verify the regeneration of the state:
     /// `random.seed(0); w = [random.getrandbits(32) for _ in range(5000)]; w[999], sum(w)`.
     #[test]
     fn later_words_are_pythons() {

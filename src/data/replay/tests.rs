@@ -1,4 +1,4 @@
-//! The replay against the released list.
+//! The replay compared with the released list.
 
 use super::*;
 use crate::data::formats::table;
@@ -30,7 +30,7 @@ fn replay_of_real_data_is_the_released_list_in_its_order() {
             6, 34, 8, 14, 154, 17, 249, 29, 479, 4, 240, 48, 11, 20, 775, 100, 5, 82, 7, 64
         ]
     );
-    // Where the stream of random numbers stands afterwards.
+    // The position in the stream of random numbers afterwards.
     let mut random = PythonRandom::new(0);
     let wanted = crate::data::split::Preset::VocMlt
         .pareto()

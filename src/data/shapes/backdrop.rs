@@ -1,11 +1,11 @@
-//! Behind and before the objects: ground, sky, walls, and parts that belong to nothing.
+//! Everything around the objects: ground, sky, walls, and loose parts.
 
 use super::canvas::{Canvas, Colour, Form, Frame, Paint, Pair, Texture, splitmix};
 use super::objects::any_colour;
 use super::scene::Theme;
 use crate::rng::Stream;
 
-/// Fills the canvas with a background, and litters it.
+/// Fills the canvas with a background and scatters loose parts on it.
 pub(super) fn draw(canvas: &mut Canvas, theme: Theme, stream: &mut Stream) {
     let (above, below): (Colour, Colour) = match theme {
         Theme::Street => ([0.62, 0.68, 0.75], [0.42, 0.42, 0.44]),
@@ -15,7 +15,8 @@ pub(super) fn draw(canvas: &mut Canvas, theme: Theme, stream: &mut Stream) {
         Theme::Forest => ([0.48, 0.58, 0.46], [0.32, 0.36, 0.22]),
     };
     let mut vary = |colour: Colour| {
-        // The theme's colour leads only in part: the background must not give the classes away.
+        // The theme determines the colour only in part: the background must not give the classes
+        // away.
         let other = any_colour(stream);
         let part = stream.range(0.0, 0.3) as f32;
         [0, 1, 2].map(|c| colour[c] + part * (other[c] - colour[c]))
@@ -39,7 +40,7 @@ pub(super) fn draw(canvas: &mut Canvas, theme: Theme, stream: &mut Stream) {
     }
 }
 
-/// A few thin pieces over the objects.
+/// Draws a few thin pieces over the objects.
 pub(super) fn litter_in_front(canvas: &mut Canvas, stream: &mut Stream) {
     for _ in 0..stream.below(2) {
         let colour = Paint::plain(any_colour(stream));
@@ -53,7 +54,7 @@ fn place(stream: &mut Stream) -> Pair {
     [stream.uniform() as f32, stream.uniform() as f32]
 }
 
-/// A form such as objects are made of, on its own.
+/// Draws a single form of the kind that objects are made of.
 fn litter(canvas: &mut Canvas, opacity: f64, stream: &mut Stream) {
     let size = stream.range(0.03, 0.09);
     let angle = stream.range(0.0, std::f64::consts::TAU);
@@ -90,7 +91,7 @@ fn litter(canvas: &mut Canvas, opacity: f64, stream: &mut Stream) {
     canvas.draw(&frame, form, &paint, 0.1, opacity);
 }
 
-/// Smooth noise: random values at the corners of squares, blended between them.
+/// Smooth noise: random values on a square grid, interpolated in between.
 struct Lattice {
     values: Vec<f32>,
     rate: f32,
@@ -106,7 +107,7 @@ impl Lattice {
         Lattice { values, rate }
     }
 
-    /// -1 to 1.
+    /// Returns the value at a point, from -1 to 1.
     fn at(&self, p: Pair) -> f32 {
         let [x, y] = p.map(|v| v * self.rate);
         let (column, row) = (x as usize, y as usize);

@@ -1,4 +1,4 @@
-//! An anti-aliased canvas of signed distance functions.
+//! An anti-aliased canvas based on signed distance functions.
 
 use crate::data::picture::Rgb8;
 use crate::rng::Stream;
@@ -9,23 +9,23 @@ pub(super) type Colour = [f32; 3];
 /// A point or a pair of lengths.
 pub(super) type Pair = [f32; 2];
 
-/// A closed form in the coordinates of its [`Frame`], y downwards.
+/// A closed form in the coordinates of its [`Frame`], with y pointing down.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form<'a> {
-    /// Center and radii.
+    /// An ellipse: centre and radii.
     Ellipse(Pair, Pair),
-    /// The part of an ellipse above its centre.
+    /// The upper half of an ellipse: centre and radii.
     Cap(Pair, Pair),
-    /// A convex polygon, in either sense of rotation.
+    /// A convex polygon, in either orientation.
     Polygon(&'a [Pair]),
-    /// A line from a point to another, with half its width; round ends.
+    /// A line between two points, with half its width and round ends.
     Line(Pair, Pair, f32),
-    /// The outline of an ellipse: centre, radii, half its width.
+    /// The outline of an ellipse: centre, radii and half its width.
     Ring(Pair, Pair, f32),
 }
 
 impl Form<'_> {
-    /// Distance to the edge, negative inside.
+    /// Returns the distance to the edge, negative inside.
     fn distance(&self, p: Pair) -> f32 {
         let ellipse = |center: Pair, radius: Pair| {
             let (x, y) = (
@@ -56,13 +56,13 @@ impl Form<'_> {
                     inner = inner.max(side);
                     outer = outer.max(-side);
                 }
-                // One sense of rotation has all sides positive inside, the other negative.
+                // In one orientation all sides are positive inside, in the other all are negative.
                 inner.min(outer)
             }
         }
     }
 
-    /// Corners of a box around the form.
+    /// Returns opposite corners of a bounding box.
     fn bounds(&self) -> [Pair; 2] {
         let around = |c: Pair, x: f32, y: f32| [[c[0] - x, c[1] - y], [c[0] + x, c[1] + y]];
         match *self {
@@ -86,32 +86,32 @@ impl Form<'_> {
     }
 }
 
-/// What covers a form.
+/// The pattern of a form.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Texture {
     /// One colour.
     Plain,
-    /// Bands of two colours: direction, bands a unit of length.
+    /// Bands of two colours: direction, bands per unit of length.
     Stripes(Pair, f32),
-    /// Squares of two colours: squares a unit of length.
+    /// Squares of two colours: squares per unit of length.
     Checks(f32),
-    /// Dots of the second colour on the first: dots a unit of length.
+    /// Dots of the second colour on the first: dots per unit of length.
     Dots(f32),
 }
 
 /// Colours and texture of a form.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paint {
-    /// The colour.
+    /// The main colour.
     pub first: Colour,
-    /// The texture's other colour.
+    /// The second colour of the texture.
     pub second: Colour,
     /// The texture.
     pub texture: Texture,
 }
 
 impl Paint {
-    /// One colour.
+    /// Creates a paint of a single colour.
     pub(super) fn plain(colour: Colour) -> Self {
         Paint {
             first: colour,
@@ -139,19 +139,19 @@ impl Paint {
     }
 }
 
-/// Where an object's own coordinates (-1 to 1) lie in the picture (0 to 1).
+/// The position of an object's own coordinates (-1 to 1) in the picture (0 to 1).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
-    /// The middle.
+    /// The centre.
     pub center: Pair,
     /// Lengths of the two axes; a negative one mirrors.
     pub half: Pair,
-    /// Cosine and sine of the turn.
+    /// Cosine and sine of the rotation.
     pub turn: Pair,
 }
 
 impl Frame {
-    /// The picture itself, its corners at (0, 0) and (1, 1).
+    /// The picture itself, with corners at (0, 0) and (1, 1).
     pub(super) const PICTURE: Frame = Frame {
         center: [0.0, 0.0],
         half: [1.0, 1.0],
@@ -175,7 +175,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// A black canvas.
+    /// Creates a black canvas.
     pub(super) fn new(size: u32) -> Self {
         let size = size as usize;
         Canvas {
@@ -184,7 +184,7 @@ impl Canvas {
         }
     }
 
-    /// Sets every pixel by its place (0 to 1).
+    /// Sets the colour of every pixel by its position (0 to 1).
     pub(super) fn fill(&mut self, mut colour: impl FnMut(Pair) -> Colour) {
         let scale = 1.0 / self.size as f32;
         for (y, line) in self.pixels.chunks_exact_mut(self.size).enumerate() {
@@ -194,8 +194,8 @@ impl Canvas {
         }
     }
 
-    /// Draws `form`, given in `frame`, over what is there. `light` brightens towards the top left
-    /// of the frame and darkens towards the bottom right.
+    /// Draws `form`, given in the coordinates of `frame`, over the canvas. `light` brightens the
+    /// top left of the frame and darkens the bottom right.
     pub(super) fn draw(
         &mut self,
         frame: &Frame,
@@ -215,12 +215,12 @@ impl Canvas {
                 last[axis] = last[axis].max(corner[axis] * size + 1.0);
             }
         }
-        // A cast to an unsigned integer saturates, so what lies outside is cut off.
+        // A cast to an unsigned integer saturates, so anything outside is clipped.
         let [x0, y0] = first.map(|v| (v.floor() as usize).min(self.size));
         let [x1, y1] = last.map(|v| (v.ceil() as usize).min(self.size));
         let [cos, sin] = frame.turn;
         let inverse = [1.0 / frame.half[0], 1.0 / frame.half[1]];
-        // Pixels a unit of the frame, along its shorter axis.
+        // Pixels per unit of the frame, along its shorter axis.
         let unit = size * frame.half[0].abs().min(frame.half[1].abs());
         for y in y0..y1 {
             let dy = (y as f32 + 0.5) / size - frame.center[1];
@@ -242,8 +242,8 @@ impl Canvas {
         }
     }
 
-    /// The picture as a camera would give it: exposure, contrast and a cast of colour of its own,
-    /// with noise, in 8 bits.
+    /// Turns the canvas into an 8-bit picture as a camera would: with random exposure, contrast,
+    /// colour cast and noise.
     pub(super) fn develop(self, stream: &mut Stream) -> Rgb8 {
         let exposure = stream.range(0.85, 1.15) as f32;
         let contrast = stream.range(0.85, 1.1) as f32;
@@ -254,7 +254,7 @@ impl Canvas {
         for (to, from) in result.pixels_mut().chunks_exact_mut(3).zip(&self.pixels) {
             let mut grain = splitmix(&mut state);
             for channel in 0..3 {
-                // Two draws of 10 bits, summed, are near enough to a bell.
+                // The sum of two 10-bit draws is close enough to a normal distribution.
                 let triangle = (grain & 0x3FF) as f32 + ((grain >> 10) & 0x3FF) as f32;
                 grain >>= 20;
                 let value = (from[channel] * exposure - 0.5) * contrast + 0.5 + cast[channel];
@@ -266,7 +266,7 @@ impl Canvas {
     }
 }
 
-/// SplitMix64: a value for every state, quicker than a stream for the noise of single pixels.
+/// SplitMix64, which is faster than a stream for per-pixel noise.
 pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;

@@ -1,14 +1,14 @@
 //! The embedded data set `shapes`: scenes of 20 object classes, drawn by the program.
 //!
-//! It stands in for real pictures where none are at hand: in the first command of the README, in
-//! tests, in quick comparisons of losses. What makes real multi-label sets long-tailed and hard
-//! is there in small: classes come together (a table brings chairs, a bicycle a person), one
-//! class is in most pictures, objects overlap and leave the frame, some classes differ only by a
-//! texture or by how parts are put together (a car and a taxi, a mushroom and an umbrella), and
-//! the background is littered with parts that belong to no object.
+//! It stands in for real pictures where none are available: in the first command of the README, in
+//! tests, and in quick comparisons of losses. It reproduces on a small scale what makes real
+//! multi-label sets long-tailed and hard: classes co-occur (a table brings chairs, a bicycle a
+//! person), one class is in most pictures, objects overlap and extend beyond the frame, some
+//! classes differ only in texture or in the arrangement of parts (a car and a taxi, a mushroom and
+//! an umbrella), and the background is littered with parts that belong to no object.
 //!
 //! Every scene is a pure function of (seed, set, index): first a [`Scene`] is laid out in
-//! coordinates of 0 to 1, which fixes the labels; then it is drawn at any size.
+//! coordinates of 0 to 1, which determines the labels; then it is drawn at any size.
 
 use crate::data::labels::LabelTable;
 use crate::data::picture::Rgb8;
@@ -22,16 +22,16 @@ mod scene;
 
 pub use scene::{Class, Object, Scene, Theme};
 
-/// Smallest picture that is drawn, in pixels a side.
+/// Smallest side of a picture, in pixels.
 pub const MIN_SIZE: u32 = 16;
-/// Largest picture that is drawn, in pixels a side.
+/// Largest side of a picture, in pixels.
 pub const MAX_SIZE: u32 = 1024;
 
-/// Names of the sets: scenes to draw training subsets from, and scenes to test on.
+/// Names of the sets: scenes from which training subsets are drawn, and scenes for testing.
 const SETS: [&str; 2] = ["pool", "test"];
 
-/// The label tables of `pool` and of `test` scenes, images named `pool/000000` and
-/// `test/000000` on. Classes are in alphabetical order. Both sets have the same, natural, class
+/// Returns the label tables of the `pool` and `test` scenes, with images named from `pool/000000`
+/// and `test/000000`. Classes are in alphabetical order. Both sets have the same natural class
 /// frequencies; the long tail comes from drawing a subset of the pool.
 pub fn label_tables(seed: u64, pool: usize, test: usize) -> (LabelTable, LabelTable) {
     let table = |set: &str, count: usize| {
@@ -48,11 +48,11 @@ pub fn label_tables(seed: u64, pool: usize, test: usize) -> (LabelTable, LabelTa
     (table(SETS[0], pool), table(SETS[1], test))
 }
 
-/// Draws the scene `name` (`pool/000123`, `test/000042`) as a square picture of `size` pixels a
-/// side, [`MIN_SIZE`] to [`MAX_SIZE`].
+/// Draws the scene `name` (`pool/000123`, `test/000042`) as a square picture with a side of `size`
+/// pixels, [`MIN_SIZE`] to [`MAX_SIZE`].
 ///
 /// # Errors
-/// The name is not one of the sets', or the size is out of its range.
+/// Returns an error if the name does not belong to a set or the size is out of range.
 pub fn draw(seed: u64, name: &str, size: u32) -> Result<Rgb8> {
     let (set, index) = parse(name)?;
     if !(MIN_SIZE..=MAX_SIZE).contains(&size) {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn every_label_is_seen_in_the_picture() {
-        // Without the object, the picture is another one, by more than a few pixels.
+        // Without the object, the picture differs by more than a few pixels.
         let mut smallest = usize::MAX;
         for index in 0..60 {
             let scene = Scene::new(0, "pool", index);
@@ -118,7 +118,8 @@ mod tests {
                     let mut canvas = canvas::Canvas::new(64);
                     canvas.fill(|_| [0.0, 1.0, 0.0]);
                     for (i, object) in scene.objects.iter().enumerate() {
-                        // Each object has its own stream here, so that the others stay the same.
+                        // Each object has its own stream here, so that removing one does not change
+                        // the others.
                         let mut stream = Stream::new(0, "ink", index, i as u64);
                         if skip != Some(i) {
                             objects::draw(&mut canvas, object, &mut stream);
@@ -141,7 +142,7 @@ mod tests {
     fn the_published_construction_finds_head_medium_and_tail() {
         let (pool, test) = label_tables(0, 4000, 1500);
         let wanted = Pareto::default().counts(20).unwrap();
-        // Even the rarest class has enough images for what the published curve asks at its end.
+        // Even the rarest class has enough images for the end of the published curve.
         let mut counts = pool.class_counts();
         counts.sort_unstable();
         assert!(counts[0] >= 4 * wanted[19], "{counts:?}");

@@ -1,7 +1,8 @@
 //! The objects, each drawn from a few forms in coordinates of -1 to 1.
 //!
-//! Colours are drawn freely, with a leaning that a class shares with others, so that the colour
-//! alone tells little; what tells is the outline, the texture and how the parts lie.
+//! Colours are drawn at random around a preference that several classes share, so that colour alone
+//! says little; what identifies a class is the outline, the texture and the arrangement of the
+//! parts.
 
 use super::canvas::{Canvas, Colour, Form, Frame, Paint, Pair, Texture};
 use super::scene::{Class, Object};
@@ -46,7 +47,7 @@ pub(super) fn draw(canvas: &mut Canvas, object: &Object, stream: &mut Stream) {
     }
 }
 
-/// Any colour.
+/// Returns a random colour.
 pub(super) fn any_colour(stream: &mut Stream) -> Colour {
     hsv(
         stream.uniform(),
@@ -55,7 +56,7 @@ pub(super) fn any_colour(stream: &mut Stream) -> Colour {
     )
 }
 
-/// Hue, saturation and value, each 0 to 1, as red, green, blue.
+/// Converts hue, saturation and value, each 0 to 1, to red, green, blue.
 fn hsv(hue: f64, saturation: f64, value: f64) -> Colour {
     [5.0, 3.0, 1.0].map(|offset: f64| {
         let k = (offset + hue * 6.0).rem_euclid(6.0);
@@ -87,7 +88,7 @@ impl Pen<'_> {
         self.stream.range(low, high) as f32
     }
 
-    /// A colour near `hue` (0 to 1) nine times of ten, else any.
+    /// Returns a colour near `hue` (0 to 1) with probability 0.9, otherwise any colour.
     fn leaning(&mut self, hue: f64, saturation: f64, value: f64) -> Colour {
         if !self.stream.chance(0.9) {
             return any_colour(self.stream);
@@ -126,7 +127,7 @@ impl Pen<'_> {
         )
     }
 
-    /// A colour, at times with a texture of another one.
+    /// Returns a paint of this colour, sometimes with a texture in a second colour.
     fn cloth(&mut self, first: Colour) -> Paint {
         let second = self.any();
         let rate = self.range(2.0, 4.0);
@@ -309,7 +310,7 @@ fn car(pen: &mut Pen, taxi: bool) {
     }
 }
 
-/// Head with eyes and muzzle, common to cat and dog.
+/// Draws a head with eyes and muzzle, as used for cat and dog.
 fn face(pen: &mut Pen, center: Pair, radius: Pair, fur: Colour) {
     pen.fill(Form::Ellipse(center, radius), fur);
     let dark = pen.dark();
@@ -341,7 +342,7 @@ fn fur(pen: &mut Pen) -> Paint {
 
 fn cat(pen: &mut Pen) {
     let fur = fur(pen);
-    // Sits: the tail curls up beside it.
+    // Sitting, with the tail curled up at its side.
     pen.line([0.35, 0.85], [0.85, 0.6], 0.09, fur.first);
     pen.line([0.85, 0.6], [0.8, 0.05], 0.09, fur.first);
     pen.draw(Form::Ellipse([0.0, 0.5], [0.52, 0.5]), fur);
@@ -362,7 +363,7 @@ fn cat(pen: &mut Pen) {
 
 fn dog(pen: &mut Pen) {
     let fur = fur(pen);
-    // Stands on four legs, head to one side.
+    // Standing on four legs, with the head to one side.
     pen.line([-0.7, 0.05], [-0.95, -0.5], 0.08, fur.first);
     for x in [-0.6, -0.38, 0.1, 0.32] {
         pen.line([x, 0.3], [x, 0.92], 0.085, fur.first);

@@ -1,4 +1,4 @@
-//! What a scene shows, and where: the part that fixes the labels.
+//! The content and layout of a scene, which determine the labels.
 
 use crate::rng::Stream;
 
@@ -38,7 +38,7 @@ impl Class {
         Mushroom, Person, Table, Taxi, Tree, Umbrella,
     ];
 
-    /// The name in label tables.
+    /// Returns the name used in label tables.
     pub fn name(self) -> &'static str {
         match self {
             Ball => "ball",
@@ -64,7 +64,7 @@ impl Class {
         }
     }
 
-    /// Half the extent across and down at the middle of the sizes, in parts of the picture.
+    /// Returns half the width and height of a medium-sized object, as fractions of the picture.
     fn extent(self) -> [f64; 2] {
         match self {
             Ball => [0.14, 0.14],
@@ -89,7 +89,7 @@ impl Class {
         }
     }
 
-    /// Bounds of the centre's height, 0 at the top.
+    /// Returns the bounds of the centre's vertical position, 0 at the top.
     fn heights(self) -> [f64; 2] {
         match self {
             Balloon | Kite => [0.15, 0.65],
@@ -101,7 +101,7 @@ impl Class {
     }
 }
 
-/// Where a scene plays. It decides which classes are likely, and the background.
+/// The setting of a scene. It determines which classes are likely, and the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Theme {
@@ -121,7 +121,7 @@ impl Theme {
         (Theme::Forest, 0.11),
     ];
 
-    /// Probability of each class that may appear.
+    /// Returns the classes that may appear, with their probabilities.
     fn classes(self) -> &'static [(Class, f64)] {
         match self {
             Theme::Street => &[
@@ -189,7 +189,7 @@ impl Theme {
     }
 }
 
-/// Classes that bring another one along: (this, brings, with probability).
+/// Classes that bring along another: (class, companion, probability).
 const COMPANIONS: [(Class, Class, f64); 6] = [
     (Table, Chair, 0.60),
     (Bicycle, Person, 0.75),
@@ -199,18 +199,18 @@ const COMPANIONS: [(Class, Class, f64); 6] = [
     (Bus, Car, 0.25),
 ];
 
-/// One object of a scene. Lengths are parts of the picture's side.
+/// An object of a scene. Lengths are fractions of the picture's side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
-    /// What it is.
+    /// The class.
     pub class: Class,
     /// Centre, from the left and from the top.
     pub center: [f64; 2],
-    /// Half the extent across and down.
+    /// Half the width and half the height.
     pub half: [f64; 2],
-    /// Clockwise turn in radians.
+    /// Clockwise rotation in radians.
     pub angle: f64,
-    /// Mirrored left and right.
+    /// Whether it is mirrored left and right.
     pub mirrored: bool,
 }
 
@@ -219,7 +219,7 @@ impl Object {
         4.0 * self.half[0] * self.half[1]
     }
 
-    /// Common area of the bounding boxes (the turn left aside).
+    /// Returns the common area of the bounding boxes (ignoring rotation).
     fn overlap(&self, other: &Object) -> f64 {
         let side = |axis: usize| {
             let low =
@@ -231,7 +231,7 @@ impl Object {
         side(0) * side(1)
     }
 
-    /// Part of the bounding box within the picture.
+    /// Returns the fraction of the bounding box that is within the picture.
     fn inside(&self) -> f64 {
         let side = |axis: usize| {
             let low = (self.center[axis] - self.half[axis]).max(0.0);
@@ -245,21 +245,21 @@ impl Object {
 /// A scene: its objects, from the back to the front.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
-    /// Where it plays.
+    /// The setting.
     pub theme: Theme,
-    /// What it shows, the objects in front last.
+    /// The objects, from back to front.
     pub objects: Vec<Object>,
 }
 
-/// Most classes of a scene.
+/// Maximum number of classes in a scene.
 const MAX_CLASSES: usize = 5;
-/// Most of an object's box that another one's may cover.
+/// Maximum fraction of an object's box that another object may cover.
 const MAX_COVERED: f64 = 0.3;
-/// Least of an object's box that lies within the picture.
+/// Minimum fraction of an object's box within the picture.
 const LEAST_INSIDE: f64 = 0.7;
 
 impl Scene {
-    /// Scene `index` of `set`.
+    /// Lays out scene `index` of `set`.
     pub fn new(seed: u64, set: &str, index: u64) -> Self {
         let mut stream = Stream::new(seed, &format!("shapes/{set}/layout"), 0, index);
         let theme = draw_theme(&mut stream);
@@ -278,7 +278,7 @@ impl Scene {
                 place(class, &mut objects, &mut stream);
             }
         }
-        // What stands lower is nearer.
+        // Objects lower in the picture are nearer.
         objects.sort_by(|a, b| {
             let foot = |o: &Object| o.center[1] + o.half[1];
             foot(a).total_cmp(&foot(b))
@@ -318,8 +318,8 @@ fn draw_classes(theme: Theme, stream: &mut Stream) -> Vec<Class> {
     classes
 }
 
-/// Places an object where it is neither hidden nor hides another; if there is no room, smaller,
-/// and in the end not at all (never the first).
+/// Places an object where it neither hides another nor is hidden. If there is no room, it is made
+/// smaller and finally left out (except for the first).
 fn place(class: Class, objects: &mut Vec<Object>, stream: &mut Stream) {
     let [across, down] = class.extent();
     let [top, bottom] = class.heights();

@@ -1,4 +1,4 @@
-//! Features that another program made, matched to the pictures of a split by their names.
+//! Features computed by another program, matched to the pictures of a split by name.
 
 mod names;
 mod rows;
@@ -18,11 +18,12 @@ use crate::model::GivenFeatures;
 use names::Names;
 use rows::Rows;
 
-/// The features of a set as `config` names their file, in the order of its images. What the file
-/// holds beyond them is told.
+/// Reads the features of a set from the file specified in `config`, in the order of its images.
+/// Rows that no set uses are reported.
 ///
 /// # Errors
-/// The file or its names cannot be read, a picture has no features, or they are no numbers.
+/// Returns an error if the file or its names cannot be read, a picture has no features, or the
+/// features are not finite numbers.
 pub fn read(config: &GivenFeatures, set: Set, split: &Split) -> Result<FeatureTable> {
     let (path, names) = config.of(set);
     let rows = read_rows(path, set)?;
@@ -56,7 +57,7 @@ pub fn read(config: &GivenFeatures, set: Set, split: &Split) -> Result<FeatureTa
     Ok(FeatureTable::owned(rows.form, values))
 }
 
-/// Says so if a file has rows of pictures that no set takes from it.
+/// Reports rows of a file whose pictures are in none of the sets that read it.
 fn tell_surplus(config: &GivenFeatures, path: &Path, names: &Names, split: &Split) {
     let takes = |set| config.of(set).0 == path;
     let sets: [(Set, Option<&LabelTable>); 3] = [

@@ -1,4 +1,4 @@
-//! Which row of a file is which picture.
+//! Assigns the rows of a file to pictures.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,18 @@ use crate::data::split::Set;
 use crate::error::{Error, KeyPath, Result};
 use crate::{rows, text};
 
-/// The pictures of a file's rows, in their order.
+/// The pictures of a file's rows, in order.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Where they are written.
+    /// The file in which the names are written.
     path: PathBuf,
     names: Vec<String>,
-    /// Rows by names as [`key`] reads them; `None` where several have one.
+    /// Row by name in the form given by [`key`]; `None` if several rows share a name.
     by_key: [HashMap<String, Option<usize>>; 3],
 }
 
-/// A picture's name as it is compared: whole, without its ending, without its folders too.
+/// Returns the form of a picture's name for comparison: 0 the full name, 1 without the extension, 2
+/// also without the folders.
 fn key(name: &str, looseness: usize) -> &str {
     let stem = without_ending(name);
     match looseness {
@@ -30,10 +31,10 @@ fn key(name: &str, looseness: usize) -> &str {
 }
 
 impl Names {
-    /// The names of `names`, which are written in `path`.
+    /// Creates the names from `names`, which were read from `path`.
     ///
     /// # Errors
-    /// One of them can be no picture's, or is there twice.
+    /// Returns an error if a name is invalid or occurs twice.
     pub(super) fn new(path: &Path, names: Vec<String>) -> Result<Self> {
         let mut cleaned = Vec::with_capacity(names.len());
         for (row, name) in names.iter().enumerate() {
@@ -59,10 +60,10 @@ impl Names {
         })
     }
 
-    /// Reads a file of names: a line each, or the column `image` of a CSV file.
+    /// Reads a file of names: one per line, or the column `image` of a CSV file.
     ///
     /// # Errors
-    /// The file cannot be read, or as [`Names::new`].
+    /// Returns an error if the file cannot be read, and the errors of [`Names::new`].
     pub(super) fn read(path: &Path) -> Result<Self> {
         if path.extension().is_none_or(|ending| ending != "csv") {
             let text = text::read(path)?;
@@ -85,10 +86,10 @@ impl Names {
         Self::new(path, names)
     }
 
-    /// Reads the names that lie beside a file of features: `.txt` or `.csv` in place of its ending.
+    /// Reads the names in the file next to a file of features, with the extension `.txt` or `.csv`.
     ///
     /// # Errors
-    /// There is none, or both.
+    /// Returns an error if neither file or both exist.
     pub(super) fn beside(path: &Path, set: Set) -> Result<Self> {
         let at = KeyPath::from(format!("model.features.{set}_names").as_str());
         let [text, table] = ["txt", "csv"].map(|ending| path.with_extension(ending));
@@ -115,12 +116,12 @@ impl Names {
         }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Refuses another number of names than `rows`, those of the features in `path`.
+    /// Returns an error unless the number of names is `rows`, the number of features in `path`.
     pub(super) fn check_count(&self, path: &Path, rows: usize) -> Result<()> {
         if self.len() == rows {
             return Ok(());
@@ -133,11 +134,12 @@ impl Names {
         Err(Error::file(&self.path, problem))
     }
 
-    /// The row of each image of `table`. Names are compared whole; if that finds none, without
-    /// their endings; if that finds none either, without their folders too, which is told.
+    /// Returns the row of each image of `table`. Names are compared in full; if that finds nothing,
+    /// without extensions; and if that finds nothing either, also without folders. A looser match
+    /// is reported.
     ///
     /// # Errors
-    /// An image has no row in `path`.
+    /// Returns an error if an image has no row in `path`.
     pub(super) fn rows_of(&self, table: &LabelTable, path: &Path, set: Set) -> Result<Vec<usize>> {
         let mut told = false;
         let mut missing = Vec::new();
@@ -183,7 +185,7 @@ impl Names {
         })
     }
 
-    /// The names that are no image of these tables.
+    /// Returns the names that do not refer to an image of these tables.
     pub(super) fn not_in(&self, tables: &[&LabelTable]) -> Vec<&str> {
         let mut taken = vec![false; self.len()];
         for image in tables.iter().flat_map(|table| table.images()) {
@@ -224,7 +226,7 @@ mod tests {
             Ok(vec![3, 0, 1, 2])
         );
         assert_eq!(rows(&["z/d.png", "q/a.jpg"]), Ok(vec![4, 0]));
-        // Which of the two it is nobody can tell.
+        // It is impossible to tell which of the two is meant.
         let problem = rows(&["q/d.jpg", "x/a.jpg"]).unwrap_err();
         assert!(
             problem.contains("lacks 1 of the 2") && problem.contains("`q/d.jpg`"),

@@ -1,4 +1,4 @@
-//! What the readers make of a file.
+//! The common result of the readers.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use crate::data::loader::Form;
 use crate::data::npy::Array;
 use crate::error::{Error, Result};
 
-/// Rows of a file, each the features of a picture.
+/// The rows of a file, each containing the features of a picture.
 pub(super) struct Rows {
     pub form: Form,
     pub values: Vec<f32>,
-    /// The names of the pictures, if the file holds them.
+    /// The names of the pictures, if the file contains them.
     pub names: Option<Vec<String>>,
 }
 
-/// The form of rows of this shape: the first number counts them.
+/// Returns the form of rows with this shape, whose first dimension is the number of rows.
 pub(super) fn form(shape: &[usize]) -> Option<Form> {
     match *shape {
         [_, width] => Some(Form::Pooled { width }),
@@ -28,7 +28,7 @@ pub(super) fn form(shape: &[usize]) -> Option<Form> {
     .filter(|form| !form.is_empty())
 }
 
-/// The rows of an array that the file `path` holds.
+/// Converts an array read from the file `path` into rows.
 pub(super) fn of_array(path: &Path, (shape, values): Array) -> Result<Rows> {
     match form(&shape) {
         Some(form) => Ok(Rows {

@@ -9,14 +9,14 @@ use crate::data::split::Set;
 use crate::error::{Error, Result};
 use crate::model::weights;
 
-/// The tensor of a file that holds all pictures.
+/// The tensor with the features of all pictures.
 pub(super) const ALL: &str = "features";
 
-/// Key of the names of the pictures in a file's metadata: a list in JSON; `<set>.names` for the
-/// tensor of a set.
+/// Metadata key for the names of the pictures, a list in JSON; `<set>.names` belongs to the tensor
+/// of a set.
 pub const NAMES: &str = "names";
 
-/// Reads the rows of a set: those of the tensor of its name, or else of `features`.
+/// Reads the rows of a set from the tensor named after it, or else from `features`.
 pub(super) fn read(path: &Path, set: Set) -> Result<Rows> {
     let tensors = weights::read_tensors(path, &Device::Cpu)?;
     let candidates = [set.name(), ALL];
