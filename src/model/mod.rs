@@ -263,8 +263,8 @@ impl Model {
         Ok((logits, trace))
     }
 
-    /// Lets a head with a memory observe the batch of a training pass; `targets` are the labels [N,
-    /// C] in row-major order. Called once per batch, after its forward pass.
+    /// Lets a head with a memory observe the batch of a training pass; `targets` are the labels,
+    /// [N, C] in row-major order. Called once per batch, after its forward pass.
     ///
     /// # Errors
     /// If there are more or fewer targets than logits.

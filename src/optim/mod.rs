@@ -25,7 +25,7 @@ macro_rules! optimizers {
         $(pub mod $file; pub use $file::$Rule;)+
 
         crate::layers::kinds! {
-            /// An optimiser of any kind, with the keys that are its own.
+            /// An optimiser of any kind, with its own keys.
             $($Rule: <$Rule as Update>::NAME),+
         }
 
