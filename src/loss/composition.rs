@@ -1,12 +1,12 @@
-//! The parts of an element-wise loss, as they are written in TOML.
+//! The parts of an element-wise loss, as written in TOML.
 //!
 //! For every image i and class c:
 //!
 //! loss = scale * reduction over (i, c) of weight(i, c) * focal(u) * kernel(u) / tolerance,
 //! u = the logit after adjustment, margin and tolerance.
 //!
-//! Each part may be left out; any combination is a loss. The comments below are what the lists and
-//! the documentation pages print.
+//! Each part may be left out; any combination is a loss. The lists and the documentation
+//! pages print the comments below.
 
 use toml::Table;
 

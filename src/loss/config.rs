@@ -86,7 +86,8 @@ impl LossConfig {
         Self::preset(definition, &given, at)
     }
 
-    /// The loss of `definition` with the keys `given` (without `name`) in place of its defaults.
+    /// Returns the loss of `definition` with the keys `given` (without `name`) in place of its
+    /// defaults.
     pub fn preset(definition: &'static Definition, given: &Table, at: &KeyPath) -> Result<Self> {
         let mut parts = definition.parts()?;
         let settings = definition.settings(&parts);

@@ -11,12 +11,12 @@ use crate::loss::LossConfig;
 /// The factor from which the magnitude of a loss counts as different from that of cross-entropy.
 pub const FAR: f64 = 10.0;
 
-/// The norm of the gradient at the logits, all of them 0 as a new head gives them, about.
+/// The norm of the gradient at logits of 0, which is about what a new head returns.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StartGradient {
-    /// Root of the sum of squares over images x classes, mean over batches.
+    /// The L2 norm over images x classes, averaged over batches.
     pub norm: f64,
-    /// The same of binary cross-entropy (`bce`, mean over images x classes) on the same batches.
+    /// The norm for binary cross-entropy (`bce`, mean over images x classes) on the same batches.
     pub cross_entropy: f64,
 }
 

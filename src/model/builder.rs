@@ -1,5 +1,5 @@
-//! Making the parameters of a network: each under its name, with initial values from a random
-//! stream of that name, in the order in which they are asked for.
+//! Creates the parameters of a network: each under its name, with initial values from a random
+//! stream of that name, in the order in which they are requested.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use super::parameters::{Parameter, Parameters, Role};
 use crate::error::Result;
 use crate::rng::Stream;
 
-/// Makes parameters below a prefix. Clones and children write into the same [`Parameters`].
+/// Creates parameters under a prefix. Clones and children write to the same [`Parameters`].
 #[derive(Debug, Clone)]
 pub struct Builder {
     parameters: Arc<Mutex<Parameters>>,
@@ -25,8 +25,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder without prefix, in stage 0, of parameters that learn, in `dtype`; initial values
-    /// come from the streams of `seed`.
+    /// Creates a builder without prefix, in stage 0, of trainable parameters of type `dtype`;
+    /// initial values are drawn from the streams of `seed`.
     pub fn new(device: &Device, dtype: DType, seed: u64) -> Self {
         Builder {
             parameters: Arc::default(),
@@ -39,22 +39,22 @@ impl Builder {
         }
     }
 
-    /// What was made so far, in order.
+    /// Returns the parameters created so far, in order.
     pub fn parameters(&self) -> Parameters {
         self.lock().clone()
     }
 
-    /// The type of the parameters.
+    /// Returns the type of the parameters.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Where the parameters live.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// A builder of what lies below `name`: `pp("layer1").pp(0)` makes `layer1.0.weight`.
+    /// Returns a builder for names under `name`: `pp("layer1").pp(0)` creates `layer1.0.weight`.
     pub fn pp(&self, name: impl ToString) -> Self {
         Builder {
             prefix: self.full(&name.to_string()),
@@ -62,7 +62,7 @@ impl Builder {
         }
     }
 
-    /// A builder of another stage, whose parameters learn unless `frozen`.
+    /// Returns a builder for another stage, whose parameters are trainable unless `frozen`.
     pub fn at(&self, stage: usize, frozen: bool) -> Self {
         Builder {
             stage,
@@ -71,15 +71,15 @@ impl Builder {
         }
     }
 
-    /// A builder of parameters that do not learn.
+    /// Returns a builder of parameters that are not trained.
     pub fn held(&self) -> Self {
         self.at(self.stage, true)
     }
 
-    /// A parameter of `shape`.
+    /// Creates a parameter of `shape`.
     ///
     /// # Errors
-    /// There is one of that name.
+    /// If there is one of that name already.
     pub fn parameter(&self, name: &str, shape: &[usize], init: Init) -> Result<Parameter> {
         let role = match self.frozen {
             true => Role::Frozen,
@@ -88,8 +88,8 @@ impl Builder {
         self.make(name, shape, init, role)
     }
 
-    /// A tensor that is kept with the parameters but does not learn, filled with `value`: a
-    /// statistic.
+    /// Creates a buffer filled with `value`: a tensor, such as a running statistic, that is stored
+    /// with the parameters but not trained.
     ///
     /// # Errors
     /// As [`Builder::parameter`].
@@ -97,8 +97,8 @@ impl Builder {
         self.make(name, shape.into().dims(), Init::Const(value), Role::Buffer)
     }
 
-    /// The same place for a network written for candle-nn: whatever it asks for becomes a
-    /// parameter here, running statistics become buffers.
+    /// Returns the same builder for a network written for candle-nn: whatever it requests becomes a
+    /// parameter here, and running statistics become buffers.
     pub fn candle(&self) -> VarBuilder<'static> {
         let backend: Box<dyn SimpleBackend> = Box::new(Backend(self.clone()));
         VarBuilder::from_backend(backend, self.dtype, self.device.clone())
@@ -126,7 +126,7 @@ impl Builder {
     }
 }
 
-/// PyTorch's initial values of a linear layer and its bias: uniform within 1 / sqrt(fan-in).
+/// PyTorch's initial values for a linear layer and its bias: uniform within 1 / sqrt(fan-in).
 pub fn uniform(fan_in: usize) -> Init {
     let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
     Init::Uniform {
@@ -135,7 +135,7 @@ pub fn uniform(fan_in: usize) -> Init {
     }
 }
 
-/// Normal with mean 0.
+/// Initial values from a normal distribution with mean 0.
 pub fn normal(deviation: f64) -> Init {
     Init::Randn {
         mean: 0.0,
@@ -143,7 +143,7 @@ pub fn normal(deviation: f64) -> Init {
     }
 }
 
-/// Initial values, element by element from `stream`.
+/// Draws initial values from `stream`, element by element.
 fn initial(shape: &[usize], init: Init, mut stream: Stream) -> Vec<f32> {
     let mut draw: Box<dyn FnMut() -> f64> = match init {
         Init::Const(value) => Box::new(move || value),
@@ -190,7 +190,8 @@ impl SimpleBackend for Backend {
             true => builder.make(name, shape.dims(), init, Role::Buffer),
             false => builder.parameter(name, shape.dims(), init),
         };
-        // The variable's own tensor: gradients are found by it, and updates are seen through it.
+        // Returns the variable's own tensor, by which gradients are found and through which updates
+        // are seen.
         made.map(|parameter| parameter.var.as_tensor().clone())
             .map_err(candle_core::Error::wrap)
     }

@@ -59,7 +59,7 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of the table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         Range::WholeWithin(-1, self.backbone.architecture().last_stage() as i64)
             .check_whole(&at.join("frozen_stages"), self.frozen_stages)
@@ -80,8 +80,8 @@ impl ModelConfig {
         }
     }
 
-    /// Refuses an adapter that does not fit, and beside one a number of frozen stages that would
-    /// be without effect.
+    /// Rejects an adapter that does not fit, and a number of frozen stages that would have no
+    /// effect beside one.
     fn check_adapter(&self, at: &KeyPath) -> Result<()> {
         let Some(adapter) = &self.adapter else {
             return Ok(());
@@ -104,7 +104,7 @@ impl ModelConfig {
         )
     }
 
-    /// Refuses settings of a backbone where there is none.
+    /// Rejects settings of a backbone if there is none.
     fn check_given(&self, at: &KeyPath) -> Result<()> {
         let Some(features) = &self.features else {
             return Ok(());
@@ -134,12 +134,12 @@ impl ModelConfig {
         }
     }
 
-    /// Whether the head works on maps rather than on pooled features.
+    /// Returns whether the head takes maps rather than pooled features.
     pub fn takes_maps(&self) -> bool {
         self.head.takes() == Takes::Maps
     }
 
-    /// Whether a training leaves everything below neck and head as it is.
+    /// Returns whether training leaves everything below neck and head unchanged.
     pub fn is_backbone_fixed(&self) -> bool {
         let is_frozen = match &self.adapter {
             Some(adapter) => adapter.frozen,
@@ -151,7 +151,7 @@ impl ModelConfig {
         self.features.is_none() && self.norm_eval && is_frozen
     }
 
-    /// The part of the settings that the backbone is made from.
+    /// Returns the settings from which the backbone is built.
     pub fn backbone_config(&self) -> BackboneConfig {
         BackboneConfig {
             name: self.backbone,

@@ -7,13 +7,14 @@ use super::parameters::Parameter;
 use crate::error::Result;
 use crate::onnx::{Graph, Value};
 
-/// A parameter, bit for bit, under its published name.
+/// Adds a parameter, bit for bit, under its published name.
 pub(super) fn constant(graph: &mut Graph, parameter: &Parameter) -> Result<Value> {
     let (name, values) = (published(&parameter.name), parameter.values()?);
     Ok(graph.floats(&name, parameter.var.dims(), values))
 }
 
-/// A tensor that was made of a parameter, under its name and what was made of it.
+/// Adds a tensor derived from a parameter, under the parameter's name and the name of the
+/// derivation.
 pub(super) fn derived(
     graph: &mut Graph,
     parameter: &Parameter,
@@ -25,7 +26,7 @@ pub(super) fn derived(
     Ok(graph.floats(&name, tensor.dims(), values))
 }
 
-/// `[..., in]` -> `[..., out]` by a weight `[out, in]` and a bias `[out]`.
+/// Maps `[..., in]` to `[..., out]` with a weight `[out, in]` and a bias `[out]`.
 pub(super) fn linear(
     graph: &mut Graph,
     x: &Value,
@@ -35,7 +36,7 @@ pub(super) fn linear(
     product(graph, x, (weight, &weight.var), bias)
 }
 
-/// [`linear`] by a `matrix` `[out, in]` that was made of the parameter `weight`.
+/// [`linear`] with a `matrix` `[out, in]` that was derived from the parameter `weight`.
 pub(super) fn product(
     graph: &mut Graph,
     x: &Value,

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::ops::graph;
 use crate::rng::Stream;
 
-/// Drops entries with `probability` and scales the others up by 1 / (1 - probability), so that the
-/// expectation stays; nothing is drawn for a probability of 0.
+/// Drops entries with `probability` and scales the others by 1 / (1 - probability), which preserves
+/// the expectation. Nothing is drawn for a probability of 0.
 pub(super) fn dropout(x: &Tensor, probability: f64, stream: &mut Stream) -> Result<Tensor> {
     if probability == 0.0 {
         return Ok(x.clone());

@@ -1,4 +1,4 @@
-//! Features in place of a backbone.
+//! Precomputed features in place of a backbone.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub struct GivenFeatures {
 }
 
 impl GivenFeatures {
-    /// The file of a set, and that of its names if it is named.
+    /// Returns the feature file of a set, and the file of its names if one is given.
     pub fn of(&self, set: Set) -> (&Path, Option<&Path>) {
         let own = match set {
             Set::Train => None,
@@ -48,7 +48,8 @@ impl GivenFeatures {
         (file, names.as_deref())
     }
 
-    /// The names of a set's file that names no file: they would say nothing.
+    /// Returns the key of a file of names that belongs to a set without a feature file, where it
+    /// has no effect.
     pub(super) fn idle_names(&self) -> Option<&'static str> {
         let idle =
             |file: &Option<PathBuf>, names: &Option<PathBuf>| file.is_none() && names.is_some();
@@ -62,7 +63,7 @@ impl GivenFeatures {
         }
     }
 
-    /// Every path with its key.
+    /// Returns every path with its key.
     pub fn paths(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
         let mut paths = vec![("train", &mut self.train)];
         for (key, path) in [

@@ -30,52 +30,53 @@ use neck::{Neck, NeckConfig};
 pub use parameters::{Gradients, Parameter, Parameters, Role};
 pub use pooling::Features;
 
-/// What a network is given of a batch.
+/// The input of a network for one batch.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// Normalised pictures, `[N, H, W, 3]`.
+    /// Normalised images, `[N, H, W, 3]`.
     Pictures(Tensor),
-    /// What a backbone made of them, or was said to.
+    /// Features, from a backbone or given in its place.
     Features(Features),
 }
 
 /// The network with its parameters.
 pub struct Model {
-    /// Every named tensor.
+    /// All named tensors.
     pub parameters: Parameters,
-    /// None where the network is given features.
+    /// `None` if the network is given features.
     backbone: Option<Box<dyn Backbone>>,
     neck: Option<Neck>,
     head: Box<dyn Head>,
     takes: Takes,
     held: Held,
     pub(crate) kind: BackboneKind,
-    /// Whether a training leaves the backbone as it is.
+    /// Whether training leaves the backbone unchanged.
     is_fixed: bool,
     device: Device,
 }
 
-/// Which parts of a network a training leaves as they are, beside the frozen stages of the backbone.
+/// The parts of a network that training leaves unchanged, besides the frozen stages of the
+/// backbone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
-    /// The neck: its batch norm uses its running statistics and does not move them.
+    /// The neck: its batch norm uses its running statistics and does not update them.
     pub neck: bool,
-    /// The head: a memory in it does not move.
+    /// The head: its memory, if it has one, is not updated.
     pub head: bool,
 }
 
-/// What a training step needs to turn a loss into gradients.
+/// The state that a training step needs to turn a loss into gradients.
 pub struct Trace {
-    /// Those of backbone and neck, where they have any.
+    /// The tapes of backbone and neck, if they have any.
     tapes: Vec<Box<dyn Tape>>,
     features: Features,
-    /// What the head took, where it wants to see it again.
+    /// The input of the head, if the head is to observe it.
     seen: Option<Tensor>,
 }
 
 impl Trace {
-    /// The backbone's pooled features, [N, F], outside the graph; the mean over all places of
-    /// features that are maps alone.
+    /// Returns the backbone's pooled features, [N, F], outside the graph; for features given as
+    /// maps only, the mean over all locations.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -88,8 +89,8 @@ impl Trace {
 }
 
 impl Model {
-    /// A network for the classes of the training labels `labels`, with initial weights drawn from
-    /// the streams of `seed`, or as the files say that the head's settings name.
+    /// Creates a network for the classes of the training labels `labels`, with initial weights
+    /// drawn from the streams of `seed`, or read from the files named in the head's settings.
     ///
     /// # Errors
     /// If such a file cannot be read or does not fit.
@@ -103,18 +104,18 @@ impl Model {
         Self::made(config, None, labels, &builder, true)
     }
 
-    /// As [`Model::new`] for a network whose every tensor comes out of a checkpoint: files of
-    /// initial values are not read, and need not be there any more.
+    /// Like [`Model::new`], for a network whose tensors will all come from a checkpoint: files of
+    /// initial values are not read, and may be gone.
     ///
     /// # Errors
-    /// If the settings do not go together.
+    /// If the settings are incompatible.
     pub fn empty(config: &ModelConfig, labels: &LabelTable, device: &Device) -> Result<Self> {
         let builder = Builder::new(device, DType::F32, 0);
         Self::made(config, None, labels, &builder, false)
     }
 
-    /// As [`Model::new`] for neck and head alone, which are given features of `width`: pooled ones,
-    /// or maps where the head [takes](ModelConfig::takes_maps) such. Without a seed as
+    /// Like [`Model::new`], for neck and head alone, which are given features of `width`: pooled
+    /// ones, or maps if the head [takes](ModelConfig::takes_maps) them. Without a seed, like
     /// [`Model::empty`].
     ///
     /// # Errors
@@ -173,13 +174,13 @@ impl Model {
         })
     }
 
-    /// Says which parts a training leaves as they are.
+    /// Sets the parts that training leaves unchanged.
     pub fn hold(&mut self, held: Held) {
         self.held = held;
     }
 
-    /// Loads the backbone's weights from a file, the hub or the program itself, says what fitted, and returns the hash
-    /// of what was read.
+    /// Loads the backbone's weights from a file, the hub or the program itself, logs what fitted,
+    /// and returns the hash of what was read.
     pub fn load_backbone(&self, source: &str) -> Result<String> {
         let place = weights::locate(source)?;
         let name = self.kind.name();
@@ -188,15 +189,15 @@ impl Model {
         weights::hash(&place)
     }
 
-    /// Where the tensors live.
+    /// Returns the device of the tensors.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What the backbone makes of normalised pictures [N, H, W, 3] in evaluation.
+    /// Returns the backbone's features of normalised images [N, H, W, 3] in evaluation.
     ///
     /// # Errors
-    /// If the network has no backbone, or the pictures have another shape.
+    /// If the network has no backbone, or the images have another shape.
     pub fn features(&self, pictures: &Tensor) -> Result<Features> {
         self.backbone()?.features(pictures)
     }
@@ -206,10 +207,10 @@ impl Model {
         self.backbone.as_deref().ok_or_else(missing)
     }
 
-    /// Evaluation: logits [N, C] of a batch of N pictures.
+    /// Returns the logits [N, C] of a batch of N images in evaluation.
     ///
     /// # Errors
-    /// If the network takes something else.
+    /// If the network takes another kind of input.
     pub fn logits(&self, input: &Input) -> Result<Tensor> {
         let features = match input {
             Input::Pictures(pictures) => self.features(pictures)?,
@@ -223,15 +224,15 @@ impl Model {
         self.head.forward(&input)
     }
 
-    /// Training: logits [N, C] of a batch of N pictures, and the trace for
-    /// [`gradients`](Self::gradients); `dropout` draws the masks of neck and head.
+    /// Returns the logits [N, C] of a batch of N images in training, and the trace for
+    /// [`gradients`](Self::gradients); the dropout masks of neck and head are drawn from `dropout`.
     ///
     /// # Errors
-    /// If the network takes something else.
+    /// If the network takes another kind of input.
     pub fn forward_train(&self, input: &Input, dropout: &mut Stream) -> Result<(Tensor, Trace)> {
         let mut tapes = Vec::new();
         let features = match input {
-            // What does not learn is as in evaluation, and no gradient comes back to it.
+            // A fixed backbone runs as in evaluation, and receives no gradient.
             Input::Pictures(pictures) if self.is_fixed => self.features(pictures)?.detached()?,
             Input::Pictures(pictures) => {
                 let (features, tape) = self.backbone()?.forward_train(pictures)?;
@@ -262,8 +263,8 @@ impl Model {
         Ok((logits, trace))
     }
 
-    /// Shows the batch of a training pass to a head that keeps a memory; `targets` are the labels
-    /// [N, C], row by row. Once a batch, after its forward pass.
+    /// Lets a head with a memory observe the batch of a training pass; `targets` are the labels,
+    /// [N, C] in row-major order. Called once per batch, after its forward pass.
     ///
     /// # Errors
     /// If there are more or fewer targets than logits.
@@ -277,7 +278,7 @@ impl Model {
         self.head.observe(seen, &targets)
     }
 
-    /// The gradients of every trainable parameter, from those that candle found.
+    /// Returns the gradients of all trainable parameters, given those that candle found.
     pub fn gradients(&self, trace: Trace, found: &GradStore) -> Result<Gradients> {
         let mut gradients = Gradients::none(&self.parameters);
         gradients.take_from(found, self.parameters.trainable());

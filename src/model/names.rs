@@ -1,16 +1,16 @@
-//! The names of parameters: in the program, and in files for others.
+//! The names of parameters, in the program and in exported files.
 
 use std::borrow::Cow;
 
-/// What the parameters of the backbone are named with, before their published names.
+/// The prefix of the backbone's parameters in the program, followed by their published names.
 pub const BACKBONE: &str = "backbone";
 
-/// What the others are named with in files for others.
+/// The prefix of all other parameters in exported files.
 pub const OWN: &str = "dbloss";
 
-/// The name of a parameter in a file for others: those of the backbone are the published ones of
-/// torchvision, timm or OpenAI; those of neck and head, which no other program has, begin with
-/// [`OWN`].
+/// Returns the name of a parameter in an exported file. Parameters of the backbone have the
+/// published names of torchvision, timm or OpenAI; those of neck and head, which no other program
+/// has, begin with [`OWN`].
 pub fn published(name: &str) -> Cow<'_, str> {
     match below(name, BACKBONE) {
         Some(published) => Cow::Borrowed(published),
@@ -18,7 +18,7 @@ pub fn published(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The name in the program of what a file for others calls `name`: [`published`] undone.
+/// Returns the name in the program of `name` in an exported file; the inverse of [`published`].
 pub fn in_program(name: &str) -> Cow<'_, str> {
     match below(name, OWN) {
         Some(own) => Cow::Borrowed(own),
@@ -26,7 +26,7 @@ pub fn in_program(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The rest of a name that begins with `first` and a dot.
+/// Returns the rest of a name that begins with `first` and a dot.
 fn below<'a>(name: &'a str, first: &str) -> Option<&'a str> {
     name.strip_prefix(first)?.strip_prefix('.')
 }

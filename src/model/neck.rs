@@ -1,4 +1,5 @@
-//! Between backbone and head: linear, batch norm, dropout (paper, section 4.1), or nothing.
+//! The neck between backbone and head: linear, batch norm, dropout (paper, section 4.1), or
+//! nothing.
 
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
@@ -59,13 +60,13 @@ impl Default for NeckConfig {
 struct Nothing {}
 
 impl NeckConfig {
-    /// The kinds, the default first.
+    /// The kinds, with the default first.
     pub const KINDS: [&'static str; 2] = ["published", "none"];
 
     /// Reads the table at the key `at`.
     ///
     /// # Errors
-    /// A key or its value is none of those accepted.
+    /// If a key or its value is not one of those accepted.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let mut own = table.clone();
         own.remove("kind");
@@ -77,7 +78,7 @@ impl NeckConfig {
         }
     }
 
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of the table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         let NeckConfig::Published(published) = self else {
             return Ok(());
@@ -88,8 +89,8 @@ impl NeckConfig {
 }
 
 impl Serialize for NeckConfig {
-    /// The published neck is written without its kind, as it always was: hashes of experiments stay
-    /// what they were.
+    /// The published neck is written without its kind, as it always was, so that the hashes of
+    /// experiments do not change.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             NeckConfig::Published(published) => published.serialize(serializer),
@@ -108,7 +109,7 @@ impl<'de> Deserialize<'de> for NeckConfig {
     }
 }
 
-/// Constants of the batch norm, PyTorch's defaults.
+/// The constants of the batch norm, PyTorch's defaults.
 const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
@@ -125,10 +126,10 @@ pub struct Neck {
 }
 
 impl Neck {
-    /// Makes the parameters: weight Kaiming normal with fan-out, bias 0.
+    /// Creates the parameters: weight Kaiming normal by the fan-out, bias 0.
     pub fn new(config: &Published, in_features: usize, builder: &Builder) -> Result<Self> {
         let width = config.out_channels;
-        // Kaiming normal, fan-out, gain of a ReLU.
+        // Kaiming normal by the fan-out, with the gain of a ReLU.
         let drawn = Init::Randn {
             mean: 0.0,
             stdev: (2.0 / width as f64).sqrt(),
@@ -146,7 +147,7 @@ impl Neck {
         })
     }
 
-    /// Evaluation: [N, F] -> [N, width] with running statistics and without dropout.
+    /// Maps [N, F] to [N, width] in evaluation, with running statistics and without dropout.
     pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
         let x = self.linear(features)?;
         self.normalise(
@@ -156,7 +157,7 @@ impl Neck {
         )
     }
 
-    /// [`Neck::forward`] written into `graph`.
+    /// Writes [`Neck::forward`] into `graph`.
     ///
     /// # Errors
     /// If a parameter cannot be read.
@@ -172,15 +173,16 @@ impl Neck {
         Ok(graph.batch_norm(&x, of_channel.each_ref(), EPS))
     }
 
-    /// Training of a neck that does not learn: as in evaluation, and with dropout, of which
-    /// `stream` draws the mask. Its running statistics stay as they are.
+    /// Training of a frozen neck: as in evaluation, but with dropout, whose mask is drawn from
+    /// `stream`. Its running statistics do not change.
     pub fn forward_held(&self, features: &Tensor, stream: &mut Stream) -> Result<Tensor> {
         dropout(&self.forward(features)?, self.dropout, stream)
     }
 
-    /// Training: [N, F] -> [N, width] with batch statistics, which also move the running ones;
-    /// `stream` draws the dropout mask. Where nothing learns below, the linear layer stays out of
-    /// candle's graph, which would copy and add up the gradient of its large matrix: the tape has it.
+    /// Maps [N, F] to [N, width] in training, with batch statistics, which also update the running
+    /// ones; the dropout mask is drawn from `stream`. If nothing below is trainable, the linear
+    /// layer stays outside candle's graph, which would copy and add the gradient of its large
+    /// matrix; the tape computes it instead.
     pub fn forward_train(
         &self,
         features: &Tensor,
@@ -229,14 +231,14 @@ impl Neck {
     }
 }
 
-/// The linear layer of a training pass, outside of candle's graph.
+/// The linear layer of a training pass, outside candle's graph.
 #[derive(Debug)]
 struct LinearTape {
     weight: Parameter,
     bias: Parameter,
-    /// What went in, [N, F].
+    /// The input, [N, F].
     features: Tensor,
-    /// What came out, [N, width].
+    /// The output, [N, width].
     output: Tensor,
 }
 

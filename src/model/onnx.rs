@@ -1,4 +1,4 @@
-//! A network, from pictures to scores, as a graph of ONNX.
+//! Exports a network, from images to scores, as an ONNX graph.
 
 use super::Model;
 use super::backbone::onnx::write;
@@ -6,45 +6,46 @@ use super::head::Takes;
 use crate::error::{Error, Result};
 use crate::onnx::{Element, Graph, Side, Value};
 
-/// What a graph takes and gives, beyond the network.
+/// The inputs and outputs of a graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GraphOptions {
-    /// Rows and columns of the pictures; the number of pictures is open.
+    /// Rows and columns of the images; the number of images is variable.
     pub size: (usize, usize),
-    /// What normalises pictures of bytes, if that is to be part of the graph.
+    /// The normalisation, if the graph takes images of bytes and normalises them itself.
     pub normalisation: Option<Normalisation>,
-    /// Whether probabilities are given beside logits.
+    /// Whether to output probabilities as well as logits.
     pub probabilities: bool,
 }
 
-/// (x - mean) / std of red, green, blue, on the scale of 0 to 255.
+/// (x - mean) / std of red, green and blue, on a scale of 0 to 255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalisation {
-    /// Subtracted.
+    /// The mean, which is subtracted.
     pub mean: [f32; 3],
-    /// Divided by.
+    /// The standard deviation, by which the difference is divided.
     pub std: [f32; 3],
 }
 
 /// The name of the input.
 pub const PICTURES: &str = "pictures";
 
-/// The names of the outputs.
+/// The name of the first output.
 pub const LOGITS: &str = "logits";
-/// The second output, where it is asked for.
+/// The name of the second output, if it is requested.
 pub const PROBABILITIES: &str = "probabilities";
 
-/// The name of the side that may be of any length.
+/// The name of the dimension of variable length.
 const BATCH: &str = "batch";
 
 impl Model {
-    /// The network in evaluation. Its input [`PICTURES`] holds normalised pictures `[batch, 3, rows,
-    /// columns]`, red, green, blue; with a normalisation in the graph, bytes `[batch, rows, columns,
-    /// 3]`. Its outputs are [`LOGITS`] `[batch, classes]` and, if asked for, [`PROBABILITIES`].
+    /// Returns the network in evaluation mode as an ONNX graph. Its input [`PICTURES`] holds
+    /// normalised images `[batch, 3, rows, columns]`, in the order red, green, blue; with a
+    /// normalisation in the graph, bytes `[batch, rows, columns, 3]`. Its outputs are [`LOGITS`]
+    /// `[batch, classes]` and, if requested, [`PROBABILITIES`].
     ///
     /// # Errors
-    /// If it has no backbone, or one that is no list of nodes, or pictures of this size cannot be
-    /// cut into its patches.
+    /// If the network has no backbone, or one that is not a list of nodes, or if images of this
+    /// size cannot be split into its patches.
     pub fn graph(&self, num_classes: usize, options: &GraphOptions) -> Result<Graph> {
         let backbone = self.backbone.as_deref().ok_or_else(|| {
             Error::key(
@@ -87,7 +88,7 @@ impl Model {
     }
 }
 
-/// The input, and what becomes of it before the network.
+/// Adds the input, and its preprocessing before the network.
 fn input(graph: &mut Graph, options: &GraphOptions) -> Value {
     let (rows, columns) = (Side::Is(options.size.0), Side::Is(options.size.1));
     let (batch, three) = (Side::Any(BATCH), Side::Is(3));
@@ -96,7 +97,7 @@ fn input(graph: &mut Graph, options: &GraphOptions) -> Value {
     };
     let pictures = graph.input(PICTURES, Element::Byte, &[batch, rows, columns, three]);
     let floats = graph.at("normalise").as_floats(&pictures);
-    // As the program does it: x * scale + shift.
+    // In the same form as the program: x * scale + shift.
     let scale = std.map(|std| 1.0 / std);
     let shift = [0, 1, 2].map(|channel| -mean[channel] * scale[channel]);
     let scale = graph.floats("normalise/scale", &[3], scale.to_vec());

@@ -1,4 +1,4 @@
-//! The named tensors of a model: what learns, what is only kept, under PyTorch's names.
+//! The named tensors of a model, trainable or merely stored, under PyTorch's names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,37 +10,37 @@ use candle_core::{DType, Tensor, Var};
 use crate::error::{Error, Result};
 use crate::ops::graph::Lazy;
 
-/// How a named tensor takes part in training.
+/// The role of a named tensor in training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Updated by the optimiser.
     Trainable,
-    /// Belongs to a frozen stage: kept as loaded.
+    /// Part of a frozen stage: stays as loaded.
     Frozen,
-    /// Not a parameter: a running statistic, updated by the forward pass if at all.
+    /// Not a parameter but a running statistic, updated by the forward pass if at all.
     Buffer,
 }
 
-/// One named tensor. Clones are handles of the same tensor.
+/// A named tensor. Clones are handles to the same tensor.
 #[derive(Debug, Clone)]
 pub struct Parameter {
-    /// Its place in [`Parameters`], and that of its gradient in [`Gradients`].
+    /// Its index in [`Parameters`], and that of its gradient in [`Gradients`].
     pub index: usize,
     /// The full name, for example `backbone.layer1.0.conv1.weight`.
     pub name: String,
-    /// The value; shared, so that an update is seen by all that hold it. Whoever changes it other
-    /// than by [`Parameter::set`] says so by [`Parameter::changed`].
+    /// The value; shared, so that all holders see an update. Code that changes it other than
+    /// through [`Parameter::set`] must call [`Parameter::changed`].
     pub var: Var,
-    /// What may change it.
+    /// Its role in training.
     pub role: Role,
-    /// Which part of the network it belongs to: 0 is the stem, then the backbone's stages; neck and
+    /// The stage of the network it belongs to: 0 is the stem, then the backbone's stages; neck and
     /// head are one above the last.
     pub stage: usize,
     generation: Arc<AtomicU64>,
 }
 
 impl Parameter {
-    /// The value, in candle's graph if it learns and outside of it if not.
+    /// Returns the value, in candle's graph if it is trainable and outside it if not.
     pub fn tensor(&self) -> Tensor {
         match self.role {
             Role::Trainable => self.var.as_tensor().clone(),
@@ -48,26 +48,26 @@ impl Parameter {
         }
     }
 
-    /// Gives it another value of the same shape.
+    /// Sets another value of the same shape.
     ///
     /// # Errors
-    /// The shapes or types differ.
+    /// If the shapes or types differ.
     pub fn set(&self, value: &Tensor) -> Result<()> {
         self.var.set(value)?;
         self.changed();
         Ok(())
     }
 
-    /// Gives it these values, row by row.
+    /// Sets the values, given in row-major order.
     ///
     /// # Errors
-    /// There are more or fewer of them than it has.
+    /// If their number differs from that of the elements.
     pub fn fill(&self, values: Vec<f32>) -> Result<()> {
         let values = Tensor::from_vec(values, self.var.shape(), self.var.device())?;
         self.set(&values.to_dtype(self.var.dtype())?)
     }
 
-    /// Its values, row by row, in single precision.
+    /// Returns the values in row-major order, in single precision.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -76,18 +76,19 @@ impl Parameter {
         Ok(values.to_vec1()?)
     }
 
-    /// Says that the value has changed, so that whatever was derived from it is derived anew.
+    /// Records that the value has changed, so that whatever was derived from it is computed anew.
     pub fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Grows with every change of the value.
+    /// Returns a number that grows with every change of the value.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 }
 
-/// Named tensors in the order of their definition, so that every walk over them is reproducible.
+/// Named tensors in the order of their definition, so that every iteration over them is
+/// reproducible.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
     entries: Vec<Parameter>,
@@ -95,15 +96,15 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// An empty store.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a tensor under a new name; gives back a handle of it.
+    /// Adds a tensor under a new name and returns a handle to it.
     ///
     /// # Errors
-    /// There is one of that name already.
+    /// If there is one of that name already.
     pub fn insert(
         &mut self,
         name: impl Into<String>,
@@ -128,30 +129,30 @@ impl Parameters {
         Ok(parameter)
     }
 
-    /// The entry `name`, if there is one.
+    /// Returns the entry `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<&Parameter> {
         self.index.get(name).map(|&i| &self.entries[i])
     }
 
-    /// The variable `name`; an error names it if it is missing.
+    /// Returns the variable `name`; an error names it if it is missing.
     pub fn var(&self, name: &str) -> Result<&Var> {
         self.get(name)
             .map(|entry| &entry.var)
             .ok_or_else(|| Error::input(name, "the model has no such parameter"))
     }
 
-    /// All entries in the order of definition.
+    /// Iterates over all entries in the order of definition.
     pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
         self.entries.iter()
     }
 
-    /// The entries that the optimiser updates.
+    /// Iterates over the entries that the optimiser updates.
     pub fn trainable(&self) -> impl Iterator<Item = &Parameter> {
         self.iter().filter(|entry| entry.role == Role::Trainable)
     }
 
-    /// The hash, in hexadecimal, of the tensors whose names begin with `prefix`: of their names,
-    /// shapes and values, wherever they came from.
+    /// Returns the hash, in hexadecimal, of the tensors whose names begin with `prefix`: of their
+    /// names, shapes and values, wherever they came from.
     ///
     /// # Errors
     /// If a tensor cannot be read.
@@ -168,39 +169,39 @@ impl Parameters {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// True if there is none.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Number of scalars that the optimiser updates.
+    /// Returns the number of scalars that the optimiser updates.
     pub fn num_trainable(&self) -> usize {
         self.trainable().map(|entry| entry.var.elem_count()).sum()
     }
 }
 
-/// Gradients in the order of the [`Parameters`]; a parameter that had no part in the loss, or does
-/// not learn, has none.
+/// Gradients in the order of the [`Parameters`]; a parameter that did not contribute to the loss,
+/// or is not trainable, has none.
 #[derive(Debug, Clone, Default)]
 pub struct Gradients(Vec<Option<Lazy>>);
 
 impl Gradients {
-    /// None for each of the parameters.
+    /// Creates a collection without a gradient for any of the parameters.
     pub fn none(parameters: &Parameters) -> Self {
         Gradients(vec![None; parameters.len()])
     }
 
-    /// The gradient of a parameter.
+    /// Returns the gradient of a parameter, if it has one.
     pub fn get(&self, parameter: &Parameter) -> Option<&Lazy> {
         self.0.get(parameter.index)?.as_ref()
     }
 
-    /// The values of a parameter's gradient.
+    /// Returns the values of a parameter's gradient, if it has one.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -209,7 +210,7 @@ impl Gradients {
         Ok(gradient.transpose()?)
     }
 
-    /// Keeps the gradient of a parameter.
+    /// Stores the gradient of a parameter.
     pub fn set(&mut self, parameter: &Parameter, gradient: impl Into<Lazy>) {
         if self.0.len() <= parameter.index {
             self.0.resize(parameter.index + 1, None);
@@ -217,7 +218,7 @@ impl Gradients {
         self.0[parameter.index] = Some(gradient.into());
     }
 
-    /// Keeps what candle found for these parameters.
+    /// Stores the gradients that candle found for these parameters.
     pub fn take_from<'a>(
         &mut self,
         found: &GradStore,
@@ -230,18 +231,18 @@ impl Gradients {
         }
     }
 
-    /// Indices of parameters with their gradients, in order.
+    /// Iterates over the indices of parameters that have gradients, and those gradients, in order.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Lazy)> {
         let entries = self.0.iter().enumerate();
         entries.filter_map(|(index, gradient)| Some((index, gradient.as_ref()?)))
     }
 
-    /// Number of gradients.
+    /// Returns the number of gradients.
     pub fn len(&self) -> usize {
         self.iter().count()
     }
 
-    /// True if there is none.
+    /// Returns true if there are no gradients.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! The whole network: what learns, what is held, what a checkpoint replaces.
+//! The whole network: what is trained, what is held fixed, what a checkpoint replaces.
 
 use super::backbone::adapter::AdapterConfig;
 use super::backbone::adapter::Kind;
@@ -22,7 +22,7 @@ fn config(head: &str, neck: &str) -> ModelConfig {
     toml::from_str(&text).unwrap()
 }
 
-/// Each head behind the neck that it can have.
+/// Returns each head with every neck that it supports.
 fn configs() -> Vec<ModelConfig> {
     let (published, none) = ("out_channels = 8", "kind = 'none'");
     let written = [
@@ -58,7 +58,7 @@ fn configs() -> Vec<ModelConfig> {
     all
 }
 
-/// A vision transformer with its adapter in the last two blocks.
+/// Returns a vision transformer with this adapter in its last two blocks.
 fn with_adapter(adapter: AdapterConfig) -> ModelConfig {
     ModelConfig {
         backbone: BackboneKind::named("vit_tiny_patch16_224").unwrap(),
@@ -83,7 +83,7 @@ fn values(parameter: &Parameter) -> Vec<f32> {
     flat.to_vec1().unwrap()
 }
 
-/// One step of SGD on the mean of the squared logits apart from the targets.
+/// One SGD step on the mean squared difference between logits and targets.
 fn step(model: &Model) -> Gradients {
     let mut stream = Stream::new(0, "dropout", 0, 0);
     let (logits, trace) = model
@@ -102,13 +102,13 @@ fn step(model: &Model) -> Gradients {
     gradients
 }
 
-/// candle drops gradients without a word in some of its operations: every parameter that learns
-/// has one, and moves; nothing else does, but for statistics.
+/// Some of candle's operations drop gradients silently: every trainable parameter must have one,
+/// and must move; nothing else may move except statistics.
 #[test]
 fn every_parameter_that_learns_does() {
     for config in configs() {
         let model = Model::new(&config, &labels(), &Device::Cpu, 0).unwrap();
-        // A memory is empty in the first step, and what reads it does not learn.
+        // A memory is empty in the first step, and what reads it is not trained.
         step(&model);
         let before: Vec<Vec<f32>> = model.parameters.iter().map(values).collect();
         let gradients = step(&model);
@@ -117,7 +117,7 @@ fn every_parameter_that_learns_does() {
             let moved = values(parameter) != before;
             match parameter.role {
                 Role::Trainable => {
-                    // The batch norm takes the bias before it away, up to rounding.
+                    // The batch norm cancels the bias before it, up to rounding.
                     let gradient = gradients.tensor(parameter).unwrap().expect(&what);
                     let largest = gradient.abs().unwrap().max_all().unwrap();
                     let largest = largest.to_scalar::<f32>().unwrap();
@@ -170,7 +170,7 @@ fn what_is_held_keeps_statistics_and_memory() {
     }
 }
 
-/// A zero-shot classifier: a step of it is no mistake.
+/// A training step of a zero-shot classifier is not an error.
 #[test]
 fn a_network_in_which_nothing_learns_takes_a_step() {
     let folder = tempfile::tempdir().unwrap();
@@ -187,7 +187,7 @@ fn a_network_in_which_nothing_learns_takes_a_step() {
     assert!(step(&model).is_empty());
 }
 
-/// Word vectors lie in the checkpoint: the file may be gone by then.
+/// Word vectors are stored in the checkpoint: their file may be gone by then.
 #[test]
 fn an_empty_network_takes_everything_from_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
@@ -217,7 +217,8 @@ fn an_empty_network_takes_everything_from_a_checkpoint() {
     assert_eq!(logits(&empty), logits(&model));
 }
 
-/// A default is written as before there were heads, so that hashes of runs stay what they were.
+/// A default is written as it was before there were heads, so that the hashes of runs do not
+/// change.
 #[test]
 fn the_published_network_is_written_as_it_always_was() {
     let before = "backbone = \"resnet50\"\nweights = \"\"\nfrozen_stages = 1\nnorm_eval = true\n\
@@ -235,7 +236,7 @@ fn the_published_network_is_written_as_it_always_was() {
     assert_eq!(names(&small), ["head.weight", "head.bias"]);
 }
 
-/// Features of a backbone whose adapter learns must not be kept.
+/// Features of a backbone with a trainable adapter must not be cached.
 #[test]
 fn an_adapter_learns_in_place_of_the_backbone() {
     for kind in Kind::defaults() {
@@ -273,7 +274,8 @@ fn an_adapter_learns_in_place_of_the_backbone() {
     }
 }
 
-/// Published files have no adapter, and lack nothing for that; a run's checkpoint has its own.
+/// Published files have no adapter, and are still complete without it; a run's checkpoint contains
+/// its own.
 #[test]
 fn weights_are_read_into_a_network_with_an_adapter() {
     let folder = tempfile::tempdir().unwrap();

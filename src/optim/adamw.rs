@@ -35,8 +35,8 @@ impl Default for AdamW {
 }
 
 impl AdamW {
-    /// The factors that undo the moments' start at zero: of the step, and of the second moment's
-    /// root.
+    /// Returns the learning rate divided by the bias correction of the first moment, and the square
+    /// root of that of the second. The corrections compensate for moments that start at zero.
     fn corrections(&self, step: &Step) -> (f64, f64) {
         let correction = |beta: f64| 1.0 - beta.powf(step.count as f64);
         let [first, second] = self.betas.map(correction);

@@ -1,4 +1,5 @@
-//! A moving average of a network's values, kept beside them (Polyak and Juditsky 1992).
+//! A moving average of a network's parameters, kept besides the parameters themselves (Polyak and
+//! Juditsky 1992).
 
 use candle_core::{Tensor, Var};
 
@@ -6,20 +7,20 @@ use crate::error::{Error, Result};
 use crate::model::{Parameters, Role};
 use crate::ops::graph::{self, Lazy};
 
-/// The exponential moving average of every value that the training changes: of the parameters that
-/// learn, and of the norms' running statistics.
+/// The exponential moving average of every value that training changes: of the trainable
+/// parameters, and of the running statistics of norms.
 #[derive(Debug)]
 pub struct Average {
     decay: f64,
-    /// By the index of the parameter; `None` for what does not change.
+    /// Indexed by parameter; `None` for values that do not change.
     values: Vec<Option<Var>>,
-    /// Updates done.
+    /// The number of updates so far.
     count: u64,
 }
 
 impl Average {
-    /// An average that begins with what `parameters` hold now. `decay` is the part of the average
-    /// that an update keeps, in (0, 1).
+    /// Creates an average that starts from the current values of `parameters`. `decay` is the
+    /// fraction of the average that an update keeps, in (0, 1).
     pub fn new(decay: f64, parameters: &Parameters) -> Result<Self> {
         let value = |entry: &crate::model::Parameter| -> Result<Option<Var>> {
             let changes = entry.role != Role::Frozen && entry.var.dtype().is_float();
@@ -33,14 +34,15 @@ impl Average {
         })
     }
 
-    /// The part of the average that update number `count`, from 1, keeps: min(decay,
-    /// (1 + count) / (10 + count)), so that the average is not the first values for long.
+    /// Returns the fraction of the average kept by update number `count`, counted from 1:
+    /// min(decay, (1 + count) / (10 + count)), so that the first values do not dominate the average
+    /// for long.
     pub fn kept(decay: f64, count: u64) -> f64 {
         let count = count as f64;
         decay.min((1.0 + count) / (10.0 + count))
     }
 
-    /// Takes the values that `parameters` hold now into the average.
+    /// Updates the average with the current values of `parameters`.
     pub fn update(&mut self, parameters: &Parameters) -> Result<()> {
         self.count += 1;
         let new = 1.0 - Self::kept(self.decay, self.count);
@@ -65,8 +67,8 @@ impl Average {
         }
     }
 
-    /// Exchanges the average and what `parameters` hold, so that the network can be scored with the
-    /// average; a second call puts back what was there, bit by bit.
+    /// Swaps the average with the values of `parameters`, so that the network can be evaluated with
+    /// the average; a second call restores the values, bit by bit.
     pub fn exchange(&mut self, parameters: &Parameters) -> Result<()> {
         for (value, entry) in self.values.iter().zip(parameters.iter()) {
             if let Some(average) = value {
@@ -78,7 +80,7 @@ impl Average {
         Ok(())
     }
 
-    /// The averages by parameter name, for a checkpoint.
+    /// Returns the averages by parameter name, for a checkpoint.
     pub fn state<'a>(
         &'a self,
         parameters: &'a Parameters,
@@ -87,11 +89,11 @@ impl Average {
             .filter_map(|(value, entry)| Some((entry.name.as_str(), value.as_ref()?.as_tensor())))
     }
 
-    /// Goes on after `count` updates with what [`state`](Self::state) told: `find` finds it by
-    /// name.
+    /// Restores the state after `count` updates, as returned by [`state`](Self::state); `find`
+    /// returns a tensor by name.
     ///
     /// # Errors
-    /// A tensor is missing or has another shape.
+    /// If a tensor is missing or has another shape.
     pub fn restore<'t>(
         &mut self,
         count: u64,

@@ -3,12 +3,13 @@
 use crate::error::Result;
 use crate::ops::graph::{self, Lazy};
 
-/// The L2 norm over all `gradients` together, accumulated in f64.
+/// Returns the L2 norm over all `gradients` together, accumulated in f64.
 pub fn gradient_norm<'a>(gradients: impl IntoIterator<Item = &'a Lazy>) -> Result<f64> {
     Ok(graph::sum_of_squares(gradients)?.sqrt())
 }
 
-/// The factor on the gradients for a norm of at most `max_norm`, PyTorch's `clip_grad_norm_`.
+/// Returns the factor that limits gradients of this norm to `max_norm`, as in PyTorch's
+/// `clip_grad_norm_`.
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }

@@ -57,7 +57,7 @@ impl Default for Groups {
 }
 
 impl Groups {
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of the table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         let factors = [
             ("backbone", self.backbone),
@@ -74,7 +74,8 @@ impl Groups {
         Range::Above(0.0, 1.0).check(&at.join("layer_decay"), self.layer_decay)
     }
 
-    /// The factor on the rate of the parameter `name`, which lies `below` stages under the top.
+    /// Returns the factor on the learning rate of the parameter `name`, which is `below` stages
+    /// under the top.
     pub fn factor(&self, name: &str, below: usize) -> f64 {
         let part = match name.split('.').next() {
             Some("backbone") => self.backbone,
@@ -85,7 +86,7 @@ impl Groups {
     }
 }
 
-/// The keys that every kind has, `kind` first.
+/// The keys common to every kind, starting with `kind`.
 const SHARED: [&str; 4] = ["kind", "learning_rate", "max_gradient_norm", "groups"];
 
 impl Default for OptimizerConfig {
@@ -95,7 +96,7 @@ impl Default for OptimizerConfig {
 }
 
 impl From<Kind> for OptimizerConfig {
-    /// An optimiser of this kind, with the defaults of what is common to all.
+    /// Creates an optimiser of this kind, with the defaults of the common keys.
     fn from(kind: Kind) -> Self {
         OptimizerConfig {
             learning_rate: kind.learning_rate(),
@@ -106,7 +107,7 @@ impl From<Kind> for OptimizerConfig {
     }
 }
 
-/// What every kind has, as it is written.
+/// The keys common to every kind, as written in TOML.
 #[derive(Deserialize)]
 struct Shared {
     learning_rate: Option<f64>,
@@ -115,7 +116,7 @@ struct Shared {
 }
 
 impl OptimizerConfig {
-    /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
+    /// Reads the table at the key `at`. Errors name the key, the accepted values and the closest
     /// match.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let read = |name: &str, own: &Table| Kind::read(name, own, &SHARED, at);
@@ -130,7 +131,7 @@ impl OptimizerConfig {
         })
     }
 
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of the table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         Range::Positive.check(&at.join("learning_rate"), self.learning_rate)?;
         Range::NotNegative.check(&at.join("max_gradient_norm"), self.max_gradient_norm)?;
@@ -140,8 +141,8 @@ impl OptimizerConfig {
 }
 
 impl Serialize for OptimizerConfig {
-    /// What is at its default and was not there in 0.1 is left out, so that hashes of experiments
-    /// stay what they were.
+    /// Keys introduced after 0.1 are left out at their defaults, so that the hashes of experiments
+    /// do not change.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         if self.kind.name() != Kind::NAMES[0] {

@@ -1,4 +1,4 @@
-//! A stretch of the training: so many of something, or a part of the whole.
+//! Lengths of parts of the training, given as a count or as a fraction of the whole.
 
 use std::fmt;
 
@@ -22,18 +22,18 @@ pub enum Extent {
     Epochs(usize),
 }
 
-/// What the key of an [`Extent`] counts.
+/// The unit in which the key of an [`Extent`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Steps of the optimiser.
+    /// Optimiser steps.
     Step,
     /// Epochs.
     Epoch,
 }
 
 impl Extent {
-    /// The stretch in steps, maybe with a part of one, in a training of `epochs` epochs of
-    /// `steps_per_epoch` steps; a count is one of `unit`.
+    /// Returns the length in steps, possibly fractional, in a training of `epochs` epochs of
+    /// `steps_per_epoch` steps; a count is in `unit`.
     pub fn exact(self, unit: Unit, steps_per_epoch: usize, epochs: usize) -> f64 {
         let epoch = steps_per_epoch as f64;
         match (self, unit) {
@@ -45,12 +45,12 @@ impl Extent {
         }
     }
 
-    /// Like [`exact`](Self::exact), a part of a step rounded up.
+    /// Like [`exact`](Self::exact), rounded up to whole steps.
     pub fn steps(self, unit: Unit, steps_per_epoch: usize, epochs: usize) -> usize {
         self.exact(unit, steps_per_epoch, epochs).ceil() as usize
     }
 
-    /// True for a stretch of no length.
+    /// Returns true for a length of zero.
     pub fn is_nothing(&self) -> bool {
         match *self {
             Extent::Count(count) | Extent::Steps(count) | Extent::Epochs(count) => count == 0,
@@ -58,7 +58,7 @@ impl Extent {
         }
     }
 
-    /// True where `points` lie one after another, all above 0 and all of one kind.
+    /// Returns true if `points` never descend, and are all above 0 and all of the same variant.
     pub fn ascend(points: &[Extent]) -> bool {
         let in_order = points.windows(2).all(|pair| match pair {
             [Extent::Count(a), Extent::Count(b)]
@@ -70,7 +70,7 @@ impl Extent {
         in_order && !points.iter().any(Extent::is_nothing)
     }
 
-    /// The stretch that a text such as `2 epochs` stands for.
+    /// Parses a text such as `2 epochs`.
     fn parse(text: &str) -> Option<Self> {
         let (count, unit) = text.trim().split_once(' ')?;
         let count = count.parse().ok()?;

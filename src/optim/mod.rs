@@ -1,7 +1,7 @@
-//! Optimisers, clipping, and schedules as pure functions of the step.
+//! Optimisers, gradient clipping, and schedules as pure functions of the step.
 //!
-//! An optimiser is its keys and how it moves one parameter ([`Update`]). All are listed in one
-//! table below: it drives `kind` in TOML, checkpoints and the tests.
+//! An optimiser consists of its keys and the way it updates one parameter ([`Update`]). All are
+//! listed in one table below, which drives `kind` in TOML, checkpoints and the tests.
 
 pub mod average;
 pub mod clip;
@@ -19,23 +19,23 @@ pub use optimizer::Optimizer;
 pub use schedule::Schedule;
 pub use update::{Step, Update};
 
-/// Declares the files of the optimisers and the type of one of any kind.
+/// Declares the modules of the optimisers, and the enum of all kinds.
 macro_rules! optimizers {
     ($($file:ident::$Rule:ident),+ $(,)?) => {
         $(pub mod $file; pub use $file::$Rule;)+
 
         crate::layers::kinds! {
-            /// An optimiser of any kind, with the keys that are its own.
+            /// An optimiser of any kind, with its own keys.
             $($Rule: <$Rule as Update>::NAME),+
         }
 
         impl Kind {
-            /// Its full learning rate where none is given.
+            /// Returns its default learning rate.
             pub fn learning_rate(&self) -> f64 {
                 match self { $(Kind::$Rule(_) => <$Rule as Update>::LEARNING_RATE),+ }
             }
 
-            /// Names of the tensors that it keeps for each parameter.
+            /// Returns the names of the tensors that it keeps for each parameter.
             pub fn slots(&self) -> &'static [&'static str] {
                 match self { $(Kind::$Rule(_) => <$Rule as Update>::SLOTS),+ }
             }
@@ -75,7 +75,7 @@ macro_rules! optimizers {
     };
 }
 
-// Adding an optimiser: write its file and name it here. The first is the default.
+// To add an optimiser, write its file and name it here. The first is the default.
 optimizers! {
     sgd::Sgd,
     adamw::AdamW,

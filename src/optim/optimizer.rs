@@ -1,4 +1,5 @@
-//! An optimiser at work: the tensors that it keeps for each parameter, and the update of all.
+//! The state of an optimiser, with the tensors it keeps for each parameter, and the update of all
+//! parameters.
 
 use candle_core::{Tensor, Var};
 
@@ -10,17 +11,17 @@ use crate::model::{Gradients, Parameter, Parameters, Role};
 use crate::ops::cuda::step;
 use crate::ops::graph::{self, Lazy};
 
-/// An optimiser over the parameters of one network.
+/// An optimiser for the parameters of one network.
 #[derive(Debug)]
 pub struct Optimizer {
     kind: Kind,
-    /// By the index of the parameter; `None` for one that does not learn.
+    /// Indexed by parameter; `None` for one that is not trained.
     members: Vec<Option<Member>>,
-    /// Updates done.
+    /// The number of updates so far.
     count: u64,
 }
 
-/// One parameter that learns.
+/// A trained parameter.
 #[derive(Debug)]
 struct Member {
     name: String,
@@ -29,7 +30,7 @@ struct Member {
     decay: f64,
 }
 
-/// All parameters in one launch of the GPU.
+/// Updates all parameters in one kernel launch on the GPU.
 fn update_on_device(
     rule: &step::Rule,
     work: &[(&Parameter, &Member, &Lazy)],
@@ -53,7 +54,7 @@ fn update_on_device(
 }
 
 impl Optimizer {
-    /// An optimiser without history for `parameters`.
+    /// Creates an optimiser without history for `parameters`.
     pub fn new(config: &OptimizerConfig, parameters: &Parameters) -> Result<Self> {
         let groups = &config.groups;
         let top = parameters
@@ -67,7 +68,7 @@ impl Optimizer {
                 return Ok(None);
             }
             let zero = || Ok(Var::from_tensor(&entry.var.as_tensor().zeros_like()?)?);
-            // A layer scale is a vector too, whose shape has ones in it.
+            // A layer scale counts as a vector even if its shape contains ones.
             let vector = entry.var.dims().iter().filter(|&&size| size > 1).count() <= 1;
             let spared = vector && !groups.decay_norms_and_biases;
             Ok(Some(Member {
@@ -86,14 +87,14 @@ impl Optimizer {
         })
     }
 
-    /// True if the parameter learns.
+    /// Returns true if the parameter is trained.
     pub fn moves(&self, parameter: &Parameter) -> bool {
         let member = self.members.get(parameter.index);
         member.is_some_and(Option::is_some)
     }
 
-    /// One update of every parameter that learns and has a gradient. `rate` is the learning rate
-    /// before the factors of the groups, and `factor` lies on the gradients
+    /// Updates every trained parameter that has a gradient. `rate` is the learning rate before the
+    /// factors of the groups, and `factor` is applied to the gradients
     /// ([`super::clip::clip_factor`]).
     pub fn step(
         &mut self,
@@ -153,7 +154,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// What the optimiser keeps, for a checkpoint: `<slot>.<parameter>` and the tensor.
+    /// Returns the state of the optimiser for a checkpoint: `<slot>.<parameter>` and the tensor.
     pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.members.iter().flatten().flat_map(|member| {
             (self.kind.slots().iter().zip(&member.slots))
@@ -161,11 +162,11 @@ impl Optimizer {
         })
     }
 
-    /// Goes on after `count` updates with what [`state`](Self::state) told: `find` finds it by
-    /// name.
+    /// Restores the state after `count` updates, as returned by [`state`](Self::state); `find`
+    /// returns a tensor by name.
     ///
     /// # Errors
-    /// A tensor is missing or has another shape.
+    /// If a tensor is missing or has another shape.
     pub fn restore<'t>(
         &mut self,
         count: u64,

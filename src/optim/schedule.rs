@@ -1,4 +1,4 @@
-//! Learning rate by step: a warm-up, and a curve over the training.
+//! Learning rate schedules: a warm-up, and a curve over the training.
 
 use serde::{Deserialize, Serialize};
 
@@ -112,16 +112,17 @@ impl Default for Schedule {
     }
 }
 
-/// Half a cosine from `from` at 0 to `to` at 1.
+/// Returns half a cosine wave that goes from `from` at 0 to `to` at 1.
 fn half_cosine(from: f64, to: f64, at: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * at).cos())
 }
 
 impl Schedule {
-    /// The learning rate of `step` (0-based, over the whole training) for a full rate `base`.
+    /// Returns the learning rate of `step` (0-based, over the whole training) for a full rate
+    /// `base`.
     ///
-    /// Linear warm-up as published: `lr_t = lr * (1 - (1 - t / T) * (1 - ratio))` for t < T, on
-    /// top of whatever the schedule gives at that step.
+    /// Linear warm-up as published: `lr_t = lr * (1 - (1 - t / T) * (1 - ratio))` for t < T, on top
+    /// of the rate that the schedule gives at that step.
     pub fn learning_rate(
         &self,
         base: f64,
@@ -187,11 +188,11 @@ impl Schedule {
         }
     }
 
-    /// What of the schedule does not fit a training of this length: a sentence each, with the key
-    /// and a value that would fit. Empty where all is well.
+    /// Returns what in the schedule does not fit a training of this length: one sentence per
+    /// problem, with the key and a value that would fit. Empty if there is no problem.
     ///
-    /// The published recipe warms up for 500 of VOC-MLT's 968 steps, so only a warm-up that is cut
-    /// off, by the end or by the first fall of the rate, is told.
+    /// The published recipe warms up for 500 of the 968 steps on VOC-MLT, so a warm-up is reported
+    /// only if the end of the training or the first drop of the rate cuts it off.
     pub fn misfits(&self, base: f64, steps_per_epoch: usize, epochs: usize) -> Vec<String> {
         let total = steps_per_epoch.saturating_mul(epochs);
         let mut found = Vec::new();
@@ -235,7 +236,7 @@ impl Schedule {
         found
     }
 
-    /// Length of the warm-up and its first rate as a part of the full one.
+    /// Returns the length of the warm-up and its first rate as a fraction of the full one.
     fn warmup(&self) -> (Extent, f64) {
         match *self {
             Schedule::Step {
@@ -260,7 +261,7 @@ impl Schedule {
         }
     }
 
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of the table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         match self {
             Schedule::Step {

@@ -1,4 +1,4 @@
-//! Schedules against closed forms.
+//! Schedules compared with closed forms.
 
 use super::*;
 
@@ -97,7 +97,7 @@ fn one_cycle_rises_to_the_full_rate_and_ends_at_its_last() {
     assert!((rate(29) - 0.5).abs() < 1e-15);
     assert!((rate(99) - 2e-6).abs() < 1e-15);
     assert!((0..99).all(|t| (rate(t + 1) > rate(t)) == (t < 29)));
-    // No rise: the first step has the full rate.
+    // Without a rise, the first step has the full rate.
     let schedule: Schedule = toml::from_str("kind = 'one-cycle'\nwarmup_iterations = 0").unwrap();
     assert_eq!(schedule.learning_rate(0.5, 0, 10, 10), 0.5);
     assert!(schedule.learning_rate(0.5, 50, 10, 10) < 0.5);
@@ -116,7 +116,7 @@ fn a_constant_rate_is_written_as_it_always_was() {
 fn a_schedule_that_does_not_fit_is_told_with_its_values() {
     let published = Schedule::default();
     assert!(published.misfits(0.02, 121, 8).is_empty());
-    // 40 pictures, a batch of 32: one step an epoch.
+    // 40 images in batches of 32: one step per epoch.
     let told = published.misfits(0.02, 1, 8);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(

@@ -37,7 +37,7 @@ impl Default for Sgd {
 impl Update for Sgd {
     const NAME: &'static str = "sgd";
     const LEARNING_RATE: f64 = 0.02;
-    // PyTorch starts the velocity with the first gradient: the same as starting from zero.
+    // PyTorch starts the velocity with the first gradient, which is the same as starting from zero.
     const SLOTS: &'static [&'static str] = &["velocity"];
 
     fn check(&self, at: &KeyPath) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What holds for every optimiser of the list, and each against its recurrence written out in f64.
+//! Properties of every optimiser, and each compared with its recurrence written out in f64.
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -40,7 +40,7 @@ fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Trains for five steps; the values of all parameters.
+/// Trains for five steps and returns the values of all parameters.
 fn trained(config: &OptimizerConfig, length: usize) -> Vec<Vec<f32>> {
     let parameters = parameters(length);
     let mut optimizer = Optimizer::new(config, &parameters).unwrap();
@@ -54,7 +54,7 @@ fn trained(config: &OptimizerConfig, length: usize) -> Vec<Vec<f32>> {
     parameters.iter().map(|entry| flat(&entry.var)).collect()
 }
 
-/// Two steps of one scalar of value 1 with gradients 0.5 and -2, in f64.
+/// Applies two updates to one scalar of value 1 with gradients 0.5 and -2, in f64.
 fn twice(mut update: impl FnMut(u32, f64, f64) -> f64) -> f64 {
     let first = update(1, 1.0, 0.5);
     update(2, first, -2.0)
@@ -95,7 +95,7 @@ fn sgd_follows_its_recurrence_with_and_without_nesterov() {
     }
 }
 
-/// Published runs are repeated to the last bit: the operations and their order must not change.
+/// Published runs are reproduced to the last bit: the operations and their order must not change.
 #[test]
 fn the_published_sgd_is_exact_in_single_precision() {
     let (mut p, mut v) = (1f32, 0f32);
@@ -142,7 +142,7 @@ fn names_are_unique_and_every_kind_has_slots_of_its_own() {
     }
 }
 
-/// The two forms of an update, over scalars and in operations of candle, are one.
+/// The two forms of an update, over scalars and in candle's operations, agree.
 #[test]
 fn tensors_move_as_scalars_do() {
     for kind in Kind::defaults().into_iter().chain([Kind::Sgd(Sgd {
@@ -177,7 +177,7 @@ fn tensors_move_as_scalars_do() {
     }
 }
 
-/// Longer than a task: the pieces must give what one piece gives.
+/// The parameter is longer than one task: split into pieces, it must get the same values.
 #[test]
 fn pieces_do_not_change_a_bit() {
     for kind in Kind::defaults() {

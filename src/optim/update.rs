@@ -1,4 +1,4 @@
-//! What every optimiser can do.
+//! The interface of all optimisers.
 
 use std::fmt::Debug;
 
@@ -9,39 +9,40 @@ use serde::de::DeserializeOwned;
 use crate::error::{KeyPath, Result};
 use crate::ops::cuda::step::Rule;
 
-/// One update of one parameter, beside its values.
+/// The settings of one update of one parameter, apart from its values.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Updates done, this one included: 1 in the first.
+    /// The number of updates, including this one: 1 in the first.
     pub count: u64,
-    /// Learning rate of this parameter.
+    /// The learning rate of this parameter.
     pub rate: f64,
-    /// Factor on the weight decay: 0 for a parameter that is spared it, else 1.
+    /// The factor on the weight decay: 0 for a parameter exempt from it, otherwise 1.
     pub decay: f64,
-    /// Factor on the gradient, from clipping.
+    /// The factor on the gradient, from clipping.
     pub factor: f64,
 }
 
-/// An optimiser: its settings, which are the keys of `[optimizer]` that are its own, and how it
-/// moves one parameter.
+/// An optimiser: its settings, which are its own keys of `[optimizer]`, and the way it updates one
+/// parameter.
 ///
-/// The slots are the tensors that it keeps for each parameter, of the parameter's shape and 0 in
-/// the beginning. They lie in checkpoints under their names.
+/// The slots are the tensors that it keeps for each parameter, with the parameter's shape and
+/// initially 0. They are stored in checkpoints under their names.
 pub trait Update:
     Debug + Clone + PartialEq + Default + Serialize + DeserializeOwned + Send + Sync
 {
     /// Its `kind` in TOML.
     const NAME: &'static str;
-    /// The full learning rate where none is given.
+    /// The default learning rate.
     const LEARNING_RATE: f64;
-    /// Names of the slots.
+    /// The names of the slots.
     const SLOTS: &'static [&'static str];
 
     /// Checks the ranges; `at` is the key of the table.
     fn check(&self, at: &KeyPath) -> Result<()>;
 
-    /// Moves scalars of a parameter and of its slots by their gradient, all of one length. Each
-    /// scalar for itself: the values come in pieces of any length.
+    /// Updates scalars of a parameter and of its slots from their gradient; all slices have the
+    /// same length. Every scalar is independent of the others, since the values come in pieces of
+    /// any length.
     fn scalars(
         &self,
         step: &Step,
@@ -50,15 +51,15 @@ pub trait Update:
         gradient: &[f32],
     );
 
-    /// The kernel of the GPU that does the same, in update number `count`; without one, operations of
-    /// candle do.
+    /// Returns the GPU kernel that does the same in update number `count`; if there is none,
+    /// candle's operations are used.
     fn rule(&self, count: u64) -> Option<Rule> {
         let _ = count;
         None
     }
 
-    /// The same in operations of candle, for other devices than the CPU: the new slots and what is
-    /// to be taken off the parameter.
+    /// The same in candle's operations, for devices other than the CPU: returns the new slots and
+    /// the amount to subtract from the parameter.
     fn tensors(
         &self,
         step: &Step,

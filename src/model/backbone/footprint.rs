@@ -1,21 +1,22 @@
-//! How much memory a training step will ask for, before anything is asked for.
+//! Estimates the memory of a training step before any is allocated.
 
 use super::architecture::{Operation, Source};
 use super::config::BackboneConfig;
 use super::plan::Plan;
 
-/// Bytes of an f32.
+/// Bytes of an `f32`.
 const SCALAR: u64 = 4;
 
-/// Bytes of the process beside the network: program, loader, buffers of the kernels.
+/// Bytes that the process needs besides the network: program, loader, buffers of the kernels.
 const PROCESS: u64 = 120 << 20;
 
 impl BackboneConfig {
-    /// Bytes that a training step of `batch` pictures of `side` x `side` holds at its peak on the
-    /// CPU, to about a fifth: the outputs of all nodes whose gradient is wanted, the largest
-    /// output once more (its gradient), and every parameter, those that learn with gradient and
-    /// momentum. Frozen stages at the start keep nothing but what their next node reads, and what
-    /// only weights that do not learn have read is not kept either.
+    /// Returns the peak number of bytes that a training step of `batch` images of `side` x `side`
+    /// holds on the CPU, to within about a fifth: the outputs of all nodes whose gradient is
+    /// wanted, the largest output once more (its gradient), and every parameter, with gradient and
+    /// momentum if it is trainable. Frozen stages at the start keep only what their next node
+    /// reads, and with an adapter, outputs that the backward pass does not need are not kept
+    /// either.
     pub fn training_bytes(&self, batch: usize, side: usize) -> u64 {
         let architecture = self.architecture();
         let plan = Plan::new(self, &architecture);
@@ -34,7 +35,7 @@ impl BackboneConfig {
             if (plan.learns[index] || !self.norm_eval) && !held {
                 kept += elements;
             }
-            // Some derivatives are told from what went into the activation.
+            // Some activations keep their derivatives besides the output.
             kept += elements * u64::from(plan.kept_slope[index]);
         }
         let mut weights = 0;
@@ -51,7 +52,7 @@ impl BackboneConfig {
             }
         }
         let pictures = (3 * side * side) as u64;
-        // What no number holds is more than any machine has.
+        // A number that overflows is more than any machine has.
         (batch as u64)
             .saturating_mul(kept.saturating_add(largest).saturating_add(pictures))
             .saturating_add(weights)
@@ -64,8 +65,8 @@ impl BackboneConfig {
 mod tests {
     use super::super::{BackboneConfig, BackboneKind};
 
-    /// Peaks of whole training processes, measured with `benches/peer/engine.py` at 224 pixels
-    /// and batch 32 (README, section Speed) and, for batch 128, with `dbloss bench step`.
+    /// Peaks of whole training processes, measured with `benches/peer/engine.py` at 224 pixels and
+    /// batch 32 (README, section Speed) and, for batch 128, with `dbloss bench step`.
     #[test]
     fn the_estimate_is_near_what_was_measured() {
         for (name, batch, megabytes) in [

@@ -1,4 +1,5 @@
-//! What a backbone is to the rest of the program: a trait, and the tape of its training pass.
+//! The interface of backbones to the rest of the program: a trait, and the tape of its training
+//! pass.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,77 +13,80 @@ use crate::error::{Error, Result};
 use crate::model::parameters::{Gradients, Parameter, Role};
 use crate::model::pooling::{Features, Pooler};
 
-/// A network that turns normalised `f32` pictures `[batch, height, width, 3]` into features: one
-/// vector a picture, and maps. It reads its parameters anew whenever they have changed.
+/// A network that turns normalised `f32` images `[batch, height, width, 3]` into features: one
+/// vector per image, and maps. It sees every change of its parameters.
 pub trait Backbone: fmt::Debug + Send + Sync {
-    /// Width of the pooled features.
+    /// Returns the width of the pooled features.
     fn num_pooled(&self) -> usize;
 
-    /// Width of the maps.
+    /// Returns the width of the maps.
     fn num_map_features(&self) -> usize;
 
-    /// Features in evaluation mode, outside of the graph up to the pooling.
+    /// Returns the features in evaluation mode; up to the pooling they are outside the graph.
     ///
     /// # Errors
-    /// If the pictures have another shape or type.
+    /// If the images have another shape or type.
     fn features(&self, images: &Tensor) -> Result<Features>;
 
-    /// Features in training mode, on which a loss can be built, and the tape that takes the
-    /// loss's gradient back to the parameters. Running statistics move where the batch's are used.
+    /// Returns the features in training mode, on which a loss can be built, and the tape that takes
+    /// the gradient of the loss back to the parameters. If batch statistics are used, the running
+    /// ones are updated.
     ///
     /// # Errors
-    /// If the pictures have another shape or type.
+    /// If the images have another shape or type.
     fn forward_train(&self, images: &Tensor) -> Result<(Features, Box<dyn Tape>)>;
 
-    /// What it is made of, where it is a list of nodes.
+    /// Returns its parts, if it is a list of nodes.
     fn parts(&self) -> Option<Parts<'_>> {
         None
     }
 
-    /// Time of every node since the last call, where it is taken.
+    /// Returns the time of every node since the last call, if it is measured.
     fn take_times(&self) -> Vec<NodeTime> {
         Vec::new()
     }
 }
 
-/// What a backbone that is a list of nodes is made of.
+/// The parts of a backbone that is a list of nodes.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
     /// The nodes.
     pub architecture: &'a Architecture,
-    /// What they do, with their tensors: a layer for each node.
+    /// The layers of the nodes, with their tensors, one for each node.
     pub layers: &'a [Layer],
-    /// From the output of the last to features.
+    /// The pooling from the output of the last node to features.
     pub pooler: &'a dyn Pooler,
 }
 
 /// Time of one node.
 #[derive(Debug, Clone)]
 pub struct NodeTime {
-    /// The convolution's name, for example `layer1.0.conv1`, or `maxpool`.
+    /// The name of the convolution, for example `layer1.0.conv1`, or `maxpool`.
     pub name: String,
-    /// What it does, with the kernel where there is one: `conv 3x3`, `depthwise 5x5`, `gate`.
+    /// The operation, with the kernel if there is one: `conv 3x3`, `depthwise 5x5`, `gate`.
     pub operation: String,
-    /// Forward, weight gradient, input gradient, in this order.
+    /// Forward, weight gradient and input gradient, in this order.
     pub times: [Duration; 3],
 }
 
-/// What a training pass keeps for its backward pass, which is to come before the parameters change.
+/// The state that a training pass keeps for its backward pass, which must run before the parameters
+/// change.
 pub trait Tape: fmt::Debug {
-    /// Puts the gradients of the backbone's parameters that learn into `gradients`, from those of
-    /// a loss built on the features (`loss.backward()`). None if the loss does not depend on them.
+    /// Stores the gradients of the backbone's trainable parameters in `gradients`, computed from
+    /// those of a loss built on the features (`loss.backward()`). There are none if the loss does
+    /// not depend on them.
     ///
     /// # Errors
     /// If a tensor operation fails.
     fn backward(self: Box<Self>, found: &GradStore, gradients: &mut Gradients) -> Result<()>;
 }
 
-/// The tape of a network whose operations are all in candle's graph, with its parameters that learn.
+/// The tape of a network whose operations are all in candle's graph: its trainable parameters.
 #[derive(Debug)]
 pub struct InGraph(pub Vec<Parameter>);
 
 impl InGraph {
-    /// Of those among `parameters` that learn.
+    /// Creates a tape of the trainable ones among `parameters`.
     pub fn of<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> Self {
         let learning =
             (parameters.into_iter()).filter(|parameter| parameter.role == Role::Trainable);
@@ -97,7 +101,7 @@ impl Tape for InGraph {
     }
 }
 
-/// Refuses what is not a batch of pictures, or of such as are no multiple of `patch`; gives height
+/// Checks that `images` is a batch of images whose sides are multiples of `patch`; returns height
 /// and width.
 pub(super) fn check_images(images: &Tensor, patch: Option<usize>) -> Result<(usize, usize)> {
     match images.dims() {

@@ -1,4 +1,4 @@
-//! The layers of a network: what the nodes of an architecture do, with their tensors.
+//! The layers of a network: the operations of its nodes, with their tensors.
 
 use candle_core::Tensor;
 use candle_nn::Init;
@@ -12,12 +12,12 @@ use crate::error::Result;
 use crate::model::builder::{Builder, normal, uniform};
 use crate::model::parameters::Parameter;
 
-/// Standard deviation of the initial positions and tokens (timm's vision transformers; class tokens
-/// and registers begin near 0).
+/// Standard deviation of the initial position embeddings and tokens (as in timm's vision
+/// transformers; class tokens and registers start near 0).
 const POSITION_DEVIATION: f64 = 0.02;
 const TOKEN_DEVIATION: f64 = 1e-6;
 
-/// What a node does, with what it needs for that.
+/// The operation of a node, with its tensors.
 #[derive(Debug, Clone)]
 #[allow(
     clippy::large_enum_variant,
@@ -31,11 +31,11 @@ pub enum Layer {
     MaxPool(MaxPoolNode),
     /// Mean over windows.
     AveragePool(AveragePoolNode),
-    /// Norm over channels.
+    /// Normalisation over channels.
     LayerNorm(LayerNormNode, NormParameters),
     /// Mean over pixels.
     Average(AverageNode),
-    /// Product with one number a channel.
+    /// Multiplication of each channel by one number.
     Gate(GateNode),
     /// From patches to tokens.
     Tokens(TokensNode, TokensParameters),
@@ -44,7 +44,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// A layer for each node, in order; tensors are made by `builder`.
+    /// Creates a layer for each node, in order, with tensors from `builder`.
     pub(super) fn create(
         config: &BackboneConfig,
         architecture: &Architecture,
@@ -78,7 +78,7 @@ impl Layer {
             .collect()
     }
 
-    /// Its batch norm, if it has one.
+    /// Returns its batch norm, if it has one.
     pub(super) fn norm(&self) -> Option<&BatchNorm> {
         match self {
             Layer::Conv(_, ConvParameters { affine, .. }) => match affine {
@@ -92,7 +92,7 @@ impl Layer {
         }
     }
 
-    /// Its parameters and buffers.
+    /// Returns its parameters and buffers.
     pub fn parameters(&self) -> Vec<&Parameter> {
         match self {
             Layer::Conv(_, conv) => conv.all(),
@@ -107,50 +107,50 @@ impl Layer {
     }
 }
 
-/// The tensors of one convolution and of what scales its result.
+/// The tensors of a convolution and of its affine transformation.
 #[derive(Debug, Clone)]
 pub struct ConvParameters {
     /// `[out, in / groups, kernel, kernel]`.
     pub weight: Parameter,
-    /// What is added to the weight of a linear layer.
+    /// The low-rank update added to the weight of a linear layer.
     pub low_rank: Option<LowRank>,
-    /// What its result is scaled by.
+    /// The tensors of its affine transformation.
     pub affine: AffineParameters,
 }
 
-/// The factors of what is added to the weight of a linear layer: `factor * up * down`.
+/// The factors of the low-rank update of a linear layer's weight: `factor * up * down`.
 #[derive(Debug, Clone)]
 pub struct LowRank {
     /// `[rank, in]`.
     pub down: Parameter,
-    /// `[out, rank]`, zeros in the beginning.
+    /// `[out, rank]`, initially zero.
     pub up: Parameter,
-    /// The factor of their product.
+    /// The factor on their product.
     pub factor: f64,
 }
 
 /// The tensors of an [`Affine`].
 #[derive(Debug, Clone)]
 pub enum AffineParameters {
-    /// Those of a batch norm.
+    /// The tensors of a batch norm.
     BatchNorm(BatchNorm),
     /// The convolution's bias.
     Bias(Parameter),
     /// The convolution's bias and the scale after it.
     LayerScale {
-        /// Added first.
+        /// The bias, added first.
         bias: Parameter,
-        /// Multiplied then.
+        /// The scale, applied after the bias.
         scale: Parameter,
     },
-    /// The convolution's bias, and a factor that does not learn.
+    /// The convolution's bias, followed by a constant factor.
     Scaled {
-        /// Added first.
+        /// The bias, added first.
         bias: Parameter,
-        /// Multiplied then.
+        /// The factor, applied after the bias.
         factor: f64,
     },
-    /// There are none.
+    /// No tensors.
     None,
 }
 
@@ -165,20 +165,20 @@ pub struct BatchNorm {
     pub mean: Parameter,
     /// Running variance.
     pub variance: Parameter,
-    /// Added to the variance.
+    /// The constant added to the variance.
     pub epsilon: f64,
-    /// Share of the new batch in the running statistics.
+    /// The weight of the new batch in the running statistics.
     pub momentum: f64,
 }
 
-/// The tensors of [`TokensNode`], in the shapes that it states.
+/// The tensors of a [`TokensNode`], in the shapes given there.
 #[derive(Debug, Clone)]
 pub struct TokensParameters {
     /// The class token.
     pub class: Parameter,
-    /// Further tokens.
+    /// The registers.
     pub registers: Option<Parameter>,
-    /// What is added to the patches, and before them to the class token if it has a position.
+    /// The position embeddings of the patches, preceded by that of the class token if it has one.
     pub positions: Parameter,
 }
 
@@ -192,12 +192,12 @@ pub struct NormParameters {
 }
 
 impl ConvParameters {
-    /// Makes the tensors with the initial values of the published code: Kaiming normal by the fan
-    /// out for convolutions, 1 and 0 for scale and shift of a batch norm, mean 0, variance 1;
-    /// normal with deviation 0.02 for those of a network with layer norms. `adapter` makes what is
-    /// added to the weight.
+    /// Creates the tensors with the initial values of the published code: Kaiming normal by the
+    /// fan-out for convolutions; scale 1 and shift 0, mean 0 and variance 1 for a batch norm; for
+    /// networks with layer norms, normal with standard deviation 0.02. `adapter` creates the
+    /// low-rank update.
     fn create(node: &ConvNode, builder: &Builder, adapter: &Builder) -> Result<Self> {
-        // PyTorch counts the fan out without regard to groups.
+        // PyTorch computes the fan-out without regard to groups.
         let fan_out = (node.out_channels * node.kernel * node.kernel) as f64;
         let drawn = node.initial.unwrap_or(normal((2.0 / fan_out).sqrt()));
         let (conv, len) = (builder.pp(&node.conv), node.out_channels);
@@ -266,7 +266,7 @@ impl ConvParameters {
         all
     }
 
-    /// The weight with what is added to it, in candle's graph as far as it learns.
+    /// Returns the weight including its low-rank update; the trainable parts are in candle's graph.
     pub(super) fn whole_weight(&self) -> Result<Tensor> {
         let weight = self.weight.tensor();
         Ok(match &self.low_rank {
@@ -278,7 +278,7 @@ impl ConvParameters {
         })
     }
 
-    /// Grows with every change of any of them.
+    /// Returns a number that grows with every change of any of the tensors.
     pub(super) fn generation(&self) -> u64 {
         let all = self.all();
         all.iter().map(|parameter| parameter.generation()).sum()
@@ -286,7 +286,7 @@ impl ConvParameters {
 }
 
 impl LowRank {
-    /// Makes the tensors as the authors' code does.
+    /// Creates the tensors as the authors' code does.
     fn create(conv: &ConvNode, node: &LowRankNode, builder: &Builder) -> Result<Self> {
         let (down, up) = (builder.pp("lora_A"), builder.pp("lora_B"));
         let drawn = uniform(conv.in_channels);
@@ -299,7 +299,7 @@ impl LowRank {
 }
 
 impl BatchNorm {
-    /// Moves the running statistics towards those of a batch (variance unbiased).
+    /// Moves the running statistics towards those of a batch (with the unbiased variance).
     pub(super) fn update_running(&self, mean: &Tensor, unbiased_variance: &Tensor) -> Result<()> {
         for (running, batch) in [(&self.mean, mean), (&self.variance, unbiased_variance)] {
             let kept = (running.var.as_detached_tensor() * (1.0 - self.momentum))?;

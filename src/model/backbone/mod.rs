@@ -1,9 +1,10 @@
-//! Backbones: networks that turn pictures into features.
+//! Backbones: networks that turn images into features.
 //!
-//! A convolutional network is data ([`architecture`]). On the CPU the project's own engine runs it
-//! ([`engine`]): channels last, forward and backward without candle's graph. On a GPU the kernels of
-//! [`crate::ops::cuda`] do ([`taped`]). Elsewhere, and as the reference of the tests, it is composed of
-//! candle's operations ([`composed`]). A network of another kind implements [`Backbone`] itself.
+//! A network of the list is data ([`architecture`]). On the CPU, the project's own engine runs it
+//! ([`engine`]): channels last, forward and backward without candle's graph. On a GPU, [`taped`]
+//! runs it with the kernels of [`crate::ops::cuda`]. On other devices, and as the reference for the
+//! tests, it is composed of candle's operations ([`composed`]). A network of another kind
+//! implements [`Backbone`] itself.
 
 pub mod adapter;
 pub mod architecture;
@@ -32,8 +33,8 @@ pub use config::{BackboneConfig, BackboneKind, Winograd};
 pub use families::{Definition, ExpectedInput, Published, definitions, names};
 pub use interface::{Backbone, InGraph, NodeTime, Parts, Tape};
 
-/// Makes the backbone and its parameters, named [`PREFIX`] and their published names, with the
-/// initial values that are usual for it, each drawn from its own stream.
+/// Creates the backbone and its parameters, named [`PREFIX`] and their published names, with the
+/// usual initial values, each drawn from a stream of its own.
 ///
 /// # Errors
 /// If `frozen_stages` is more than the network has, or its adapter does not fit it.
@@ -49,8 +50,8 @@ pub fn build(config: &BackboneConfig, builder: &Builder) -> Result<Box<dyn Backb
     with_executor(config, builder, executor)
 }
 
-/// As [`build`], by the executor of the GPU: on the CPU for tests, which [install](cuda::install) its
-/// kernels there.
+/// Like [`build`], but with the executor of the GPU. Tests use it on the CPU, where they
+/// [install](cuda::install) its kernels.
 ///
 /// # Errors
 /// As [`build`].
@@ -58,8 +59,8 @@ pub fn build_taped(config: &BackboneConfig, builder: &Builder) -> Result<Box<dyn
     with_executor(config, builder, Executor::Taped)
 }
 
-/// As [`build`], but composed of candle's operations on any device, in `F32` or `F64`: slow on the
-/// CPU, there for comparison.
+/// Like [`build`], but composed of candle's operations on any device, in `F32` or `F64`. It is slow
+/// on the CPU, where it serves for comparison.
 ///
 /// # Errors
 /// As [`build`].
@@ -67,7 +68,7 @@ pub fn build_composed(config: &BackboneConfig, builder: &Builder) -> Result<Box<
     with_executor(config, builder, Executor::Composed)
 }
 
-/// Who runs the nodes.
+/// The executor of the nodes.
 enum Executor {
     Engine,
     Taped,

@@ -1,4 +1,4 @@
-//! The nodes of a network as operations of ONNX: each kind once, whatever network it is in.
+//! The nodes of a network as ONNX operations, with one function per kind of node for all networks.
 
 use super::architecture::{
     AttentionNode, AveragePoolNode, ConvNode, MaxPoolNode, Source, TokensNode,
@@ -13,8 +13,8 @@ use crate::model::parameters::Parameter;
 use crate::onnx::{Graph, Maps, Value, Window};
 use crate::ops::{Activation, Padding, graph as tensors};
 
-/// Writes a network into `graph`, from normalised pictures `[batch, 3, rows, columns]` of this size
-/// to what its last node hands out.
+/// Writes a network into `graph`, from normalised images `[batch, 3, rows, columns]` of this size
+/// to the output of its last node.
 ///
 /// # Errors
 /// If a tensor cannot be read.
@@ -54,8 +54,8 @@ pub fn write(
     Ok(outputs.pop().unwrap_or(image))
 }
 
-/// A convolution, norm or bias, residual, activation. One of 1x1 over a list of places is a product
-/// of matrices.
+/// Writes a convolution, norm or bias, residual and activation. A 1x1 convolution over a list of
+/// places becomes a matrix product.
 fn convolve(
     graph: &mut Graph,
     input: &Maps,
@@ -85,7 +85,8 @@ fn convolve(
         Scaling::Number(factor) => graph.times(&x, factor),
         Scaling::Norm(norm) => batch_norm(graph, &x, norm)?,
         Scaling::Factor(scale) => {
-            // One number a channel, the last side of places, the second of pictures.
+            // One number per channel: channels are the last dimension of places and the second of
+            // images.
             let (values, channels) = (scale.var.flatten_all()?, node.out_channels);
             let factor = match as_places {
                 true => values,
@@ -112,7 +113,7 @@ fn convolve(
     })
 }
 
-/// What comes after the bias of a convolution.
+/// The transformation after the bias of a convolution.
 enum Scaling<'a> {
     None,
     Norm(&'a BatchNorm),
@@ -120,7 +121,7 @@ enum Scaling<'a> {
     Number(f64),
 }
 
-/// A convolution of 1x1 over places `[batch, places, channels]`.
+/// Writes a 1x1 convolution over places `[batch, places, channels]`.
 fn pointwise(
     graph: &mut Graph,
     places: &Value,
@@ -154,7 +155,7 @@ fn windowed(
     Ok(graph.convolution(&pictures, &weight, bias.as_ref(), &window, node.groups))
 }
 
-/// The window with the zeros that pictures of this size get.
+/// Returns the window, with the padding for images of this size.
 fn window(
     kernel: usize,
     stride: usize,
@@ -242,15 +243,15 @@ fn average(graph: &mut Graph, input: &Maps, size: (usize, usize)) -> Maps {
     Maps::of_pictures(graph.global_average(&pictures), input.channels, size)
 }
 
-/// Each channel times the one number of the `gate`, maps of one pixel.
+/// Multiplies each channel by its number in `gate`, maps of one pixel.
 fn gate(graph: &mut Graph, input: &Maps, gate: &Maps) -> Maps {
     let (pictures, gate) = (input.pictures(graph), gate.pictures(graph));
     let gated = graph.multiply(&pictures, &gate);
     Maps::of_pictures(gated, input.channels, input.size)
 }
 
-/// From patches to tokens: the first ones are the same for every picture, and positions are those
-/// of the size that the graph is for.
+/// Writes the step from patches to tokens. The leading tokens are the same for every image, and the
+/// position embeddings are those of the image size of the graph.
 fn tokens(
     graph: &mut Graph,
     input: &Maps,

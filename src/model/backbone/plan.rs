@@ -1,31 +1,31 @@
-//! What a training pass has to do at each node of a network, and what it keeps for the backward
-//! pass.
+//! The plan of a training pass: what must be computed at each node of a network, and what is kept
+//! for the backward pass.
 
 use super::architecture::{Architecture, Node, Operation, Source};
 use super::config::BackboneConfig;
 use crate::ops::Activation;
 
-/// By node.
+/// The plan, with one entry per node.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Whether it has parameters that learn.
+    /// Whether it has trainable parameters.
     pub has_learning: Vec<bool>,
-    /// Whether its gradient is wanted: it has parameters that learn, or reads a node whose gradient
-    /// is wanted.
+    /// Whether its gradient is wanted, because it has trainable parameters or reads a node whose
+    /// gradient is wanted.
     pub learns: Vec<bool>,
-    /// Whether a training step changes what its weights are packed from: what learns, and the
-    /// running statistics of all batch norms that use the batch's.
+    /// Whether a training step changes the values its weights are packed from: trainable
+    /// parameters, or the running statistics of a batch norm that uses batch statistics.
     pub changes: Vec<bool>,
-    /// The last node that reads its output; that of the last is one more than there are.
+    /// The last node that reads its output; for the last node, the number of nodes.
     pub last_use: Vec<usize>,
     /// Whether the backward pass needs its output.
     pub kept: Vec<bool>,
-    /// Whether the backward pass needs the slope of its activation.
+    /// Whether the backward pass needs the stored derivative of its activation.
     pub kept_slope: Vec<bool>,
 }
 
 impl Plan {
-    /// Of a network with these settings, its adapter included.
+    /// Plans a network with these settings, including its adapter.
     pub(super) fn new(config: &BackboneConfig, architecture: &Architecture) -> Self {
         let nodes = &architecture.nodes;
         let has_learning: Vec<bool> = (nodes.iter())
@@ -70,7 +70,7 @@ impl Plan {
     }
 }
 
-/// Whether a node has parameters that learn.
+/// Returns whether a node has trainable parameters.
 fn has_learning(config: &BackboneConfig, node: &Node) -> bool {
     match &node.operation {
         Operation::Conv(conv) if conv.added || conv.low_rank.is_some() => {

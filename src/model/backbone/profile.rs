@@ -1,4 +1,4 @@
-//! Measuring a backbone: pictures per second and time by operation.
+//! Benchmarks of a backbone: images per second, and time per operation.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,23 +13,23 @@ use crate::memory;
 use crate::model::builder::Builder;
 use crate::model::parameters::Gradients;
 
-/// What [`profile`] measured.
+/// The measurements of [`profile`].
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// Pictures per second in evaluation mode: the median of the rounds.
+    /// Images per second in evaluation mode, the median of the rounds.
     pub inference: f64,
-    /// Pictures per second of forward and backward pass: the median of the rounds.
+    /// Images per second of forward and backward pass, the median of the rounds.
     pub training: f64,
     /// Processor time of one training step by operation (`conv 3x3`, `depthwise 3x3`): forward,
     /// weight gradient, input gradient; the mean of the rounds. Empty without the CPU engine.
     pub operations: Vec<(String, [Duration; 3])>,
-    /// The same by node, in the network's order.
+    /// The same per node, in the order of the network.
     pub nodes: Vec<NodeTime>,
-    /// The process's largest resident memory so far in bytes, where the system tells.
+    /// The largest resident memory of the process so far in bytes, if the system reports it.
     pub peak_memory: Option<u64>,
 }
 
-/// Runs a freshly made backbone on `batch` random pictures of `size` x `size` pixels: one round to
+/// Runs a newly created backbone on `batch` random images of `size` x `size` pixels: one round to
 /// warm up, then `rounds` (at least one) of inference and training each.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn profile(
     for round in 0..=rounds {
         let start = Instant::now();
         backbone.features(&images)?.pooled()?;
-        // A GPU is still at work when its operations have been handed to it.
+        // A GPU may still be computing after its operations have been submitted.
         device.synchronize()?;
         let inferred = start.elapsed();
         backbone.take_times();
@@ -95,8 +95,8 @@ pub fn profile(
     })
 }
 
-/// Forward and backward pass of a loss that stands for any: the mean square of the pooled
-/// features. Gives back the gradients of the parameters that learn.
+/// Runs the forward and backward pass with a loss that stands in for any other, the mean square of
+/// the pooled features. Returns the gradients of the trainable parameters.
 ///
 /// # Errors
 /// If a tensor operation fails.

@@ -1,5 +1,5 @@
-//! Weights that begin with a vector a class out of a file, such as CLIP's features of a text, and
-//! that are found by the class's name.
+//! Weights initialised with one vector per class from a file, such as CLIP's text features, looked
+//! up by the name of the class.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,14 +26,14 @@ pub(super) const INIT: Key = Key {
     meaning: "One vector per class to start the weights from, such as CLIP's text features",
 };
 
-/// The key that holds the weights still.
+/// The key that freezes the weights.
 pub(super) const FROZEN: Key = Key {
     name: "frozen",
     accepts: Accepts::Range(Range::Flag),
     meaning: "Whether the weights from `init` are frozen",
 };
 
-/// Refuses `frozen` without `init`.
+/// Rejects `frozen` without `init`.
 pub(super) fn check(init: Option<&Path>, frozen: bool, at: &KeyPath) -> Result<()> {
     match frozen && init.is_none() {
         true => Err(Error::key(
@@ -45,7 +45,7 @@ pub(super) fn check(init: Option<&Path>, frozen: bool, at: &KeyPath) -> Result<(
     }
 }
 
-/// `weight` [C, width]: drawn, or from the file `init`.
+/// Creates `weight` [C, width] with random values or from the file `init`.
 pub(super) fn weight(
     init: Option<&Path>,
     frozen: bool,
@@ -65,7 +65,7 @@ pub(super) fn weight(
     Ok(weight)
 }
 
-/// The vectors of all classes in their order.
+/// Returns the vectors of all classes, in the order of the classes.
 fn of_classes(path: &Path, context: &HeadContext) -> Result<Vec<f32>> {
     let known = read(path)?;
     let key = "init";
@@ -113,7 +113,7 @@ fn of_classes(path: &Path, context: &HeadContext) -> Result<Vec<f32>> {
     Ok(values)
 }
 
-/// Every vector of the file by its name.
+/// Reads every vector of the file, by name.
 fn read(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
     match ending.to_ascii_lowercase().as_str() {
@@ -150,7 +150,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(flat.to_vec1()?)
 }
 
-/// Rows of a name and its numbers; a first row without numbers is a header.
+/// Reads rows of a name and its numbers; a first row without numbers is a header.
 fn of_table(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
     let text = text::open(fs_err::File::open(path)?, path)?;
     let mut reader =
@@ -177,7 +177,7 @@ fn of_table(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
     Ok(found)
 }
 
-/// Rows of a matrix with the names in the text file beside it.
+/// Reads the rows of a matrix, with names from the text file beside it.
 fn of_matrix(path: &Path, matrix: &Tensor) -> Result<BTreeMap<String, Vec<f32>>> {
     let [rows, width] = matrix.dims() else {
         let problem = format!(

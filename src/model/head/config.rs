@@ -16,18 +16,18 @@ use crate::model::builder::Builder;
 pub struct HeadConfig(pub Kind);
 
 impl Default for HeadConfig {
-    /// That of the published recipe.
+    /// The head of the published recipe.
     fn default() -> Self {
         HeadConfig(Kind::Linear(super::Linear::default()))
     }
 }
 
 impl HeadConfig {
-    /// Reads the table at the key `at`; errors name the key, what is accepted and the closest
+    /// Reads the table at the key `at`. Errors name the key, the accepted values and the closest
     /// match.
     ///
     /// # Errors
-    /// A key or its value is none of those accepted.
+    /// If a key or its value is not one of those accepted.
     pub fn from_table(table: &Table, at: &KeyPath) -> Result<Self> {
         let shared = ["kind"];
         let read = |name: &str, own: &Table| Kind::read(name, own, &shared, at);
@@ -35,24 +35,24 @@ impl HeadConfig {
         Ok(HeadConfig(kind))
     }
 
-    /// Its name in TOML.
+    /// Returns its name in TOML.
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of the table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         let keys = self.0.keys().map_err(|e| Error::key(at, e))?;
         self.0.definition().check(&keys, at)?;
         self.0.settings().check(at)
     }
 
-    /// What the head works on.
+    /// Returns the input that the head takes.
     pub fn takes(&self) -> Takes {
         self.0.settings().takes()
     }
 
-    /// Makes the head, its parameters named `head.<name>`.
+    /// Builds the head; its parameters are named `head.<name>`.
     ///
     /// # Errors
     /// If a file that it names cannot be read, or does not fit.

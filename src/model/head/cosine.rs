@@ -1,4 +1,4 @@
-//! The cosine between features and weights, times a scale.
+//! The cosine of the angle between features and weights, times a scale.
 
 use std::path::PathBuf;
 
@@ -118,7 +118,7 @@ impl Settings for Cosine {
     }
 }
 
-/// Parameters: `head.weight` [C, width]; `head.log_scale` [1] and `head.bias` [C] where asked for.
+/// Parameters: `head.weight` [C, width]; `head.log_scale` [1] and `head.bias` [C] if configured.
 #[derive(Debug)]
 struct CosineHead {
     weight: Parameter,
@@ -130,7 +130,7 @@ struct CosineHead {
 #[derive(Debug)]
 enum Scale {
     Fixed(f64),
-    /// Its logarithm.
+    /// The logarithm of the factor.
     Learnt(Parameter),
 }
 

@@ -1,4 +1,4 @@
-//! Class-specific residual attention over the places of the feature maps.
+//! Class-specific residual attention over the locations of the feature maps.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::onnx::{Graph, Value};
 use crate::ops::graph::{linear, softmax};
 use crate::range::Range;
 
-/// The largest temperature below that of the maximum.
+/// The largest finite temperature accepted. An infinite one stands for the maximum.
 const HOTTEST: f64 = 98.0;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -109,7 +109,7 @@ struct CsraHead {
     lambda: f64,
 }
 
-/// The error of a head without an attention.
+/// Returns the error for a head without attentions.
 fn none() -> Error {
     Error::key("model.head.temperatures", "is empty")
 }
@@ -119,7 +119,7 @@ impl Head for CsraHead {
         let places = places(maps)?;
         let mut logits: Option<Tensor> = None;
         for (weight, temperature) in &self.attentions {
-            // [N, places, C].
+            // [N, locations, C].
             let scores = linear(&places, &unit(&weight.var)?, None)?;
             let attended = match temperature.is_infinite() {
                 true => scores.max(1)?,

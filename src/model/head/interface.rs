@@ -1,5 +1,5 @@
-//! What a head is to the rest of the program: its settings, the classifier itself, and what it may
-//! know of the data.
+//! The interface of heads to the rest of the program: the settings, the classifier itself, and the
+//! information about the data that it receives.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -13,31 +13,32 @@ use crate::onnx::{Graph, Value};
 use crate::range::Range;
 use crate::rng::Stream;
 
-/// What a head works on.
+/// The input that a head takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// The pooled features as the neck leaves them, `[N, width]`.
+    /// The pooled features after the neck, `[N, width]`.
     Embedding,
-    /// The feature maps as the backbone leaves them, `[N, rows, columns, features]`. No neck.
+    /// The feature maps of the backbone, `[N, rows, columns, features]`, without a neck.
     Maps,
 }
 
-/// A classifier: from what it [`Takes`] to a logit a class.
+/// A classifier, which maps the input that it [`Takes`] to one logit per class.
 pub trait Head: Debug + Send + Sync {
-    /// Evaluation: logits `[N, C]`.
+    /// Returns the logits `[N, C]` in evaluation.
     ///
     /// # Errors
     /// If the input has another shape.
     fn forward(&self, input: &Tensor) -> Result<Tensor>;
 
-    /// [`Head::forward`] written into `graph`; maps come as a list of places `[N, places,
-    /// features]`.
+    /// Writes [`Head::forward`] into `graph`; maps are given as a list of locations,
+    /// `[N, locations, features]`.
     ///
     /// # Errors
     /// If a parameter cannot be read.
     fn forward_in(&self, graph: &mut Graph, input: &Value) -> Result<Value>;
 
-    /// Training: logits `[N, C]`, in candle's graph; `stream` draws whatever is drawn.
+    /// Returns the logits `[N, C]` in training, in candle's graph; all random numbers come from
+    /// `stream`.
     ///
     /// # Errors
     /// As [`Head::forward`].
@@ -45,8 +46,8 @@ pub trait Head: Debug + Send + Sync {
         self.forward(input)
     }
 
-    /// Looks at a training batch after its forward pass: the head's input, outside the graph, and
-    /// the labels `[N, C]`, of which those above one half count. For a head that keeps a memory.
+    /// Observes a training batch after its forward pass: the input of the head, outside the graph,
+    /// and the labels `[N, C]`, of which those above one half count. For heads with a memory.
     ///
     /// # Errors
     /// If the shapes do not fit.
@@ -54,61 +55,62 @@ pub trait Head: Debug + Send + Sync {
         Ok(())
     }
 
-    /// True if [`Head::observe`] does anything.
+    /// Returns true if [`Head::observe`] has an effect.
     fn has_memory(&self) -> bool {
         false
     }
 }
 
-/// The settings of one head, the keys of `[model.head]` that are its own.
+/// The settings of one head, which are its own keys of `[model.head]`.
 pub trait Settings: Debug {
-    /// Checks what the ranges of the keys do not say; `at` is the table's own key.
+    /// Checks the conditions beyond the ranges of single keys; `at` is the key of the table.
     ///
     /// # Errors
-    /// If two keys do not go together.
+    /// If two keys are incompatible.
     fn check(&self, _at: &KeyPath) -> Result<()> {
         Ok(())
     }
 
-    /// What the head works on.
+    /// Returns the input that the head takes.
     fn takes(&self) -> Takes;
 
-    /// Makes the head with its parameters below `head.`.
+    /// Builds the head with its parameters under `head.`.
     ///
     /// # Errors
-    /// If a file that the settings name cannot be read, or does not fit classes and width.
+    /// If a file named in the settings cannot be read, or does not fit the classes and the width.
     fn build(&self, context: &HeadContext, builder: &Builder) -> Result<Box<dyn Head>>;
 
-    /// The paths among the settings, with their keys.
+    /// Returns the paths in the settings, with their keys.
     fn paths(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
         Vec::new()
     }
 }
 
-/// What a head may know of network and data.
+/// The information about network and data that a head receives.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadContext<'a> {
-    /// Width of what the head takes.
+    /// The width of the input of the head.
     pub width: usize,
     /// The training labels.
     pub labels: &'a LabelTable,
-    /// False where a checkpoint is about to fill every tensor: files that give initial values are
-    /// not read then, and need not be there any more.
+    /// False if a checkpoint is about to fill every tensor: files of initial values are then not
+    /// read, and may be gone.
     pub reads_files: bool,
 }
 
 impl<'a> HeadContext<'a> {
-    /// The names of the classes, in their order.
+    /// Returns the names of the classes, in order.
     pub fn classes(&self) -> &'a [String] {
         self.labels.classes()
     }
 
-    /// C.
+    /// Returns the number of classes, C.
     pub fn num_classes(&self) -> usize {
         self.labels.num_classes()
     }
 
-    /// Training images that show class i and class j both, at i * C + j; 0 on the diagonal.
+    /// Returns the number of training images that contain both class i and class j, at i * C + j; 0
+    /// on the diagonal.
     pub fn co_occurrence(&self) -> Vec<usize> {
         let classes = self.num_classes();
         let mut co_occurrence = vec![0; classes * classes];
@@ -124,12 +126,12 @@ impl<'a> HeadContext<'a> {
     }
 }
 
-/// What a key of a head is: for the check of its range, and for the pages.
+/// A key of a head, described for the check of its range and for the pages.
 #[derive(Debug)]
 pub struct Key {
     /// Its name in TOML.
     pub name: &'static str,
-    /// What its values may be.
+    /// The values it accepts.
     pub accepts: Accepts,
     /// What it does, without a full stop.
     pub meaning: &'static str,
@@ -138,31 +140,31 @@ pub struct Key {
 /// What a key accepts.
 #[derive(Debug)]
 pub enum Accepts {
-    /// A number of a range, or a flag.
+    /// A number in a range, or a flag.
     Range(Range),
-    /// Something that the type of the settings says, in words.
+    /// Values defined by the type of the settings, described in words.
     Words(&'static str),
 }
 
-/// What is known about a head, for lists and pages.
+/// The definition of a head, for lists and pages.
 #[derive(Debug)]
 pub struct Definition {
     /// Its `kind` in TOML.
     pub name: &'static str,
-    /// What it is called in print.
+    /// The name used in print.
     pub title: &'static str,
-    /// From the input to a logit, in plain text: a line each.
+    /// From the input to a logit, in plain text, one line per step.
     pub formula: &'static str,
     /// Where it was published.
     pub source: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
-    /// Where the defaults come from, what is assumed, what surprises: paragraphs.
+    /// The origin of the defaults, assumptions and surprising behaviour, as paragraphs.
     pub notes: &'static str,
 }
 
 impl Definition {
-    /// Checks the numbers of `settings`, written as a table, against the ranges of the keys.
+    /// Checks the numbers in `settings`, given as a table, against the ranges of the keys.
     pub(super) fn check(&self, settings: &toml::Table, at: &KeyPath) -> Result<()> {
         for (name, value) in settings {
             let key = self.keys.iter().find(|key| key.name == name);
@@ -179,7 +181,7 @@ impl Definition {
     }
 }
 
-/// The error of a file that does not fit; `key` is below `model.head`.
+/// Returns the error for a file that does not fit; `key` is relative to `model.head`.
 pub(super) fn misfit(key: &str, path: &Path, problem: impl std::fmt::Display) -> Error {
     let at = KeyPath::from("model.head").child(key);
     Error::key(at, format_args!("{}: {problem}", path.display()))

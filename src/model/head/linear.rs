@@ -1,4 +1,4 @@
-//! One linear layer: the head of the published recipe.
+//! A single linear layer, the head of the published recipe.
 
 use std::path::PathBuf;
 

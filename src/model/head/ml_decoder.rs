@@ -1,4 +1,4 @@
-//! A transformer decoder whose queries stand for groups of classes.
+//! A transformer decoder with one query per group of classes.
 
 use candle_core::Tensor;
 use candle_nn::Init;
@@ -16,7 +16,7 @@ use crate::ops::graph::{layer_norm, linear, softmax};
 use crate::range::Range;
 use crate::rng::Stream;
 
-/// The epsilon of the layer norms, PyTorch's.
+/// The epsilon of the layer norms, PyTorch's default.
 const EPSILON: f64 = 1e-5;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -119,13 +119,13 @@ impl Settings for MlDecoder {
             mean: 0.0,
             stdev: 1.0,
         };
-        // Xavier: the fans of the projection are the width and three times that.
+        // Xavier: the fans of the projection are the width and three times the width.
         let bound = (6.0 / (4 * width) as f64).sqrt();
         let projection = Init::Uniform {
             lo: -bound,
             up: bound,
         };
-        // The fans are the members times the width, and the members times the groups.
+        // The fans are members times width, and members times groups.
         let group_weight = Init::Randn {
             mean: 0.0,
             stdev: (2.0 / (members * (width + groups)) as f64).sqrt(),
@@ -176,12 +176,12 @@ struct Pair {
 }
 
 impl Pair {
-    /// [`Pair::linear`] written into `graph`.
+    /// Writes [`Pair::linear`] into `graph`.
     fn linear_in(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
         constants::linear(graph, x, &self.weight, Some(&self.bias))
     }
 
-    /// [`Pair::norm`] written into `graph`.
+    /// Writes [`Pair::norm`] into `graph`.
     fn norm_in(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
         let (scale, shift) = (constant(graph, &self.weight)?, constant(graph, &self.bias)?);
         Ok(graph.layer_norm(x, &scale, &shift, EPSILON))
@@ -196,7 +196,7 @@ impl Pair {
     }
 }
 
-/// The head, in the order of its forward pass.
+/// The head; its fields are in the order of the forward pass.
 #[derive(Debug)]
 struct Decoder {
     queries: Parameter,
@@ -222,7 +222,7 @@ impl Head for Decoder {
     fn forward_in(&self, graph: &mut Graph, places: &Value) -> Result<Value> {
         let memory = self.embed.linear_in(graph, places)?;
         let memory = graph.relu(&memory);
-        // The queries are the same for every picture, and so is what they ask.
+        // The queries are the same for every image, and so are their projections.
         let queries = &self.queries;
         let h = self.norm1.norm(&(queries.var.as_tensor() * 2.0)?)?;
         let h_value = derived(graph, queries, "normed", &h)?;
@@ -266,7 +266,7 @@ impl Decoder {
         let h = self
             .norm3
             .norm(&(&h + drop(&self.linear2.linear(&hidden)?)?)?)?;
-        // Each group by its own weights: [groups, N, width] x [groups, width, members].
+        // Each group with its own weights: [groups, N, width] x [groups, width, members].
         let grouped = h
             .transpose(0, 1)?
             .contiguous()?
@@ -276,12 +276,12 @@ impl Decoder {
         Ok(logits.broadcast_add(&self.bias.var)?)
     }
 
-    /// What the products of queries and keys are multiplied with.
+    /// Returns the factor on the products of queries and keys.
     fn scale(&self, width: usize) -> f64 {
         1.0 / ((width / self.attention_heads) as f64).sqrt()
     }
 
-    /// Weight and bias of the queries (0), keys (1) or values (2).
+    /// Returns the weight and bias of the queries (0), keys (1) or values (2).
     fn projection(&self, number: usize) -> Result<(Tensor, Tensor)> {
         let Pair { weight, bias } = &self.projection;
         let width = weight.var.dim(1)?;
@@ -289,7 +289,8 @@ impl Decoder {
         Ok((weight, bias.var.narrow(0, number * width, width)?))
     }
 
-    /// `x` `[N, places, width]` as queries, keys or values `[N, heads, places, width / heads]`.
+    /// Projects `x` `[N, locations, width]` to queries, keys or values
+    /// `[N, heads, locations, width / heads]`.
     fn projected(&self, x: &Tensor, number: usize) -> Result<Tensor> {
         let (weight, bias) = self.projection(number)?;
         let (batch, places, width) = x.dims3()?;
@@ -299,7 +300,7 @@ impl Decoder {
         Ok(y.transpose(1, 2)?.contiguous()?)
     }
 
-    /// What the queries `h` find in `memory`: attention by several heads.
+    /// Multi-head attention of the queries `h` over `memory`.
     fn attend(
         &self,
         h: &Tensor,
@@ -317,8 +318,8 @@ impl Decoder {
             .linear(&found.transpose(1, 2)?.contiguous()?.flatten_from(2)?)
     }
 
-    /// [`Decoder::attend`] written into `graph`, for queries `h` `[groups, width]` that are the same
-    /// for every picture.
+    /// Writes [`Decoder::attend`] into `graph`, for queries `h` `[groups, width]` that are the same
+    /// for every image.
     fn attend_in(&self, graph: &mut Graph, h: &Tensor, memory: &Value) -> Result<Value> {
         let (heads, width) = (self.attention_heads, h.dim(1)?);
         let Pair { weight, bias } = &self.projection;

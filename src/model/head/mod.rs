@@ -1,8 +1,8 @@
-//! Heads: from features to a logit a class.
+//! Heads: from features to one logit per class.
 //!
-//! A head is its settings ([`Settings`]) and the classifier that they make ([`Head`]). All are
-//! listed in one table below: it drives `[model.head] kind` in TOML, the pages under `docs/heads`
-//! and the tests.
+//! A head consists of its settings ([`Settings`]) and the classifier built from them ([`Head`]).
+//! All are listed in one table below, which drives `[model.head] kind` in TOML, the pages in
+//! `docs/heads` and the tests.
 
 mod class_vectors;
 mod config;
@@ -14,7 +14,7 @@ mod word_vectors;
 pub use config::HeadConfig;
 pub use interface::{Accepts, Definition, Head, HeadContext, Key, Settings, Takes};
 
-/// Declares the files of the heads and the type of the settings of any of them.
+/// Declares the modules of the heads, and the enum of the settings of all kinds.
 macro_rules! heads {
     ($($file:ident::$Settings:ident),+ $(,)?) => {
         $(pub mod $file; pub use $file::$Settings;)+
@@ -25,20 +25,20 @@ macro_rules! heads {
         }
 
         impl Kind {
-            /// What is known about each head, in the order of every list; the first is the default.
+            /// The definitions of all heads, in the order of every list; the first is the default.
             pub const DEFINITIONS: &'static [&'static Definition] = &[$(&$file::DEFINITION),+];
 
-            /// What is known about it.
+            /// Returns its definition.
             pub fn definition(&self) -> &'static Definition {
                 match self { $(Kind::$Settings(_) => &$file::DEFINITION),+ }
             }
 
-            /// As what all heads have in common.
+            /// Returns the settings through their common interface.
             pub fn settings(&self) -> &dyn Settings {
                 match self { $(Kind::$Settings(own) => own),+ }
             }
 
-            /// As what all heads have in common, to be changed.
+            /// Returns the settings mutably through their common interface.
             pub fn settings_mut(&mut self) -> &mut dyn Settings {
                 match self { $(Kind::$Settings(own) => own),+ }
             }
@@ -46,7 +46,7 @@ macro_rules! heads {
     };
 }
 
-// Adding a head: write its file and name it here. The first is the default.
+// To add a head, write its file and name it here. The first is the default.
 heads! {
     linear::Linear,
     cosine::Cosine,

@@ -1,4 +1,4 @@
-//! A linear layer whose weights are divided by a power of their length.
+//! A linear layer whose weights are divided by a power of their norm.
 
 use candle_core::Tensor;
 use candle_nn::Init;
@@ -76,7 +76,7 @@ impl Settings for NormWeight {
     }
 }
 
-/// Parameters: `head.weight` [C, width]; `head.bias` [C] where asked for.
+/// Parameters: `head.weight` [C, width]; `head.bias` [C] if configured.
 #[derive(Debug)]
 struct NormWeightHead {
     weight: Parameter,
@@ -99,7 +99,7 @@ impl Head for NormWeightHead {
 }
 
 impl NormWeightHead {
-    /// The weights, divided by a power of their length.
+    /// Returns the weights divided by a power of their norm.
     fn divided(&self) -> Result<Tensor> {
         let length = norm(&self.weight.var)?.powf(self.tau)?;
         Ok(self.weight.var.broadcast_div(&length)?)

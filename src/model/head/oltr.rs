@@ -13,7 +13,7 @@ use crate::onnx::{Graph, Value};
 use crate::ops::graph::{linear, softmax};
 use crate::range::Range;
 
-/// Farther than any feature from any centroid, and finite in single precision.
+/// A distance larger than that of any feature from any centroid, and finite in single precision.
 const FAR: f64 = 1e20;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -124,7 +124,7 @@ struct OltrHead {
 
 impl Head for OltrHead {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        // The memory changes under the graph otherwise.
+        // Copied, because the memory would otherwise change underneath the graph.
         let (centroids, seen) = (self.centroids.var.copy()?, self.seen.var.copy()?);
         let unseen = ((seen.affine(-1.0, 1.0))? * FAR)?;
         let apply = |[weight, bias]: &[Parameter; 2]| {
@@ -138,7 +138,7 @@ impl Head for OltrHead {
         let apart = x.unsqueeze(1)?.broadcast_sub(&centroids.unsqueeze(0)?)?;
         let distance = norm(&apart)?.squeeze(2)?.broadcast_add(&unseen)?;
         let reach = (distance.min_keepdim(1)?.recip()? * self.settings.reach)?;
-        // 1 in place of it as long as the memory is empty.
+        // 1 instead of the reachability as long as the memory is empty.
         let any = seen.max_keepdim(0)?;
         let reach = (reach.broadcast_mul(&any)?).broadcast_add(&any.affine(-1.0, 1.0)?)?;
         let infused = (x + (selector * memory)?)?.broadcast_mul(&reach)?;
@@ -192,7 +192,8 @@ impl Head for OltrHead {
         let counts = shows.sum(0)?;
         let present = counts.minimum(1.0)?;
         let mean = (shows.t()?.matmul(&x)?).broadcast_div(&counts.maximum(1.0)?.unsqueeze(1)?)?;
-        // All the way where there is no centroid yet, not at all where the batch lacks the class.
+        // A class without a centroid moves all the way; one that is absent from the batch does not
+        // move.
         let seen = self.seen.var.as_tensor();
         let part = (present.clone() * seen.affine(-self.settings.momentum, 1.0)?)?;
         let centroids = self.centroids.var.as_tensor();

@@ -1,4 +1,4 @@
-//! The documentation pages of the heads, from their definitions.
+//! Generates the documentation pages of the heads from their definitions.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::interface::{Accepts, Definition, Takes};
 use super::{HeadConfig, Kind};
 use crate::error::{Error, KeyPath, Result};
 
-/// What comes before the table of heads.
+/// The text before the table of heads.
 const INTRODUCTION: &str = "\
 # Heads
 
@@ -41,7 +41,7 @@ All parameters of a head are named `head.<name>` and belong to the group `head` 
 
 ";
 
-/// The overview of all heads; names link to their pages.
+/// Returns the overview of all heads; names link to their pages.
 pub fn index() -> String {
     let mut text = String::from(INTRODUCTION);
     text.push_str("| head | takes | published in |\n| --- | --- | --- |\n");
@@ -60,7 +60,7 @@ fn takes(takes: Takes) -> &'static str {
     }
 }
 
-/// The page of one head.
+/// Returns the page of one head.
 ///
 /// # Errors
 /// If its defaults cannot be written as TOML.

@@ -1,4 +1,4 @@
-//! What holds for every head.
+//! Properties of every head.
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -23,7 +23,7 @@ fn labels() -> LabelTable {
     labels
 }
 
-/// Each head, small, and those of the settings that change the network.
+/// Returns a small version of each head, including the settings that change the network.
 fn heads() -> Vec<HeadConfig> {
     let written = [
         "kind = 'cosine'\nlearn_scale = true\nbias = true",
@@ -52,7 +52,7 @@ fn random(name: &str, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// A head in double precision, and an input for it. A memory holds something.
+/// Returns a head in double precision and an input for it. A memory is not empty.
 fn made(config: &HeadConfig) -> (Box<dyn Head>, Parameters, Var) {
     let labels = labels();
     let context = HeadContext {
@@ -82,7 +82,7 @@ fn loss(head: &dyn Head, input: &Tensor) -> Tensor {
     (logits * probe).unwrap().sum_all().unwrap()
 }
 
-/// Central differences, in every scalar that learns and in the input.
+/// Compares gradients with central differences, for every trainable scalar and for the input.
 #[test]
 fn gradients_are_those_of_central_differences() {
     let step = 1e-5;
@@ -117,8 +117,8 @@ fn gradients_are_those_of_central_differences() {
     }
 }
 
-/// What is drawn in training comes from the stream alone; the same head has the same parameters
-/// from the same seed.
+/// All randomness in training comes from the stream, and the same seed gives a head the same
+/// parameters.
 #[test]
 fn a_training_pass_follows_its_stream() {
     for config in heads() {
@@ -154,7 +154,8 @@ fn zeros_and_large_features_give_finite_logits_and_gradients() {
     }
 }
 
-/// The memory against its definition, written out; a batch without labels and one half-labelled.
+/// Compares the memory with its definition written out, including a batch without labels and one
+/// with fractional labels.
 #[test]
 fn the_memory_is_a_running_mean_of_each_class() {
     let read = HeadConfig::from_table(
@@ -186,7 +187,7 @@ fn the_memory_is_a_running_mean_of_each_class() {
     };
     observe(&[[1., 2.], [3., 5.]], &[[0.; 5]; 2]);
     assert_eq!(memory().1, [0.; 5]);
-    // Class 0 in both, 1 in the first; 2 is below one half.
+    // Class 0 is in both images, class 1 in the first; class 2 is below one half.
     observe(
         &[[1., 2.], [3., 6.]],
         &[[1., 1., 0.4, 0., 0.], [1., 0., 0., 0., 0.]],
@@ -241,7 +242,7 @@ fn what_is_written_is_read_back_the_same_and_mistakes_are_told() {
     }
 }
 
-/// The pages under `docs/heads` are those of the list. `DBLOSS_WRITE_DOCS=1` writes them.
+/// The pages in `docs/heads` match the list. `DBLOSS_WRITE_DOCS=1` writes them.
 #[test]
 fn the_documentation_pages_are_those_of_the_list() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/heads");

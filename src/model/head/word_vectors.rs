@@ -1,5 +1,5 @@
-//! Vectors of class names from a file of word vectors in GloVe's text format: a word and its
-//! numbers a line.
+//! Vectors of class names from a file of word vectors in GloVe's text format, with one word and its
+//! numbers per line.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
@@ -8,12 +8,12 @@ use std::path::Path;
 use super::interface::misfit;
 use crate::error::{Error, KeyPath, Result};
 
-/// For each of `classes` the mean of its words' vectors of `dimensions` numbers, one class after
-/// the other; `spelling` has other words for some of them.
+/// Returns, for each of `classes`, the mean of the vectors of its words, each of `dimensions`
+/// numbers, one class after the other; `spelling` gives other words for some of them.
 ///
 /// # Errors
-/// The file cannot be read or holds vectors of another length; a class has no word in it;
-/// `spelling` names what is no class.
+/// If the file cannot be read or holds vectors of another length, if it has no word of some class,
+/// or if `spelling` names something that is not a class.
 pub(super) fn of_classes(
     path: &Path,
     classes: &[String],
@@ -69,13 +69,13 @@ pub(super) fn of_classes(
     }
 }
 
-/// The words of a name.
+/// Splits a name into words.
 fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|c: char| !c.is_alphanumeric() && c != '\'')
         .filter(|word| !word.is_empty())
 }
 
-/// The vectors of the `wanted` words that the file holds; of two for one word the first.
+/// Reads the vectors of the `wanted` words in the file; the first one wins if a word occurs twice.
 fn read(
     path: &Path,
     wanted: &BTreeSet<String>,
@@ -88,14 +88,14 @@ fn read(
         if reader.read_until(b'\n', &mut raw)? == 0 {
             break;
         }
-        // Published files hold words in broken UTF-8; none of those is looked for.
+        // Published files contain words in invalid UTF-8, but none of those is ever looked up.
         let line = String::from_utf8_lossy(&raw);
         let line = line.trim_end();
         let Some((word, numbers)) = line.split_once(' ') else {
             continue;
         };
         let is_first = number == 1;
-        // word2vec's first line: how many words, how many numbers.
+        // The first line in word2vec's format: the number of words and the number of dimensions.
         if is_first && numbers.parse::<u64>().is_ok() && word.parse::<u64>().is_ok() {
             continue;
         }
@@ -147,7 +147,7 @@ mod tests {
             &[("tvmonitor", "tv monitor")],
         );
         assert_eq!(found.unwrap(), [1., 2., 4., 6., -1., -2., 4., 6.]);
-        // Of two words one is missing; a first line as word2vec has it.
+        // One of two words is missing; the first line is as in word2vec.
         let found = of(&format!("7 2\n{TEXT}"), &["potted dog"], &[]);
         assert_eq!(found.unwrap(), [7., 7.]);
     }

@@ -1,4 +1,4 @@
-//! Attention of the mean to all places.
+//! Pooling by attention of the mean over all locations.
 
 use std::sync::Arc;
 
@@ -13,20 +13,21 @@ use crate::model::parameters::Parameter;
 use crate::onnx::{Graph, Maps, Value};
 use crate::ops::graph;
 
-/// The mean of all places looks at itself and at each of them by attention of several heads, and
-/// what it finds is projected (CLIP's residual networks). The maps are the network's own.
+/// Attention pooling as in CLIP's residual networks: the mean over all locations attends, with
+/// several heads, to itself and to each location, and the result is projected. The maps are those
+/// of the network.
 ///
-/// Parameters below its name: `positional_embedding` `[1 + side * side, channels]`, and `weight`
+/// Parameters under its name: `positional_embedding` `[1 + side * side, channels]`, and `weight`
 /// `[out, in]` and `bias` of `q_proj`, `k_proj`, `v_proj` and `c_proj`.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionPooling {
-    /// The module's name.
+    /// The name of the module.
     pub name: &'static str,
-    /// Heads.
+    /// The number of heads.
     pub heads: usize,
-    /// Rows, and columns, of places that the positions are made for.
+    /// The number of rows (and columns) of locations for which the position embeddings are made.
     pub side: usize,
-    /// Width of the pooled features.
+    /// The width of the pooled features.
     pub width: usize,
 }
 
@@ -77,20 +78,20 @@ struct Linear {
 }
 
 impl Linear {
-    /// `[rows, in]` -> `[rows, out]`.
+    /// Maps `[rows, in]` to `[rows, out]`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let bias = self.bias.var.as_tensor();
         graph::linear(x, self.weight.var.as_tensor(), Some(bias))
     }
 
-    /// `[..., in]` -> `[..., out]`.
+    /// Maps `[..., in]` to `[..., out]`.
     fn forward_in(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
         linear(graph, x, &self.weight, Some(&self.bias))
     }
 }
 
 impl Attending {
-    /// The positions `[1 + places, channels]` for a grid of (rows, columns).
+    /// Returns the position embeddings `[1 + locations, channels]` for a grid of (rows, columns).
     fn positions(&self, size: (usize, usize)) -> Result<Tensor> {
         let side = self.design.side;
         let positions = self.positions.var.as_tensor();

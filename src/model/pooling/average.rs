@@ -1,4 +1,4 @@
-//! The mean over all places.
+//! Pooling by the mean over all locations.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::parameters::Parameter;
 use crate::onnx::{Graph, Maps, Value};
 use crate::ops::graph;
 
-/// The mean over the pixels of each channel.
+/// The mean of each channel over its pixels.
 #[derive(Debug, Clone, Copy)]
 pub struct Average;
 
@@ -33,7 +33,7 @@ impl Pooler for Average {
     }
 }
 
-/// `[batch, channels]`.
+/// Writes the mean, `[batch, channels]`.
 fn mean_in(graph: &mut Graph, output: &Maps) -> Value {
     match output.are_places() {
         true => {
@@ -48,13 +48,13 @@ fn mean_in(graph: &mut Graph, output: &Maps) -> Value {
     }
 }
 
-/// The mean over the pixels of each channel, and a layer norm after it. Parameters: `weight` and
-/// `bias` below its name, `[channels]` each.
+/// The mean of each channel over its pixels, followed by a layer norm. Parameters: `weight` and
+/// `bias` under its name, `[channels]` each.
 #[derive(Debug, Clone, Copy)]
 pub struct NormedAverage {
     /// The norm's name.
     pub name: &'static str,
-    /// Added to the variance.
+    /// The constant added to the variance.
     pub epsilon: f64,
 }
 

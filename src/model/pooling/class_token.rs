@@ -1,4 +1,4 @@
-//! The first token of a transformer.
+//! Pooling by the first token of a transformer.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use crate::model::parameters::Parameter;
 use crate::onnx::{Graph, Maps, Value};
 use crate::ops::graph;
 
-/// The class token, the first of all, projected if there is a projection. The maps are the tokens of
-/// the patches.
+/// The class token, which is the first token, with an optional projection. The maps are the tokens
+/// of the patches.
 #[derive(Debug, Clone, Copy)]
 pub struct ClassToken {
-    /// Tokens that belong to no place, which come first.
+    /// The number of leading tokens without a location.
     pub first_tokens: usize,
     /// Rows and columns of a patch.
     pub patch: usize,
-    /// Name and width of the projection; its parameter is `[width, channels]`.
+    /// The name and width of the projection; its parameter is `[width, channels]`.
     pub projection: Option<(&'static str, usize)>,
 }
 
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(pooling.num_pooled(3), 4);
         let builder = Builder::new(&Device::Cpu, DType::F32, 0);
         let pooler = pooling.create(3, &builder).unwrap();
-        // Token t of picture n holds 10 n + t.
+        // Token t of image n holds 10 n + t.
         let values: Vec<f32> = (0..2 * 8 * 3)
             .map(|i| (i / 24 * 10 + i % 24 / 3) as f32)
             .collect();
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(first, expected);
         let pooled = pooler.pooled(&output).unwrap();
         assert_eq!(pooled.dims(), [2, 4]);
-        // The class token of the first picture is 0, that of the second 10.
+        // The class token of the first image is 0, that of the second 10.
         let weight = pooler.parameters()[0].var.sum(1).unwrap();
         let expected = (weight * 10.0).unwrap().to_vec1::<f32>().unwrap();
         let rows = pooled.to_vec2::<f32>().unwrap();

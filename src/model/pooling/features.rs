@@ -1,4 +1,4 @@
-//! What a backbone makes of a batch of pictures.
+//! The features that a backbone computes from a batch of images.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use super::Pooler;
 use crate::error::{Error, Result};
 
-/// Features of a batch of pictures. Nothing is computed before it is asked for, and nothing twice.
+/// Features of a batch of images, computed on demand and at most once.
 #[derive(Debug, Clone)]
 pub struct Features {
     source: Source,
@@ -16,22 +16,23 @@ pub struct Features {
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// What a network handed out.
+    /// The output of a network.
     Output {
         /// `[batch, rows, columns, channels]`.
         output: Tensor,
-        /// Height and width of the pictures.
+        /// Height and width of the images.
         size: (usize, usize),
         pooler: Arc<dyn Pooler>,
     },
-    /// Pooled features alone.
+    /// Pooled features only.
     Pooled(Tensor),
-    /// Maps alone.
+    /// Maps only.
     Maps(Tensor),
 }
 
 impl Features {
-    /// Those that `pooler` makes of a network's `output` for pictures of `size` (height, width).
+    /// Creates the features that `pooler` computes from a network's `output` for images of `size`
+    /// (height, width).
     pub fn new(output: Tensor, size: (usize, usize), pooler: Arc<dyn Pooler>) -> Self {
         Features {
             source: Source::Output {
@@ -43,7 +44,7 @@ impl Features {
         }
     }
 
-    /// Features that are pooled already, `[batch, features]`: there are no maps to them.
+    /// Creates features that are already pooled, `[batch, features]`, without maps.
     pub fn of_pooled(pooled: Tensor) -> Self {
         Features {
             source: Source::Pooled(pooled),
@@ -51,7 +52,7 @@ impl Features {
         }
     }
 
-    /// Maps alone, `[batch, rows, columns, features]`.
+    /// Creates features that are maps only, `[batch, rows, columns, features]`.
     pub fn of_maps(maps: Tensor) -> Self {
         Features {
             source: Source::Maps(maps),
@@ -59,7 +60,7 @@ impl Features {
         }
     }
 
-    /// The same outside of the graph: no gradient comes back to them or to the pooling.
+    /// Returns the same features outside the graph: neither they nor the pooling receive gradients.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -71,7 +72,7 @@ impl Features {
         Ok(Features { source, pooled })
     }
 
-    /// The maps, where they came without pooled features.
+    /// Returns the maps, if they were given without pooled features.
     pub fn given_maps(&self) -> Option<&Tensor> {
         match &self.source {
             Source::Maps(maps) => Some(maps),
@@ -79,10 +80,10 @@ impl Features {
         }
     }
 
-    /// One vector a picture, `[batch, features]`.
+    /// Returns one vector per image, `[batch, features]`.
     ///
     /// # Errors
-    /// If the features came as maps alone, or a tensor operation fails.
+    /// If the features are maps only, or a tensor operation fails.
     pub fn pooled(&self) -> Result<Tensor> {
         match &self.source {
             Source::Pooled(pooled) => Ok(pooled.clone()),
@@ -100,10 +101,10 @@ impl Features {
         }
     }
 
-    /// One vector for each place of a picture, `[batch, rows, columns, features]`.
+    /// Returns one vector per location of an image, `[batch, rows, columns, features]`.
     ///
     /// # Errors
-    /// If the features came without maps, or a tensor operation fails.
+    /// If the features have no maps, or a tensor operation fails.
     pub fn maps(&self) -> Result<Tensor> {
         match &self.source {
             Source::Output {

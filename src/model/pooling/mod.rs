@@ -1,5 +1,5 @@
-//! From what a backbone's network hands out to what necks and heads read: one vector a picture, or
-//! one a place of it.
+//! Pooling, from the output of a backbone's network to the input of necks and heads: one vector per
+//! image, or one per location in it.
 
 mod attention;
 mod average;
@@ -21,30 +21,30 @@ pub use average::{Average, NormedAverage};
 pub use class_token::ClassToken;
 pub use features::Features;
 
-/// How a network's output becomes one vector a picture, as its architecture says it.
+/// The way in which an architecture reduces the output of its network to one vector per image.
 pub trait Pooling: fmt::Debug + Send + Sync {
-    /// Width of the pooled features of an output of `channels`.
+    /// Returns the width of the pooled features for an output of `channels`.
     fn num_pooled(&self, channels: usize) -> usize {
         channels
     }
 
-    /// Makes its parameters, which are the backbone's, for an output of `channels`.
+    /// Creates its parameters, which belong to the backbone, for an output of `channels`.
     ///
     /// # Errors
-    /// If there is a parameter of one of their names.
+    /// If there is already a parameter with one of their names.
     fn create(&self, channels: usize, builder: &Builder) -> Result<Arc<dyn Pooler>>;
 }
 
-/// A pooling with its parameters. Whatever it makes is part of candle's graph.
+/// A pooling with its parameters. Its results are part of candle's graph.
 pub trait Pooler: fmt::Debug + Send + Sync {
-    /// A network's output `[batch, rows, columns, channels]` -> `[batch, features]`.
+    /// Pools a network's output `[batch, rows, columns, channels]` to `[batch, features]`.
     ///
     /// # Errors
     /// If a tensor operation fails.
     fn pooled(&self, output: &Tensor) -> Result<Tensor>;
 
-    /// The output as maps `[batch, rows, columns, channels]`, one vector for each place of pictures
-    /// of `size` (height and width).
+    /// Returns the output as maps `[batch, rows, columns, channels]`, one vector per location in
+    /// images of `size` (height and width).
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -53,13 +53,13 @@ pub trait Pooler: fmt::Debug + Send + Sync {
         Ok(output.clone())
     }
 
-    /// [`Pooler::pooled`] written into `graph`.
+    /// Writes [`Pooler::pooled`] into `graph`.
     ///
     /// # Errors
     /// If a parameter cannot be read.
     fn pooled_in(&self, graph: &mut Graph, output: &Maps) -> Result<Value>;
 
-    /// [`Pooler::maps`] written into `graph`, as a list of places `[batch, places, channels]`.
+    /// Writes [`Pooler::maps`] into `graph`, as a list of locations `[batch, locations, channels]`.
     ///
     /// # Errors
     /// If a parameter cannot be read.
@@ -67,7 +67,7 @@ pub trait Pooler: fmt::Debug + Send + Sync {
         Ok(output.places(graph))
     }
 
-    /// Its parameters.
+    /// Returns its parameters.
     fn parameters(&self) -> Vec<&Parameter> {
         Vec::new()
     }

@@ -1,43 +1,44 @@
-//! The names that others give to the tensors of a vision transformer, and the network's own ones,
-//! which are timm's. Whose names they are is told from one that the others do not have.
+//! The naming conventions of published vision transformers, translated to the network's own names,
+//! which are timm's. A convention is recognised by a name that the others do not have.
 
 use super::stored::Stored;
 use super::weight::Weight;
 
-/// What becomes of a tensor beside its name.
+/// What is done to a tensor besides renaming it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     /// Nothing.
     Same,
-    /// Ones are put before its sides, up to three.
+    /// Dimensions of length 1 are prepended until there are three.
     Wrapped,
-    /// Rows and columns are exchanged.
+    /// Rows and columns are swapped.
     Transposed,
-    /// It is one of three that are stacked: queries, keys, values.
+    /// It is one of three tensors to be stacked: queries, keys, values.
     Third(usize),
-    /// It has no part in what the network computes.
+    /// It is dropped: the network does not use it.
     Dropped,
 }
 
 use How::{Dropped, Same, Third, Transposed, Wrapped};
 
-/// Names of one origin.
+/// The naming convention of one origin.
 struct Convention {
-    /// A name that shows it.
+    /// A name by which it is recognised.
     anchor: &'static str,
-    /// Where the tensors of the network lie, to be put before their new names.
+    /// The prefix of the network's tensors, which is prepended to their new names.
     root: &'static str,
-    /// Its own rules, and those that it shares.
+    /// Its own rules, and those shared with others.
     rules: &'static [&'static [Rule]],
 }
 
-/// A tensor or module, `*` for a block's number; its new name; what becomes of it.
+/// The name of a tensor or module, with `*` for the number of a block; its new name; what is done
+/// to the tensor.
 type Rule = (&'static str, &'static str, How);
 
-/// Queries, keys and values with their published names, as far as they have been met.
+/// Queries, keys and values with their published names, as far as they have been found.
 type Thirds = [Option<(String, Stored)>; 3];
 
-/// What DINOv2 and the vision transformer have in common in `transformers`.
+/// The names that DINOv2 and the vision transformer have in common in `transformers`.
 const ENCODER: &[Rule] = &[
     ("embeddings.cls_token", "cls_token", Same),
     ("embeddings.mask_token", "", Dropped),
@@ -70,9 +71,9 @@ const ENCODER: &[Rule] = &[
     ("layernorm", "norm", Same),
 ];
 
-/// All that are known. The first that fits counts.
+/// All known conventions. The first match wins.
 const CONVENTIONS: &[Convention] = &[
-    // CLIP and its relatives in `transformers`, with or without the tower for texts.
+    // CLIP and its relatives in `transformers`, with or without the text tower.
     Convention {
         anchor: "vision_model.encoder.layers.0.self_attn.q_proj.weight",
         root: "vision_model.",
@@ -219,7 +220,7 @@ const CONVENTIONS: &[Convention] = &[
             ],
         ],
     },
-    // DINOv2 as Meta publishes it: timm's names but for the registers.
+    // DINOv2 as published by Meta: timm's names except for the registers.
     Convention {
         anchor: "blocks.0.ls1.gamma",
         root: "",
@@ -230,8 +231,8 @@ const CONVENTIONS: &[Convention] = &[
     },
 ];
 
-/// The tensors of a file under the network's own names, as far as their origin is known; others
-/// stay as they are.
+/// Translates the tensors of a file to the network's own names if their convention is known; other
+/// tensors keep their names.
 pub(super) fn translate(tensors: Vec<(String, Stored)>) -> Vec<(String, Weight)> {
     let known = CONVENTIONS.iter().find_map(|convention| {
         let prefix = tensors.iter().find_map(|(name, _)| {
@@ -252,7 +253,7 @@ impl Convention {
     fn translate(&self, prefix: &str, tensors: Vec<(String, Stored)>) -> Vec<(String, Weight)> {
         let root = format!("{prefix}{}", self.root);
         let mut translated: Vec<(String, Weight)> = Vec::with_capacity(tensors.len());
-        // By new name.
+        // Keyed by the new name.
         let mut thirds: Vec<(String, Thirds)> = Vec::new();
         for (name, stored) in tensors {
             let rule = name
@@ -289,7 +290,7 @@ impl Convention {
             let stored: Vec<Stored> = found.iter().map(|(_, stored)| stored.clone()).collect();
             match Weight::stacked(stored).filter(|_| found.len() == 3) {
                 Some(weight) => translated.push((new, weight)),
-                // What does not go together is left as it is, to be told of.
+                // Parts that do not fit together keep their names, so that they are reported.
                 None => translated.extend(found.into_iter().map(|(n, s)| (n, s.into()))),
             }
         }
@@ -297,7 +298,7 @@ impl Convention {
         translated
     }
 
-    /// The new name of a tensor, and what becomes of it.
+    /// Returns the new name of a tensor, and what is done to it.
     fn renamed(&self, name: &str) -> Option<(String, How)> {
         self.rules
             .iter()
@@ -310,7 +311,8 @@ impl Convention {
     }
 }
 
-/// What stands for `*` in the beginning of a name, and what follows it: nothing, or a dot and more.
+/// Matches the beginning of a name. Returns what `*` stands for, and the rest: nothing, or a dot
+/// and more.
 fn matched<'a>(pattern: &str, name: &'a str) -> Option<(&'a str, &'a str)> {
     let (number, rest) = match pattern.split_once('*') {
         None => ("", name.strip_prefix(pattern)?),
@@ -324,8 +326,8 @@ fn matched<'a>(pattern: &str, name: &'a str) -> Option<(&'a str, &'a str)> {
     (rest.is_empty() || rest.starts_with('.')).then_some((number, rest))
 }
 
-/// With registers, the network's class token has no position of its own: where it is published with
-/// one, that is added to it for good.
+/// Adds the published position embedding of the class token, if there is one, to the class token
+/// itself: with registers, the network's class token has no position embedding.
 fn absorb_class_position(root: &str, tensors: &mut [(String, Weight)]) {
     let place = |name: &str| {
         let full = format!("{root}{name}");

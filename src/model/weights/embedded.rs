@@ -1,18 +1,19 @@
-//! Weights that the program holds: small backbones for the embedded pictures.
+//! Weights embedded in the program: small backbones for the embedded images.
 
 use crate::error::{Error, Result};
 use crate::wording::first_named;
 
-/// A backbone in the program.
+/// A backbone embedded in the program.
 #[derive(Debug)]
 pub struct Embedded {
-    /// What `model.weights` says for it: [`Embedded::PREFIX`] and a name.
+    /// Its value of `model.weights`: [`Embedded::PREFIX`] and a name.
     pub source: &'static str,
-    /// The safetensors file, as `dbloss export --format backbone` wrote it.
+    /// The safetensors file written by `dbloss export --format backbone`.
     pub(super) bytes: &'static [u8],
 }
 
-/// All of them. What made each stands in the head of the experiment that it is named after.
+/// All embedded backbones. How each was made is described at the top of the experiment it is named
+/// after.
 static ALL: [Embedded; 1] = [
     // A `resnet10_w16`: experiments/shapes-pretrain.toml.
     Embedded {
@@ -22,10 +23,10 @@ static ALL: [Embedded; 1] = [
 ];
 
 impl Embedded {
-    /// What the names of embedded weights begin with.
+    /// The prefix of the names of embedded weights.
     pub(super) const PREFIX: &str = "embedded:";
 
-    /// The weights of a name, without the prefix.
+    /// Returns the weights of that name, given without the prefix.
     pub(super) fn named(name: &str) -> Result<&'static Self> {
         let of = |weights: &Self| weights.source.strip_prefix(Self::PREFIX) == Some(name);
         (ALL.iter().find(|weights| of(weights))).ok_or_else(|| {

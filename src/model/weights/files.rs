@@ -1,4 +1,4 @@
-//! Which format a weight file has, told from its bytes, and which files belong to a model.
+//! Detects the format of a weight file from its bytes, and the files that belong to a model.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use super::{Place, safetensors, torch};
 use crate::data::content;
 use crate::error::{Error, Result};
 
-/// Every tensor of a file, or of all files of a model that is spread over several: a shard or the
-/// index names the others, a folder holds them.
+/// Reads the tensors of a file, or of all files of a sharded model, which may be given as a shard,
+/// its index or a folder.
 pub(super) fn open(place: &Place) -> Result<Vec<(String, Stored)>> {
     let path = match place {
         Place::Disk(path) => path,
@@ -22,7 +22,7 @@ pub(super) fn open(place: &Place) -> Result<Vec<(String, Stored)>> {
     Ok(tensors)
 }
 
-/// The files that a path stands for.
+/// Returns the files that a path stands for.
 pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         return files(&in_folder(path)?);
@@ -35,7 +35,7 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Names that models are saved under, the better format first.
+/// Usual file names of saved models, in order of preference.
 const USUAL: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -43,10 +43,10 @@ const USUAL: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// Endings of files that may hold weights; what they hold is told from their bytes.
+/// Extensions of files that may hold weights; the format is detected from the bytes.
 pub(super) const ENDINGS: [&str; 6] = ["safetensors", "pth", "pt", "bin", "ckpt", "tar"];
 
-/// True for a name with one of those endings.
+/// Returns true for a name with one of those extensions.
 pub(super) fn has_ending(path: &Path) -> bool {
     (path.extension()).is_some_and(|e| ENDINGS.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }

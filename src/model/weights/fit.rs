@@ -1,4 +1,4 @@
-//! A file's tensors into the backbone, or why they do not fit.
+//! Loads the tensors of a file into the backbone, or explains why they do not fit.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -14,14 +14,15 @@ use crate::error::{Error, Result};
 use crate::model::backbone::{BackboneKind, PREFIX, adapter};
 use crate::model::{Parameter, Parameters};
 
-/// Loads the weights of the backbone `configured` from a file or another place. The names may have any prefix; the
-/// one under which most tensors fit is taken. Single missing tensors keep their initial values and
-/// are reported.
+/// Loads the weights of the backbone `configured` from a file or another place.
+///
+/// The names may have any prefix; the one under which most tensors fit is used. Individual missing
+/// tensors keep their initial values and are reported.
 ///
 /// # Errors
-/// If nothing fits, if a tensor has another shape, if the file has blocks that the network lacks
-/// or lacks blocks that it has: the file is of another network, which is named if it is known. If
-/// a value is not finite.
+/// If nothing fits, or a tensor has another shape. If the file has blocks that the network lacks,
+/// or lacks blocks that the network has: it then belongs to another network, which is named if it
+/// is recognised. If a value is not finite.
 pub fn load_backbone(
     parameters: &Parameters,
     place: impl Into<Place>,
@@ -57,7 +58,7 @@ pub fn load_backbone(
                 fitting.push((bare, entry, stored));
             }
             Some(stored) => other_shapes.push((bare, &stored.shape, entry.var.dims())),
-            // No published file has an adapter.
+            // Published files never contain an adapter.
             None if adapter::owns(bare) => {}
             None => report.missing.push(entry.name.clone()),
         }
@@ -104,8 +105,8 @@ pub fn load_backbone(
     Ok(report)
 }
 
-/// Blocks make the depth of a network: a file with others than the network's is of another one,
-/// however many of its tensors fit.
+/// Checks that the file has the blocks of the network. Blocks determine the depth, so a file with
+/// others belongs to another network, however many of its tensors fit.
 fn check_blocks(
     wanted: &HashMap<&str, &[usize]>,
     fitting: &[(&str, &Parameter, &Weight)],
@@ -126,7 +127,7 @@ fn check_blocks(
         .filter_map(|(name, ..)| block(name))
         .collect();
     let expected: BTreeSet<&str> = wanted.keys().filter_map(|name| block(name)).collect();
-    // A file without a whole stage, or of the stem alone, is a part of a network of this kind.
+    // A file that lacks a whole stage, or holds the stem only, is part of a network of this kind.
     let stage = |block: &str| block.rsplit_once('.').map(|(stage, _)| stage.to_owned());
     let stages: BTreeSet<_> = there.iter().map(|block| stage(block)).collect();
     let missing: Vec<&&str> = (expected.difference(&there))
@@ -172,7 +173,7 @@ fn refusal(path: &Path, configured: &str, found: Option<&Kind>, problem: &str) -
     }
 }
 
-/// The error follows the tensor's name.
+/// Checks that all values are finite. The error message follows the name of the tensor.
 fn check_finite(tensor: &Tensor) -> std::result::Result<(), String> {
     let failed = |e: candle_core::Error| format!("cannot be read: {e}");
     let flat = tensor.flatten_all().map_err(failed)?;

@@ -1,8 +1,8 @@
-//! Models of the Hugging Face hub: found in the cache that all its clients share, or fetched.
+//! Models on the Hugging Face hub, found in the cache shared by all its clients, or downloaded.
 //!
-//! The variables of the environment are those of `huggingface_hub`: `HF_HUB_CACHE` or `HF_HOME`
-//! say where the cache is, `HF_ENDPOINT` whom to ask, `HF_TOKEN`, `HF_TOKEN_PATH` or the file
-//! `token` in `HF_HOME` who asks, `HF_HUB_OFFLINE` that nobody is asked.
+//! The environment variables are those of `huggingface_hub`: `HF_HUB_CACHE` or `HF_HOME` for the
+//! location of the cache, `HF_ENDPOINT` for the server, `HF_TOKEN`, `HF_TOKEN_PATH` or the file
+//! `token` in `HF_HOME` for authentication, and `HF_HUB_OFFLINE` to forbid any request.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use super::safetensors::shards;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-/// Times that a broken download goes on before it is given up.
+/// The number of times an interrupted download is resumed before giving up.
 const RETRIES: usize = 4;
 
-/// Names that weights are published under, the better format first.
+/// File names under which weights are published, in order of preference.
 const FILES: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -27,7 +27,7 @@ const FILES: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// A model by its name.
+/// A model on the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Model {
     /// `organisation/name`.
@@ -37,7 +37,8 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Reads `organisation/name` or `organisation/name@revision`; `None` for what is no such name.
+    /// Parses `organisation/name` or `organisation/name@revision`; returns `None` if `source` has
+    /// neither form.
     pub(super) fn parse(source: &str) -> Option<Self> {
         let (id, revision) = source.split_once('@').unwrap_or((source, "main"));
         let plain = |text: &str, more: &[char]| {
@@ -57,8 +58,8 @@ impl Model {
         })
     }
 
-    /// The weights of the model, from the cache or from the hub: a file, or the index of several
-    /// beside which they lie.
+    /// Returns the path of the model's weights, from the cache or downloaded: a file, or the index
+    /// of several files that lie beside it.
     pub(super) fn fetch(&self) -> Result<PathBuf> {
         self.fetch_with(&Settings::from_environment()?)
     }
@@ -113,7 +114,7 @@ impl Model {
         Repo::with_revision(self.id.clone(), RepoType::Model, self.revision.clone())
     }
 
-    /// A file that the cache holds. A commit has no entry under `refs`.
+    /// Returns a file from the cache, if it is there. A commit has no entry under `refs`.
     fn cached(&self, settings: &Settings, name: &str) -> Option<PathBuf> {
         let repo = Cache::new(settings.cache.clone()).repo(self.repo());
         let commit = repo.pointer_path(&self.revision).join(name);
@@ -142,7 +143,7 @@ impl Model {
         Ok(())
     }
 
-    /// Fetches a file into the cache and compares it with the hash and the size that the hub tells.
+    /// Downloads a file into the cache and compares it with the hash and size reported by the hub.
     fn download(
         &self,
         settings: &Settings,
@@ -156,7 +157,7 @@ impl Model {
         };
         let other = |error: Error| Failure::Other(Box::new(error));
         let metadata = api.metadata(&repo.url(name)).map_err(failed)?;
-        // They become names of files.
+        // These become file names.
         let is_plain = |text: &str| {
             !text.is_empty()
                 && (text.chars()).all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
@@ -174,7 +175,7 @@ impl Model {
         let blobs = Cache::new(settings.cache.clone()).repo(self.repo());
         let blob = blobs.blob_path(metadata.etag());
         let part = blob.with_extension("part");
-        // Longer than the whole: of another download.
+        // A partial file longer than the whole belongs to another download.
         if fs_err::metadata(&part).is_ok_and(|part| part.len() > metadata.size() as u64) {
             fs_err::remove_file(&part).map_err(|e| other(e.into()))?;
         }
@@ -185,7 +186,7 @@ impl Model {
         };
         let file = repo.download_with_progress(name, bar).map_err(failed)?;
         if let Err(problem) = check(&blob, &metadata) {
-            // Never to be taken for the file, nor to be gone on with.
+            // The damaged file must be neither used nor resumed.
             let _ = fs_err::remove_file(&file);
             let _ = fs_err::remove_file(&blob);
             let error = Error::input(self, format_args!("`{name}` arrived damaged: {problem}"));
@@ -234,7 +235,7 @@ enum Failure {
     Other(Box<Error>),
 }
 
-/// The status that the server answered with.
+/// Returns the HTTP status of the server's answer.
 fn status(error: &ApiError) -> Option<u16> {
     match error {
         ApiError::RequestError(error) => match error.as_ref() {
@@ -246,7 +247,7 @@ fn status(error: &ApiError) -> Option<u16> {
     }
 }
 
-/// Where the cache is and whom to ask.
+/// The location of the cache and the server to ask.
 struct Settings {
     cache: PathBuf,
     endpoint: String,
@@ -299,8 +300,8 @@ impl Settings {
     }
 }
 
-/// Compares a fetched file with what the hub says of it. Large files are known by the SHA-256 of
-/// their bytes, small ones by a hash of git's, of which only the size is compared.
+/// Compares a downloaded file with what the hub reports. Large files are identified by the SHA-256
+/// of their bytes; small ones by a git hash, so only their size is compared.
 fn check(blob: &Path, metadata: &Metadata) -> std::result::Result<(), String> {
     let failed = |e: std::io::Error| e.to_string();
     let mut file = fs_err::File::open(blob).map_err(failed)?;
@@ -331,7 +332,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// The client's progress as ours, in kilobytes.
+/// Adapts the client's progress reports to ours, in kilobytes.
 struct Bar {
     label: String,
     progress: Option<Progress>,
@@ -339,7 +340,7 @@ struct Bar {
 }
 
 impl Watch for Bar {
-    /// Called anew for each attempt, which then counts what was there before.
+    /// Called again for each attempt, which then starts by counting the bytes already there.
     fn init(&mut self, size: usize, _: &str) {
         let mut progress = Progress::new(self.label.as_str(), size as u64 / 1000);
         progress.message("kB");

@@ -1,9 +1,10 @@
-//! Weights from a file, the Hugging Face hub or the program itself into a model, with a report of what fitted.
+//! Loads weights from a file, the Hugging Face hub or the program itself into a model, and reports
+//! what fitted.
 //!
-//! What a file is, is told from its bytes ([`files`]): safetensors, or what `torch.save` wrote in
-//! either of its formats. Which of its tensors are meant is told by their names ([`names`]), where
-//! others have names of their own for a network, those are known ([`conventions`]), and where they do
-//! not fit, what they are of ([`recognise`]).
+//! The format of a file is detected from its bytes ([`files`]): safetensors, or either format of
+//! `torch.save`. The tensors that belong to the network are found by their names ([`names`]), other
+//! naming conventions for a network are translated ([`conventions`]), and if the tensors do not
+//! fit, the network they belong to is identified ([`recognise`]).
 
 mod conventions;
 mod embedded;
@@ -35,22 +36,24 @@ pub use origin::{is_path, locate};
 pub use place::Place;
 pub use safetensors::{metadata, save, to_bytes, told};
 
-/// What became of the tensors of a weight file.
+/// The result of loading a weight file, tensor by tensor.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct LoadReport {
-    /// What the names in the file begin with, beyond the network's: `state_dict.module.`, say.
+    /// The prefix of the names in the file, beyond the network's own, such as `state_dict.module.`.
     pub prefix: String,
-    /// Another prefix under which as many tensors fit, an average of the weights for example.
+    /// Another prefix under which as many tensors fit, for example that of an average of the
+    /// weights.
     pub rival: Option<String>,
     /// Names set from the file, in the model's order.
     pub loaded: Vec<String>,
-    /// The model's backbone tensors that the file lacks, in the model's order.
+    /// The model's backbone tensors that are missing in the file, in the model's order.
     pub missing: Vec<String>,
-    /// Names of classifiers in the file, which the model has no place for.
+    /// Names of classifiers in the file, for which the model has no place.
     pub classifier: Vec<String>,
-    /// Other names in the file that the model has no place for.
+    /// Other names in the file for which the model has no place.
     pub unexpected: Vec<String>,
-    /// Tensors of the file that do not begin with the prefix: an optimiser's, another network's.
+    /// The number of tensors in the file outside the prefix, such as those of an optimiser or
+    /// another network.
     pub elsewhere: usize,
 }
 
@@ -76,7 +79,7 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// The first names of a list, and that there are more.
+/// Joins the first names of a list, followed by `...` if there are more.
 fn first_names(names: &[String]) -> String {
     let shown = 4;
     let mut text = names[..names.len().min(shown)].join(", ");
@@ -86,7 +89,7 @@ fn first_names(names: &[String]) -> String {
     text
 }
 
-/// The hash of weights: of the file, or of all files that the model is spread over.
+/// Returns the hash of the weights: that of the file, or of all files of a sharded model.
 pub fn hash(place: &Place) -> Result<String> {
     let path = match place {
         Place::Disk(path) => path,
@@ -103,10 +106,10 @@ pub fn hash(place: &Place) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Reads every tensor of a weight file, whatever its format, as `F32` or `F64`.
+/// Reads every tensor of a weight file of any format, as `F32` or `F64`.
 ///
 /// # Errors
-/// Names the file, and the tensor where it is one.
+/// Names the file, and the tensor if one is to blame.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
     let mut tensors = BTreeMap::new();
     for (name, stored) in files::open(&Place::from(path))? {
@@ -117,7 +120,7 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
     Ok(tensors)
 }
 
-/// Loads every tensor of a dbloss checkpoint; all names must be there.
+/// Loads every tensor of a dbloss checkpoint; all names must be present.
 pub fn restore(
     parameters: &Parameters,
     tensors: &BTreeMap<String, Tensor>,
@@ -149,9 +152,9 @@ fn set(entry: &Parameter, tensor: &Tensor, path: &Path) -> Result<()> {
     entry.set(&value.contiguous()?)
 }
 
-/// Says what was loaded, as loudly as it deserves: missing tensors are a warning, and those of
-/// frozen stages are named apart, because nothing will ever train them; so are tensors that look
-/// as if they were meant to be used.
+/// Logs what was loaded. Missing tensors and unused ones that may have been meant for the network
+/// are a warning; missing tensors of frozen stages get a warning of their own, because training
+/// will never reach them.
 pub fn log_report(report: &LoadReport, parameters: &Parameters, source: &str) {
     if report.missing.is_empty() && report.unexpected.is_empty() {
         tracing::info!("{source}: {report}");
@@ -255,7 +258,8 @@ mod tests {
     #[test]
     fn the_embedded_backbone_is_whole_and_the_one_that_was_trained() {
         let place = locate("embedded:shapes").unwrap();
-        // Beside the command that made it: experiments/shapes-pretrain.toml.
+        // The hash is recorded beside the command that made the weights:
+        // experiments/shapes-pretrain.toml.
         let made = include_str!("../../../experiments/shapes-pretrain.toml");
         assert!(made.contains(&hash(&place).unwrap()));
         let builder = crate::model::builder::Builder::new(&Device::Cpu, DType::F32, 0);

@@ -1,28 +1,29 @@
-//! Which of a file's tensors belong to the network: names under one prefix.
+//! Finds the tensors of a file that belong to the network: those under one prefix.
 //!
 //! A checkpoint nests its weights (`state_dict`, `model`, `teacher.backbone`), and wrappers put a
 //! word before every name (`module.`). Both are prefixes of the joined names, and the one under
-//! which most of the network's tensors lie is taken.
+//! which most of the network's tensors are found is used.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::weight::Weight;
 use crate::model::names::OWN;
 
-/// The tensors under one prefix, by the rest of their names.
+/// The tensors under one prefix, keyed by the rest of their names.
 pub(super) struct Chosen {
-    /// Empty, or ending with a dot.
+    /// The prefix: empty, or ending in a dot.
     pub prefix: String,
     pub tensors: BTreeMap<String, Weight>,
-    /// Tensors elsewhere in the file.
+    /// The number of tensors elsewhere in the file.
     pub elsewhere: usize,
-    /// Another prefix under which as many fit: an average of the weights, say.
+    /// Another prefix under which as many tensors fit, for example that of an average of the
+    /// weights.
     pub rival: Option<String>,
 }
 
-/// Chooses the prefix under which most names of `wanted` lie with their shapes.
+/// Chooses the prefix under which most names of `wanted` are found with their shapes.
 pub(super) fn choose(tensors: Vec<(String, Weight)>, wanted: &HashMap<&str, &[usize]>) -> Chosen {
-    // By prefix: tensors that fit, names that fit, place in the file (earlier is better).
+    // Per prefix: tensors that fit, names that fit, position in the file (earlier is better).
     let mut votes: HashMap<&str, (usize, usize, usize)> = HashMap::new();
     for (place, (name, stored)) in tensors.iter().enumerate() {
         let starts = std::iter::once(0).chain(name.match_indices('.').map(|(at, _)| at + 1));
@@ -58,8 +59,8 @@ pub(super) fn choose(tensors: Vec<(String, Weight)>, wanted: &HashMap<&str, &[us
     }
 }
 
-/// The block that a tensor lies in: its name up to the first number, `layer3.5` of
-/// `layer3.5.conv1.weight`. `None` for stems and classifiers.
+/// Returns the block that a tensor belongs to, which is its name up to the first component that is
+/// a number: `layer3.5` for `layer3.5.conv1.weight`. Returns `None` for stems and classifiers.
 pub(super) fn block(name: &str) -> Option<&str> {
     let mut end = 0;
     for part in name.split('.') {
@@ -72,7 +73,8 @@ pub(super) fn block(name: &str) -> Option<&str> {
     None
 }
 
-/// The name with every number replaced: equal for the same tensor of another block.
+/// Returns the name with every number replaced, so that it is equal for the same tensor of another
+/// block.
 pub(super) fn pattern(name: &str) -> String {
     let parts = name.split('.').map(|part| {
         let base = part.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -85,8 +87,8 @@ pub(super) fn pattern(name: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// Names of classifiers, neck and head of an exported model among them: every file has its own, and
-/// none is wanted here.
+/// Returns whether a name belongs to a classifier, including the neck and head of an exported
+/// model. Every file has its own, and none is used here.
 pub(super) fn is_classifier(name: &str) -> bool {
     let first = name.split('.').next().unwrap_or_default();
     [
@@ -102,7 +104,7 @@ pub(super) fn is_classifier(name: &str) -> bool {
     .contains(&first)
 }
 
-/// Counters of batch norms, which nobody needs.
+/// Returns whether a name is that of a batch counter in a batch norm, which is not used.
 pub(super) fn is_counter(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
 }

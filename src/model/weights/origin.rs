@@ -1,4 +1,4 @@
-//! What `model.weights` may name.
+//! The values that `model.weights` accepts.
 
 use std::path::Path;
 
@@ -6,18 +6,19 @@ use super::embedded::Embedded;
 use super::{Place, files, hub};
 use crate::error::{Error, Result};
 
-/// What weights may come from, as a text names it.
+/// The origin of weights, as given by a text.
 pub(super) enum Origin<'a> {
-    /// `embedded:name`: weights that the program holds.
+    /// `embedded:name`: weights embedded in the program.
     Embedded(&'a str),
-    /// `organisation/name`, with `@revision` if wanted, and without the ending of a weight file.
+    /// `organisation/name`, optionally with `@revision`, and without the extension of a weight
+    /// file.
     Hub(hub::Model),
-    /// A file or folder. A folder of two parts is written `./folder/name`.
+    /// A file or folder. A folder path of two components is written `./folder/name`.
     Path,
 }
 
 impl<'a> Origin<'a> {
-    /// Tells the origins apart by the text alone.
+    /// Determines the origin from the text alone.
     pub(super) fn of(source: &'a str) -> Self {
         if let Some(name) = source.strip_prefix(Embedded::PREFIX) {
             return Origin::Embedded(name);
@@ -29,18 +30,18 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// Whether a text in `model.weights` is a path, which is relative to the file that names it; false
-/// for a name of the hub or of embedded weights.
+/// Returns whether a value of `model.weights` is a path, which is relative to the file that
+/// contains it; false for a name on the hub or of embedded weights.
 pub fn is_path(source: &str) -> bool {
     matches!(Origin::of(source), Origin::Path)
 }
 
-/// Finds the weights: a local file or folder, a hub name such as `timm/resnet50.tv_in1k`, with
-/// a revision if wanted (`timm/resnet50.tv_in1k@main`), which is fetched once and cached, or
-/// embedded ones (`embedded:shapes`).
+/// Locates weights: a local file or folder; a hub name such as `timm/resnet50.tv_in1k`, optionally
+/// with a revision (`timm/resnet50.tv_in1k@main`), which is downloaded once and cached; or embedded
+/// weights (`embedded:shapes`).
 ///
 /// # Errors
-/// If there is neither such a file nor a model of that name, or the hub refuses it.
+/// If there is neither such a file nor a model of that name, or the hub refuses the request.
 pub fn locate(source: &str) -> Result<Place> {
     let path = Path::new(source);
     if path.exists() {

@@ -1,24 +1,26 @@
-//! A reader of Python's pickles that runs nothing: what a pickle would call is only noted, and of
-//! all calls only those that PyTorch's tensors consist of are understood.
+//! A reader of Python pickles that executes nothing: calls in a pickle are only recorded, and only
+//! those that make up PyTorch's tensors are interpreted.
 //!
-//! Values lie in one list and name each other by their places, so that no file can nest them
-//! deeper than a stack is. Lengths are never trusted: what is read is what the file holds.
+//! Values are stored in one list and refer to each other by index, so that no file can nest them
+//! deeper than the stack allows. Lengths are never trusted: memory is only taken for bytes that the
+//! file contains.
 
 use std::collections::HashMap;
 use std::io::BufRead;
 
-/// Most values of a pickle; a checkpoint with a long history of losses has some 100,000.
+/// The largest number of values in a pickle; a checkpoint with a long history of losses has some
+/// 100,000.
 const MAX_VALUES: usize = 4_000_000;
-/// Most bytes of a pickle.
+/// The largest number of bytes in a pickle.
 const MAX_BYTES: u64 = 1 << 26;
 
-/// The place of a value in [`Pickle::values`].
+/// The index of a value in [`Pickle::values`].
 pub(super) type Id = usize;
 
-/// A value of a pickle.
+/// A value in a pickle.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
-    /// Whatever no weight file needs: bytes, floating-point numbers, sets, `None`.
+    /// Anything that no weight file needs: bytes, floating-point numbers, sets, `None`.
     Other,
     Int(i64),
     Text(String),
@@ -28,17 +30,17 @@ pub(super) enum Value {
     Dict(Vec<(Id, Id)>),
     /// A class or function by module and name.
     Global(String, String),
-    /// What a call gives: the callee, its arguments, and the state that is set afterwards.
+    /// The result of a call: the callee, its arguments, and the state that is set afterwards.
     Call {
         callee: Id,
         arguments: Id,
         state: Option<Id>,
     },
-    /// What the file keeps outside of the pickle: in PyTorch's files a storage.
+    /// An object stored outside the pickle; in PyTorch's files, a storage.
     Persistent(Id),
 }
 
-/// A pickle that has been read.
+/// A parsed pickle.
 #[derive(Debug, Default)]
 pub(super) struct Pickle {
     pub values: Vec<Value>,
@@ -67,7 +69,7 @@ impl Pickle {
         }
     }
 
-    /// Module and name of a class or function.
+    /// Returns the module and name of a class or function.
     pub(super) fn global(&self, id: Id) -> Option<(&str, &str)> {
         match self.values.get(id)? {
             Value::Global(module, name) => Some((module, name)),
@@ -76,7 +78,7 @@ impl Pickle {
     }
 }
 
-/// Reads one pickle from the front of `input`. The error says what is wrong with it.
+/// Reads one pickle from the start of `input`. The error says what is wrong with it.
 pub(super) fn read(input: &mut dyn BufRead) -> Result<Pickle, String> {
     let mut machine = Machine {
         input,
@@ -90,7 +92,7 @@ pub(super) fn read(input: &mut dyn BufRead) -> Result<Pickle, String> {
     Ok(machine.pickle)
 }
 
-/// Modules whose functions do something to the machine that runs them: no weights need them.
+/// Modules whose functions affect the machine that runs them. No weights need these.
 const HARMFUL: [&str; 18] = [
     "os",
     "posix",
@@ -111,7 +113,7 @@ const HARMFUL: [&str; 18] = [
     "marshal",
     "tempfile",
 ];
-/// The same for the functions of Python itself.
+/// The same for Python's built-in functions.
 const HARMFUL_BUILTINS: [&str; 8] = [
     "eval",
     "exec",
@@ -146,7 +148,7 @@ struct Machine<'a> {
 const CUT: &str = "the pickle is cut off";
 
 impl Machine<'_> {
-    /// Reads one instruction and does it; false at the end.
+    /// Reads and executes one opcode; returns false at the end.
     fn step(&mut self) -> Result<bool, String> {
         match self.byte()? {
             0x80 => drop(self.bytes::<1>()?), // PROTO
@@ -199,7 +201,7 @@ impl Machine<'_> {
                     _ => u32::from_le_bytes(self.bytes()?).into(),
                 };
                 let bytes = self.sized(length)?;
-                // Two's complement, little end first; longer ones are no sizes.
+                // Two's complement, little-endian; longer numbers cannot be sizes.
                 match bytes.len() {
                     0 => Value::Int(0),
                     n @ 1..=8 => {
@@ -356,11 +358,11 @@ impl Machine<'_> {
     }
 
     fn push_call(&mut self, callee: Id, arguments: Id) -> Result<(), String> {
-        // Dictionaries of other classes are dictionaries.
+        // Dictionary classes are treated as plain dictionaries.
         if let Some(("collections", "OrderedDict" | "defaultdict" | "Counter")) =
             self.pickle.global(callee)
         {
-            // Python 2 gave the pairs as an argument.
+            // Python 2 passed the pairs as an argument.
             let pairs = (self.pickle.list(arguments))
                 .and_then(|arguments| self.pickle.list(*arguments.first()?))
                 .map(|pairs| {
@@ -457,7 +459,7 @@ impl Machine<'_> {
         Ok(bytes)
     }
 
-    /// `length` bytes; no more memory than the file has bytes is taken for them.
+    /// Reads `length` bytes, without allocating more memory than the file has bytes.
     fn sized(&mut self, length: u64) -> Result<Vec<u8>, String> {
         self.count(length.min(MAX_BYTES + 1))?;
         let mut bytes = Vec::new();
@@ -470,7 +472,7 @@ impl Machine<'_> {
         }
     }
 
-    /// The rest of the line, as the oldest protocol writes things.
+    /// Reads the rest of the line, as used by the oldest protocol.
     fn line(&mut self) -> Result<String, String> {
         let mut line = Vec::new();
         let mut part = std::io::Read::take(&mut *self.input, 1 << 16);

@@ -1,14 +1,14 @@
-//! Where the bytes of weights lie: on disk or in the program.
+//! The location of the bytes of weights: on disk or in the program.
 
 use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::embedded::Embedded;
 
-/// Where the bytes of weights lie.
+/// The location of the bytes of weights.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// A file, or a folder of some.
+    /// A file, or a folder of files.
     Disk(PathBuf),
     /// The program itself.
     Embedded(&'static Embedded),
@@ -20,13 +20,13 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Place {
     }
 }
 
-/// Bytes that can be read from any position on.
+/// A byte source that can be read from any position.
 pub(super) trait Bytes: Read + Seek {}
 
 impl<T: Read + Seek> Bytes for T {}
 
 impl Place {
-    /// The path, or what stands for one in errors.
+    /// Returns the path, or a stand-in for error messages.
     pub fn path(&self) -> &Path {
         match self {
             Place::Disk(path) => path,
@@ -34,7 +34,7 @@ impl Place {
         }
     }
 
-    /// Opens the bytes, and says how many there are.
+    /// Opens the bytes and returns their number.
     pub(super) fn open(&self) -> std::io::Result<(Box<dyn Bytes>, u64)> {
         Ok(match self {
             Place::Disk(path) => {

@@ -1,14 +1,14 @@
-//! What network a file's tensors belong to, from their names and shapes: said where they do not
-//! fit the one that the configuration asks for.
+//! Identifies the network that the tensors of a file belong to, from their names and shapes, to
+//! explain why they do not fit the configured one.
 
 use std::collections::{BTreeSet, HashMap};
 
 /// A kind of network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// To follow "this is": `a ResNet-34`.
+    /// A description that follows "this is": `a ResNet-34`.
     pub name: String,
-    /// Its name in configurations, whether or not there is such a backbone.
+    /// Its name in configurations, whether or not such a backbone exists.
     pub backbone: Option<String>,
 }
 
@@ -22,14 +22,14 @@ impl View<'_> {
         self.shapes.contains_key(name)
     }
 
-    /// The size of a tensor's dimension; 0 where there is none.
+    /// Returns the length of a tensor's dimension, or 0 if there is none.
     fn size(&self, name: &str, dimension: usize) -> usize {
         (self.shapes.get(name))
             .and_then(|shape| shape.get(dimension).copied())
             .unwrap_or(0)
     }
 
-    /// The number of different parts that follow `prefix`: blocks of a stage.
+    /// Returns the number of distinct parts that follow `prefix`, such as the blocks of a stage.
     fn count(&self, prefix: &str) -> usize {
         let parts: BTreeSet<&str> = (self.shapes.keys())
             .filter_map(|name| name.strip_prefix(prefix)?.split('.').next())
@@ -59,8 +59,8 @@ fn named(name: impl Into<String>, backbone: &str) -> Kind {
 
 type Describe = fn(&View) -> Kind;
 
-/// A tensor by which a kind is known, and what else there is to say about it. The first that is
-/// found counts: what is more special stands first.
+/// Tensors by which a kind is recognised, each with a function that describes the network. The
+/// first one found wins, so more specific ones come first.
 const SIGNATURES: &[(&str, Describe)] = &[
     ("visual.layer1.0.conv1.weight", |view| {
         let depths = [1, 2, 3, 4].map(|layer| view.count(&format!("visual.layer{layer}.")));
@@ -155,7 +155,7 @@ const SIGNATURES: &[(&str, Describe)] = &[
     }),
 ];
 
-/// The kind of network that tensors of these names and shapes belong to.
+/// Returns the kind of network that tensors with these names and shapes belong to.
 pub(super) fn recognise<'a>(
     tensors: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,
 ) -> Option<Kind> {
@@ -272,7 +272,7 @@ fn vit(view: &View) -> Kind {
     }
 }
 
-/// A vision transformer, or DINOv2's with or without registers.
+/// Describes a vision transformer, or DINOv2 with or without registers.
 fn plain_vit(width: usize, patch: usize, dinov2: Option<bool>) -> Kind {
     let name = vit_name(width, patch);
     match (vit_size(width), dinov2) {
@@ -286,7 +286,7 @@ fn plain_vit(width: usize, patch: usize, dinov2: Option<bool>) -> Kind {
     }
 }
 
-/// The word for a width in timm's names.
+/// Returns timm's word for a width.
 fn vit_size(width: usize) -> Option<&'static str> {
     match width {
         192 => Some("tiny"),
@@ -312,7 +312,7 @@ fn clip_of_transformers(view: &View) -> Kind {
     clip_vit(view.size(patches, 0), view.size(patches, 2))
 }
 
-/// DINOv2 and the vision transformer in the naming of `transformers`.
+/// Describes DINOv2 and the vision transformer with the names of `transformers`.
 fn vit_of_transformers(view: &View) -> Kind {
     let patches = "embeddings.patch_embeddings.projection.weight";
     let registers = view.has("embeddings.register_tokens");

@@ -1,4 +1,4 @@
-//! `.safetensors` files, and models that are spread over several of them.
+//! `.safetensors` files, and models sharded over several of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -14,10 +14,10 @@ use super::stored::{Element, Span, Stored};
 use crate::error::{Error, Result};
 use crate::io::write_atomic;
 
-/// Longest header that is read, in bytes: that of the format's own library.
+/// The longest header that is read, in bytes; the limit of the format's own library.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// True if a file that begins with `head` says that a header of JSON follows its length.
+/// Returns true if `head`, the beginning of a file, is a length followed by a JSON header.
 pub(super) fn is_it(head: &[u8]) -> bool {
     match head {
         [_, _, _, _, _, _, _, highest, json @ ..] => {
@@ -27,7 +27,8 @@ pub(super) fn is_it(head: &[u8]) -> bool {
     }
 }
 
-/// The header of a file, the bytes that it has with its length, and those of the whole file.
+/// Returns the header of a file, the length of the header in bytes (without the length field), and
+/// the length of the file.
 fn header(place: &Place) -> Result<(Metadata, u64, u64)> {
     let path = place.path();
     let (mut file, whole) = place.open()?;
@@ -55,20 +56,20 @@ fn broken(path: &Path, problem: String) -> Error {
     .hint("copy or download it again")
 }
 
-/// What a file says of itself beside its tensors, without a look at those.
+/// Returns the metadata of a file without reading its tensors.
 ///
 /// # Errors
-/// The file cannot be read or is none.
+/// If the file cannot be read or is not a safetensors file.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
     let (header, ..) = header(&Place::from(path))?;
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
-/// The bytes of a file of tensors with texts of metadata by their keys, in the order of those: the
-/// same bytes every time. `path` is what an error names.
+/// Serializes tensors with metadata; the metadata is written in the order of its keys, so that the
+/// bytes are the same every time. `path` is named in errors.
 ///
 /// # Errors
-/// A tensor cannot be read back from its device.
+/// If a tensor cannot be read back from its device.
 pub fn to_bytes(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -77,7 +78,7 @@ pub fn to_bytes(
     let cannot = |problem: String| Error::file(path, format!("cannot be written: {problem}"));
     let tensors = tensors.iter().map(|(name, tensor)| (name, tensor));
     let bytes = safetensors::serialize(tensors, None).map_err(|e| cannot(e.to_string()))?;
-    // The library keeps metadata in an order of chance, so they are put in here.
+    // The library writes metadata in random order, so it is inserted here.
     let told = serde_json::to_string(metadata).map_err(|e| cannot(e.to_string()))?;
     let (length, rest) =
         (bytes.split_first_chunk()).ok_or_else(|| cannot("there is no header".to_owned()))?;
@@ -88,13 +89,13 @@ pub fn to_bytes(
         header.push(b',');
     }
     header.extend(tensors);
-    // The data begin at a multiple of eight.
+    // The data start at a multiple of eight.
     header.resize(header.len().next_multiple_of(8), b' ');
     let length = (header.len() as u64).to_le_bytes();
     Ok([&length[..], &header, data].concat())
 }
 
-/// Writes tensors with one text of metadata, `(key, text)`.
+/// Writes tensors with one metadata entry, `(key, text)`.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -104,17 +105,17 @@ pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, String))
     write_atomic(path, |writer| Ok(writer.write_all(&bytes)?))
 }
 
-/// What the metadata of a file say under `key`; `what` the file should be.
+/// Returns the metadata of a file under `key`; `what` describes the file expected.
 ///
 /// # Errors
-/// The file is no such file, or says nothing under this key.
+/// If the file is not such a file, or has no metadata under this key.
 pub fn told(path: &Path, key: &str, what: &str) -> Result<String> {
     let stranger = || Error::file(path, format_args!("is not {what}"));
     let metadata = metadata(path).map_err(|_| stranger())?;
     metadata.get(key).cloned().ok_or_else(stranger)
 }
 
-/// The tensors of a file, in the file's order.
+/// Returns the tensors of a file, in the file's order.
 pub(super) fn read(place: &Place) -> Result<Vec<(String, Stored)>> {
     let broken = |problem: String| broken(place.path(), problem);
     let (header, length, whole) = header(place)?;
@@ -172,13 +173,13 @@ fn element(kind: Dtype) -> Element {
     }
 }
 
-/// What an index file tells: which file holds which tensor.
+/// The content of an index file: the file that holds each tensor.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The names of the files that an index names, sorted; all of them beside it.
+/// Returns the sorted names of the files in an index; all of them must lie beside it.
 pub(super) fn shard_names(index: &Path, text: &[u8]) -> Result<Vec<String>> {
     let parsed: Index = serde_json::from_slice(text).map_err(|e| {
         Error::file(index, format_args!("is not an index of weight files: {e}"))
@@ -187,7 +188,7 @@ pub(super) fn shard_names(index: &Path, text: &[u8]) -> Result<Vec<String>> {
     let mut names: Vec<String> = parsed.weight_map.into_values().collect();
     names.sort();
     names.dedup();
-    // No way out of the folder.
+    // A name must not lead out of the folder.
     let stranger = (names.iter()).find(|name| {
         Path::new(name)
             .file_name()
@@ -202,7 +203,7 @@ pub(super) fn shard_names(index: &Path, text: &[u8]) -> Result<Vec<String>> {
     }
 }
 
-/// The files that an index names, in the order of their names.
+/// Returns the files in an index, sorted by name.
 pub(super) fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     let folder = index.parent().unwrap_or(Path::new(""));
     let mut files = Vec::new();
@@ -219,7 +220,7 @@ pub(super) fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The index that belongs to a shard such as `model-00001-of-00003.safetensors`.
+/// Returns the index of a shard such as `model-00001-of-00003.safetensors`, if there is one.
 pub(super) fn index_of_shard(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let (stem, ending) = name.rsplit_once('.')?;

@@ -1,5 +1,5 @@
-//! A tensor as it lies in a file: read when it is wanted, with the shape, type and strides that
-//! the file gives it.
+//! A tensor stored in a file, which is read on demand, with the shape, type and strides given
+//! there.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -16,12 +16,12 @@ pub(super) enum Element {
     F32,
     F16,
     BF16,
-    /// One that no parameter has: integers, truth values, quantised numbers.
+    /// A type that no parameter has: integers, booleans, quantised numbers.
     Other(&'static str),
 }
 
 impl Element {
-    /// Bytes of one; 0 where it does not matter.
+    /// Returns the bytes per element; 0 where that does not matter.
     pub(super) fn size(self) -> u64 {
         match self {
             Element::F64 => 8,
@@ -32,7 +32,7 @@ impl Element {
     }
 }
 
-/// A part of a file, or of embedded weights.
+/// A range of bytes in a file or in embedded weights.
 #[derive(Debug, Clone)]
 pub(super) struct Span {
     pub place: Arc<Place>,
@@ -64,15 +64,16 @@ impl Span {
 pub(super) struct Stored {
     pub shape: Vec<usize>,
     pub element: Element,
-    /// Elements from one index to the next, by dimension; `None` where rows follow each other.
+    /// The distance in elements from one index to the next, per dimension; `None` if the tensor is
+    /// contiguous.
     pub strides: Option<Vec<usize>>,
-    /// Elements before the first.
+    /// The number of elements before the first.
     pub first: u64,
     pub span: Span,
 }
 
 impl Stored {
-    /// A matrix with rows and columns exchanged; anything else as it is.
+    /// Returns a matrix with rows and columns swapped; anything else is returned as it is.
     pub(super) fn transposed(&self) -> Self {
         let mut other = self.clone();
         let mut strides = other.strides.unwrap_or_else(|| dense(&self.shape));
@@ -84,8 +85,8 @@ impl Stored {
         other
     }
 
-    /// The first of `rows` rows of `width` values, and the others, of a tensor whose rows follow
-    /// each other; else `None`.
+    /// Splits a contiguous tensor of `rows` rows of `width` values into its first row and the
+    /// others; returns `None` if the tensor is not contiguous or has another number of values.
     pub(super) fn split(&self, rows: usize, width: usize) -> Option<(Self, Self)> {
         let follow = self
             .strides
@@ -104,14 +105,14 @@ impl Stored {
         Some((part(0, 1), part(1, rows - 1)))
     }
 
-    /// The values as `F32`, or `F64` if the file has such. The caller knows that the shape is no
-    /// larger than memory allows. The error follows the tensor's name.
+    /// Reads the values as `F32`, or as `F64` if the file has that type. The caller ensures that
+    /// the shape fits into memory. The error message follows the name of the tensor.
     pub(super) fn tensor(&self, device: &Device) -> Result<Tensor, String> {
         let count = (self.shape.iter())
             .try_fold(1usize, |product, &side| product.checked_mul(side))
             .ok_or("has more elements than can be counted")?;
         let strides = self.strides.clone().unwrap_or_else(|| dense(&self.shape));
-        // The last element that is looked at.
+        // The last element that is accessed.
         let last = (self.shape.iter().zip(&strides))
             .try_fold(0usize, |sum, (&side, &stride)| {
                 sum.checked_add(side.saturating_sub(1).checked_mul(stride)?)
@@ -160,7 +161,7 @@ impl Stored {
     }
 }
 
-/// The strides of a tensor whose rows follow each other. Sides of 1 have any stride.
+/// Returns the strides of a contiguous tensor. The stride of a dimension of length 1 is arbitrary.
 fn dense(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {
@@ -169,7 +170,7 @@ fn dense(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Where the elements lie, in the order of the indices.
+/// Returns the offsets of the elements, in the order of the indices.
 fn order(shape: &[usize], strides: &[usize], count: usize) -> Vec<usize> {
     let mut order = Vec::with_capacity(count);
     let mut index = vec![0; shape.len()];
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn strides_are_followed() {
-        // Two channels of 2 x 3, channels last: element (c, y, x) lies at 2 (3 y + x) + c.
+        // Two channels of 2 x 3, channels last: element (c, y, x) is at 2 (3 y + x) + c.
         let places = order(&[2, 2, 3], &[1, 6, 2], 12);
         assert_eq!(places, [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]);
         assert_eq!(dense(&[4, 2, 3]), [6, 3, 1]);

@@ -1,5 +1,5 @@
-//! What `torch.save` writes: a pickle of names and shapes, and the numbers beside it, in a zip
-//! archive since PyTorch 1.6 and one after the other before.
+//! Files written by `torch.save`: a pickle of names and shapes beside the numbers, in a zip archive
+//! since PyTorch 1.6, and one after the other before that.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -11,10 +11,10 @@ use super::pickle::{self, Id, Pickle, Value};
 use super::stored::{Element, Span, Stored};
 use crate::error::{Error, Result};
 
-/// How the older format begins: a pickle of a large number.
+/// The beginning of a file in the older format: a pickled magic number.
 pub(super) const LEGACY: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 
-/// Deepest nesting of dictionaries that is looked into, and most of their entries.
+/// The deepest nesting of dictionaries that is searched, and the largest number of entries.
 const DEEPEST: usize = 32;
 const MOST_ENTRIES: usize = 1_000_000;
 
@@ -26,7 +26,8 @@ fn broken(path: &Path, problem: impl std::fmt::Display) -> Error {
     .hint("save it again in PyTorch: `torch.save(model.state_dict(), ...)`, or as safetensors")
 }
 
-/// The tensors of a file in the zip format, under the keys of the dictionaries that lead to them.
+/// Reads the tensors of a file in the zip format; their names are the keys of the dictionaries that
+/// lead to them.
 pub(super) fn read_zip(path: &Path) -> Result<Vec<(String, Stored)>> {
     let file = BufReader::new(fs_err::File::open(path)?);
     let mut archive = zip::ZipArchive::new(file).map_err(|e| broken(path, e))?;
@@ -58,7 +59,7 @@ pub(super) fn read_zip(path: &Path) -> Result<Vec<(String, Stored)>> {
     let shared = Arc::new(Place::from(path));
     let mut find = |storage: &Storage| {
         let entry = archive.by_name(&format!("{prefix}data/{}", storage.key));
-        // Within an archive whose entries are not compressed.
+        // Only entries that are not compressed can be read in place.
         let entry = entry.ok()?;
         (entry.compression() == zip::CompressionMethod::Stored).then_some(())?;
         Some(Span {
@@ -75,7 +76,7 @@ pub(super) fn read_legacy(path: &Path) -> Result<Vec<(String, Stored)>> {
     let mut file = BufReader::new(fs_err::File::open(path)?);
     let whole = file.get_ref().metadata()?.len();
     let mut next = || pickle::read(&mut file).map_err(|problem| broken(path, problem));
-    // The magic number, the version, the writer's byte order and sizes.
+    // Magic number, version, byte order and type sizes of the writer.
     next()?;
     next()?;
     let system = next()?;
@@ -119,19 +120,19 @@ pub(super) fn read_legacy(path: &Path) -> Result<Vec<(String, Stored)>> {
     collect(&object, &mut find).map_err(|problem| broken(path, problem))
 }
 
-/// What the pickle tells of the numbers that several tensors may share.
+/// A storage as described in the pickle: numbers that several tensors may share.
 struct Storage {
     key: String,
-    /// `None` for storages without a type, whose tensors have one.
+    /// `None` for untyped storages, whose tensors have a type.
     element: Option<Element>,
-    /// Bytes of an element.
+    /// The bytes per element.
     bytes: u64,
-    /// Elements before those of this view of it.
+    /// The number of elements before this view of the storage.
     first: u64,
 }
 
 impl Storage {
-    /// `("storage", type, key, place, count)`, in the older format also a view.
+    /// Reads `("storage", type, key, location, count)`, in the older format followed by a view.
     fn read(pickle: &Pickle, id: Id) -> Option<Self> {
         let parts = pickle.list(id)?;
         let [tag, kind, key, _, _, rest @ ..] = parts else {
@@ -152,7 +153,8 @@ impl Storage {
     }
 }
 
-/// A type by PyTorch's name, of a storage (`Float`) or of a tensor (`float32`), and its bytes.
+/// Returns the type with this PyTorch name, of a storage (`Float`) or of a tensor (`float32`), and
+/// its size in bytes.
 fn element(name: &str) -> (Option<Element>, u64) {
     let (element, bytes) = match name {
         "Double" | "float64" => (Element::F64, 8),
@@ -176,7 +178,7 @@ fn element(name: &str) -> (Option<Element>, u64) {
 
 type Find<'a> = dyn FnMut(&Storage) -> Option<Span> + 'a;
 
-/// All tensors that can be reached from the root through dictionaries and modules.
+/// Collects all tensors reachable from the root through dictionaries and modules.
 fn collect(
     pickle: &Pickle,
     find: &mut Find<'_>,
@@ -192,7 +194,7 @@ fn collect(
         }
         if let Some(tensor) = tensor(pickle, id, depth) {
             let (storage, mut stored) = tensor?;
-            // What cannot be found is told when it is wanted.
+            // Numbers that cannot be found are reported when they are needed.
             if let Some(span) = find(&storage) {
                 stored.span = span;
             }
@@ -212,8 +214,8 @@ fn collect(
     Ok(found)
 }
 
-/// The entries of a dictionary by name; those of a module (`torch.save(model)`) are its own
-/// tensors and, under their names, its parts.
+/// Returns the entries of a dictionary by name. The entries of a module (`torch.save(model)`) are
+/// its own tensors and, under their names, its submodules.
 fn children(pickle: &Pickle, id: Id) -> Option<Vec<(String, Id)>> {
     let pairs = match pickle.values.get(id)? {
         Value::Dict(pairs) => pairs,
@@ -241,7 +243,7 @@ fn children(pickle: &Pickle, id: Id) -> Option<Vec<(String, Id)>> {
 
 type Found = std::result::Result<(Storage, Stored), String>;
 
-/// The tensor that a call makes, if it is one that makes a tensor.
+/// Returns the tensor created by a call, if the call creates one.
 fn tensor(pickle: &Pickle, id: Id, depth: usize) -> Option<Found> {
     let Value::Call {
         callee, arguments, ..
@@ -259,7 +261,7 @@ fn made_tensor(pickle: &Pickle, name: &str, arguments: &[Id], depth: usize) -> O
         "_rebuild_parameter" | "_rebuild_parameter_with_state" if depth <= DEEPEST => {
             tensor(pickle, *arguments.first()?, depth + 1)
         }
-        // A class of its own around one of the others.
+        // A subclass around one of the other kinds.
         "_rebuild_from_type_v2" if depth <= DEEPEST => {
             let (_, name) = pickle.global(*arguments.first()?)?;
             made_tensor(pickle, name, pickle.list(*arguments.get(2)?)?, depth + 1)
@@ -271,7 +273,7 @@ fn made_tensor(pickle: &Pickle, name: &str, arguments: &[Id], depth: usize) -> O
     }
 }
 
-/// `(storage, offset, shape, strides, ..., type)`.
+/// Reads `(storage, offset, shape, strides, ..., type)`.
 fn rebuilt(pickle: &Pickle, arguments: &[Id]) -> Option<(Storage, Stored)> {
     let [storage, offset, shape, strides, rest @ ..] = arguments else {
         return None;
@@ -281,7 +283,7 @@ fn rebuilt(pickle: &Pickle, arguments: &[Id]) -> Option<(Storage, Stored)> {
     };
     let storage = Storage::read(pickle, *id)?;
     let sizes = |id: Id| -> Option<Vec<usize>> {
-        // `torch.Size` is a tuple by another name.
+        // `torch.Size` is a tuple under another name.
         let list = match pickle.values.get(id)? {
             Value::Call { arguments, .. } => pickle.list(*pickle.list(*arguments)?.first()?)?,
             _ => pickle.list(id)?,

@@ -1,23 +1,23 @@
-//! A tensor as the network wants it: one of a file, or made of several.
+//! A tensor in the form the network needs: a tensor of a file, or composed of several.
 
 use candle_core::{Device, Tensor};
 
 use super::stored::Stored;
 
-/// How a tensor is made of its parts.
+/// How a tensor is composed of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Join {
-    /// One below the other, along the first dimension.
+    /// Concatenated along the first dimension.
     Stacked,
     /// Their sum.
     Added,
 }
 
-/// A tensor that is read when it is wanted.
+/// A tensor that is read on demand.
 #[derive(Debug, Clone)]
 pub(super) struct Weight {
     pub shape: Vec<usize>,
-    /// One at least.
+    /// At least one part.
     parts: Vec<Stored>,
     join: Join,
 }
@@ -33,7 +33,8 @@ impl From<Stored> for Weight {
 }
 
 impl Weight {
-    /// The parts one below the other, in order; `None` unless they are alike.
+    /// Concatenates the parts along the first dimension, in order; returns `None` unless all have
+    /// the same shape.
     pub(super) fn stacked(parts: Vec<Stored>) -> Option<Self> {
         let mut shape = parts.first()?.shape.clone();
         let alike = parts.iter().all(|part| part.shape == shape);
@@ -45,12 +46,12 @@ impl Weight {
         })
     }
 
-    /// The same values in another shape of as many.
+    /// Returns the same values in another shape with as many elements.
     pub(super) fn reshaped(self, shape: Vec<usize>) -> Self {
         Weight { shape, ..self }
     }
 
-    /// A matrix with rows and columns exchanged; anything else as it is.
+    /// Returns a matrix with rows and columns swapped; anything else is returned as it is.
     pub(super) fn transposed(mut self) -> Self {
         if let ([part], [rows, columns]) = (&mut self.parts[..], &mut self.shape[..]) {
             *part = part.transposed();
@@ -59,7 +60,7 @@ impl Weight {
         self
     }
 
-    /// Takes the first row of `[1, rows, width]` off; gives it back as `[1, 1, width]`.
+    /// Removes the first row of `[1, rows, width]` and returns it as `[1, 1, width]`.
     pub(super) fn take_first_row(&mut self) -> Option<Self> {
         let (&[1, rows, width], [part]) = (&self.shape[..], &self.parts[..]) else {
             return None;
@@ -69,14 +70,14 @@ impl Weight {
         Some(Weight::from(first).reshaped(vec![1, 1, width]))
     }
 
-    /// The sum of two of one shape.
+    /// Returns the sum of two tensors of the same shape.
     pub(super) fn plus(mut self, other: Self) -> Self {
         self.parts.extend(other.parts);
         self.join = Join::Added;
         self
     }
 
-    /// The values: see [`Stored::tensor`].
+    /// Reads the values; see [`Stored::tensor`].
     pub(super) fn tensor(&self, device: &Device) -> Result<Tensor, String> {
         let parts: Result<Vec<Tensor>, String> = (self.parts.iter())
             .map(|part| part.tensor(device))

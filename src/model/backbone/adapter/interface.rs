@@ -23,7 +23,7 @@ pub trait Adapter: Debug + Clone + PartialEq + Default + Serialize + Deserialize
     /// Names the key that is out of range.
     fn check(&self, at: &KeyPath) -> Result<()>;
 
-    /// Inserts the adapter into the blocks of stage `first` and later. At initialization the
+    /// Inserts the adapter into the blocks of stage `first` and later. Before training, the
     /// network computes the same as without it.
     fn adapt(&self, architecture: Architecture, first: usize) -> Architecture;
 }

@@ -16,7 +16,7 @@ macro_rules! adapters {
         $(pub mod $file; pub use $file::$Rule;)+
 
         crate::layers::kinds! {
-            /// An adapter of any kind, with the keys that are its own.
+            /// An adapter of any kind, with its own keys.
             $($Rule: <$Rule as Adapter>::NAME),+
         }
 

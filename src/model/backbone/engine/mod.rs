@@ -1,9 +1,9 @@
 //! The CPU engine: runs an [`Architecture`] forward with the kernels of [`crate::ops`], channels
 //! last, and keeps what the backward pass (`backward`) needs.
 //!
-//! A batch norm with fixed statistics is folded into the convolution before it: with s = gamma /
-//! sqrt(variance + epsilon), the weights become W * s and the bias beta - mean * s, so that no work
-//! proportional to the activations remains.
+//! A batch norm with fixed statistics is folded into the convolution before it: with
+//! s = gamma / sqrt(variance + epsilon), the weights become W * s and the bias beta - mean * s, so
+//! that no work proportional to the activations remains.
 
 mod backward;
 mod batch_statistics;

@@ -1,5 +1,5 @@
-//! The image towers of CLIP: features lie in the space that texts share. Transformers have timm's
-//! names, the ResNet OpenAI's.
+//! The image towers of CLIP, whose features lie in the space shared with texts. Transformers use
+//! timm's names, the ResNet OpenAI's.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const fn definition(name: &'static str, architecture: fn() -> Architecture) -> D
     }
 }
 
-/// The networks: OpenAI's with the rougher GELU, OpenCLIP's with the exact one.
+/// The networks: OpenAI's with the quick approximation of GELU, OpenCLIP's with the exact one.
 pub(super) const DEFINITIONS: &[Definition] = &[
     definition("vit_base_patch32_clip_224", || PATCH32.network()),
     definition("vit_base_patch16_clip_224", || PATCH16.network()),
@@ -60,8 +60,8 @@ fn quick(exact: Transformer) -> Transformer {
     }
 }
 
-/// A ResNet whose stem has three convolutions, which averages before it drops pixels, and which
-/// pools by attention.
+/// A ResNet with three convolutions in its stem, average pooling in place of strides, and attention
+/// pooling.
 fn resnet(depths: [usize; 4]) -> Architecture {
     let mut net = Architecture::default();
     let mut input = Source::Image;
@@ -90,7 +90,7 @@ fn resnet(depths: [usize; 4]) -> Architecture {
     net
 }
 
-/// 1x1, 3x3, and 1x1 to four times the `width`, plus the input or its projection.
+/// A 1x1, a 3x3, and a 1x1 convolution to four times the `width`, plus the input or its projection.
 fn bottleneck(
     net: &mut Architecture,
     (stage, index): (usize, usize),
@@ -125,7 +125,7 @@ fn bottleneck(
     net.push(stage, Operation::Conv(widen))
 }
 
-/// The mean over windows of 2x2.
+/// The mean over 2x2 windows.
 fn halve(net: &mut Architecture, stage: usize, input: usize, channels: usize) -> usize {
     let shape = AveragePoolShape { channels, side: 2 };
     net.push(stage, Operation::AveragePool(AveragePoolNode { input, shape }))

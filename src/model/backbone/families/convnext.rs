@@ -1,5 +1,5 @@
-//! ConvNeXt as torchvision builds it, without stochastic depth. Its pooling is the mean over
-//! pixels and the layer norm after it, which torchvision counts as part of the classifier.
+//! ConvNeXt as torchvision builds it, without stochastic depth. Its pooling is the mean over pixels
+//! followed by a layer norm, which torchvision counts as part of the classifier.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     definition("convnext_small", || convnext([3, 3, 27, 3])),
 ];
 
-/// Added to the variance by the layer norms.
+/// The constant that the layer norms add to the variance.
 const EPSILON: f64 = 1e-6;
 
 /// Standard deviation of the initial weights.
@@ -69,8 +69,8 @@ fn convnext(depths: [usize; 4]) -> Architecture {
     net
 }
 
-/// Depthwise 7x7, layer norm, 1x1 to four times the width, GELU, 1x1 back, layer scale, plus the
-/// input.
+/// Depthwise 7x7 convolution, layer norm, 1x1 to four times the width, GELU, 1x1 back, layer scale,
+/// plus the input.
 fn block(net: &mut Architecture, stage: usize, prefix: &str, input: usize, width: usize) -> usize {
     let name = |part: usize| format!("{prefix}.block.{part}");
     let depthwise = ConvNode {
@@ -99,7 +99,7 @@ fn block(net: &mut Architecture, stage: usize, prefix: &str, input: usize, width
     net.push(stage, Operation::Conv(narrow))
 }
 
-/// A convolution with bias, without zeros around the picture.
+/// A convolution with bias and without padding.
 fn conv(
     name: &str,
     input: Source,

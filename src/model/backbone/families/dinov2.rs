@@ -1,4 +1,4 @@
-//! DINOv2 as timm builds it: vision transformers with layer scale, learned without labels, with
+//! DINOv2 as timm builds it: vision transformers with layer scale, pretrained without labels, with
 //! and without registers.
 
 use super::super::architecture::Architecture;
@@ -52,7 +52,7 @@ const SMALL: Transformer = Transformer {
     ..BASE
 };
 
-/// With four registers; the position of the class token is a part of it.
+/// Adds four registers; the position of the class token is then part of the token itself.
 fn registered(without: Transformer) -> Transformer {
     Transformer {
         registers: 4,

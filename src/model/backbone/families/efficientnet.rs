@@ -1,5 +1,5 @@
-//! EfficientNet-B0 as torchvision builds it, and EfficientNet-Lite0, which has neither
-//! squeeze-excitation nor swish, with timm's names.
+//! EfficientNet-B0 as torchvision builds it, and EfficientNet-Lite0, with neither
+//! squeeze-excitation nor swish, using timm's names.
 
 use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput, Published};
@@ -20,7 +20,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
         input: ExpectedInput::IMAGENET,
         architecture: efficientnet_b0,
     },
-    // timm's `tf_efficientnet_lite0`: what Google published, padded as TensorFlow does.
+    // timm's `tf_efficientnet_lite0`: the weights published by Google, with TensorFlow's padding.
     Definition {
         name: "efficientnet_lite0",
         source: LITE,
@@ -34,7 +34,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
             })
         },
     },
-    // timm's `efficientnet_lite0`: trained anew by its author, padded as PyTorch does.
+    // timm's `efficientnet_lite0`: retrained by timm's author, with PyTorch's padding.
     Definition {
         name: "efficientnet_lite0_symmetric",
         source: LITE,
@@ -49,8 +49,8 @@ const TIMM: Style = Style {
     ..Style::PYTORCH
 };
 
-/// Number of blocks, expansion, kernel, stride of the first, output channels, stage: table 1 of the
-/// paper.
+/// Number of blocks, expansion, kernel, stride of the first, output channels, stage (table 1 of the
+/// paper).
 const STAGES: [(usize, usize, usize, usize, usize, usize); 7] = [
     (1, 1, 3, 1, 16, 1),
     (2, 6, 3, 2, 24, 1),
@@ -61,8 +61,8 @@ const STAGES: [(usize, usize, usize, usize, usize, usize); 7] = [
     (1, 6, 3, 1, 320, 4),
 ];
 
-/// The network from its stem (names of convolution and norm), what makes a block of place, stage,
-/// and shape, and its last convolution.
+/// Builds the network from its stem (names of convolution and norm), a function that makes a block
+/// from its position, stage and shape, and its last convolution.
 fn network(
     style: Style,
     activation: Activation,
@@ -109,7 +109,7 @@ fn efficientnet_b0() -> Architecture {
             Some(pair(&format!("{prefix}.{expands}"))),
             Some(pair(&format!("{prefix}.{}", expands + 2))),
         ];
-        // A quarter of the block's input, not of the hidden layer.
+        // A quarter of the block's input channels, not of the hidden layer's.
         let name = format!("{prefix}.{}", expands + 1);
         block.squeeze = Some((name, inputs / 4, [silu, Activation::Sigmoid]));
     })

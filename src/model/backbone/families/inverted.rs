@@ -1,34 +1,35 @@
-//! Inverted residual blocks, of which the mobile networks are made: 1x1 to a wide hidden layer, a
-//! depthwise convolution, a squeeze-excitation if there is one, and 1x1 back without activation.
+//! Inverted residual blocks, the building blocks of the mobile networks: 1x1 to a wide hidden
+//! layer, a depthwise convolution, an optional squeeze-excitation, and 1x1 back without activation.
 
 use super::super::architecture::{Architecture, Operation, Source};
 use super::style::Style;
 use crate::model::builder::normal;
 use crate::ops::Activation;
 
-/// One block.
+/// One inverted residual block.
 pub(super) struct Block {
     /// The stage it belongs to.
     pub stage: usize,
     /// The node it reads.
     pub input: usize,
-    /// Channels of the input, of the hidden layer, of the output.
+    /// Channels of the input, the hidden layer and the output.
     pub channels: [usize; 3],
     /// Rows and columns of the depthwise kernel.
     pub kernel: usize,
     /// Stride of the depthwise convolution.
     pub stride: usize,
-    /// After the first two convolutions.
+    /// The activation after the first two convolutions.
     pub activation: Activation,
-    /// Names of convolution and batch norm: expansion (`None` without), depthwise, projection.
+    /// Names of convolution and batch norm: expansion (`None` if there is none), depthwise,
+    /// projection.
     pub names: [Option<(String, String)>; 3],
     /// Name, squeezed channels and activations of the squeeze-excitation.
     pub squeeze: Option<(String, usize, [Activation; 2])>,
 }
 
 impl Block {
-    /// Appends the block and gives back the index of its output. The input is added where stride
-    /// and channels allow it.
+    /// Appends the block and returns the index of its output. The input is added if stride and
+    /// channels allow it.
     pub(super) fn push(self, net: &mut Architecture, style: &Style) -> usize {
         let Block {
             stage,

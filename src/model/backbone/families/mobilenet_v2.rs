@@ -1,4 +1,4 @@
-//! MobileNetV2 of width 1.0 as torchvision builds it.
+//! MobileNetV2 with width multiplier 1.0 as torchvision builds it.
 
 use super::super::architecture::{Architecture, Operation, Source};
 use super::definition::{Definition, ExpectedInput, Published};
@@ -27,7 +27,8 @@ const GROUPS: [(usize, usize, usize, usize); 7] = [
     (6, 320, 1, 1),
 ];
 
-/// The stage of `features.{index}`: a new one begins where the resolution falls, as in ResNet.
+/// Returns the stage of `features.{index}`; as in ResNet, a new one begins where the resolution
+/// drops.
 fn stage(index: usize) -> usize {
     match index {
         0 => 0,
@@ -48,7 +49,7 @@ fn mobilenet_v2() -> Architecture {
     for (expansion, outputs, blocks, first_stride) in GROUPS {
         for block in 0..blocks {
             let prefix = format!("features.{index}.conv");
-            // The convolutions of a block are numbered; the last and its norm lie there flat.
+            // The convolutions of a block are numbered; the last one and its norm are not nested.
             let expands = usize::from(expansion > 1);
             let project = (
                 format!("{prefix}.{}", expands + 1),

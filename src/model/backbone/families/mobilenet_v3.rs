@@ -26,7 +26,7 @@ const RE: Activation = Activation::Relu;
 const HS: Activation = Activation::HardSwish;
 
 /// Kernel, hidden channels, output channels, squeezed channels (0 for none), activation, stride,
-/// stage: table 1 of the paper.
+/// stage (table 1 of the paper).
 type Row = (usize, usize, usize, usize, Activation, usize, usize);
 const BLOCKS: [Row; 15] = [
     (3, 16, 16, 0, RE, 1, 1),

@@ -1,4 +1,4 @@
-//! The list of backbones: a file each family of networks.
+//! The list of backbones, with one file per family of networks.
 
 mod definition;
 mod inverted;
@@ -9,12 +9,12 @@ use std::sync::LazyLock;
 
 pub use definition::{Definition, ExpectedInput, Published};
 
-/// Declares the families, each a file that names its members in `DEFINITIONS`.
+/// Declares the families; each file lists its members in `DEFINITIONS`.
 macro_rules! backbones {
     ($($file:ident,)*) => {
         $(mod $file;)*
 
-        /// All backbones, in the order of the list.
+        /// Returns all backbones, in the order of the list.
         pub fn definitions() -> impl Iterator<Item = &'static Definition> {
             [$($file::DEFINITIONS),*].into_iter().flatten()
         }
@@ -35,7 +35,7 @@ backbones! {
 
 pub(super) use resnet::RESNET50;
 
-/// The names of all backbones.
+/// Returns the names of all backbones.
 pub fn names() -> &'static [&'static str] {
     static NAMES: LazyLock<Vec<&str>> =
         LazyLock::new(|| definitions().map(|definition| definition.name).collect());

@@ -1,4 +1,5 @@
-//! RegNetX-400MF as torchvision builds it: grouped bottlenecks of one width, designed by a rule.
+//! RegNetX-400MF as torchvision builds it: grouped bottlenecks of constant width, from a design
+//! rule.
 
 use super::definition::{Definition, ExpectedInput, Published};
 use super::style::{Style, pair};
@@ -14,9 +15,9 @@ pub(super) const DEFINITIONS: &[Definition] = &[Definition {
     architecture: regnet_x_400mf,
 }];
 
-/// Number of blocks and channels of each stage.
+/// The number of blocks and the channels of each stage.
 const STAGES: [(usize, usize); 4] = [(1, 32), (2, 64), (7, 160), (12, 400)];
-/// Channels of a group of the 3x3 convolutions.
+/// The number of channels per group in the 3x3 convolutions.
 const GROUP_WIDTH: usize = 16;
 
 fn regnet_x_400mf() -> Architecture {

@@ -1,6 +1,6 @@
 //! ResNet ("Deep Residual Learning for Image Recognition", CVPR 2016) and its wider relatives, as
-//! torchvision builds them: the stride of a bottleneck lies in its 3x3 convolution, but for
-//! `resnet50_v1`, which has it in the first one of 1x1, as published.
+//! torchvision builds them: the stride of a bottleneck is in its 3x3 convolution, except for
+//! `resnet50_v1`, which has it in the first 1x1 convolution, as published.
 
 use super::super::architecture::{Architecture, ConvNode, MaxPoolNode, Operation, Source};
 use super::definition::{Definition, ExpectedInput, Published};
@@ -31,7 +31,7 @@ pub(crate) const RESNET50: Definition = definition("resnet50", RESNET, || {
 
 /// The family.
 pub(super) const DEFINITIONS: &[Definition] = &[
-    // For the embedded pictures: a quarter of the channels, and one block a layer.
+    // For the embedded images: a quarter of the channels, and one block per layer.
     Definition {
         published: Published::own("resnet10_w16"),
         ..definition("resnet10_w16", RESNET, || basic([1, 1, 1, 1], 16))
@@ -45,7 +45,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     definition("resnet152", RESNET, || {
         Bottleneck::USUAL.network([3, 8, 36, 3])
     }),
-    // torchvision's names; its network has the strides elsewhere.
+    // torchvision's names; torchvision's own network has the strides elsewhere.
     Definition {
         published: Published::torchvision("resnet50"),
         ..definition("resnet50_v1", RESNET, || {
@@ -88,9 +88,9 @@ pub(super) const DEFINITIONS: &[Definition] = &[
 struct Bottleneck {
     /// Groups of the 3x3 convolution.
     groups: usize,
-    /// Its channels in the first layer; each further layer doubles them.
+    /// The channels of that convolution in the first layer; each further layer doubles them.
     width: usize,
-    /// Whether the first convolution has the stride, instead of the 3x3.
+    /// Whether the first convolution has the stride, rather than the 3x3.
     stride_first: bool,
 }
 
@@ -121,8 +121,8 @@ impl Bottleneck {
     }
 }
 
-/// A network of blocks of two 3x3 convolutions: `width` channels in the first layer, and twice as
-/// many in each further one.
+/// Builds a network from blocks of two 3x3 convolutions: `width` channels in the first layer, and
+/// twice as many in each further one.
 fn basic(depths: [usize; 4], width: usize) -> Architecture {
     network(depths, width, |block, input, channels, layer, stride| {
         let width = width << layer;
@@ -135,12 +135,12 @@ fn basic(depths: [usize; 4], width: usize) -> Architecture {
     })
 }
 
-/// Channels of the published networks' stem.
+/// The channels of the stem in the published networks.
 const STEM: usize = 64;
 
-/// A ResNet with `stem_channels` channels before its layers and `depths[k]` blocks in layer `k + 1`.
-/// `block(builder, input, channels, layer, stride)` appends one and gives back its output and that
-/// one's channels.
+/// Builds a ResNet with `stem_channels` channels before its layers and `depths[k]` blocks in layer
+/// `k + 1`. `block(builder, input, channels, layer, stride)` appends a block and returns its output
+/// and the channels of that.
 fn network(
     depths: [usize; 4],
     stem_channels: usize,
@@ -207,7 +207,7 @@ impl Block<'_> {
         conv(&below(name), &below(norm), Source::Node(input), channels, window)
     }
 
-    /// The input itself, or its projection where the shape changes.
+    /// Returns the input itself, or its projection where the shape changes.
     fn shortcut(&mut self, input: usize, channels: (usize, usize), stride: usize) -> usize {
         if stride == 1 && channels.0 == channels.1 {
             return input;

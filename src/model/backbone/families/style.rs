@@ -1,18 +1,19 @@
-//! Convolutions with batch norms, as the networks of one library have them.
+//! Convolutions with batch norms, with the conventions of one library.
 
 use super::super::architecture::{Affine, ConvNode, Source};
 use crate::ops::{Activation, Padding};
 
-/// What all convolutions of a network share.
+/// The settings shared by all convolutions of a network.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
-    /// Added to the variance by the batch norms.
+    /// The constant that the batch norms add to the variance.
     pub epsilon: f64,
-    /// Share of the new batch in the running statistics.
+    /// The weight of the new batch in the running statistics.
     pub momentum: f64,
-    /// Whether the zeros around a picture follow TensorFlow.
+    /// Whether the padding follows TensorFlow.
     pub same: bool,
-    /// Whether the initial weights take the filters of a group alone into account, as timm does.
+    /// Whether the fan-out for the initial weights counts only the filters of one group, as in
+    /// timm.
     pub fan_out_by_group: bool,
 }
 
@@ -27,7 +28,7 @@ impl Style {
 }
 
 impl Style {
-    /// A convolution of `channels` (in, out) with its batch norm, named `(conv, norm)`.
+    /// Creates a convolution of `channels` (in, out) with its batch norm, named `(conv, norm)`.
     pub(super) fn conv(
         &self,
         (conv, norm): (String, String),
@@ -49,7 +50,7 @@ impl Style {
     }
 }
 
-/// `name.0` and `name.1`: convolution and batch norm as torchvision names them.
+/// Returns `name.0` and `name.1`: convolution and batch norm as torchvision names them.
 pub(super) fn pair(name: &str) -> (String, String) {
     (format!("{name}.0"), format!("{name}.1"))
 }

@@ -1,4 +1,5 @@
-//! Vision transformers in timm's names: patches, tokens, blocks of attention and two linear layers.
+//! Vision transformers with timm's names: patches, tokens, blocks of attention and two linear
+//! layers.
 
 use std::sync::Arc;
 
@@ -13,35 +14,35 @@ use crate::ops::{Activation, Padding};
 /// Standard deviation of the initial weights.
 const DEVIATION: f64 = 0.02;
 
-/// A vision transformer whose blocks begin with their norms, and whose feature is the class token.
-/// The stem is stage 0, the k-th block stage k, the last norm in the last one.
+/// A pre-norm vision transformer whose pooled feature is the class token. The stem is stage 0, the
+/// k-th block stage k, and the last norm belongs to the last stage.
 #[derive(Clone, Copy)]
 pub(super) struct Transformer {
     /// Rows and columns of a patch.
     pub patch: usize,
-    /// Rows, and columns, of patches that the positions are made for.
+    /// The number of rows (and columns) of patches for which the position embeddings are made.
     pub side: usize,
     /// Channels of a token.
     pub width: usize,
-    /// Heads of an attention, each of `width / heads` channels.
+    /// The attention heads, each of `width / heads` channels.
     pub heads: usize,
-    /// Added to the variance by the norms.
+    /// The constant that the norms add to the variance.
     pub epsilon: f64,
-    /// Between the two linear layers of a block.
+    /// The activation between the two linear layers of a block.
     pub activation: Activation,
-    /// Tokens beside the class token that belong to no place.
+    /// The number of register tokens, which, like the class token, have no location.
     pub registers: usize,
-    /// Whether the class token has a position.
+    /// Whether the class token has a position embedding.
     pub class_has_position: bool,
-    /// Initial value of the factors of attention and linear layers, where there are such.
+    /// The initial value of the layer scales after attention and linear layers, if there are any.
     pub layer_scale: Option<f64>,
-    /// Whether there is a norm before the first block, in place of the patches' bias.
+    /// Whether there is a norm before the first block, instead of a bias in the patch embedding.
     pub norm_before: bool,
-    /// Width of the projection of the class token, if there is one.
+    /// The width of the projection of the class token, if there is one.
     pub projection: Option<usize>,
 }
 
-/// Blocks.
+/// The number of blocks.
 const DEPTH: usize = 12;
 
 impl Transformer {
@@ -60,7 +61,7 @@ impl Transformer {
         projection: None,
     };
 
-    /// The network.
+    /// Builds the network.
     pub(super) fn network(&self) -> Architecture {
         let mut net = Architecture::default();
         let width = self.width;
@@ -108,7 +109,7 @@ impl Transformer {
         net
     }
 
-    /// Attention and two linear layers, each behind a norm and added to what went into it.
+    /// Appends attention and two linear layers, each preceded by a norm and added to its input.
     fn block(&self, net: &mut Architecture, index: usize, input: usize) -> usize {
         let (stage, width) = (index + 1, self.width);
         let name = |part: &str| format!("blocks.{index}.{part}");
@@ -144,7 +145,7 @@ impl Transformer {
         net.push(stage, Operation::Conv(narrow))
     }
 
-    /// What ends a branch.
+    /// Returns the affine transformation at the end of a branch.
     fn ending(&self, name: String) -> Affine {
         match self.layer_scale {
             Some(initial) => Affine::LayerScale {

@@ -1,4 +1,5 @@
-//! A convolution with what follows it: forward, and back.
+//! The forward and backward pass of a convolution with its affine transformation, residual and
+//! activation.
 
 use candle_core::Tensor;
 
@@ -9,22 +10,22 @@ use crate::model::parameters::{Gradients, Parameter, Role};
 use crate::ops::cuda::affine::{self, Affine};
 use crate::ops::cuda::{Convolution, convolve};
 
-/// What the backward pass needs.
+/// The data that the backward pass needs.
 #[derive(Debug)]
 pub(super) struct Record {
     input: Tensor,
     /// `[outputs, kernel, kernel, channels / groups]`.
     weights: Tensor,
-    /// What the convolution itself gave, before norm or bias.
+    /// The result of the convolution itself, before norm or bias.
     bare: Tensor,
     affine: Affine,
     own_statistics: bool,
     residual: Option<Tensor>,
 }
 
-/// The gradients of what a convolution reads.
+/// The gradients of a convolution's inputs.
 pub(super) struct Back {
-    /// Of the input, where it is wanted.
+    /// Of the input, if it is wanted.
     pub of_input: Option<Tensor>,
     /// Of the residual branch.
     pub of_residual: Tensor,
@@ -41,7 +42,7 @@ fn geometry(node: &ConvNode) -> Convolution {
     }
 }
 
-/// The weights in the order of the kernels.
+/// Returns the weights in the layout of the kernels.
 fn channels_last(node: &ConvNode, weight: &Tensor) -> Result<Tensor> {
     let inner = node.in_channels / node.groups;
     if node.kernel == 1 {
@@ -54,8 +55,8 @@ fn vector(parameter: &Parameter) -> Result<Tensor> {
     Ok(parameter.var.as_detached_tensor().flatten_all()?)
 }
 
-/// What follows the convolution, with the statistics that it takes; running ones move where the
-/// batch's are taken.
+/// Returns the affine transformation with the statistics that it uses. If they are those of the
+/// batch, the running ones are updated.
 fn affine_of(parameters: &AffineParameters, bare: &Tensor, own: bool) -> Result<Affine> {
     Ok(match parameters {
         AffineParameters::BatchNorm(norm) => {
@@ -96,7 +97,7 @@ fn affine_of(parameters: &AffineParameters, bare: &Tensor, own: bool) -> Result<
     })
 }
 
-/// The output, and what the backward pass needs.
+/// Returns the output, and the data that the backward pass needs.
 pub(super) fn forward(
     node: &ConvNode,
     parameters: &ConvParameters,
@@ -121,8 +122,8 @@ pub(super) fn forward(
     Ok((output, record))
 }
 
-/// From the gradient of the output to those of what it was made of: those of the parameters that learn
-/// go to `gradients`.
+/// Computes the gradients of the inputs from the gradient of the output; those of the trainable
+/// parameters are stored in `gradients`.
 pub(super) fn backward(
     node: &ConvNode,
     parameters: &ConvParameters,

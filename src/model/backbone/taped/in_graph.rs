@@ -1,5 +1,5 @@
-//! Nodes that have no kernels of their own: a graph of candle's operations for each, by the functions
-//! of the composed executor, whose order is `[batch, channels, height, width]`.
+//! Nodes without kernels of their own. Each gets a small graph of candle's operations, built by the
+//! functions of the composed executor, whose layout is `[batch, channels, height, width]`.
 
 use candle_core::{Tensor, Var};
 
@@ -8,7 +8,7 @@ use super::super::layers::Layer;
 use crate::error::Result;
 use crate::model::parameters::{Gradients, Role};
 
-/// The node's own graph.
+/// The graph of a node.
 #[derive(Debug)]
 pub(super) struct Record {
     input: Var,
@@ -20,7 +20,7 @@ fn channels_first(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.permute((0, 3, 1, 2))?.contiguous()?)
 }
 
-/// The output outside of any graph.
+/// Returns the output, outside any graph.
 pub(super) fn evaluate(layer: &Layer, input: &Tensor, second: Option<&Tensor>) -> Result<Tensor> {
     let input = channels_first(input)?;
     let second = second.map(channels_first).transpose()?;
@@ -28,7 +28,7 @@ pub(super) fn evaluate(layer: &Layer, input: &Tensor, second: Option<&Tensor>) -
     Ok(output.detach().permute((0, 2, 3, 1))?.contiguous()?)
 }
 
-/// The output and its graph.
+/// Returns the output and its graph.
 pub(super) fn forward(
     layer: &Layer,
     input: &Tensor,
@@ -47,7 +47,8 @@ pub(super) fn forward(
     Ok((output.detach(), record))
 }
 
-/// The gradients of input and second; those of the parameters that learn go to `gradients`.
+/// Returns the gradients of the input and of the second node; those of the trainable parameters are
+/// stored in `gradients`.
 pub(super) fn backward(
     layer: &Layer,
     record: &Record,

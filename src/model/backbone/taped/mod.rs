@@ -1,9 +1,9 @@
-//! The executor of the GPU: walks an [`Architecture`] forward with the kernels of
-//! [`crate::ops::cuda`], channels last, and keeps what the way back needs. It is no part of candle's
-//! graph, whose backward pass fills and adds a tensor for every gradient.
+//! The executor of the GPU: runs an [`Architecture`] forward with the kernels of
+//! [`crate::ops::cuda`], channels last, and keeps what the backward pass needs. It is not part of
+//! candle's graph, whose backward pass allocates, zeroes and adds a tensor for every gradient.
 //!
-//! Nodes that have no kernels of their own (tokens, attention, gates, means over windows, layers with
-//! an adapter's product) have a small graph each.
+//! Nodes without kernels of their own (tokens, attention, gates, means over windows, layers with
+//! the low-rank product of an adapter) have a small graph each.
 
 mod convolution;
 mod in_graph;
@@ -34,15 +34,15 @@ pub struct Taped {
 struct Network {
     config: BackboneConfig,
     architecture: Architecture,
-    /// By node.
+    /// One layer per node.
     layers: Vec<Layer>,
     plan: Plan,
 }
 
-/// What a training pass keeps of one node.
+/// The data that a training pass keeps of one node.
 #[derive(Debug)]
 enum Record {
-    /// Nothing learns there or below.
+    /// Nothing is trainable here or below.
     Nothing,
     Convolution(convolution::Record),
     MaxPool {
@@ -60,7 +60,7 @@ enum Record {
 }
 
 impl Taped {
-    /// An executor for an architecture with its layers.
+    /// Creates an executor for an architecture with its layers.
     pub fn new(
         config: &BackboneConfig,
         architecture: Architecture,
@@ -79,14 +79,14 @@ impl Taped {
     }
 }
 
-/// Height and width of pictures.
+/// Returns the height and width of images.
 fn size(tensor: &Tensor) -> Result<(usize, usize)> {
     let (_, height, width, _) = tensor.dims4()?;
     Ok((height, width))
 }
 
 impl Network {
-    /// The output of the last node, and what the backward pass needs if there is to be one.
+    /// Returns the output of the last node and, if `train`, the data that the backward pass needs.
     fn forward(&self, images: &Tensor, train: bool) -> Result<(Tensor, Vec<Record>)> {
         let nodes = &self.architecture.nodes;
         let mut outputs: Vec<Option<Tensor>> = Vec::with_capacity(nodes.len());
@@ -153,12 +153,12 @@ impl Network {
         })
     }
 
-    /// Whether a convolution's weight is put together from several tensors.
+    /// Returns whether a convolution's weight is composed of several tensors.
     fn by_graph(&self, layer: &Layer) -> bool {
         matches!(layer, Layer::Conv(_, parameters) if parameters.low_rank.is_some())
     }
 
-    /// The gradients of input and second of one node, from that of its output.
+    /// Returns the gradients of a node's input and second node, from that of its output.
     fn back(
         &self,
         index: usize,
@@ -241,13 +241,13 @@ impl Backbone for Taped {
     }
 }
 
-/// The way back through the nodes.
+/// The tape of a training pass over all nodes.
 #[derive(Debug)]
 struct NodeTape {
     network: Arc<Network>,
     pooling: InGraph,
     maps: Tensor,
-    /// By node.
+    /// One record per node.
     records: Vec<Record>,
 }
 
