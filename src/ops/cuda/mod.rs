@@ -3,8 +3,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `kernels/` | the kernels: one source for the device and, in the tests, for the host |
-//! | `plan` | which kernels an operation launches, on which tensors and with how many blocks: plain
-//! data |
+//! | `plan` | which kernels an operation launches, on what and with how many blocks: plain data |
 //! | `run` | runs a plan: on the device, or with a runner that a test installs for the CPU |
 //! | `device` | the runner of the device, in builds with the feature `cuda` |
 //! | `affine` | the operations after a convolution: norm or bias, residual, activation |
