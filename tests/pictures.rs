@@ -387,7 +387,7 @@ fn scans(jpeg: &[u8]) -> Vec<(usize, usize)> {
 
 #[test]
 fn data_that_end_early_are_noticed_in_spite_of_an_end_marker() {
-    // Large enough to be decoded in one go, with several kilobytes of data.
+    // Large enough to be decoded only once (see data/jpeg.rs), with several kilobytes of data.
     let noise = image::RgbImage::from_fn(160, 120, |x, y| {
         let value = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503))
             .wrapping_mul(x ^ (y << 3) | 1)
