@@ -1,5 +1,5 @@
-//! Images per second of the CPU engine: inference and whole training steps (forward, backward,
-//! SGD with momentum) on random pictures.
+//! Measures the images per second of the CPU engine: inference and whole training steps (forward,
+//! backward, SGD with momentum) on random pictures.
 //!
 //! ```text
 //! cargo bench --bench engine -- [BACKBONE ...] [--batch N] [--size N] [--rounds N] [--threads N]
@@ -7,8 +7,8 @@
 //!                               [--serve]
 //! ```
 //!
-//! With `--serve` it runs one `train` or `infer` for each such line on the standard input and
-//! answers with the seconds taken: `benches/peer/engine.py` alternates with PyTorch in this way.
+//! With `--serve` it reads lines `train` or `infer` from standard input, runs one of these for each
+//! and prints the seconds taken: `benches/peer/engine.py` uses this to alternate with PyTorch.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -42,14 +42,14 @@ impl Bench {
         })
     }
 
-    /// Seconds of one pass over the batch.
+    /// Returns the seconds of one pass over the batch.
     fn infer(&mut self) -> Result<f64> {
         let start = Instant::now();
         self.backbone.features(&self.images)?.pooled()?;
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Seconds of one training step.
+    /// Returns the seconds of one training step.
     fn train(&mut self) -> Result<f64> {
         let start = Instant::now();
         let gradients = training_step(&*self.backbone, &self.images)?;
@@ -106,7 +106,7 @@ fn main() -> Result<()> {
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..=rounds {
             let seconds = [bench.infer()?, bench.train()?];
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 for (times, seconds) in times.iter_mut().zip(seconds) {
                     times.push(seconds);
@@ -122,7 +122,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs what each line of the standard input names.
+/// Runs the operation named by each line of standard input.
 fn answer(bench: &mut Bench) -> Result<()> {
     for line in std::io::stdin()
         .lock()

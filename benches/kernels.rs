@@ -1,11 +1,13 @@
-//! GFLOP/s of the kernels for every convolution of a backbone, beside the machine's peak.
+//! Measures the GFLOP/s of the kernels for every convolution of a backbone, next to the machine's
+//! peak.
 //!
 //! `cargo bench --bench kernels -- [BACKBONE|passes] [avx512|avx2|portable] [--batch N]
 //! [--threads N] [--winograd off]`
 //!
-//! A backbone of `docs/backbones.md`, resnet50 where none is named; `passes` are activations, layer norm and gates, in values a second.
+//! The argument is a backbone of `docs/backbones.md` (resnet50 by default), or `passes` for
+//! activations, layer norm and gates, measured in values per second.
 //!
-//! The time is the shortest of several calls.
+//! Times are the shortest of several calls.
 
 use std::time::{Duration, Instant};
 
@@ -31,11 +33,11 @@ struct Layer {
     /// Rows and columns of the input.
     size: (usize, usize),
     activation: Activation,
-    /// How often it occurs.
+    /// Number of occurrences in the network.
     times: usize,
 }
 
-/// Equal layers as one.
+/// Merges equal layers.
 fn counted(layers: Vec<Layer>) -> Vec<Layer> {
     let mut counted: Vec<Layer> = Vec::new();
     for layer in layers {
@@ -53,7 +55,7 @@ fn counted(layers: Vec<Layer>) -> Vec<Layer> {
     counted
 }
 
-/// The convolutions of a backbone on pictures of 224 pixels, in order.
+/// Returns the convolutions of a backbone on pictures of 224 pixels, in order.
 fn layers(kind: BackboneKind) -> Vec<Layer> {
     let mut sizes = Vec::new();
     let mut layers = Vec::new();
@@ -82,7 +84,7 @@ fn layers(kind: BackboneKind) -> Vec<Layer> {
     counted(layers)
 }
 
-/// Seconds of one call, the shortest of several.
+/// Returns the seconds of the shortest of several calls.
 fn seconds(mut call: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     let start = Instant::now();
@@ -127,7 +129,7 @@ fn values(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect()
 }
 
-/// Passes over memory that stays in the L2 cache.
+/// Measures passes over memory that stays in the L2 cache.
 fn passes(isa: Isa) {
     let (pixels, channels) = (196, 384);
     let x = values(pixels * channels);
@@ -150,7 +152,7 @@ fn passes(isa: Isa) {
     ] {
         let name = format!("{activation:?}");
         let mut told = x.clone();
-        // Of what it wrote there last time; the time is the same.
+        // The input is what the previous call wrote there; that does not change the time.
         let call = |out: &mut [f32]| elementwise::activate(isa, activation, &mut told, out);
         row(&name, Box::new(call), &mut out);
         let mask = Some((x.as_slice(), activation));
@@ -189,7 +191,7 @@ fn passes(isa: Isa) {
     row("global average", Box::new(mean), &mut out);
 }
 
-/// Seconds of forward, input gradient and weight gradient.
+/// Returns the seconds of forward pass, input gradient and weight gradient.
 fn times(isa: Isa, layer: &Layer, batch: usize, winograd: bool, arena: &Arena) -> [f64; 3] {
     let &Layer {
         shape,

@@ -1,4 +1,4 @@
-//! Time of every loss, value and gradient, at 256 x 80 (COCO) and 1,024 x 1,203 (LVIS).
+//! Measures every loss, value and gradient, at 256 x 80 (COCO) and 1,024 x 1,203 (LVIS).
 //!
 //! `cargo bench --bench loss -- [LOSS ...]`
 

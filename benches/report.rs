@@ -1,7 +1,8 @@
-//! Time of `dbloss report` over 140 runs (14 methods, 10 seeds) of 80 classes and 1,000 test images.
+//! Measures `dbloss report` over 140 runs (14 methods, 10 seeds) with 80 classes and 1,000 test
+//! images.
 //!
-//! `cargo bench --bench report` makes the runs in a temporary folder and prints the times of
-//! reading and of writing. Other sizes, and a folder that stays, to be looked at:
+//! `cargo bench --bench report` creates the runs in a temporary folder and prints the times of
+//! reading and writing. Options set other sizes and a folder that is kept for inspection:
 //! `cargo bench --bench report -- --keep DIR --methods 4 --seeds 3 --classes 20 --images 500`.
 
 use std::path::{Path, PathBuf};
@@ -117,8 +118,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Run folders as `dbloss run` leaves them, with drawn scores: rare classes are harder, and later
-/// methods are better at them.
+/// Creates run folders like those of `dbloss run`, with random scores: rare classes are harder, and
+/// later methods do better on them.
 fn make(folder: &Path, size: &Size) -> Result<()> {
     let split = split(folder, size)?;
     let jobs: Vec<(usize, u64)> = (0..size.methods)

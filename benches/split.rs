@@ -1,12 +1,12 @@
-//! Times of the split builder: the replay, and a large table.
+//! Measures the split builder: the replay, and a large table.
 //!
 //! ```text
 //! cargo bench --bench split -- POOL.csv [--replay]
 //! ```
 //!
-//! Reads the label table, orders the classes and draws by the published construction, each step
-//! timed, the best of seven; `--replay` rebuilds the released VOC-MLT list as well, for which the
-//! table must be that of VOC2012 trainval.
+//! Reads the label table, orders the classes and draws the subset by the published construction;
+//! each step is timed, and the best of seven times is printed. With `--replay` it also rebuilds the
+//! released VOC-MLT list, for which the table must be that of VOC2012 trainval.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use dbloss::data::formats::table;
 use dbloss::data::longtail::{self, Pareto};
 use dbloss::data::replay;
 
-/// The best time of seven, in milliseconds, with the last result.
+/// Returns the best of seven times, in milliseconds, and the last result.
 fn best<T>(mut work: impl FnMut() -> T) -> (f64, T) {
     let mut fastest = f64::INFINITY;
     let mut result = None;

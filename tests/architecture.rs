@@ -1,4 +1,4 @@
-//! Who may know whom: each module of the library uses only those named here.
+//! Module dependencies: each module of the library uses only the modules listed here.
 
 #[path = "architecture/imports.rs"]
 mod imports;
@@ -6,7 +6,7 @@ mod imports;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// For each module, the modules it may use beside itself. See the map in CONTRIBUTING.md.
+/// Returns, for each module, the other modules that it may use. See the map in CONTRIBUTING.md.
 fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     let ground = [
         "error",
@@ -86,7 +86,7 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The name below `src` of the module or program that a file belongs to.
+/// Returns the top-level module or program, below `src`, that a file belongs to.
 fn room(file: &Path) -> &str {
     let first = file.iter().next().and_then(|name| name.to_str()).unwrap();
     first.trim_end_matches(".rs")
@@ -122,7 +122,7 @@ fn modules_know_only_what_stands_below_them() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Files can be understood one after the other: none is needed to understand what it needs.
+/// Files can be understood one after the other: no file depends on one that depends on it.
 #[test]
 fn no_file_uses_what_uses_it() {
     let uses = imports::uses(&source());
@@ -141,7 +141,7 @@ fn no_file_uses_what_uses_it() {
     assert!(found.is_empty(), "{found}");
 }
 
-/// The reading of imports itself, on a tree of every kind of path.
+/// Tests the reading of imports itself, on a tree with every kind of path.
 #[test]
 fn imports_are_followed_to_their_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -191,7 +191,7 @@ fn imports_are_followed_to_their_file() {
     );
     assert_eq!(of("c.rs"), [r#"b.rs {"Thing"}"#]);
     assert!(imports::circles(&uses).is_empty());
-    // Now the lower one looks up.
+    // Now a lower module uses a higher one.
     fs_err::write(folder.path().join("a/quiet.rs"), "use crate::b::*;").unwrap();
     fs_err::write(
         folder.path().join("a/inner.rs"),

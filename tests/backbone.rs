@@ -1,4 +1,4 @@
-//! The CPU engine against the composition of candle's operations in double precision.
+//! Tests the CPU engine against the composition of candle's operations in double precision.
 
 mod common;
 
@@ -9,7 +9,8 @@ use dbloss::model::backbone::{self, Backbone, BackboneConfig, BackboneKind, Wino
 use dbloss::model::builder::Builder;
 use dbloss::model::{Gradients, Parameter, Parameters, Role};
 
-/// Parameters without the classifier, as torchvision and timm count them, and features.
+/// Numbers of parameters without the classifier, as counted by torchvision and timm, and of
+/// features.
 const COUNTS: [(&str, usize, usize); 29] = [
     ("resnet10_w16", 309_456, 128),
     ("resnet18", 11_176_512, 512),
@@ -64,7 +65,7 @@ fn build(config: &BackboneConfig, composed: bool) -> (Box<dyn Backbone>, Paramet
     }
 }
 
-/// One training pass under the loss sum(features * direction).
+/// Runs one training pass with the loss sum(features * direction).
 fn step(backbone: &dyn Backbone, images: &Tensor) -> (Vec<f32>, Gradients) {
     let (features, tape) = backbone.forward_train(images).unwrap();
     let features = features.pooled().unwrap();
@@ -84,17 +85,18 @@ fn flat(tensor: &Tensor) -> Vec<f32> {
     values.unwrap().to_vec1().unwrap()
 }
 
-/// Pooled features in evaluation mode.
+/// Returns pooled features in evaluation mode.
 fn pooled(backbone: &dyn Backbone, images: &Tensor) -> Vec<f32> {
     flat(&backbone.features(images).unwrap().pooled().unwrap())
 }
 
-/// Euclidean norm.
+/// Returns the Euclidean norm.
 fn norm(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// Euclidean distance, relative to the norm of what is expected or to `floor`, if that is larger.
+/// Returns the Euclidean distance, relative to the norm of the expected values or to `floor`,
+/// whichever is larger.
 fn error(found: &[f32], expected: &[f32], floor: f64) -> f64 {
     assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected);
@@ -125,8 +127,9 @@ fn compare(config: &BackboneConfig, batch: usize, size: usize, tolerance: f64) {
         "{config:?}: training {features_error}"
     );
 
-    // The shift of a batch norm without activation before another one has no effect on the loss:
-    // its gradient is rounding, to be seen beside the others.
+    // The shift of a batch norm that is followed by another one without an activation between has
+    // no effect on the loss: its gradient is rounding error and is compared with the other
+    // gradients.
     let norms = reference_gradients
         .iter()
         .map(|(_, g)| norm(flat(&g.tensor().unwrap()).iter().map(|&v| v.into())));
@@ -208,9 +211,9 @@ fn resnet18_matches_the_composition() {
     }
 }
 
-// Batch statistics over few values are ill-conditioned, and worse with every layer: rounding may
-// turn an activation over, and with it a part of a gradient. There the deeper networks learn in
-// their last stage only, over more pixels, and the bound is one that a wrong formula exceeds.
+// Batch statistics over few values are ill-conditioned, and more so with every layer: rounding may
+// flip an activation, and with it a part of a gradient. So the deeper networks train only their
+// last stage there, with more pixels, and the bound is one that a wrong formula exceeds.
 
 #[test]
 fn resnet50_matches_the_composition() {
@@ -240,7 +243,7 @@ fn mobilenet_v3_matches_the_composition() {
 fn efficientnets_match_the_composition() {
     compare(&config("efficientnet_b0", -1, true), 3, 33, 1e-4);
     compare(&config("efficientnet_b0", 3, false), 5, 48, 0.1);
-    // Rounding may turn one of its activations over.
+    // Rounding may flip one of its activations.
     compare(&config("efficientnet_lite0", -1, true), 2, 33, 1e-3);
 }
 
@@ -249,7 +252,7 @@ fn convnext_matches_the_composition() {
     compare(&config("convnext_tiny", -1, false), 2, 33, 1e-4);
 }
 
-/// Positions are interpolated, to a grid that is no square of theirs.
+/// Positions are interpolated to a grid of another shape.
 #[test]
 fn vision_transformers_match_the_composition() {
     compare(&config("vit_tiny_patch16_224", -1, true), 3, 48, 1e-4);
@@ -262,7 +265,7 @@ fn vision_transformers_match_the_composition() {
     );
 }
 
-/// The adapters, with narrow matrices of any width, in all blocks and in the last ones.
+/// Returns the adapters, with narrow matrices of any width, in all blocks or only in the last ones.
 fn adapters() -> Vec<AdapterConfig> {
     let lora = |rank, layers: &[LinearLayer]| Lora {
         rank,
@@ -286,7 +289,7 @@ fn adapters() -> Vec<AdapterConfig> {
     let found = vec![
         Kind::Lora(lora(8, &all[..1])).into(),
         in_last(Kind::Lora(lora(5, &all)), 3),
-        // Many enough to be summed for all pictures at once.
+        // Wide enough to be summed over all pictures at once.
         in_last(Kind::Lora(lora(600, &all)), 4),
         Kind::AdaptFormer(narrow.clone()).into(),
         in_last(Kind::AdaptFormer(narrow), 2),
@@ -307,13 +310,13 @@ fn adapters_match_the_composition() {
         };
         compare(&config("vit_tiny_patch16_224"), 3, 48, 1e-4);
         if adapter.blocks == Some(3) {
-            // Factors of layer scale behind the adapted layers.
+            // With layer scale after the adapted layers.
             compare(&config("vit_small_patch14_reg4_dinov2"), 2, 42, 1e-4);
         }
     }
 }
 
-/// A network begins as it is without the adapter, to the bit.
+/// A network with a new adapter gives the same result as without it, to the bit.
 #[test]
 fn adapters_begin_without_effect() {
     let images = formula::images("pictures", 2, 64, 1.0);
@@ -342,25 +345,25 @@ fn clips_resnet_matches_the_composition() {
     compare(&config("resnet50_clip", -1, true), 2, 64, 1e-4);
 }
 
-/// A side that the network can take.
+/// Returns an image size that the network accepts.
 fn side(name: &str) -> usize {
     if name.contains("patch14") { 56 } else { 64 }
 }
 
-/// Not a single one is left without a gradient.
+/// Every trainable parameter gets a gradient.
 #[test]
 fn every_trainable_parameter_moves() {
     for (name, ..) in COUNTS {
         if ["resnet101", "resnet152", "convnext_small"].contains(&name)
             || name.starts_with("vit_base")
         {
-            // Longer or wider, of the same blocks.
+            // Longer or wider networks of the same blocks.
             continue;
         }
         let side = side(name);
         for norm_eval in [true, false] {
             let (backbone, parameters) = build(&config(name, -1, norm_eval), false);
-            // Under the formula's values the attention over its maps is all or nothing, and flat.
+            // With the formula's values, its attention over the maps saturates and has no gradient.
             if name != "resnet50_clip" {
                 formula::fill(&parameters);
             }

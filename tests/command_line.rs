@@ -1,11 +1,11 @@
-//! The program from end to end, as a user runs it, on the embedded pictures.
+//! Tests the program end to end, as a user runs it, on the embedded pictures.
 
 mod common;
 
 use common::small::{dbloss, folder_with, read};
 use predicates::prelude::*;
 
-/// A network and a set small enough for a test, with everything in it that a large one has.
+/// A network and a data set small enough for a test, with all the features of large ones.
 const EXPERIMENT: &str = r#"
 name = "small"
 
@@ -74,7 +74,7 @@ fn one_command_splits_trains_evaluates_and_compares() {
         assert_eq!(groups.lines().count(), 5, "{groups}");
     }
 
-    // The same command again trains nothing, and gives the same table.
+    // Running the command again trains nothing and prints the same table.
     dbloss(folder.path())
         .args(["run", "small.toml"])
         .assert()
@@ -125,7 +125,7 @@ fn a_killed_run_resumes_to_the_same_end() {
         .assert()
         .success();
 
-    // Kill it, without warning, as soon as there is a checkpoint in the middle of an epoch.
+    // Kill it with SIGKILL as soon as there is a checkpoint in the middle of an epoch.
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("dbloss"))
         .current_dir(folder.path())
         .args(train("killed"))
@@ -195,7 +195,7 @@ fn a_broken_picture_stops_the_run_or_is_left_out() {
     for name in ["test.png", "test2.png"] {
         std::fs::copy(folder.path().join("0.png"), folder.path().join(name)).unwrap();
     }
-    // One picture is cut off in the middle, one of the test set is no picture at all.
+    // One picture is truncated, one of the test set is not a picture at all.
     let whole = std::fs::read(folder.path().join("5.png")).unwrap();
     std::fs::write(folder.path().join("5.png"), &whole[..whole.len() / 2]).unwrap();
     std::fs::write(folder.path().join("test2.png"), "not a picture").unwrap();
@@ -234,7 +234,7 @@ fn a_broken_picture_stops_the_run_or_is_left_out() {
         .args(["--force", "--on-bad-image", "skip"])
         .assert()
         .success()
-        // The check before the training tells of it, and the loader not again.
+        // The check before the training reports it, and the loader does not report it again.
         .stderr(predicate::str::contains("5.png").count(1));
     dbloss(folder.path())
         .args(["eval", "run"])

@@ -1,5 +1,5 @@
-//! The GPU's kernels, compiled for the host from the same source, against those of the CPU: sizes
-//! drawn at random, and such as fall awkwardly on blocks, lanes and parts.
+//! Tests the GPU kernels, compiled for the host from the same source, against the CPU kernels: with
+//! random sizes, and with sizes that fit blocks, lanes and parts badly.
 
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 
@@ -22,13 +22,13 @@ mod windows;
 use candle_core::{DType, Device, Tensor};
 use dbloss::rng::Stream;
 
-/// Numbers between -1 and 1.
+/// Returns random numbers between -1 and 1.
 fn random(name: &str, len: usize) -> Vec<f32> {
     let mut stream = Stream::new(7, name, len as u64, 0);
     (0..len).map(|_| stream.range(-1.0, 1.0) as f32).collect()
 }
 
-/// A number from `low` to before `high`, number `index` of a test.
+/// Returns draw number `index` of a test, in `low..high`.
 fn drawn(name: &str, index: usize, low: usize, high: usize) -> usize {
     low + Stream::new(11, name, index as u64, 0).below(high - low)
 }
@@ -42,7 +42,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     flat.unwrap().to_vec1().unwrap()
 }
 
-/// Deviations of at most `tolerance` of the largest value.
+/// Asserts that deviations are at most `tolerance` times the largest value.
 fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));

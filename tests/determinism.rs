@@ -1,9 +1,9 @@
-//! The same bytes on any number of threads and loader workers: every backbone, executor, adapter,
-//! head and optimiser, and whole runs.
+//! Tests that results have the same bytes with any number of threads and loader workers: for every
+//! backbone, executor, adapter, head and optimiser, and for whole runs.
 //!
-//! A process has one number of threads. Each test of networks therefore starts itself anew with
-//! one, two and four of them, in the variable that rayon and candle's products of matrices go by,
-//! and holds the hashes that these processes write against each other.
+//! A process has a fixed number of threads. Each test of networks therefore starts itself again
+//! with one, two and four threads, set in the variable that rayon and candle's matrix products
+//! read, and compares the hashes that these processes write.
 
 mod common;
 
@@ -26,15 +26,15 @@ use dbloss::optim::{Kind, Optimizer, OptimizerConfig, gradient_norm};
 use dbloss::train::health::Health;
 use dbloss::train::step::{Losses, Moment, State, Stepper};
 
-/// Names the file that a process with some number of threads writes its hashes to.
+/// Environment variable with the path of the file to which a child process writes its hashes.
 const HASHES: &str = "DBLOSS_HASHES";
 
 const THREADS: [&str; 3] = ["1", "2", "4"];
 
-/// Steps of a training.
+/// Number of steps of a training.
 const STEPS: usize = 2;
 
-/// A line for each result: what it is, and the hash of its bytes.
+/// One line for each result: its name, and the hash of its bytes.
 #[derive(Default)]
 struct Hashes(Vec<String>);
 
@@ -42,7 +42,7 @@ impl Hashes {
     fn add(&mut self, what: &str, tensor: &Tensor) {
         let flat = tensor.flatten_all().and_then(|t| t.to_dtype(DType::F32));
         let values: Vec<f32> = flat.unwrap().to_vec1().unwrap();
-        // Numbers that are none would all look alike.
+        // NaN and infinite values would all look alike.
         assert!(values.iter().all(|value| value.is_finite()), "{what}");
         let mut hasher = blake3::Hasher::new();
         for value in values {
@@ -58,7 +58,7 @@ impl Hashes {
     }
 }
 
-/// The test of that name: `compute` in processes of one, two and four threads.
+/// Runs the test of the given name: `compute` in processes with one, two and four threads.
 fn on_any_number_of_threads(test: &str, compute: impl Fn(&mut Hashes)) {
     if let Some(file) = std::env::var_os(HASHES) {
         let threads = rayon::current_num_threads().to_string();
@@ -93,7 +93,7 @@ fn on_any_number_of_threads(test: &str, compute: impl Fn(&mut Hashes)) {
 
 type Build = fn(&BackboneConfig, &Builder) -> dbloss::Result<Box<dyn Backbone>>;
 
-/// A side that the network can take, odd where that is possible.
+/// Returns an image size that the network accepts, odd where that is possible.
 fn side(name: &str) -> usize {
     match name {
         _ if name.contains("patch14") => 42,
@@ -102,7 +102,7 @@ fn side(name: &str) -> usize {
     }
 }
 
-/// Initial values, features, steps of training, features.
+/// Adds hashes of the initial values, the features, the training steps and the features after them.
 fn train(config: &BackboneConfig, build: Build, hashes: &mut Hashes) {
     let name = config.name.name();
     let what = match &config.adapter {
@@ -139,8 +139,8 @@ fn train(config: &BackboneConfig, build: Build, hashes: &mut Hashes) {
     hashes.parameters(&what, &parameters);
 }
 
-/// A network in all that learns; with the running statistics of its batch norms, and with the
-/// batch's own where it has any.
+/// Trains a network with nothing frozen, with the running statistics of its batch norms and, if it
+/// has any, with the statistics of the batch.
 fn in_both_modes(name: &str, build: Build, hashes: &mut Hashes) {
     let mut config = BackboneConfig {
         frozen_stages: -1,
@@ -158,7 +158,7 @@ fn in_both_modes(name: &str, build: Build, hashes: &mut Hashes) {
     }
 }
 
-/// Longer or wider than another of the same blocks.
+/// Returns whether a network is longer or wider than another one of the same blocks.
 fn is_large(name: &str) -> bool {
     let longer = [
         "resnet101",
@@ -205,7 +205,7 @@ fn every_adapter_makes_the_same_bytes() {
     });
 }
 
-/// Networks with every kind of node between them.
+/// Networks that together have every kind of node.
 const EACH_NODE: [&str; 4] = [
     "resnet10_w16",
     "mobilenet_v3_large",
@@ -251,7 +251,8 @@ fn labels() -> LabelTable {
     labels
 }
 
-/// Steps of a whole training: network, neck, head, loss, norm, clipping, update, moving average.
+/// Runs whole training steps: network, neck, head, loss, gradient norm, clipping, update, moving
+/// average.
 fn train_whole(model: &str, optimizer: &OptimizerConfig, what: &str, hashes: &mut Hashes) {
     let config: ModelConfig = toml::from_str(model).unwrap();
     let labels = labels();
@@ -290,7 +291,7 @@ fn train_whole(model: &str, optimizer: &OptimizerConfig, what: &str, hashes: &mu
             learning_rate: optimizer.learning_rate,
         };
         let mut health = Health::default();
-        // As the loop of a training does.
+        // As in the training loop.
         let record = rayon::scope(|_| stepper.take(&mut state, vec![batch], at, &mut health));
         let record = record.unwrap();
         let numbers = Tensor::new(&[record.loss, record.gradient_norm], &Device::Cpu).unwrap();
@@ -330,7 +331,7 @@ fn every_optimiser_makes_the_same_bytes() {
     on_any_number_of_threads("every_optimiser_makes_the_same_bytes", |hashes| {
         for kind in Kind::defaults() {
             let mut config = OptimizerConfig::from(kind);
-            // Every step is clipped.
+            // Small enough that every step is clipped.
             config.max_gradient_norm = 0.01;
             let name = config.kind.name().to_owned();
             train_whole(NETWORK, &config, &name, hashes);
@@ -338,7 +339,7 @@ fn every_optimiser_makes_the_same_bytes() {
     });
 }
 
-/// All files of a training and its evaluation, clocks aside.
+/// Compares all files of a training and its evaluation, except those with times.
 #[test]
 fn workers_and_threads_do_not_change_a_file() {
     let folder = small::folder();
@@ -346,7 +347,7 @@ fn workers_and_threads_do_not_change_a_file() {
         let train = "train small.toml --method db-focal --set train.ema_decay=0.9";
         ok(folder.path(), &format!("{train} --out {out} {machine}"));
         ok(folder.path(), &format!("eval {out} {machine}"));
-        // Under one name, as if it had been the same folder.
+        // Renamed, as if it had been the same folder.
         std::fs::rename(folder.path().join(out), folder.path().join("run")).unwrap();
         let files = tree(folder.path(), &["run"]);
         std::fs::remove_dir_all(folder.path().join("run")).unwrap();

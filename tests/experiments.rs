@@ -1,4 +1,4 @@
-//! Every file under `experiments/` is good, and every one is looked at.
+//! Checks that every file under `experiments/` is valid and covered by a test.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ fn every_experiment_resolves_with_every_method() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let (mut experiments, mut bases, mut runs) = (0, 0, 0);
     for path in experiment_files(&folder).unwrap() {
-        // Sweeps have a form and a test of their own: tests/sweep.rs, tests/tune.rs.
+        // Sweeps have a different form and their own tests: tests/sweep.rs, tests/tune.rs.
         let folder = path.parent().unwrap();
         if folder.ends_with("sweeps") || folder.ends_with("tune") {
             continue;
         }
         let file = ExperimentFile::read(&path, &[]).unwrap();
-        // A base is not an experiment by itself: it has neither name nor data.
+        // A base is not an experiment by itself: it has neither a name nor data.
         if path.parent().unwrap().ends_with("base") {
             bases += 1;
             continue;
@@ -25,7 +25,7 @@ fn every_experiment_resolves_with_every_method() {
         let resolved = file.resolve_all(&[], &[]).unwrap_or_else(|e| panic!("{e}"));
         runs += resolved.len();
         for experiment in resolved {
-            // What is written into a run's folder says the same as what was run.
+            // The file written to a run's folder describes the same experiment.
             let text = experiment.to_toml().unwrap();
             let folder = tempfile::tempdir().unwrap();
             let copy = folder.path().join("config.toml");
@@ -43,19 +43,21 @@ fn every_experiment_resolves_with_every_method() {
             path.display()
         );
     }
-    // Six experiments, one of optimisers, two of heads, one of adapters, one of CLIP, two second stages,
-    // a first one, a set of one's own and two balanced ones; for each of five data sets fifteen rows of the table and five ablations (5, 4, 5, 4 and 5
-    // settings). A new file changes these numbers.
+    // Six experiments, one of optimisers, two of heads, one of adapters, one of CLIP, two second
+    // stages, a first stage, one for the user's own data and two balanced ones; for each of five
+    // data sets fifteen rows of the table and five ablations (5, 4, 5, 4 and 5 settings). A new
+    // file changes these numbers.
     assert_eq!(experiments, 17 + 5 * (15 + 5));
     assert_eq!(bases, 6);
-    // Those of heads ask for five seeds.
+    // The experiments with heads use five seeds.
     assert_eq!(
         runs,
         2 * 15 + 4 * 2 + 3 + 2 + 1 + 4 + 2 * 6 * 5 + 5 + 4 + 2 + 5 * (15 + 23)
     );
 }
 
-/// The file of a row chooses it and changes nothing: rows run one by one make the same table.
+/// The file of a row selects it and changes nothing else: rows that are run one by one give the
+/// same table.
 #[test]
 fn a_rows_file_is_the_row_of_the_whole_experiment() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
@@ -78,7 +80,7 @@ fn a_rows_file_is_the_row_of_the_whole_experiment() {
     assert_eq!(rows, 75);
 }
 
-/// An ablation varies the key that it is named after, and holds the published setting too.
+/// An ablation varies the key that it is named after, and includes the published setting.
 #[test]
 fn an_ablation_varies_one_setting() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
@@ -109,7 +111,7 @@ fn an_ablation_varies_one_setting() {
     }
 }
 
-/// The tables that show a user how to write their own.
+/// The example tables that show users how to write their own.
 #[test]
 fn the_example_of_own_data_becomes_a_split() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -142,8 +144,8 @@ fn only_names_methods_that_are_there() {
     }
 }
 
-/// The runs in `results/` are of earlier versions: what they say of their optimiser, schedule and
-/// training is written today as it was, so that such a run counts as finished.
+/// The runs in `results/` are from earlier versions: their optimiser, schedule and training
+/// settings are still written in the same way, so that such a run counts as finished.
 #[test]
 fn recipes_of_earlier_runs_are_written_as_they_were() {
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");

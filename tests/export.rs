@@ -1,5 +1,5 @@
-//! `dbloss export` end to end: the file alone is the model, and its card says what the run's folder
-//! does.
+//! Tests `dbloss export` end to end: the exported file is sufficient by itself, and its card agrees
+//! with the run's folder.
 
 mod common;
 
@@ -11,7 +11,7 @@ use predicates::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// The small experiment with a validation part, trained for one epoch.
+/// Trains the small experiment with a validation part for one epoch.
 fn trained(change: impl Fn(String) -> String) -> tempfile::TempDir {
     let experiment = EXPERIMENT
         .replace(
@@ -25,7 +25,7 @@ fn trained(change: impl Fn(String) -> String) -> tempfile::TempDir {
     folder
 }
 
-/// The words of what the program printed.
+/// Runs `export` and returns the words that it prints.
 fn export(folder: &Path, arguments: &[&str]) -> Vec<String> {
     let output = dbloss(folder).arg("export").args(arguments).output();
     let output = output.unwrap();
@@ -48,7 +48,7 @@ fn card(file: &Path) -> Value {
     serde_json::from_str(&metadata["dbloss.card"]).unwrap()
 }
 
-/// Names, shapes and bytes of the tensors of a file that are none of an optimiser.
+/// Returns names, shapes and bytes of the tensors of a file, except those of an optimiser.
 fn tensors(file: &Path) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
     let bytes = std::fs::read(file).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -109,7 +109,7 @@ fn the_file_has_every_tensor_bit_for_bit_and_a_card_of_the_run() {
     assert_eq!(prepared["resize"], "opencv");
     assert_eq!(prepared["keeps_ratio"], false);
     assert_eq!(prepared["mean"][0], 123.675);
-    // The thresholds are those of the validation part, which was scored for them.
+    // The thresholds come from the validation part, which was scored for them.
     assert_eq!(card["thresholds"]["chosen_on"], "validation");
     let mut csv = csv::Reader::from_path(path.join("run/eval/validation/thresholds.csv")).unwrap();
     let rows: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
@@ -118,7 +118,7 @@ fn the_file_has_every_tensor_bit_for_bit_and_a_card_of_the_run() {
         assert_eq!(row[0], *class["name"].as_str().unwrap());
         assert_eq!(row[1].parse::<f64>().ok(), class["threshold"].as_f64());
     }
-    // Scores are those of the tables, with all digits.
+    // The scores are those of the tables, with all digits.
     let groups = read(&path.join("run/eval/test/groups.csv"));
     let total = groups.lines().nth(1).unwrap();
     let map: f64 = total.split(',').nth(3).unwrap().parse().unwrap();
@@ -130,7 +130,7 @@ fn the_file_has_every_tensor_bit_for_bit_and_a_card_of_the_run() {
         .lines()
         .filter(|l| l.split(',').nth(4) == Some(""));
     assert_eq!(undefined.count(), without.count());
-    // No more of the machine than need be.
+    // The card reveals no more about the machine than necessary.
     let text = card.to_string();
     let home = path.canonicalize().unwrap();
     assert!(!text.contains(home.to_str().unwrap()), "{text}");
@@ -153,7 +153,7 @@ fn the_file_has_every_tensor_bit_for_bit_and_a_card_of_the_run() {
 fn an_exported_file_gives_the_same_files_again_without_its_run() {
     let folder = trained(|text| text.replace("batch_size = 8", "batch_size = 8\nema_decay = 0.9"));
     let path = folder.path();
-    // Of a run that kept an average of its weights, the average.
+    // For a run that kept averaged weights, the average is exported.
     let first = export(
         path,
         &["run", "--no-thresholds", "--out", "first.safetensors"],
@@ -188,7 +188,7 @@ fn an_exported_file_gives_the_same_files_again_without_its_run() {
     let bytes = |name: &str| std::fs::read(path.join(name)).unwrap();
     assert!(bytes("first.safetensors") == bytes("second.safetensors"));
 
-    // It is a file of weights too, whose neck and head are set aside as any classifier.
+    // The file also serves as a weight file, whose neck and head are ignored like any classifier.
     let again = ["train", "small.toml", "--method", "erm", "--out", "again"];
     dbloss(path)
         .args(again)
@@ -256,7 +256,7 @@ fn what_cannot_be_exported_is_refused_by_name() {
     );
     assert!(error.contains("contains the last checkpoint"), "{error}");
 
-    // Cards that are damaged, of a later version, or with a key that this one does not know.
+    // Cards that are damaged, from a later version, or with an unknown key.
     let bytes = std::fs::read(path.join("a.safetensors")).unwrap();
     for (from, to, expected) in [
         (

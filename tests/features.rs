@@ -1,4 +1,5 @@
-//! Features of a backbone that does not learn: kept once, and the same result as the long way.
+//! Tests the features of a frozen backbone: computed once, with the same results as without
+//! caching.
 
 mod common;
 
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 use common::small::{EXPERIMENT, dbloss, folder_with, read};
 use predicates::prelude::*;
 
-/// The small experiment with everything below the neck frozen, a validation part, and `more`.
+/// Returns the small experiment with everything below the neck frozen, a validation part, and
+/// `more`.
 fn frozen(more: &str) -> String {
     EXPERIMENT
         .replace("frozen_stages = -1\nnorm_eval = false", "frozen_stages = 4")
@@ -40,7 +42,7 @@ fn evaluate(folder: &Path, out: &str, more: &[&str]) -> String {
     read(&folder.join(out).join("eval/test/predictions.csv"))
 }
 
-/// The tensors of a checkpoint that are no backbone's, as bytes.
+/// Returns the tensors of a checkpoint outside the backbone, as bytes.
 fn tensors(folder: &Path, out: &str) -> BTreeMap<String, Vec<u8>> {
     let bytes = std::fs::read(folder.join(out).join("checkpoints/last.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -50,7 +52,7 @@ fn tensors(folder: &Path, out: &str) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// What `epochs.csv` says.
+/// Returns the contents of `epochs.csv`.
 fn scores(folder: &Path, out: &str) -> String {
     std::fs::read_to_string(folder.join(out).join("epochs.csv")).unwrap()
 }
@@ -64,7 +66,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Trains and scores both ways, and compares everything but the time.
+/// Trains and evaluates in both ways, and compares everything except the times.
 fn both_ways(folder: &Path, method: &str, name: &str, more: &[&str]) {
     let (short, long) = (format!("{name}-short"), format!("{name}-long"));
     let kept = ["--features-folder", "kept"];
@@ -91,7 +93,7 @@ fn both_ways(folder: &Path, method: &str, name: &str, more: &[&str]) {
     let predictions = [
         evaluate(folder, &short, &kept),
         evaluate(folder, &long, &["--no-features"]),
-        // Either run is whole by itself.
+        // Each of the two runs is complete by itself.
         evaluate(folder, &short, &["--no-features"]),
         evaluate(folder, &long, &kept),
     ];
@@ -173,14 +175,14 @@ fn runs_of_all_seeds_and_methods_share_features_and_damaged_ones_are_made_anew()
     );
     assert!(said.contains("contains other features"), "{said}");
 
-    // Processes side by side want the same files.
+    // Concurrent processes need the same files.
     std::fs::remove_dir_all(folder.join("kept")).unwrap();
     let (side_by_side, _) = run("processes", &["--jobs", "2"]);
     assert!(first == side_by_side);
     assert_eq!(files(&folder.join("kept"), "features").len(), 3);
     assert!(run("long", &[]).0 == first);
 
-    // Another subset has other training pictures, and the same test pictures.
+    // Another subset has other training pictures but the same test pictures.
     dbloss(folder)
         .args([
             "run",
@@ -215,7 +217,7 @@ fn what_cannot_be_kept_is_told_once_with_what_to_set() {
         .assert()
         .success()
         .stderr(told);
-    // What testing makes of them can be kept all the same.
+    // The features of the test pictures can be cached all the same.
     let kept = folder.path().join("runs/small/split/features");
     assert_eq!(files(&kept, "features").len(), 2);
 }
@@ -244,7 +246,7 @@ fn a_run_that_was_stopped_goes_on_either_way() {
     }
 }
 
-/// Features that are written down and given back end with the bytes of those that are kept.
+/// Features that are exported and imported again lead to the same bytes as cached ones.
 #[test]
 fn features_that_are_given_train_as_those_that_are_kept() {
     let folder = folder_with(&frozen(VIEWS).replace("views = 3", "views = 1"));
@@ -261,7 +263,7 @@ fn features_that_are_given_train_as_those_that_are_kept() {
     export(&["--on", "train", "--views", "1", "--out", "train.npy"]);
     export(&["--on", "validation", "--out", "held-out.npy"]);
     export(&["--on", "test", "--out", "test.safetensors"]);
-    // Rows in another order, names without folders, and one picture too many.
+    // Rows in another order, names without folders, and an additional picture.
     let names = read(&folder.join("train.csv"));
     let count = names.lines().count() - 1;
     let mut bytes = std::fs::read(folder.join("train.npy")).unwrap();
@@ -326,7 +328,7 @@ fn features_that_are_given_train_as_those_that_are_kept() {
     assert!(tensors(folder, "given") == tensors(folder, "runs/small/kept"));
     assert_eq!(evaluate(folder, "given", &[]), expected);
 
-    // What does not go together is refused, with the key or the picture.
+    // Inconsistent features are refused, with the key or the picture.
     let mut fewer = lines.clone();
     fewer[0] = "another.jpg";
     std::fs::write(folder.join("fewer.txt"), fewer.join("\n")).unwrap();

@@ -1,4 +1,4 @@
-//! The README's way from nothing to labels of one's own pictures, run as it stands.
+//! Runs the README's steps from nothing to labels of the user's own pictures, as written there.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::process::Command;
 use common::small::{program, read};
 use dbloss::data::shapes;
 
-/// The commands under the README's heading, without their comments.
+/// Returns the commands under the README's heading, without their comments.
 fn commands() -> Vec<String> {
     let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
     let section = readme.split("## From nothing to labels").nth(1).unwrap();
@@ -44,7 +44,7 @@ fn the_readme_leads_from_pictures_to_labels() {
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}", folder_of_program.display());
     for command in &commands[1..] {
-        // No network here, and little time.
+        // There is no network here, and little time.
         let less = match command.split(' ').nth(1) {
             Some("init") => " --weights none",
             Some("run") => " --set train.epochs=1 --set model.backbone=mobilenet_v2",

@@ -1,5 +1,5 @@
-//! Every backbone against torchvision and timm, and every adapter against PyTorch: names and shapes,
-//! features, gradients, three training steps.
+//! Tests every backbone against torchvision and timm, and every adapter against PyTorch: names and
+//! shapes, features, gradients, three training steps.
 
 mod common;
 
@@ -97,7 +97,7 @@ fn gradients_of_every_parameter() {
 
 #[test]
 fn three_training_steps() {
-    // More of the same blocks as in a shorter one: their gradients are held above.
+    // These have more of the same blocks than a shorter network; their gradients are checked above.
     let long = ["resnet101", "resnet152", "convnext_small"];
     let short = |name: &str| !long.contains(&name) && !name.starts_with("vit_base");
     for case in known().iter().filter(|case| short(&name(case))) {
@@ -126,7 +126,8 @@ fn three_training_steps() {
     }
 }
 
-/// Loss and gradient norm of each step; the norms of the pooled features after the last.
+/// Returns loss and gradient norm of each step, and the norms of the pooled features after the last
+/// one.
 fn train(case: &Value, norms: &str, steps: usize) -> (Vec<[f64; 2]>, Vec<f64>) {
     let setting = |key: &str| case["sgd"][key].as_f64().unwrap();
     let (parameters, backbone) = network(case, norms == "running");
@@ -155,7 +156,8 @@ fn train(case: &Value, norms: &str, steps: usize) -> (Vec<[f64; 2]>, Vec<f64>) {
     (found, after.collect())
 }
 
-/// Each number of `found` against its own in `expected`, relative to that.
+/// Asserts that each number in `found` is close to its counterpart in `expected`, relative to the
+/// latter.
 fn close(what: &str, found: &[f64], expected: &[f64], allowed: f64) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
@@ -165,7 +167,7 @@ fn close(what: &str, found: &[f64], expected: &[f64], allowed: f64) {
     }
 }
 
-/// Norms, and single entries in units of the gradient's root mean square.
+/// Compares norms, and single entries in units of the gradient's root mean square.
 fn compare_gradients(
     what: &str,
     parameters: &Parameters,
@@ -186,7 +188,7 @@ fn compare_gradients(
         let found = flat(&found.tensor(entry).unwrap().unwrap());
         let row = numbers(row);
         let norm = row[0];
-        // What a later norm takes away: rounding alone.
+        // A gradient that a later norm cancels: only rounding is left.
         if norm < 1e-6 * total {
             assert!(
                 l2(&found) < 1e-4 * total,
@@ -216,8 +218,8 @@ fn compare_gradients(
     );
 }
 
-/// The cases of networks that there are here, with what is common to all of their file;
-/// `every_backbone_is_in_the_vectors` sees to the rest.
+/// Returns the cases of the networks that exist here, with the common fields of their file;
+/// `every_backbone_is_in_the_vectors` checks that none is missing.
 fn known() -> Vec<Value> {
     let mut found = Vec::new();
     for file in ["backbones.json", "adapters.json"] {
@@ -258,9 +260,9 @@ fn full_name(row: &Value) -> String {
     format!("backbone.{}", row[0].as_str().unwrap())
 }
 
-/// How far a number may be off: by some times what PyTorch itself is off by in single precision, and
-/// by what the sign of one ReLU amounts to that rounding turns. Statistics of a batch, here of 18
-/// pixels a channel, amplify both from layer to layer.
+/// Returns the largest accepted relative error: a multiple of PyTorch's own error in single
+/// precision, at least as much as one ReLU whose sign is flipped by rounding may cause. Batch
+/// statistics, here over 18 pixels per channel, amplify both from layer to layer.
 fn allowed(case: &Value, of: &str, norms: &str) -> f64 {
     let least = match (norms, of) {
         ("batch", _) => 2e-2,
@@ -271,7 +273,7 @@ fn allowed(case: &Value, of: &str, norms: &str) -> f64 {
     f64::max(least, 10.0 * own.as_f64().unwrap())
 }
 
-/// A network with the case's weights, nothing frozen but beside an adapter.
+/// Builds a network with the case's weights, with nothing frozen except next to an adapter.
 fn network(case: &Value, norm_eval: bool) -> (Parameters, Box<dyn Backbone>) {
     let config = BackboneConfig {
         name: kind(case).unwrap(),
@@ -298,12 +300,12 @@ fn network(case: &Value, norm_eval: bool) -> (Parameters, Box<dyn Backbone>) {
     (parameters, backbone)
 }
 
-/// Pooled features in evaluation mode.
+/// Returns pooled features in evaluation mode.
 fn pooled(backbone: &dyn Backbone, images: &Tensor) -> Tensor {
     backbone.features(images).unwrap().pooled().unwrap()
 }
 
-/// The gradients of all parameters.
+/// Returns the gradients of all parameters.
 fn gradients(tape: Box<dyn Tape>, loss: &Tensor, parameters: &Parameters) -> Gradients {
     let mut gradients = Gradients::none(parameters);
     tape.backward(&loss.backward().unwrap(), &mut gradients)
@@ -311,7 +313,7 @@ fn gradients(tape: Box<dyn Tape>, loss: &Tensor, parameters: &Parameters) -> Gra
     gradients
 }
 
-/// Pictures `[batch, height, width, 3]` of a shape in PyTorch's order.
+/// Returns pictures `[batch, height, width, 3]` for a shape in PyTorch's order.
 fn images(shape: &Value) -> Tensor {
     let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
     let count = shape.iter().product();
@@ -319,14 +321,14 @@ fn images(shape: &Value) -> Tensor {
     images.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
 }
 
-/// The formula's values in the shape of `other`.
+/// Returns the formula's values in the shape of `other`.
 fn like(name: &str, other: &Tensor) -> Tensor {
     let values = formula::elements(name, other.elem_count());
     Tensor::from_vec(values, other.dims(), &Device::Cpu).unwrap()
 }
 
-/// How far features are from a row of their norm and the first of them, relative to the largest
-/// feature and to the norm.
+/// Returns the error of features against a row that holds their norm and the first few of them,
+/// relative to the norm and to the largest of these features.
 fn beginning(found: &[f32], row: &[f64]) -> f64 {
     let (norm, first) = (row[0], &row[1..]);
     let largest = first.iter().fold(1e-12f64, |m, v| m.max(v.abs()));

@@ -1,4 +1,4 @@
-//! Every head against PyTorch: logits, gradients of every parameter and of the input.
+//! Tests every head against PyTorch: logits, gradients of every parameter and of the input.
 
 mod common;
 
@@ -13,7 +13,8 @@ use dbloss::model::builder::Builder;
 use dbloss::model::head::{HeadConfig, HeadContext, Kind, Takes};
 use serde_json::Value;
 
-/// Relative to the largest number of a tensor. Both sides compute in double precision.
+/// Accepted error, relative to the largest number of a tensor. Both sides compute in double
+/// precision.
 const ALLOWED: f64 = 1e-7;
 
 #[test]
@@ -43,7 +44,7 @@ fn logits_and_gradients_are_those_of_pytorch() {
         for entry in parameters.iter() {
             let shape = entry.var.dims();
             match entry.name.as_str() {
-                // What follows from the labels and the words is the head's own.
+                // These are derived from the labels and the word vectors by the head itself.
                 "head.graph" | "head.vectors" => {}
                 "head.seen" => entry.fill(numbers(&case["settings"]["seen"])).unwrap(),
                 name => entry.fill(formula::values(name, shape)).unwrap(),
@@ -116,7 +117,7 @@ fn labels(golden: &Value) -> LabelTable {
     labels
 }
 
-/// GloVe's text format.
+/// Writes word vectors in GloVe's text format.
 fn write_words(golden: &Value, path: &Path) {
     let line = |entry: &Value| {
         let vector = numbers(&entry[1]);

@@ -1,4 +1,4 @@
-//! Every case of the golden losses: values and gradients that PyTorch computed.
+//! Tests every case of the golden losses: values and gradients computed by PyTorch.
 
 mod common;
 
@@ -8,7 +8,7 @@ use dbloss::data::labels::ClassFrequency;
 use dbloss::loss::{Batch, LossConfig};
 use serde_json::Value;
 
-/// The cases of a file.
+/// Returns the cases of a file.
 fn cases(file: &str) -> Vec<Value> {
     let cases: Vec<Value> = serde_json::from_value(common::golden(file)).unwrap();
     assert!(!cases.is_empty(), "{file} holds no case");
@@ -27,7 +27,7 @@ fn matrix(value: &Value) -> Vec<f64> {
         .collect()
 }
 
-/// Fails on a key that the translation below does not know.
+/// Fails on keys that the conversion below does not handle.
 fn known(value: &Value, keys: &[&str]) {
     for key in value.as_object().unwrap().keys() {
         assert!(
@@ -41,7 +41,8 @@ fn table(text: &str) -> LossConfig {
     toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The TOML of a case of losses.json: as named losses where there is one, else as parts.
+/// Returns the configuration of a case of losses.json: a named loss if there is one, otherwise its
+/// parts.
 fn published(params: &Value) -> LossConfig {
     match params["kind"].as_str().unwrap() {
         "ce" => table("name = \"bce\""),
@@ -123,7 +124,7 @@ fn published(params: &Value) -> LossConfig {
     }
 }
 
-/// The TOML of a case of losses_more.json.
+/// Returns the configuration of a case of losses_more.json.
 fn newer(case: &Value) -> LossConfig {
     let params = &case["params"];
     let reduction = match case["reduction"].as_str().unwrap() {
@@ -165,7 +166,7 @@ fn newer(case: &Value) -> LossConfig {
     table(&text)
 }
 
-/// Loss and gradient of a case under `config`.
+/// Returns loss and gradient of a case under `config`.
 fn evaluate(case: &Value, config: &LossConfig, frequency: &ClassFrequency) -> (f64, Vec<f64>) {
     let logits = matrix(&case["logits"]);
     let labels = case["labels"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! Every case of the golden metrics, which scikit-learn computed.
+//! Tests every case of the golden metrics, computed by scikit-learn.
 
 mod common;
 

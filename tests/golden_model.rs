@@ -1,4 +1,4 @@
-//! The model against trajectories that PyTorch computed.
+//! Tests the model against trajectories computed by PyTorch.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Optimisers, schedules, averaged weights and label smoothing against PyTorch's figures: 20 steps
-//! each, see tests/golden/README.md.
+//! Tests optimisers, schedules, averaged weights and label smoothing against PyTorch's numbers: 20
+//! steps each, see tests/golden/README.md.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn number(value: &Value, default: f64) -> f64 {
     value.as_f64().unwrap_or(default)
 }
 
-/// The optimiser of a case, and its learning rate.
+/// Returns the optimiser of a case and its learning rate.
 fn kind(case: &Value) -> (Kind, f64) {
     let settings = &case["settings"];
     let weight_decay = number(&settings["weight_decay"], 0.0);
@@ -45,7 +45,7 @@ fn kind(case: &Value) -> (Kind, f64) {
     (kind, settings["lr"].as_f64().unwrap())
 }
 
-/// Largest distance, as a part of the largest of the expected values.
+/// Returns the largest difference, relative to the largest expected value.
 fn distance(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let size = expected.iter().fold(0.0f64, |size, x| size.max(x.abs()));
@@ -53,7 +53,7 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
     pairs.fold(0.0f64, |far, (a, b)| far.max((a - b).abs())) / size.max(1e-30)
 }
 
-/// The gradient of step `step`: see the README.
+/// Returns the gradient of step `step`: see the README.
 fn gradient(name: &str, value: &[f64], step: usize) -> Vec<f64> {
     let noise = |i: usize| f64::from(formula::element(&format!("gradient.{step}.{name}"), i));
     let of = |(i, p): (usize, &f64)| match name.split('.').next() {
@@ -75,7 +75,7 @@ struct Named {
     rate: f64,
 }
 
-/// The tensors, those with a rate of their own first.
+/// Returns the tensors, those with their own learning rate first.
 fn tensors(golden: &Value) -> Vec<Named> {
     let shapes = golden["tensors"].as_object().unwrap();
     let rates = &golden["rates_of_groups"];
@@ -88,8 +88,8 @@ fn tensors(golden: &Value) -> Vec<Named> {
         .collect()
 }
 
-/// The optimiser itself in f32, through its parameters and groups: to 1e-6 of each tensor's largest
-/// value at every one of the 20 steps.
+/// Tests the optimiser itself in f32, with its parameters and groups: to 1e-6 of each tensor's
+/// largest value at each of the 20 steps.
 #[test]
 fn twenty_steps_in_single_precision() {
     let golden = golden("optimisers.json");
@@ -105,7 +105,7 @@ fn twenty_steps_in_single_precision() {
         }
         let mut parameters = Parameters::new();
         for tensor in &tensors {
-            // The group is told by the part of the network that the name begins with.
+            // The group is determined by the part of the network with which the name begins.
             let part = if tensor.rate == 0.1 {
                 "backbone"
             } else {
@@ -141,7 +141,7 @@ fn twenty_steps_in_single_precision() {
     assert_eq!(cases, 24);
 }
 
-/// The form for other devices, in f64: the digits that the file has.
+/// Tests the form for other devices, in f64, to all digits of the file.
 #[test]
 fn twenty_steps_in_operations_of_candle() {
     let golden = golden("optimisers.json");
@@ -181,7 +181,7 @@ fn twenty_steps_in_operations_of_candle() {
     }
 }
 
-/// The schedule of a case; `None` for one that is not here.
+/// Returns the schedule of a case, or `None` for one that does not exist here.
 fn schedule(case: &Value) -> Option<(Schedule, f64)> {
     let settings = &case["settings"];
     let of = |key: &str| settings[key].as_f64().unwrap();
@@ -208,7 +208,7 @@ fn schedule(case: &Value) -> Option<(Schedule, f64)> {
             warmup_iterations,
             warmup_ratio,
         },
-        // The cosine runs over the whole training here, under the warm-up.
+        // Here the cosine spans the whole training, including the warm-up.
         "warmup-then-cosine" => return None,
         other => panic!("a schedule `{other}` that is not here"),
     };

@@ -1,4 +1,4 @@
-//! The class counts of the long-tailed construction against SciPy's Pareto distribution.
+//! Tests the class counts of the long-tailed construction against SciPy's Pareto distribution.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Whole training steps against trajectories that PyTorch computed: logits, losses, gradients,
+//! Tests whole training steps against trajectories computed by PyTorch: logits, losses, gradients,
 //! and the logits after the last step.
 
 mod common;
@@ -26,7 +26,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-/// Largest difference relative to the largest expected value.
+/// Returns the largest difference, relative to the largest expected value.
 fn difference(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(1e-12f64, |m, v| m.max(v.abs()));
@@ -56,23 +56,23 @@ fn training_follows_pytorch_step_by_step() {
     println!("{} trajectories followed", models.len());
 }
 
-/// What one run of a trajectory gives.
+/// The results of one run of a trajectory.
 struct Run {
     eval_logits: Vec<f32>,
     /// Loss and gradient norm of each step.
     steps: Vec<(f64, f64)>,
     logits_after: Vec<f32>,
-    /// By name.
+    /// Keyed by parameter name.
     first_gradients: BTreeMap<String, Tensor>,
 }
 
-/// These trajectories amplify rounding: the same steps in PyTorch, in f32 and f64, part by percents
-/// after a few. So much of each number is certain as runs agree whose inputs differ by what the
-/// roundings of some hundred operations amount to.
+/// Relative perturbations of the input. These trajectories amplify rounding: in PyTorch, the same
+/// steps in f32 and f64 differ by several percent after a few steps. A number is only as certain as
+/// runs agree whose inputs differ by about the rounding error of some hundred operations.
 const WIGGLES: [f32; 3] = [1e-5, -1e-5, 3e-6];
 
-/// Where runs part by more than this, three of them no longer say how far others may: what follows
-/// differs from processor to processor.
+/// If runs differ by more than this, three of them do not show how far others may be off: from
+/// there on, results differ between processors.
 const UNDETERMINED: f64 = 0.25;
 
 fn follow(golden: &Value) {
@@ -91,10 +91,10 @@ fn follow(golden: &Value) {
     let expected = numbers(&golden["eval_logits"]);
     let error = difference(&run.eval_logits, &expected);
     check("logits", error, 1e-4, &|_| 0.0);
-    // A batch norm over two images gives -1 and 1 whatever the features are: the gradient before it
-    // is what rounding leaves of zero. In double precision PyTorch's own entries there are a
-    // thousandth of the stored ones. What comes after it is certain: the losses of the first step,
-    // the gradients of the batch norm and of the head.
+    // A batch norm over two images gives -1 and 1 for any features: the gradient before it is zero
+    // up to rounding. In double precision, PyTorch's own entries there are a thousandth of the
+    // stored ones. The values after it are certain: the losses of the first step, and the gradients
+    // of the batch norm and of the head.
     let degenerate = golden["batch"] == 2;
     first_gradients(&name, golden, &run, &wiggled, degenerate);
     if degenerate {
@@ -109,7 +109,7 @@ fn follow(golden: &Value) {
     for (step, expected) in golden["trajectory"].as_array().unwrap().iter().enumerate() {
         let (loss, norm) = run.steps[step];
         let error = relative(loss, expected["loss"].as_f64().unwrap());
-        // Nothing has been amplified yet at the first step.
+        // Nothing has been amplified yet in the first step.
         let spread = |other: &Run| match step {
             0 => 0.0,
             _ => relative(other.steps[step].0, loss),
@@ -230,8 +230,8 @@ fn first_gradients(name: &str, golden: &Value, run: &Run, wiggled: &[Run], degen
             .map(|run| flat(&run.first_gradients[parameter]));
         let others: Vec<Vec<f32>> = others.collect();
         let norm = expected["norm"].as_f64().unwrap();
-        // What comes before a batch norm over the images sums to zero but for rounding: such a
-        // gradient has no direction.
+        // The gradient before a batch norm over the images is zero except for rounding, so it has
+        // no direction.
         if norm < 1e-5 * total {
             assert!(
                 l2(&found) < 1e-4 * total,
@@ -243,15 +243,15 @@ fn first_gradients(name: &str, golden: &Value, run: &Run, wiggled: &[Run], degen
         let spread = others.iter().map(|other| relative(l2(other), l2(&found)));
         let spread = spread.fold(0.0, f64::max);
         let error = relative(l2(&found), norm);
-        // PyTorch's own norms, in f32 and in f64, differ by up to 5.7e-3 in the deep network.
+        // PyTorch's own norms in f32 and f64 differ by up to 5.7e-3 in the deep network.
         let deep = golden["arch"] == "resnet50";
         let least = if deep { 1e-2 } else { 1e-3 };
         assert!(
             error < (4.0 * spread).max(least),
             "{name}: gradient of {parameter} off by {error:.1e}, rounding alone {spread:.1e}"
         );
-        // Single entries in units of the gradient's root mean square. Those of the deep network are
-        // sums of much that cancels: PyTorch's own, in f32 and in f64, differ by up to 0.1.
+        // Single entries, in units of the gradient's root mean square. Those of the deep network
+        // are sums with much cancellation: PyTorch's own, in f32 and f64, differ by up to 0.1.
         let least = if deep { 0.2 } else { 1e-3 };
         let scale = norm / (found.len() as f64).sqrt();
         for (i, e) in numbers(&expected["first"]).into_iter().enumerate() {

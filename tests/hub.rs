@@ -1,4 +1,4 @@
-//! The hub: the program's own client against a small hub that the test serves on this machine.
+//! Tests the hub client against a small hub that the test serves on this machine.
 
 mod common;
 
@@ -12,13 +12,13 @@ use common::small;
 use common::torch::safetensors;
 use sha2::{Digest, Sha256};
 
-/// What the hub has under a path, and how it behaves.
+/// What the hub serves under a path.
 #[derive(Clone, Default)]
 struct Entry {
     content: Vec<u8>,
-    /// The hash that it tells, if not the true one.
+    /// The hash that it reports, if not the true one.
     claimed: Option<String>,
-    /// It answers with this status instead.
+    /// Status code to return instead of the content.
     status: Option<u16>,
 }
 
@@ -37,9 +37,9 @@ fn sha256(bytes: &[u8]) -> String {
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 impl Hub {
-    /// Serves `entries` by path, for example `/acme/tiny/resolve/main/model.safetensors`, as the
-    /// hub does: a redirect to another place with the hash and the commit, where ranges are given.
-    /// The first answer with more than a byte ends in the middle.
+    /// Serves `entries` by path, for example `/acme/tiny/resolve/main/model.safetensors`, like the
+    /// hub: with a redirect that carries the hash and the commit, to a place that supports range
+    /// requests. The first response of more than one byte is cut off in the middle.
     fn start(entries: HashMap<&'static str, Entry>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -133,14 +133,14 @@ fn part(content: &[u8], request: &str, dropped: &mut bool) -> Vec<u8> {
     answer
 }
 
-/// Weights that are read, and refused after that: the test needs no training.
+/// Returns weights that are read and then refused, so that the test needs no training.
 fn stranger() -> Vec<u8> {
     safetensors(&[("encoder.weight", "F32", &[64, 64], vec![1; 4 * 64 * 64])])
 }
 
 const ARRIVED: &str = "none of its tensors has an expected name: found encoder.weight";
 
-/// What the program says about `weights` under these variables.
+/// Returns what the program prints about `weights` with these environment variables.
 fn train(folder: &Path, weights: &str, variables: &[(&str, &str)]) -> String {
     let mut command = small::dbloss(folder);
     for name in [
@@ -152,7 +152,7 @@ fn train(folder: &Path, weights: &str, variables: &[(&str, &str)]) -> String {
     ] {
         command.env_remove(name);
     }
-    // Nothing leaves this machine, whatever the test forgets.
+    // Nothing leaves this machine, even if the test forgets a variable.
     command
         .env("HF_HOME", folder.join("hf"))
         .env("HF_ENDPOINT", "http://127.0.0.1:9");
@@ -194,7 +194,7 @@ fn a_model_is_fetched_through_a_broken_connection_and_cached() {
     let requests = hub.requests();
     let first = requests[0].to_ascii_lowercase();
     assert!(first.contains("authorization: bearer secret"), "{first}");
-    // The connection broke, and what was there was not fetched again.
+    // The connection broke, and what had arrived was not fetched again.
     let resumed = requests.iter().any(|request| {
         let request = request.to_ascii_lowercase();
         request.lines().any(|line| {
@@ -202,7 +202,7 @@ fn a_model_is_fetched_through_a_broken_connection_and_cached() {
         })
     });
     assert!(resumed, "{requests:?}");
-    // From now on the cache serves it, as other clients of the hub would have left it there.
+    // From now on it is served from the cache, which has the layout of other hub clients.
     let again = train(folder.path(), "acme/tiny", &[("HF_HUB_OFFLINE", "1")]);
     assert!(again.contains(ARRIVED), "{again}");
     let commit = format!("acme/tiny@{COMMIT}");
@@ -272,7 +272,7 @@ fn what_the_hub_refuses_is_told_with_the_remedy() {
     }
     let text = train(folder.path(), "acme/tiny", &[("HF_HUB_OFFLINE", "1")]);
     assert!(text.contains("HF_HUB_OFFLINE forbids"), "{text}");
-    // Nobody listens there.
+    // No server listens at this address.
     let text = train(folder.path(), "acme/tiny", &[]);
     assert!(
         text.contains("cannot be fetched from http://127.0.0.1:9"),

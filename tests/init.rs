@@ -1,4 +1,4 @@
-//! `dbloss init`: what it recognises, what it writes, and that this trains.
+//! Tests `dbloss init`: what it recognises, what it writes, and that the result can be trained.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::small::{dbloss, ok, read, refused};
 use dbloss::data::shapes;
 use serde_json::json;
 
-/// Writes a picture, no two alike.
+/// Writes a picture, different for every path.
 fn draw(path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     static DRAWN: AtomicUsize = AtomicUsize::new(0);
@@ -25,7 +25,7 @@ fn write(path: &Path, text: &str) {
 
 const LABELS: [&[&str]; 4] = [&["ant"], &["ant", "bee"], &["bee"], &["cow", "ant"]];
 
-/// A table of `count` pictures whose labels `join` writes.
+/// Writes a table of `count` pictures whose labels are formatted by `join`.
 fn table(folder: &Path, name: &str, count: usize, join: fn(&[&str]) -> String) {
     let mut rows = "image,labels\n".to_owned();
     for i in 0..count {
@@ -36,7 +36,7 @@ fn table(folder: &Path, name: &str, count: usize, join: fn(&[&str]) -> String) {
     write(&folder.join(format!("{name}.csv")), &rows);
 }
 
-/// One file of COCO.
+/// Writes a COCO file.
 fn coco(folder: &Path, set: &str, count: usize) {
     let names = ["ant", "bee", "cow"];
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
@@ -56,7 +56,7 @@ fn coco(folder: &Path, set: &str, count: usize) {
     write(&path, &whole.to_string());
 }
 
-/// A devkit of one year.
+/// Writes a VOC devkit of one year.
 fn voc(folder: &Path, year: u32, lists: &[(&str, usize)]) {
     let home = folder.join(format!("VOC{year}"));
     for (list, count) in lists {
@@ -130,7 +130,8 @@ fn every_kind_of_source_is_recognised_and_its_experiment_is_good() {
         assert!(checked.contains("good, 2 runs"), "{checked}");
         ok(root, "split --config x.toml --out s --force");
         for part in sets.split(", ") {
-            // What is set apart is stratified: its number is near the part, not exactly it.
+            // The split is stratified: the number of images set apart is near the given part, not
+            // exactly equal.
             let Some((set, count)) = part.split_once(' ') else {
                 continue;
             };

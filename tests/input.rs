@@ -1,7 +1,7 @@
-//! The input pipeline against OpenCV, Pillow and numpy, step by step.
+//! Tests the input pipeline against OpenCV, Pillow and numpy, step by step.
 //!
-//! `input/golden.json` was made by `input/make_golden.py`; it holds results, the picture follows
-//! from a formula.
+//! `input/golden.json` was made by `input/make_golden.py`; it contains results, while the picture
+//! is computed from a formula.
 
 use dbloss::data::augment::{Crop, Distortion, InputConfig, Operation, Plan, Transformer};
 use dbloss::data::picture::Rgb8;
@@ -130,8 +130,8 @@ fn resizing_is_that_of_opencv_and_of_pillow() {
     }
 }
 
-/// `cv2.resize` of a picture of 2 x 2 pixels, to the last bit: rows beyond the edge count as OpenCV
-/// counts them.
+/// Tests `cv2.resize` of a picture of 2 x 2 pixels, to the last bit: rows beyond the edge are
+/// handled as in OpenCV.
 #[test]
 fn enlarging_is_opencvs_to_the_last_bit() {
     let values = [5, 157, 159, 60, 54, 236, 109, 46, 199, 82, 32, 205];
@@ -228,7 +228,7 @@ fn rand_augment_is_that_of_torchvision() {
         let off = (found.pixels().iter().zip(&case.values))
             .filter(|(a, b)| a.abs_diff(**b) > 1)
             .count();
-        // Where a pixel's source lies half-way between two, rounding may take the other one.
+        // If a pixel's source lies halfway between two pixels, rounding may select the other one.
         let allowed = match operation {
             Operation::ShearX(_) | Operation::ShearY(_) | Operation::Rotate(_) => 0.06,
             _ => 0.0,
@@ -282,7 +282,7 @@ fn crops_keep_to_their_bounds() {
             width,
             height,
         } = plan.crop;
-        // Corners are truncated, which can take up to a pixel.
+        // Corners are truncated, which can cost up to a pixel.
         assert!((255..=320).contains(&width) && (191..=240).contains(&height));
         assert!(left + width <= 320 && top + height <= 240);
         flips += usize::from(plan.flip);
@@ -301,7 +301,7 @@ fn crops_keep_to_their_bounds() {
     assert!((900..1100).contains(&flips), "{flips}");
     let smallest = areas.iter().copied().fold(1.0, f64::min);
     assert!((0.078..0.1).contains(&smallest), "{smallest}");
-    // No ratio within the bounds can be had from so flat a picture: it is taken whole.
+    // No aspect ratio within the bounds fits in such a flat picture: the whole picture is used.
     let plan = Plan::draw(&published, 900, 100, &mut Stream::new(0, "crop", 0, 0));
     assert_eq!(plan.crop, Crop::whole(900, 100));
 }
@@ -312,7 +312,7 @@ fn views_are_five_crops_and_their_mirror_images() {
         toml::from_str("size = 8\n[test_time]\nflip = true\ncrops = 5\npart = 0.5").unwrap();
     let views = config.test_time.views();
     assert_eq!(views.len(), 10);
-    // Red tells the column, green the row.
+    // Red encodes the column, green the row.
     let pixels = (0..16 * 16)
         .flat_map(|i| [(i % 16 * 16) as u8, (i / 16 * 16) as u8, 0])
         .collect();
@@ -327,7 +327,7 @@ fn views_are_five_crops_and_their_mirror_images() {
         };
         corners.push((value(0), value(1)));
     }
-    // The middle first, then the corners from the last; mirrored, the right edge comes first.
+    // The centre first, then the corners from the last one; mirrored, the right edge comes first.
     assert_eq!(corners[..5], [(4, 4), (8, 8), (0, 8), (8, 0), (0, 0)]);
     assert_eq!(corners[5..], [(11, 4), (15, 8), (7, 8), (15, 0), (7, 0)]);
 }
@@ -349,7 +349,7 @@ fn unknown_keys_and_values_out_of_range_are_refused_by_name() {
         let message = config.check(&"input".into()).unwrap_err().to_string();
         assert!(message.contains(key), "{text}: {message}");
     }
-    // The defaults, and what they are written out as.
+    // The defaults, and how they are written.
     let config = InputConfig::default();
     config.check(&"input".into()).unwrap();
     let text = toml::to_string(&config).unwrap();

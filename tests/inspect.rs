@@ -1,4 +1,4 @@
-//! `dbloss inspect`: the page about a trained run, held against its predictions.
+//! Tests `dbloss inspect`: the page about a trained run, compared with its predictions.
 
 mod common;
 
@@ -33,10 +33,10 @@ loss = { name = "bce" }
 sampler = { kind = "uniform", epoch_length = 12 }
 "#;
 
-/// The classes; the first has more than 20 training images, the last fewer.
+/// The classes: the first has more than 20 training images, the last has fewer.
 const CLASSES: [&str; 3] = ["a", "<b>&猫", "c"];
 
-/// A folder with pictures, a split of them with a validation part, and the trained run `r`.
+/// Creates a folder with pictures, a split of them with a validation part, and the trained run `r`.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -70,12 +70,12 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// What a command that succeeds says on stderr.
+/// Runs a command that succeeds and returns its stderr.
 fn told(folder: &Path, arguments: &str) -> String {
     ok(folder, arguments).1
 }
 
-/// Rows of numbers of a CSV file, by the name in the first column.
+/// Returns the rows of numbers of a CSV file, with the name in the first column.
 fn numbers(path: &Path) -> Vec<(String, Vec<f64>)> {
     let mut csv = csv::Reader::from_path(path).unwrap();
     let row = |row: csv::StringRecord| {
@@ -86,7 +86,7 @@ fn numbers(path: &Path) -> Vec<(String, Vec<f64>)> {
     csv.records().map(|record| row(record.unwrap())).collect()
 }
 
-/// The names of the pictures in the lists of a class, by the kind of the list.
+/// Returns the names of the pictures in the lists of a class, by kind of list.
 fn listed(page: &str, class: usize) -> BTreeMap<String, Vec<String>> {
     let section = page
         .split(&format!("<div id=\"c{class}\">"))
@@ -107,7 +107,8 @@ fn listed(page: &str, class: usize) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// The pictures of `scored` that `wanted` takes by score and label: those with the highest scores.
+/// Returns the pictures of `scored` with the highest scores among those that `wanted` accepts by
+/// score and label.
 fn highest(
     scored: &[(String, f64, bool)],
     most: usize,
@@ -128,7 +129,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
     ok(root, "inspect r --per-class 3 --out a.html");
     let page = read(&root.join("a.html"));
 
-    // The truth from the files of the evaluation.
+    // The expected values come from the files of the evaluation.
     let thresholds = numbers(&root.join("r/eval/validation/thresholds.csv"));
     let scores = numbers(&root.join("r/eval/test/predictions.csv"));
     let mut labels = BTreeMap::new();
@@ -176,13 +177,14 @@ fn the_page_shows_the_worst_errors_of_each_class() {
         "{errors} errors, {whole} tail classes"
     );
 
-    // Names are text, in any alphabet, and nothing is fetched.
+    // Names are shown as text, in any alphabet, and the page loads nothing from elsewhere.
     assert!(page.contains("&lt;b&gt;&amp;猫") && !page.contains("<b>&猫"));
     let own = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!own.contains("http"), "something from elsewhere");
     assert!(page.contains("data:image/jpeg;base64,"));
 
-    // The same bytes from scores that are there, whatever the threads; nothing is replaced unasked.
+    // Existing scores lead to the same bytes for any number of threads; nothing is overwritten
+    // unless asked.
     let said = told(root, "inspect r --per-class 3 --out b.html --threads 1");
     assert!(said.contains("not computed anew"), "{said}");
     assert!(page == read(&root.join("b.html")), "the pages differ");
@@ -196,7 +198,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
         .stderr(contains("`cc` is no class of the split"));
     refused("inspect s --out c.html").stderr(contains("is not a run's folder"));
 
-    // A picture that is gone is told of, and the rest is shown.
+    // A missing picture is reported, and the rest is shown.
     std::fs::remove_file(root.join("p/test/u06.png")).unwrap();
     let said = told(root, "inspect r --classes c --out c.html");
     assert!(
@@ -255,7 +257,7 @@ fn what_there_is_no_room_for_is_said() {
     assert!(
         page.contains("left out, those that stand lowest") && page.contains("no validation part")
     );
-    // All positives of a tail class are listed all the same.
+    // All positives of a tail class are listed nevertheless.
     assert_eq!(listed(&page, 0)["positive"].len(), 30);
     options.most_bytes = 10 << 20;
     let page =
@@ -268,7 +270,7 @@ fn another_data_set_is_looked_at_in_the_classes_that_both_have() {
     let folder = folder();
     let root = folder.path();
     let [a, b, _] = CLASSES;
-    // The third class is not annotated there, and one is that the run does not know.
+    // The third class is not annotated there, and one class is unknown to the run.
     let mut rows = "image,labels\n".to_owned();
     for (i, labels) in [a, b, &format!("{a}|{b}"), "z"].iter().enumerate() {
         let picture = shapes::draw(0, &format!("pool/{:06}", 900 + i), 40).unwrap();

@@ -1,6 +1,6 @@
-//! Every key of the configuration tree with a wrong type, a value out of range and a misspelling,
-//! in a file, in a method and in `--set`: the error names the place that wrote it and what is
-//! accepted, in plain words.
+//! Tests every key of the configuration tree with a wrong type, a value out of range and a
+//! misspelling, in a file, in a method and in `--set`: the error names the place that contains it
+//! and what is accepted, in plain words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use dbloss::loss::{self, LossConfig};
 use dbloss::plan::{SweepConfig, SweepFile};
 use toml::{Table, Value};
 
-/// Words of serde and of Rust that no user should read.
+/// Terms of serde and Rust that no user should see.
 const RUST_WORDS: [&str; 17] = [
     "untagged",
     "enum",
@@ -168,7 +168,7 @@ const KINDS: &[(&str, &str)] = &[
     ("input.augment.crop", "kind = 'random-resized'"),
 ];
 
-/// Distributions that fix the images allow no limits a class.
+/// Distributions that fix the images do not allow limits per class.
 const FIXED: [&str; 3] = [
     "kind = 'as-is'",
     "kind = 'ids'\nfile = 'f'",
@@ -196,7 +196,7 @@ fn resolved(text: &Table, folder: &Path) -> Table {
     table(&experiment.to_toml().unwrap())
 }
 
-/// Fully written configurations that together hold every key of every kind.
+/// Returns fully written configurations that together contain every key of every kind.
 fn configurations(folder: &Path) -> Vec<Table> {
     let base = table(BASE);
     let mut found = vec![base.clone()];
@@ -232,7 +232,7 @@ fn configurations(folder: &Path) -> Vec<Table> {
     found.iter().map(|text| resolved(text, folder)).collect()
 }
 
-/// The values of a table with their paths, lists as a whole.
+/// Collects the values of a table with their paths; lists count as one value.
 fn leaves(table: &Table, above: &KeyPath, found: &mut Vec<(KeyPath, Value)>) {
     for (key, value) in table {
         let path = above.child(key);
@@ -243,7 +243,7 @@ fn leaves(table: &Table, above: &KeyPath, found: &mut Vec<(KeyPath, Value)>) {
     }
 }
 
-/// One line a value, with its whole path.
+/// Writes one line per value, with its full path.
 fn written(lines: &[(KeyPath, Value)]) -> String {
     lines
         .iter()
@@ -258,7 +258,7 @@ fn wrong_type(value: &Value) -> Value {
     }
 }
 
-/// Values of the right type that a range may refuse.
+/// Returns values of the right type that may be out of range.
 fn out_of_range(value: &Value) -> Vec<Value> {
     match value {
         Value::Integer(_) => [-7, 1 << 40].map(Value::Integer).to_vec(),
@@ -293,7 +293,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Reads the file with `assignments`; a mistake must be told at `place`.
+    /// Reads the file with `assignments` and returns whether it was refused; the error must be
+    /// reported at `place`.
     fn refused(
         &mut self,
         what: &'static str,
@@ -318,7 +319,7 @@ impl Walk<'_> {
         let folder = self.folder.join("");
         let short = |text: &str| text.replace(&*folder.to_string_lossy(), "");
         let (message, place) = (short(&message), short(place));
-        // Of two values that do not fit together, either may be the wrong one: both are named.
+        // If two values contradict each other, either may be the wrong one, so both are named.
         let place = match message.contains("expected at least `") {
             true => message.split(": ").next().unwrap_or_default().to_owned(),
             false => place,
@@ -424,7 +425,7 @@ impl Walk<'_> {
             self.seen.unbounded.insert(key.to_string());
         }
 
-        // The names of classes are the user's own.
+        // The names of classes are chosen by the user.
         let of_classes = ["split.distribution.counts.", "model.head.spelling."];
         if (of_classes.iter()).any(|table| key.to_string().starts_with(table)) {
             return;
@@ -464,7 +465,7 @@ fn a_mistake_in_any_key_is_told_where_it_stands() {
         let mut lines = Vec::new();
         leaves(&whole, &KeyPath::root(), &mut lines);
         for (index, (key, _)) in lines.iter().enumerate() {
-            // A key means the same wherever the kind of its table, or the name, is the same.
+            // A key has the same meaning wherever its table has the same kind or name.
             let kinds = key.parent().into_iter().flat_map(|above| {
                 let mut table = &whole;
                 for part in above.keys() {
@@ -483,7 +484,7 @@ fn a_mistake_in_any_key_is_told_where_it_stands() {
     }
     let Seen { refused, unbounded } = walk.seen;
     println!("{} keys, {refused:?}", keys.len());
-    // Whole numbers without an upper end that a test could pass, and lists of them, are none.
+    // There is no whole number, or list of them, without an upper limit.
     assert_eq!(unbounded, BTreeSet::new());
     assert!(keys.len() >= 300, "only {} keys: {keys:?}", keys.len());
     assert_eq!(refused["type"], keys.len());
@@ -492,7 +493,7 @@ fn a_mistake_in_any_key_is_told_where_it_stands() {
     assert!(refused["misspelt"] >= keys.len() - 5, "{refused:?}");
 }
 
-/// The kind that is meant where a table names none.
+/// Returns the kind of a table, or its default kind if the table does not name one.
 fn kind_of(whole: &Table, tag: &str) -> Option<String> {
     let mut at = Some(&Value::Table(whole.clone())).cloned();
     for key in tag.split('.') {
@@ -508,9 +509,9 @@ fn kind_of(whole: &Table, tag: &str) -> Option<String> {
     named.or(usual.map(str::to_owned))
 }
 
-/// Whether a row of the reference speaks of a key in this configuration.
+/// Returns whether a row of the reference describes a key in this configuration.
 fn speaks_of(row: &KeyRow, key: &str, whole: &Table) -> bool {
-    // The names of classes are the user's own.
+    // The names of classes are chosen by the user.
     let is_of_classes = ["split.distribution.counts", "model.head.spelling"].contains(&&*row.key);
     let is_it = row.key == key || (is_of_classes && key.starts_with(&format!("{}.", row.key)));
     is_it
@@ -559,7 +560,7 @@ fn the_reference_has_every_key_and_no_other() {
     let is_spoken_of = |row: &KeyRow| {
         let below = format!("{}.", row.key);
         (spoken_of.iter()).any(|(key, with)| {
-            // A part of a loss that is a table is spoken of by its keys.
+            // A part of a loss that is a table is described through its keys.
             (*key == row.key && *with == row.only_with)
                 || (key.starts_with(&below) && with.starts_with(&row.only_with))
         })
@@ -680,7 +681,7 @@ fn a_mistake_in_any_key_of_a_sweep_is_told_where_it_stands() {
     let mut lines = Vec::new();
     leaves(&table(SWEEP), &KeyPath::root(), &mut lines);
     for (index, (key, value)) in lines.iter().enumerate() {
-        // `set` and `grid` hold keys of the experiment, and an error names those.
+        // `set` and `grid` contain keys of the experiment, and errors name those.
         let meant: KeyPath = match key.keys()[0].as_str() {
             "set" => key.keys()[1..].join(".").as_str().into(),
             "grid" => key.last().unwrap().into(),
@@ -709,7 +710,8 @@ fn a_mistake_in_any_key_of_a_sweep_is_told_where_it_stands() {
     assert!(walk.seen.refused["range"] >= 8, "{:?}", walk.seen.refused);
 }
 
-/// Inline tables, sections, dotted and quoted keys, lists over lines, and a base file.
+/// Tests inline tables, sections, dotted and quoted keys, lists over several lines, and a base
+/// file.
 #[test]
 fn the_line_is_right_in_every_way_of_writing() {
     let folder = tempfile::tempdir().unwrap();
@@ -765,7 +767,7 @@ fn the_line_is_right_in_every_way_of_writing() {
             "{text}: {message}"
         );
     }
-    // The base wrote it.
+    // The value comes from the base.
     let path = folder.path().join("a.toml");
     write("a.toml", "extends = 'base.toml'\n");
     let set = ["loss.name=bce".to_owned()];
@@ -814,8 +816,8 @@ fn a_key_at_the_wrong_place_is_sent_to_the_right_one() {
     }
 }
 
-/// A path is relative to the file that names it, through `extends` too; one of `--set` to the
-/// working directory; and the resolved configuration says the same from anywhere.
+/// A path is relative to the file that contains it, also through `extends`; a path in `--set` is
+/// relative to the working directory; and the resolved configuration is the same from anywhere.
 #[test]
 fn paths_are_relative_to_the_file_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -860,8 +862,8 @@ fn paths_are_relative_to_the_file_that_names_them() {
     assert_eq!(again.hash().unwrap(), experiment.hash().unwrap());
 }
 
-/// Earlier versions kept relative paths, and hashed them so: such a run is the same run as long as
-/// the paths mean the same.
+/// Earlier versions kept relative paths and hashed them as such: such a run is the same run as long
+/// as the paths mean the same.
 #[test]
 fn a_run_of_an_earlier_version_counts_as_the_same() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The loader: the same batches whatever the workers, resumed or not, cached or not.
+//! Tests the loader: the same batches for any number of workers, resumed or not, cached or not.
 
 mod common;
 
@@ -45,12 +45,12 @@ fn all(loader: &Loader, train: Option<(u64, u64)>, start: usize) -> Vec<Batch> {
 fn batches_are_the_same_for_any_number_of_workers() {
     for train in [Some((5, 2)), None] {
         let inline = all(&loader(options(0)), train, 0);
-        // 50 = 6 x 8 + 2: the rest is left out in training only.
+        // 50 = 6 x 8 + 2: the last two are dropped only in training.
         assert_eq!(inline.len(), if train.is_some() { 6 } else { 7 });
         for workers in [1, 2, 8] {
             let loader = loader(options(workers));
             assert_eq!(inline, all(&loader, train, 0), "{workers} workers");
-            // Again, from the cache and in buffers that were used before.
+            // Again, from the cache and with reused buffers.
             assert_eq!(inline, all(&loader, train, 0), "{workers} workers, cached");
         }
         let uncached = LoaderOptions {
@@ -103,7 +103,7 @@ fn an_epoch_dropped_early_does_not_hang() {
     }
 }
 
-/// A folder of ten pictures of one colour each, and a loader of it.
+/// Creates a folder of ten single-coloured pictures, and a loader for it.
 fn folder_with(
     bad: &[usize],
     on_bad_image: OnBadImage,
@@ -163,7 +163,7 @@ fn skipping_replaces_in_training_and_drops_in_testing() {
     let order = [0, 5, 6, 1, 2, 3, 4, 9];
     for workers in [0, 1, 3] {
         let (_folder, loader) = folder_with(&[5, 6, 9], OnBadImage::Skip, workers);
-        // 5 and 6 give way to 1; 9 is last, and the first of the order follows it.
+        // 5 and 6 are replaced by 1; 9 is last and is replaced by the first of the order.
         let expected = [vec![0, 1, 1, 1], vec![2, 3, 4, 0]];
         assert_eq!(indices(&loader, &order, true), expected);
         assert_eq!(indices(&loader, &order, false), [vec![0, 1], vec![2, 3, 4]]);
@@ -294,7 +294,7 @@ fn a_cache_folder_changes_no_batch() {
         assert_eq!(plain, run(Some(cache.clone()), train), "filling it");
         assert_eq!(plain, run(Some(cache.clone()), train), "from it");
     }
-    // Six pictures in two forms.
+    // Six pictures in two versions.
     let files = std::fs::read_dir(&cache)
         .unwrap()
         .flat_map(|d| std::fs::read_dir(d.unwrap().path()).unwrap());
@@ -326,7 +326,7 @@ fn batches_of_real_data_are_the_same_for_any_workers_and_after_any_resume() {
         for workers in [1, 2, 8] {
             assert_eq!(whole, run(workers, None, 0), "{set}, {workers} workers");
             for start in 1..8 {
-                // The first of them fills the folder in part; the others map what is there.
+                // The first run fills the folder partly; the others map what is there.
                 let resumed = run(workers, Some(temporary.path()), 8 - start);
                 assert_eq!(
                     whole[8 - start..],

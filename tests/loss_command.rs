@@ -1,4 +1,4 @@
-//! `dbloss loss` end to end.
+//! Tests `dbloss loss` end to end.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn dbloss(arguments: &[&str]) -> assert_cmd::assert::Assert {
         .assert()
 }
 
-/// A split of ten images: every image shows `sky`, one in five shows `kite`.
+/// Writes a split of ten images: every image shows `sky`, one in five shows `kite`.
 fn split(folder: &Path) -> String {
     let table = |name: &str| {
         let mut text = String::from("image,labels\n");
@@ -51,7 +51,8 @@ fn list_names_every_loss_in_every_format() {
     }
 }
 
-/// What a program reads: every loss, every key with the place in the parts that it stands for.
+/// Tests the output for programs: every loss, and every key with the place in the parts that it
+/// stands for.
 #[test]
 fn the_listing_for_machines_tells_all_of_a_key() {
     let assert = dbloss(&["loss", "list", "--format", "json"]).success();
@@ -116,7 +117,7 @@ fn show_prints_weights_and_draws_curves() {
         let line = text.lines().find(|line| line.starts_with(class)).unwrap();
         line.split(',').nth(column).unwrap().to_owned()
     };
-    // N / n_c: 10 / 10 and 10 / 2; every image shows the sky, so it has no negative.
+    // N / n_c: 10 / 10 and 10 / 2; every image shows the sky, so `sky` has no negatives.
     assert_eq!(
         (cell("sky", 3), cell("sky", 4)),
         ("1".into(), String::new())
@@ -127,7 +128,7 @@ fn show_prints_weights_and_draws_curves() {
     let drawn = std::fs::read_to_string(svg).unwrap();
     roxmltree::Document::parse(&drawn).unwrap();
     assert!(drawn.contains("kite") && drawn.contains("negative"));
-    // A file that is there is not replaced unasked, and settings reach the loss.
+    // An existing file is not overwritten unless asked, and settings reach the loss.
     show(&["bce", "--out", svg])
         .failure()
         .stderr(predicate::str::contains("--force"));

@@ -1,5 +1,6 @@
-//! Published weights through the project's own reader and engine: how many of 125 pictures of
-//! PASCAL VOC the network, with its own classifier, calls by an ImageNet class of their kind.
+//! Tests published weights with the project's own reader and engine: for how many of 125 pictures
+//! of PASCAL VOC the network, with its own classifier, predicts an ImageNet class of the right
+//! kind.
 
 mod common;
 
@@ -13,10 +14,10 @@ use dbloss::model::builder::Builder;
 use dbloss::model::weights::load_backbone;
 use image::imageops::FilterType;
 
-/// Pictures of each kind.
+/// Number of pictures of each kind.
 const EACH: usize = 25;
 
-/// A kind of VOC and the ImageNet classes that count as right for it.
+/// VOC classes, each with the ImageNet classes that count as correct.
 const KINDS: [(&str, &[RangeInclusive<usize>]); 5] = [
     ("dog", &[151..=268]),
     ("cat", &[281..=285]),
@@ -45,7 +46,8 @@ const KINDS: [(&str, &[RangeInclusive<usize>]); 5] = [
     ("bird", &[7..=24, 80..=100, 127..=146]),
 ];
 
-/// The first pictures of the test set whose largest object is of `kind` and covers over a tenth.
+/// Returns the first pictures of the test set whose largest object is of `kind` and covers over a
+/// tenth of the picture.
 fn pictures(root: &Path, kind: &str) -> Vec<String> {
     let list = std::fs::read_to_string(root.join("ImageSets/Main/test.txt")).unwrap();
     let large = |name: &&str| {
@@ -77,7 +79,8 @@ fn pictures(root: &Path, kind: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// A picture as the weights expect it: bicubic to `shorter` pixels on the shorter side, the middle.
+/// Reads a picture as the weights expect it: resized bicubically to `shorter` pixels on the shorter
+/// side, then centre-cropped.
 fn read(path: &Path, kind: BackboneKind, shorter: f64) -> Vec<f32> {
     let picture = image::open(path).unwrap().to_rgb8();
     let (width, height) = picture.dimensions();
@@ -100,9 +103,10 @@ fn read(path: &Path, kind: BackboneKind, shorter: f64) -> Vec<f32> {
     values
 }
 
-/// How many pictures are named right; the classifier is `<classifier>.weight` and `.bias`.
+/// Returns how many pictures are classified correctly; the classifier is `<classifier>.weight` and
+/// `.bias`.
 fn named_right(backbone: &str, file: &str, classifier: &str) -> usize {
-    // Networks of convolutions were published for 224 / 0.875 pixels, transformers for 224 / 0.9.
+    // Convolutional networks were published for 224 / 0.875 pixels, transformers for 224 / 0.9.
     let shorter = if backbone.starts_with("vit") {
         249.0
     } else {
@@ -147,8 +151,8 @@ fn named_right(backbone: &str, file: &str, classifier: &str) -> usize {
     right
 }
 
-// Counted with these classes, 106 and 113. Padding, stride, normalisation or a norm's epsilon taken
-// wrongly costs far more than the two pictures that a resize may turn.
+// Measured with these classes: 106 and 113. A wrong padding, stride, normalisation or norm epsilon
+// costs far more than the two pictures by which resizing may differ.
 
 #[test]
 #[ignore = "needs DBLOSS_DATA"]
@@ -164,12 +168,12 @@ fn real_data_is_named_right_by_resnet50_v1() {
     let file = "resnet50_pruned.f16.safetensors";
     let right = named_right("resnet50_v1", file, "fc");
     assert!(right >= 111, "{right}");
-    // With torchvision's stride the same file is worse.
+    // With torchvision's stride, the same file is worse.
     let other = named_right("resnet50", file, "fc");
     assert!(other + 10 < right, "{other}, {right}");
 }
 
-// PyTorch names 110.
+// PyTorch gets 110.
 
 #[test]
 #[ignore = "needs DBLOSS_DATA"]

@@ -1,4 +1,5 @@
-//! Graphs of ONNX say what the networks do: read back and run by an interpreter of the tests.
+//! Tests that ONNX graphs compute the same as the networks, by reading and running them with an
+//! interpreter of the tests.
 
 #[path = "onnx/interpreter.rs"]
 mod interpreter;
@@ -19,11 +20,11 @@ use dbloss::rng::Stream;
 
 use reader::File;
 
-/// Of logits that are in the order of 1.
+/// Accepted difference of logits of the order of 1.
 const ALLOWED: f32 = 2e-4;
 
-/// A backbone of every kind of node and pooling, small, with a size of picture that divides badly
-/// where that is allowed: one of TensorFlow's padding, one of grouped convolutions, and so on.
+/// Small backbones that cover every kind of node and pooling (TensorFlow's padding, grouped
+/// convolutions and so on), with picture sizes that divide badly where that is allowed.
 const BACKBONES: [(&str, usize); 7] = [
     ("resnet18", 33),
     ("mobilenet_v2", 33),
@@ -34,7 +35,7 @@ const BACKBONES: [(&str, usize); 7] = [
     ("vit_tiny_patch16_224", 48),
 ];
 
-/// Larger ones, which take long without optimisation.
+/// Larger backbones, which take long without optimisation.
 const LARGE: [(&str, usize); 4] = [
     ("convnext_tiny", 33),
     ("resnet50_clip", 64),
@@ -65,7 +66,7 @@ fn labels() -> LabelTable {
     labels
 }
 
-/// `head` may be followed by other tables.
+/// Returns the configuration of a backbone and a head; `head` may be followed by other tables.
 fn config(backbone: &str, head: &str) -> ModelConfig {
     let neck = match head.contains("csra") || head.contains("decoder") || head.ends_with("0.3") {
         true => "kind = 'none'",
@@ -75,8 +76,9 @@ fn config(backbone: &str, head: &str) -> ModelConfig {
     toml::from_str(&text).unwrap()
 }
 
-/// A network whose buffers and shifts are not those of the beginning, where they would hide
-/// mistakes, and whose weights keep pictures apart; a memory has classes that were never seen.
+/// Creates a network whose buffers and shifts differ from their initial values, which could hide
+/// mistakes, and whose weights keep pictures distinguishable; a memory has classes that were never
+/// seen.
 fn network(config: &ModelConfig) -> Model {
     let network = Model::new(config, &labels(), &Device::Cpu, 5).unwrap();
     for parameter in network.parameters.iter() {
@@ -85,7 +87,7 @@ fn network(config: &ModelConfig) -> Model {
         let inputs: usize = parameter.var.dims().iter().skip(1).product();
         let square = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
         let factor = (2.0 / inputs as f32 / square).sqrt();
-        // Adapters begin as nothing.
+        // Adapters are initialised to zero.
         let empty = square == 0.0;
         let values = values.into_iter();
         let name = parameter.name.as_str();
@@ -128,7 +130,7 @@ fn options(size: usize) -> GraphOptions {
     }
 }
 
-/// Normalised pictures, [2, size, size, 3].
+/// Returns normalised pictures, [2, size, size, 3].
 fn pictures(size: usize) -> Tensor {
     let mut stream = Stream::new(1, "pictures", 0, 0);
     let values: Vec<f32> = (0..2 * size * size * 3)
@@ -137,7 +139,7 @@ fn pictures(size: usize) -> Tensor {
     Tensor::from_vec(values, (2, size, size, 3), &Device::Cpu).unwrap()
 }
 
-/// The largest difference; the values must tell the two pictures apart.
+/// Returns the largest difference; the two pictures must have different values.
 fn difference(found: &Tensor, expected: &Tensor, what: &str) -> f32 {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     let rows = expected.to_vec2::<f32>().unwrap();
@@ -190,7 +192,7 @@ fn every_head_does_what_it_does_in_the_program() {
         let tried = head.name == "linear" || HEADS.iter().any(|text| text.starts_with(&named));
         assert!(tried, "`{}` is not tried", head.name);
     }
-    // Places that are tokens.
+    // Positions that are tokens.
     agrees("vit_tiny_patch16_224", HEADS[2], 48);
     agrees("vit_tiny_patch16_224", HEADS[5], 32);
 }
@@ -202,7 +204,7 @@ fn every_adapter_is_part_of_the_graph() {
     for kind in adapter::Kind::NAMES {
         let head = format!("kind = 'linear'\n[adapter]\nkind = '{kind}'\nblocks = 2");
         agrees(backbone, &head, 32);
-        // And that says something: the adapter changes the logits.
+        // This is a real test: the adapter changes the logits.
         let adapted = network(&config(backbone, &head));
         let pictures = Input::Pictures(pictures(32));
         let with = adapted.logits(&pictures).unwrap();
@@ -217,7 +219,7 @@ fn every_adapter_is_part_of_the_graph() {
     }
 }
 
-/// The tensors of the network are in the file bit for bit, but for those that it has turned over.
+/// The file contains the tensors of the network bit for bit, except those that it transposes.
 #[test]
 fn constants_are_the_parameters_under_their_published_names() {
     let network = network(&config("mobilenet_v2", "kind = 'linear'"));
@@ -240,7 +242,7 @@ fn constants_are_the_parameters_under_their_published_names() {
 #[test]
 fn bytes_are_normalised_in_the_graph_and_probabilities_are_given_beside() {
     let network = network(&config("regnet_x_400mf", "kind = 'linear'"));
-    // Logits that are no certainties.
+    // Logits small enough that no probability saturates.
     let size = 33;
     let (head, pictures) = (network.parameters.get("head.weight"), pictures(size));
     let large = network.logits(&Input::Pictures(pictures)).unwrap();

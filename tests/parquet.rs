@@ -1,4 +1,5 @@
-//! Pictures in Parquet files against the same pictures as files: the same splits, trainings, scores.
+//! Tests pictures in Parquet files against the same pictures as files: the same splits, trainings,
+//! scores.
 
 mod common;
 
@@ -13,8 +14,8 @@ use predicates::prelude::*;
 
 const CLASSES: [&str; 3] = ["a", "b", "c"];
 
-/// A folder with the same pictures as files with tables, and in Parquet files: two of a pool, one to
-/// test.
+/// Creates a folder with the same pictures as files with tables and in Parquet files: two for the
+/// pool, one for testing.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -56,7 +57,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// A text in which pictures of Parquet files have the names of the files.
+/// Replaces the names of pictures in Parquet files in a text by those of the files.
 fn as_files(text: &str) -> String {
     let line = |line: &str| {
         let (name, rest) = line.split_once(',').unwrap();
@@ -92,7 +93,7 @@ fn training_and_scores_are_those_of_the_same_pictures_as_files() {
     let scores = "eval/test/predictions.csv";
     let expected = read(&folder.join("f").join(scores));
     assert_eq!(as_files(&read(&folder.join("r").join(scores))), expected);
-    // A file gives its pictures, in its order; so does one that stands in for a set.
+    // A Parquet file provides its pictures in order, also as a replacement for a set.
     let predicted = run("predict r test.parquet --format predictions --workers 2");
     assert_eq!(as_files(&predicted), expected);
     run("eval r --parquet test.parquet --name again");
@@ -100,7 +101,7 @@ fn training_and_scores_are_those_of_the_same_pictures_as_files() {
     assert_eq!(as_files(&again), expected);
 }
 
-/// The file was written by pyarrow, see `make_parquet.py` beside it.
+/// The file was written by pyarrow, see `make_parquet.py` next to it.
 #[test]
 fn a_file_of_pyarrow_is_read() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/input");

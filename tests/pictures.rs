@@ -1,4 +1,4 @@
-//! Decoding: every format and orientation, and what is no picture.
+//! Tests decoding: every format and orientation, and files that are not pictures.
 //!
 //! `input/pictures/` was made by `input/make_pictures.py` with Pillow.
 
@@ -13,7 +13,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/input/pictures")
 }
 
-/// The gradient that all files show.
+/// Returns a pixel of the gradient that all files show.
 fn truth(x: u32, y: u32) -> [u8; 3] {
     [(10 * x) as u8, (15 * y) as u8, (255 - 6 * x) as u8]
 }
@@ -73,7 +73,7 @@ fn every_format_is_decoded() {
         ("grey.jpg", 4),
     ];
     for (name, tolerance) in grey {
-        // ITU-R 601.
+        // The luma formula of ITU-R 601.
         let expected = |x, y| {
             let [r, g, b] = truth(x, y).map(f64::from);
             [(0.299 * r + 0.587 * g + 0.114 * b) as u8; 3]
@@ -112,7 +112,7 @@ fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
         let whole = fs_err::read(folder().join(name)).unwrap();
         assert!(pictures::decode(&whole).is_ok());
         for cut in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
-            // A PNG without its last chunk has all its pixels.
+            // A PNG without its last chunk still has all its pixels.
             if name == "picture.png" && cut + 12 >= whole.len() {
                 continue;
             }
@@ -191,7 +191,7 @@ fn errors_name_the_file_and_the_problem() {
 
 #[test]
 fn a_decompression_bomb_is_refused_by_its_header() {
-    // A PNG header that promises 30,000 x 30,000 pixels: 2.7 GB.
+    // A PNG header that declares 30,000 x 30,000 pixels: 2.7 GB.
     let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
     png.extend(30_000u32.to_be_bytes());
     png.extend(30_000u32.to_be_bytes());
@@ -208,7 +208,7 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     let problem = pictures::decode(&png).unwrap_err();
     assert!(problem.contains("30000 x 30000"), "{problem}");
     assert!(problem.contains("100000000 in all"), "{problem}");
-    // The same in a JPEG's frame header.
+    // The same in the frame header of a JPEG.
     let mut jpeg = fs_err::read(folder().join("baseline.jpg")).unwrap();
     let frame = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
@@ -219,14 +219,14 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     );
 }
 
-/// The gradient as the encoders take it.
+/// Returns the gradient in the form that encoders expect.
 fn gradient() -> DynamicImage {
     DynamicImage::ImageRgb8(image::RgbImage::from_fn(24, 16, |x, y| {
         image::Rgb(truth(x, y))
     }))
 }
 
-/// Four colours, as a palette holds them.
+/// Returns a pixel of a picture of four colours, as in a palette.
 fn flag(x: u32, y: u32) -> [u8; 3] {
     [[200, 10, 30], [0, 0, 0], [255, 255, 255], [17, 130, 240]][(x / 12 + 2 * (y / 8)) as usize]
 }
@@ -306,7 +306,7 @@ fn of_an_animation_the_first_picture_is_taken() {
         .unwrap();
     drop(encoder);
     assert_shows(&pictures::decode(&gif).unwrap(), flag, 0, "animated GIF");
-    // Two frames of the lossless picture, the second one all of one colour.
+    // Two frames: the lossless picture, then one of a single colour.
     let chunk = |name: &[u8; 4], content: &[u8]| {
         let mut chunk = name.to_vec();
         chunk.extend((content.len() as u32).to_le_bytes());
@@ -315,7 +315,8 @@ fn of_an_animation_the_first_picture_is_taken() {
         chunk
     };
     let frame = |webp: &[u8]| {
-        // x, y, width - 1, height - 1, duration in 24 bits each, and flags; then its chunks.
+        // x, y, width - 1, height - 1 and duration in 24 bits each, then flags; then the frame's
+        // chunks.
         let mut content = vec![0, 0, 0, 0, 0, 0, 23, 0, 0, 15, 0, 0, 100, 0, 0, 0];
         content.extend(&webp[12..]);
         chunk(b"ANMF", &content)
@@ -340,7 +341,8 @@ fn what_follows_a_jpeg_is_no_part_of_it() {
     let jpeg = fs_err::read(folder().join("baseline.jpg")).unwrap();
     let progressive = fs_err::read(folder().join("progressive.jpg")).unwrap();
     let film = b"\0\0\0\x18ftypmp42".repeat(40);
-    // Bytes that look like the begin of a scan without an end, as a cut second picture has.
+    // Bytes that look like the beginning of a scan without an end, as in a truncated second
+    // picture.
     let scans = [0xFF, 0xDA, 0x44, 0x00, 0x91, 0x12].repeat(9);
     for (name, picture) in [("baseline", &jpeg), ("progressive", &progressive)] {
         let expected = pictures::decode(picture).unwrap();
@@ -354,7 +356,7 @@ fn what_follows_a_jpeg_is_no_part_of_it() {
             let file = [&picture[..], tail].concat();
             assert!(pictures::decode(&file).as_ref() == Ok(&expected), "{name}");
         }
-        // Bytes between the segments: decoders pass over them.
+        // Bytes between the segments: decoders skip them.
         let first = 4 + usize::from(u16::from_be_bytes([picture[4], picture[5]]));
         let junk = [&picture[..first], &[1, 2, 3, 4, 5, 6, 7], &picture[first..]].concat();
         assert!(
@@ -364,7 +366,7 @@ fn what_follows_a_jpeg_is_no_part_of_it() {
     }
 }
 
-/// Where the coded data of the scans begin and end.
+/// Returns where the coded data of the scans begin and end.
 fn scans(jpeg: &[u8]) -> Vec<(usize, usize)> {
     let (mut at, mut scans) = (2, Vec::new());
     loop {
@@ -385,7 +387,7 @@ fn scans(jpeg: &[u8]) -> Vec<(usize, usize)> {
 
 #[test]
 fn data_that_end_early_are_noticed_in_spite_of_an_end_marker() {
-    // Large enough to be decoded once, with data of several kilobytes.
+    // Large enough to be decoded only once (see data/jpeg.rs), with several kilobytes of data.
     let noise = image::RgbImage::from_fn(160, 120, |x, y| {
         let value = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503))
             .wrapping_mul(x ^ (y << 3) | 1)
@@ -413,7 +415,7 @@ fn data_that_end_early_are_noticed_in_spite_of_an_end_marker() {
         assert!(pictures::decode(&jpeg).is_ok(), "{name}");
         for (begin, end) in scans(&jpeg) {
             let end = end.saturating_sub(slack);
-            // The last bytes one by one: what lacks there is less than a block.
+            // The last bytes one by one: what is missing there is less than a block.
             let last = end.saturating_sub(40).max(begin);
             for cut in (begin..end).step_by(step).chain(last..end) {
                 let mut bytes = jpeg[..cut].to_vec();
@@ -432,7 +434,7 @@ fn data_that_end_early_are_noticed_in_spite_of_an_end_marker() {
 
 #[test]
 fn a_tiff_with_a_palette_is_refused_in_one_clear_line() {
-    // Two pixels, one strip, all of the twelve entries that a palette needs.
+    // A picture of two pixels in one strip, with the entries that a palette needs.
     let entries: [(u16, u16, u32, u32); 9] = [
         (256, 3, 1, 2),    // width
         (257, 3, 1, 1),    // height
@@ -461,7 +463,7 @@ fn a_tiff_with_a_palette_is_refused_in_one_clear_line() {
         pictures::decode(&tiff).unwrap_err(),
         "a TIFF with a palette, which is not supported: save it as RGB"
     );
-    // The same as shades of grey is read: the file is sound.
+    // The same as greyscale can be read: the file is valid.
     let photometric = directory as usize + 2 + 4 * 12 + 8;
     tiff[photometric] = 1;
     assert_eq!(

@@ -1,4 +1,5 @@
-//! `dbloss run` as a plan of runs: what is known beforehand, who runs it, how it goes on.
+//! Tests `dbloss run` as a plan of runs: what it reports in advance, how runs are executed and how
+//! it is resumed.
 
 mod common;
 
@@ -7,7 +8,7 @@ use std::path::Path;
 use common::small::{EXPERIMENT, dbloss, folder, folder_with, read, signal, start, wait_for};
 use predicates::prelude::*;
 
-/// The last line on stderr that says what is wrong, and how many lines say it.
+/// Returns the last error line on stderr, and how many lines contain `text`.
 fn cause(output: &std::process::Output, text: &str) -> (String, usize) {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = stderr.lines().rfind(|line| line.starts_with("error: "));
@@ -15,7 +16,7 @@ fn cause(output: &std::process::Output, text: &str) -> (String, usize) {
     (last.unwrap_or_default().to_owned(), times)
 }
 
-/// Folders of runs under `home`.
+/// Returns the number of run folders under `home`.
 fn runs(home: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(home) else {
         return 0;
@@ -61,7 +62,7 @@ fn processes_and_this_process_come_to_the_same_tables_and_know_each_other() {
         });
         assert!(one == two, "{file} differs");
     }
-    // A folder of version 0.1 had no plan in it: its runs count all the same.
+    // Folders of version 0.1 did not contain a plan: their runs count all the same.
     let home = folder.path().join("one/small");
     std::fs::remove_file(home.join("plan.json")).unwrap();
     std::fs::remove_dir_all(home.join("configs")).unwrap();
@@ -73,7 +74,7 @@ fn processes_and_this_process_come_to_the_same_tables_and_know_each_other() {
         .assert()
         .success()
         .stderr(predicate::str::contains("2 runs").and(predicate::str::contains("2 finished")));
-    // Events that are asked for after the training are written from its tables.
+    // Events that are requested after the training are written from its tables.
     dbloss(folder.path())
         .args(["run", "small.toml", "--out", "one", "--tensorboard"])
         .args(short)
@@ -82,7 +83,7 @@ fn processes_and_this_process_come_to_the_same_tables_and_know_each_other() {
     let events = std::fs::read_dir(home.join("erm-s0/tensorboard")).unwrap();
     assert_eq!(events.count(), 1);
     assert_eq!(read(&home.join("erm-s0/manifest.json")), before);
-    // A part of the runs, and the rest is still in the table.
+    // Only some of the runs are given, but the others stay in the table.
     dbloss(folder.path())
         .args(["run", "small.toml", "--out", "one", "--method", "erm"])
         .args(short)
@@ -96,14 +97,15 @@ fn processes_and_this_process_come_to_the_same_tables_and_know_each_other() {
         lines
     };
     assert_eq!(lines(&read(&home.join("comparison.csv"))), lines(&table));
-    // What version 0.1 called the plan of a sweep is found too.
+    // The plan of a sweep is also found under its name in version 0.1.
     std::fs::rename(home.join("plan.json"), home.join("sweep.json")).unwrap();
     dbloss(folder.path())
         .args(["sweep", "status", "one/small"])
         .assert()
         .success()
         .stdout(predicate::str::contains("erm-s0").and(predicate::str::contains("finished")));
-    // Other settings under the same names: refused with a word, before anything is trained.
+    // Other settings under the same names are refused, with an explanation, before anything is
+    // trained.
     dbloss(folder.path())
         .args(["run", "small.toml", "--out", "one"])
         .assert()

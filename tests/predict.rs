@@ -1,4 +1,4 @@
-//! Labels of pictures by a trained run, and its scores on another data set.
+//! Tests the labels that a trained run predicts for pictures, and its scores on another data set.
 
 mod common;
 
@@ -26,7 +26,7 @@ loss = { name = "bce" }
 sampler = { kind = "uniform", epoch_length = 24 }
 "#;
 
-/// A folder with pictures, a split of them with a validation part, and the trained run `r`.
+/// Creates a folder with pictures, a split of them with a validation part, and the trained run `r`.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -53,12 +53,12 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// What a command that succeeds writes to stdout.
+/// Runs a command that succeeds and returns its stdout.
 fn printed(folder: &Path, arguments: &str) -> String {
     ok(folder, arguments).0
 }
 
-/// The names of the test pictures, a line each.
+/// Returns the names of the test pictures, one per line.
 fn list(folder: &Path) -> String {
     let table = read(&folder.join("test.csv"));
     let names = table.lines().skip(1);
@@ -85,13 +85,13 @@ fn predictions_are_those_of_the_evaluation() {
             "{machine}"
         );
     }
-    // A folder gives its pictures sorted, here the same.
+    // The pictures of a folder are sorted, which here gives the same order.
     assert_eq!(
         printed(folder, "predict r p/test --format predictions"),
         expected
     );
 
-    // Labels are the classes whose logit is above its threshold; those are fitted once.
+    // Labels are the classes whose logit is above its threshold; the thresholds are fitted once.
     let labelled = printed(folder, "predict r p/test");
     let kept = folder.join("r/eval/validation/thresholds.csv");
     let logits = |path: &Path, column: usize| -> Vec<Vec<f64>> {
@@ -146,7 +146,7 @@ fn predictions_are_those_of_the_evaluation() {
         .stdout(labelled)
         .stderr(predicate::str::contains("fitting thresholds").not());
 
-    // The folder of the run is enough.
+    // The folder of the run is sufficient.
     std::fs::rename(folder.join("s"), folder.join("elsewhere")).unwrap();
     assert_eq!(
         printed(folder, "predict r p/test --format predictions"),
@@ -154,7 +154,7 @@ fn predictions_are_those_of_the_evaluation() {
     );
     printed(folder, "predict r p/test");
 
-    // A run twice is the run, as probabilities.
+    // Averaging a run with itself gives the run, as probabilities.
     let twice = printed(folder, "predict r --with r p/test --format predictions");
     let mut csv = csv::Reader::from_reader(twice.as_bytes());
     assert_eq!(&csv.headers().unwrap()[0], "image (probabilities)");
@@ -210,7 +210,7 @@ fn another_set_is_matched_by_the_names_of_classes() {
     let folder = folder.path();
     printed(folder, "eval r");
     let own = read(&folder.join("r/eval/test/per_class.csv"));
-    // The same pictures as another set give the same, wherever the columns stand.
+    // The same pictures as a separate set give the same results, in any order of the columns.
     printed(folder, "eval r --table test.csv --name same");
     let same = folder.join("r/eval/other-same");
     assert_eq!(read(&same.join("per_class.csv")), own);
@@ -239,12 +239,12 @@ fn another_set_is_matched_by_the_names_of_classes() {
         .collect();
     assert_eq!(rows[2][0], "b");
     assert!(rows[2][4..].iter().all(|cell| cell.is_empty()), "{classes}");
-    // The labels of the others are what they were, and so is their AP.
+    // The labels of the other classes are unchanged, and so is their AP.
     let first = |text: &str| text.lines().nth(1).map(|line| line.to_owned());
     assert_eq!(first(&classes), first(&own));
     assert_eq!(read(&folder.join("r/eval/test/per_class.csv")), own);
 
-    // Other labels under the same name, and nothing in common.
+    // Other labels under the same name, and a table without a common class.
     std::fs::write(folder.join("new.csv"), "image,labels\np/t00.png,a\n").unwrap();
     std::fs::write(folder.join("none.csv"), "image,labels\np/t00.png,yak\n").unwrap();
     for (arguments, said) in [
@@ -261,7 +261,7 @@ fn another_set_is_matched_by_the_names_of_classes() {
     }
 }
 
-/// The files of scores, byte for byte.
+/// Returns the score files, byte for byte.
 fn scores(folder: &Path) -> Vec<String> {
     let names = [
         "predictions.csv",
@@ -295,7 +295,7 @@ fn an_exported_file_is_scored_as_its_run_is() {
             ["r", "x/birds"].map(|of| scores(&folder.join(of).join("eval").join(set)));
         assert_eq!(run, file, "{set}");
     }
-    // The card alone says what the groups are; which pictures are meant has to be said.
+    // The card alone defines the groups; the pictures have to be given.
     let alone = printed(
         folder,
         "eval x/birds.safetensors --table test.csv --name new",

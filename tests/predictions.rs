@@ -1,4 +1,4 @@
-//! Scores of anybody through `dbloss eval --predictions`.
+//! Tests `dbloss eval --predictions` with scores from any source.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::small;
 
-/// A folder with a split of three classes, of which a part is held out.
+/// Creates a folder with a split of two classes and a validation part.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (mut train, mut test) = (
@@ -30,7 +30,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Logits for `image` that are right for most.
+/// Returns logits for image `i`, correct for most images.
 fn logits(i: usize) -> [f64; 2] {
     let right = [[2.5, -1.5], [-3.0, 0.5], [1.0, 4.0]][i % 3];
     if i == 4 { [0.25, -0.25] } else { right }
@@ -41,7 +41,7 @@ fn file(folder: &Path, name: &str, header: &str, row: impl Fn(usize) -> String) 
     std::fs::write(folder.join(name), format!("{header}\n{rows}")).unwrap();
 }
 
-/// Evaluates a file; `scores.csv` and what was said.
+/// Evaluates a file; returns `scores.csv` and stderr.
 fn eval(folder: &Path, name: &str, more: &str) -> (String, String) {
     let arguments =
         format!("eval --predictions {name} --split s --bootstrap 0 --out e --force {more}");
@@ -80,7 +80,7 @@ fn one_file_has_one_score_whatever_its_scale() {
         )
     });
     let (expected, _) = eval(folder, "said.csv", "");
-    // One image of six has both classes wrong: 7 of 8 positives are found, with one too many.
+    // One image in six has both classes wrong: 7 of 8 positives are found, with one false alarm.
     assert!(expected.contains("micro_f1,0.875"), "{expected}");
     assert_eq!(eval(folder, "plain.csv", "--scores logits").0, expected);
     let (found, said) = eval(folder, "plain.csv", "");
@@ -102,7 +102,7 @@ fn one_file_has_one_score_whatever_its_scale() {
 fn scores_that_only_f64_tells_apart_are_no_ties() {
     let folder = folder();
     let folder = folder.path();
-    // The positives of each class lie above the others by less than a f32 can tell.
+    // The positives of each class lie above the other images by less than an f32 can represent.
     file(folder, "p.csv", "image,a,b", |i| {
         let score = |positive: bool| {
             if positive {
@@ -182,8 +182,8 @@ fn base_names_and_separators_are_understood() {
     assert!(text.contains("first `u0.jpg`"), "{text}");
 }
 
-/// The classes of a file may be written in another Unicode form, the file in another encoding, with
-/// a byte order mark and the line ends of any system.
+/// The classes of a file may be in another Unicode form, and the file in another encoding, with a
+/// byte order mark and the line endings of any system.
 #[test]
 fn encodings_and_unicode_forms_make_no_other_classes() {
     let folder = tempfile::tempdir().unwrap();
@@ -219,7 +219,7 @@ fn encodings_and_unicode_forms_make_no_other_classes() {
 fn thresholds_are_fitted_on_the_validation_part_of_anyone_s_scores() {
     let folder = folder();
     let folder = folder.path();
-    // All scores lie 5 too high: only fitted thresholds tell present from absent.
+    // All scores are 5 too high: only fitted thresholds separate present from absent classes.
     let held_out = small::read(&folder.join("s/validation.csv"));
     let mut validation = String::new();
     for line in held_out.lines().skip(1) {
@@ -281,7 +281,7 @@ fn scores_of_others_enter_a_report_as_a_method() {
         );
         let arguments: Vec<&str> = arguments.split(' ').collect();
         small::dbloss(folder).args(&arguments).assert().success();
-        // Nothing is written over unasked.
+        // Nothing is overwritten unless asked.
         small::dbloss(folder).args(&arguments).assert().code(2);
     }
     let report = "report runs --out report --bootstrap 50";

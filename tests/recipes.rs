@@ -1,6 +1,6 @@
-//! Recipes beside the published one, end to end: other optimisers and schedules, averaged weights,
-//! accumulated gradients, early stopping, late class weights, a second stage, heads with a memory or
-//! with dropout, an adapter. Each ends the same when it is killed and resumed.
+//! Tests recipes other than the published one, end to end: other optimisers and schedules, averaged
+//! weights, accumulated gradients, early stopping, late class weights, a second stage, heads with a
+//! memory or with dropout, an adapter. Each gives the same result when it is killed and resumed.
 
 mod common;
 
@@ -97,7 +97,8 @@ fn steps(folder: &Path, out: &str) -> Vec<StepRecord> {
     rows::read(&folder.join(out).join("steps.csv")).unwrap()
 }
 
-/// The bytes of the tensors of a checkpoint; the header has the hash of the configuration.
+/// Returns the bytes of the tensors of a checkpoint; its header contains the hash of the
+/// configuration.
 fn tensors(folder: &Path, out: &str, checkpoint: &str) -> Vec<u8> {
     let path = (folder.join(out)).join(format!("checkpoints/{checkpoint}.safetensors"));
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -105,7 +106,7 @@ fn tensors(folder: &Path, out: &str, checkpoint: &str) -> Vec<u8> {
     bytes[8 + header..].to_vec()
 }
 
-/// A tensor of the last checkpoint.
+/// Returns a tensor of the last checkpoint.
 fn tensor(folder: &Path, out: &str, name: &str) -> Vec<u8> {
     let bytes = std::fs::read(folder.join(out).join("checkpoints/last.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -162,14 +163,14 @@ fn steps_follow_schedule_accumulation_and_late_weights() {
         .assert()
         .success();
     let whole = steps(folder, "whole");
-    // 26 images an epoch, 8 a step: 3 steps, and the last 2 images are left out.
+    // 26 images per epoch, 8 per step: 3 steps, and the last 2 images are dropped.
     assert_eq!(whole.len() % 3, 0);
     let manifest = read(&folder.join("whole/manifest.json"));
     let seen = format!("\"images_seen\": {}", whole.len() * 8);
     assert!(manifest.contains(&seen), "{manifest}");
     assert!((whole[0].learning_rate - 4e-5).abs() < 1e-15);
     assert!(whole[1].learning_rate > whole[0].learning_rate);
-    // Weights from the start: the same until half of the training's 9 steps are over.
+    // Class weights from the start: the same until half of the training's 9 steps are done.
     let set = [
         "--set",
         "train.reweight_after=0.1",
@@ -224,7 +225,7 @@ fn the_average_is_the_result_and_the_weights_are_scored_beside_it() {
     let before = (predictions("test"), predictions("test-plain"));
     dbloss(folder).args(["eval", out]).assert().success();
     assert!((predictions("test"), predictions("test-plain")) == before);
-    // The validation part says of the epochs what `eval` says of the checkpoint.
+    // The validation scores of the epochs agree with `eval` on the checkpoint.
     dbloss(folder)
         .args(["eval", out, "--on", "validation"])
         .assert()
@@ -237,7 +238,7 @@ fn the_average_is_the_result_and_the_weights_are_scored_beside_it() {
     let last = epochs(folder, out).pop().unwrap();
     assert_eq!(map("validation"), last.ema_validation_map);
     assert_eq!(map("validation-plain"), last.validation_map);
-    // A part of the network with a factor of 0 stays where it was.
+    // A part of the network with a factor of 0 stays as it was.
     let neck = "neck.fc.weight";
     dbloss(folder)
         .args(train("nesterov", "other"))
@@ -286,14 +287,14 @@ fn a_training_ends_when_the_validation_part_sees_no_gain() {
         .stderr(predicate::str::contains("finished already"));
 }
 
-/// The bytes of what `dbloss eval` writes of each picture.
+/// Returns the bytes of the predictions that `dbloss eval` writes.
 fn predictions(folder: &Path, run: &str) -> Vec<u8> {
     dbloss(folder).args(["eval", run]).assert().success();
     std::fs::read(folder.join(run).join("eval/test/predictions.csv")).unwrap()
 }
 
-/// A run of no epochs is the network that it begins with, as it stands: a zero-shot classifier, or
-/// another run's network under other settings of the evaluation.
+/// A run of zero epochs is the network that it starts from, unchanged: a zero-shot classifier, or
+/// another run's network with other evaluation settings.
 #[test]
 fn a_training_of_no_epochs_is_the_network_that_it_begins_with() {
     let folder = folder_with(EXPERIMENT);
@@ -314,13 +315,13 @@ fn a_training_of_no_epochs_is_the_network_that_it_begins_with() {
     assert!(manifest.contains("\"status\": \"finished\""), "{manifest}");
 }
 
-/// Classifier re-training behind an adapter that another run has learnt.
+/// Classifier re-training on top of an adapter that another run has learned.
 #[test]
 fn a_second_stage_holds_the_adapter_of_the_first() {
     let folder = folder_with(EXPERIMENT);
     let folder = folder.path();
     let settings = ["--set", "train.epochs=1", "--set", "train.ema_decay=0"];
-    // Without an average of the weights, with which a second stage would begin.
+    // Without averaged weights, from which a second stage would start.
     let first = [&train("lora", "first")[..], &settings].concat();
     dbloss(folder).args(first).assert().success();
     let more = [
@@ -339,7 +340,7 @@ fn a_second_stage_holds_the_adapter_of_the_first() {
     let up = "backbone.blocks.11.attn.proj.lora_B.weight";
     let learnt = tensor(folder, "first", up);
     assert!(learnt.iter().any(|byte| *byte != 0));
-    // The backbone lies beside the checkpoint, adapter included.
+    // The backbone is stored next to the checkpoint, adapter included.
     let bytes = std::fs::read(folder.join("second/checkpoints/backbone.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     assert!(file.tensor(up).unwrap().data() == learnt);
@@ -393,7 +394,7 @@ fn a_second_stage_takes_the_network_and_draws_the_head_anew() {
     }
     let manifest = read(&folder.join("crt/manifest.json"));
     assert!(!manifest.contains("\"weights_hash\": null"), "{manifest}");
-    // With its head the network is the first stage's: the loss begins lower.
+    // With its head, the network is that of the first stage, so the loss starts lower.
     second("kept", &[]).assert().success();
     let first = |out: &str| steps(folder, out)[0].loss;
     assert!(
@@ -408,7 +409,8 @@ fn a_second_stage_takes_the_network_and_draws_the_head_anew() {
         .stderr(predicate::str::contains("nowhere").and(predicate::str::contains("start.run")));
 }
 
-/// What the memory has seen lies in the checkpoint, and stays where the head is held.
+/// What the memory has seen is stored in the checkpoint, and does not change while the head is
+/// frozen.
 #[test]
 fn a_memory_lies_in_the_checkpoint() {
     let folder = folder_with(EXPERIMENT);

@@ -1,4 +1,4 @@
-//! `dbloss report` as a user runs it, on the runs that are kept under `results/`.
+//! Tests `dbloss report` as a user runs it, on the runs kept under `results/`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ fn results() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
-/// Reads a file by its row type, writes it back, and compares the bytes. Columns that have come
-/// since are behind the others and empty, and a bootstrap was where the jackknife is.
+/// Reads a file by its row type, writes it back, and compares the bytes. Columns added since then
+/// come last and are empty, and the jackknife was formerly a bootstrap.
 fn same<T: serde::Serialize + serde::de::DeserializeOwned>(path: &Path, scratch: &Path) -> usize {
     let read: Vec<T> = rows::read(path).unwrap();
     let count = read.len();
@@ -64,7 +64,7 @@ fn kept_files_are_read_and_written_back_byte_for_byte() {
             }
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let scratch = scratch.path();
-            // Inside a report `per_class.csv` has a column for each method.
+            // In a report, `per_class.csv` has a column for each method.
             let in_report = path.parent().unwrap().ends_with("report");
             lines += match (name.as_str(), in_report) {
                 ("per_class.csv", false) => same::<ClassScore>(&path, scratch),
@@ -89,13 +89,14 @@ fn kept_files_are_read_and_written_back_byte_for_byte() {
     assert!(files["per_class.csv"] > 50 && lines > 1000, "{files:?}");
 }
 
-/// Early files held the times too, which lie in `timings.csv` now.
+/// Returns whether a file contains only scores: early files also contained the times, which are now
+/// in `timings.csv`.
 fn has_scores_alone(path: &Path) -> bool {
     let text = std::fs::read_to_string(path).unwrap();
     text.starts_with("method,seed,total,head,medium,tail\n")
 }
 
-/// The named columns of a CSV file.
+/// Returns the named columns of a CSV file.
 fn columns_of(path: &Path, columns: &[&str]) -> Vec<Vec<String>> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let header = reader.headers().unwrap().clone();
@@ -121,7 +122,8 @@ fn kept_results_become_a_report_with_the_same_figures() {
         .assert()
         .success()
         .stdout(predicate::str::contains("DB-Focal").and(predicate::str::contains("against ERM")));
-    // The sweep wrote comparison.csv, a row a run; the report has means over its seeds.
+    // The sweep wrote comparison.csv, with one row per run; the report has the means over its
+    // seeds.
     let columns = ["method", "total", "head", "medium", "tail"];
     let runs = columns_of(&results().join("voc07/comparison.csv"), &columns);
     let mut by_method: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
@@ -157,7 +159,7 @@ fn kept_results_become_a_report_with_the_same_figures() {
         approx::assert_abs_diff_eq!(row[6].parse::<f64>().unwrap(), deviation, epsilon = 1e-12);
     }
 
-    // What is there is not written over.
+    // Existing files are not overwritten.
     let again = |force: bool| {
         let mut command = dbloss();
         command.arg("report").arg(results().join("voc07"));

@@ -1,7 +1,7 @@
-//! Decoding and resizing of real pictures against OpenCV and Pillow, to one grey level.
+//! Tests decoding and resizing of real pictures against OpenCV and Pillow, to one grey level.
 //!
-//! The pictures are not the project's: `benches/peer/resize.py` prepares a folder of them, which
-//! the environment variable `DBLOSS_RESIZED` names.
+//! The pictures are not part of the project: `benches/peer/resize.py` prepares a folder of them,
+//! which is given in the environment variable `DBLOSS_RESIZED`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use dbloss::data::image;
 use dbloss::data::picture::Rgb8;
 use dbloss::data::resize::{ResizeMethod, resize};
 
-/// Largest and mean difference in grey levels.
+/// Returns the largest and the mean difference in grey levels.
 fn differences(a: &Rgb8, b: &Rgb8) -> (u8, f64) {
     assert_eq!((a.width(), a.height()), (b.width(), b.height()));
     let pairs = || a.pixels().iter().zip(b.pixels());
@@ -36,8 +36,8 @@ fn real_pictures_are_resized_to_one_grey_level() {
             let (largest, _) = differences(&found, &read(seen, ending).unwrap());
             assert!(largest <= 1, "{seen:04}.{ending}: {largest} grey levels");
         }
-        // JPEG leaves the rounding of the inverse transform and the upsampling of the chroma to
-        // the decoder: alike on average, not to one level.
+        // JPEG leaves the rounding of the inverse transform and the upsampling of the chroma to the
+        // decoder: results agree on average, not to one level.
         let (largest, mean) = differences(&read(seen, "jpg").unwrap(), &decoded);
         assert!(
             mean < 1.0,

@@ -1,4 +1,4 @@
-//! Runs that are stopped go on where they were, and what may change in between may.
+//! Tests that stopped runs continue where they were, and which settings may change in between.
 
 mod common;
 
@@ -19,7 +19,8 @@ fn train(out: &str) -> [&str; 7] {
     ]
 }
 
-/// Starts a training and sends it `name` once it has a checkpoint; its exit code.
+/// Starts a training, sends it the signal `name` once it has a checkpoint, and returns its exit
+/// code.
 #[cfg(unix)]
 fn stop(folder: &Path, out: &str, name: &str) -> Option<i32> {
     let checkpoint = folder.join(out).join("checkpoints/last.safetensors");
@@ -68,7 +69,7 @@ fn signals_save_and_a_resumed_run_ends_like_an_uninterrupted_one() {
 fn what_changes_no_weight_may_change_before_resuming() {
     let folder = folder();
     assert_eq!(stop(folder.path(), "run", "TERM"), Some(130));
-    // A learning rate may not.
+    // The learning rate may not change.
     dbloss(folder.path())
         .args(train("run"))
         .args(["--resume", "--set", "optimizer.learning_rate=0.3"])
@@ -112,7 +113,8 @@ fn a_folder_in_use_is_not_entered_a_second_time() {
         .stderr(predicate::str::contains("another process is training"));
     drop(lock);
     assert!(!run.is_locked());
-    // What the refused process left is no obstacle, nor is a file that a killed one was writing.
+    // Neither the files of the refused process nor a partly written file of a killed one is an
+    // obstacle.
     std::fs::write(run.path().join(".writing-x"), "half").unwrap();
     dbloss(folder.path())
         .args(train("run"))

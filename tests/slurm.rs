@@ -1,5 +1,5 @@
-//! A sweep and a tuning through a real Slurm, see tests/slurm/cluster.sh, end with the tables of local
-//! ones.
+//! Tests that a sweep and a tuning through a real Slurm (see tests/slurm/cluster.sh) give the same
+//! tables as local ones.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -19,7 +19,7 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slurm/cluster.sh")
 }
 
-/// The cluster, which ends with the test however that ends.
+/// The cluster, which is stopped when the test ends, in any way.
 struct Cluster(PathBuf);
 
 impl Cluster {
@@ -114,8 +114,8 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
         std::fs::read_to_string(path).unwrap_or_default()
     };
     wait_until("the first run", || started("erm-s0"));
-    // What Slurm sends before the time limit: the run saves and goes back into the queue.
-    // Not waited for: scancel asks again until it finds the task gone, which takes it minutes.
+    // Slurm sends this before the time limit: the run saves and is requeued. The test does not wait
+    // for scancel, which keeps trying until it finds the task gone; that takes minutes.
     let mut asked = Command::new("scancel")
         .args(["--signal=USR1", "--batch", &format!("{job}_0")])
         .env("SLURM_CONF", cluster.0.join("slurm.conf"))
@@ -136,7 +136,7 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
     let again = sweep(&submit);
     assert!(text(&again).contains("still has"), "{}", text(&again));
 
-    // A requeue by the administrator, of another task in the middle of its work.
+    // The administrator requeues another task in the middle of its work.
     wait_until("the third run", || started("db-focal-s0"));
     cluster.call("scontrol", &["requeue", &format!("{job}_2")]);
     wait_until("the requeued run", || {
@@ -144,8 +144,8 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
     });
     let status = sweep(&["status", "slurm/s"]);
     assert!(text(&status).contains("pending"), "{}", text(&status));
-    // Slurm lets two minutes pass before a task begins again, unless it is told; in the very second
-    // of the requeue its node would still refuse it.
+    // Slurm waits two minutes before it restarts a task, unless told otherwise; within the second
+    // of the requeue, its node would still refuse the task.
     std::thread::sleep(Duration::from_secs(3));
     wait_until("leave to begin at once", || {
         Command::new("scontrol")
@@ -159,7 +159,7 @@ fn a_sweep_through_slurm_survives_signals_requeues_and_a_cancel() {
     });
     assert!(read(&home.join("slurm/job.sh")).contains("--signal=B:USR1@120"));
 
-    // Cancelled for good: what runs saves, nothing is put back, and a new submission goes on.
+    // Cancelled for good: running tasks save, nothing is requeued, and a new submission continues.
     let cancelled = sweep(&["cancel", "slurm/s"]);
     assert!(cancelled.status.success(), "{}", text(&cancelled));
     wait_until("the end of the job", || {

@@ -1,4 +1,4 @@
-//! `dbloss split` and `dbloss stats` as a user runs them.
+//! Tests `dbloss split` and `dbloss stats` as a user runs them.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use common::real_data;
 use common::small::dbloss;
 
-/// Runs and gives exit code, stdout and stderr.
+/// Runs the program and returns exit code, stdout and stderr.
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = dbloss(folder).args(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -19,7 +19,7 @@ fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     )
 }
 
-/// A VOC devkit of labels alone, out of a table.
+/// Writes a VOC devkit with the labels of a table and no pictures.
 fn write_devkit(table: &Path, folder: &Path) {
     let year = folder.join("VOCdevkit/VOC2012");
     for sub in ["Annotations", "ImageSets/Main", "JPEGImages"] {
@@ -32,7 +32,7 @@ fn write_devkit(table: &Path, folder: &Path) {
         writeln!(list, "{id}").unwrap();
         let mut xml = String::from("<annotation>\n");
         for (k, label) in labels.split('|').enumerate() {
-            // Every object counts, the difficult ones too.
+            // Every object counts, including the difficult ones.
             let difficult = k % 2;
             writeln!(
                 xml,
@@ -46,7 +46,7 @@ fn write_devkit(table: &Path, folder: &Path) {
     std::fs::write(year.join("ImageSets/Main/trainval.txt"), list).unwrap();
 }
 
-/// The released list comes out of the annotations of a devkit, id by id in its order.
+/// The released list is reproduced from the annotations of a devkit, with all ids in order.
 #[test]
 #[ignore = "needs DBLOSS_DATA"]
 fn the_released_list_is_rebuilt_from_real_data() {
@@ -83,7 +83,7 @@ fn the_released_list_is_rebuilt_from_real_data() {
         .collect();
     let released = std::fs::read_to_string(&ids).unwrap();
     assert_eq!(drawn, released.lines().collect::<Vec<_>>());
-    // The same list as an import gives the same tables.
+    // Importing the same list gives the same tables.
     let ids = ids.to_str().unwrap();
     let arguments = [
         "split",
@@ -99,7 +99,7 @@ fn the_released_list_is_rebuilt_from_real_data() {
     assert_eq!(imported, train);
 }
 
-/// A pool of 60 pictures that are there, in a folder a class.
+/// Writes a pool of 60 pictures, with one folder per class.
 fn write_pictures(folder: &Path) {
     for (class, count) in [("cat", 40), ("dog", 15), ("cow", 5)] {
         for i in 0..count {
@@ -110,7 +110,7 @@ fn write_pictures(folder: &Path) {
     }
 }
 
-/// Folder per class to split folder to report; the pictures are found from elsewhere too.
+/// From class folders to a split folder to a report; the pictures are also found from elsewhere.
 #[test]
 fn class_folders_become_a_split_and_a_report() {
     let folder = tempfile::tempdir().unwrap();
@@ -134,7 +134,7 @@ fn class_folders_become_a_split_and_a_report() {
     let (code, stdout, stderr) = run(folder.path(), &arguments);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(!stderr.contains("missing"), "{stderr}");
-    // Largest first, each with a bar.
+    // Largest class first, each with a bar.
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(
         lines[1].starts_with("cat") && lines[1].contains('█'),
@@ -152,7 +152,7 @@ fn class_folders_become_a_split_and_a_report() {
             "{file}"
         );
     }
-    // Root and split were given relative: moved together they stay a whole.
+    // Root and split were given as relative paths: moved together they stay valid.
     let moved = folder.path().join("moved");
     std::fs::create_dir(&moved).unwrap();
     for name in ["pictures", "splits"] {
@@ -165,7 +165,7 @@ fn class_folders_become_a_split_and_a_report() {
         stdout.contains("imbalance ratio") && stdout.contains("class-aware"),
         "{stdout}"
     );
-    // A report is not written over unasked.
+    // A report is not overwritten unless asked.
     let (code, _, stderr) = run(&moved, &["stats", "splits/a", "--out", "report"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(
@@ -174,7 +174,7 @@ fn class_folders_become_a_split_and_a_report() {
     );
 }
 
-/// Wrong input: exit code 2, one error, nothing written.
+/// Wrong input leads to exit code 2, a single error, and no files.
 #[test]
 fn wrong_splits_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -329,7 +329,7 @@ fn wrong_splits_are_refused() {
         }
         assert!(!folder.path().join("s").exists(), "{arguments:?}");
     }
-    // A folder that holds something is left alone.
+    // A folder that is not empty is left alone.
     std::fs::create_dir(folder.path().join("mine")).unwrap();
     write("mine/train.csv", "precious");
     let arguments = [
@@ -370,7 +370,7 @@ fn an_option_of_another_source_is_refused() {
     }
 }
 
-/// People's own data is taken as it is, and what is left out otherwise is said with its number.
+/// Users' own data is kept as it is; otherwise the number of images left out is reported.
 #[test]
 fn own_data_is_not_drawn_from_unasked() {
     let folder = tempfile::tempdir().unwrap();
@@ -385,7 +385,7 @@ fn own_data_is_not_drawn_from_unasked() {
     let (stdout, stderr) = split(&[]);
     assert!(stdout.contains("60 training images"), "{stdout}");
     assert!(!stderr.contains("left out"), "{stderr}");
-    // Bounds of 100 and 20 leave no class in the head.
+    // With the bounds 100 and 20, no class is in the head group.
     assert!(stderr.contains("no class is in head"), "{stderr}");
     assert!(stderr.contains("--head 40 --medium 15"), "{stderr}");
     let (_, stderr) = split(&["--like", "voc-mlt"]);
@@ -397,7 +397,7 @@ fn own_data_is_not_drawn_from_unasked() {
     assert!(!stderr.contains("no class is in"), "{stderr}");
 }
 
-/// An experiment file says how a split is made, as a file of split settings does.
+/// An experiment file can define a split, like a file of split settings.
 #[test]
 fn the_split_of_an_experiment_can_be_made_alone() {
     let folder = common::small::folder();

@@ -1,5 +1,5 @@
-//! What is there after `cargo install`, without the repository: experiments, completions, manual
-//! pages.
+//! Tests what is available after `cargo install`, without the repository: experiments, completions,
+//! manual pages.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::small::{ok, read, refused};
 
-/// The clone's own files.
+/// Reads a file of the repository.
 fn clone(file: &str) -> String {
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
 }
@@ -28,7 +28,7 @@ fn an_embedded_experiment_is_what_its_file_is() {
     std::fs::remove_dir_all(root.join("experiments")).unwrap();
     for name in ["voc-mlt/db-focal", "experiments/voc-mlt/db-focal.toml"] {
         let (embedded, said) = ok(root, &format!("config show {name}"));
-        // Paths of data are relative to the working directory, as they were in the clone.
+        // Paths of data are relative to the working directory, as they were in the repository.
         assert_eq!(embedded, from_file, "{name}");
         assert!(
             said.contains("embedded experiment `voc-mlt/db-focal`"),
@@ -39,11 +39,11 @@ fn an_embedded_experiment_is_what_its_file_is() {
     let devkit = here.join("data/VOCdevkit");
     assert!(from_file.contains(devkit.to_str().unwrap()), "{from_file}");
 
-    // A sweep finds its experiment and the files of methods.
+    // A sweep finds its experiment and the files of its methods.
     let (checked, _) = ok(root, "config check sweeps/voc07 own-data/garden");
     assert!(checked.contains("a sweep of 33 runs"), "{checked}");
 
-    // A file wins.
+    // A file takes precedence.
     std::fs::write(root.join("coco18"), "extends = 'x'").unwrap();
     let error = refused(root, "config show coco18");
     assert!(error.contains("coco18:1"), "{error}");

@@ -1,4 +1,5 @@
-//! Sweeps from end to end: whoever ends, whenever, the same command goes on to the same tables.
+//! Tests sweeps end to end: whichever process ends and whenever, the same command continues to the
+//! same tables.
 
 mod common;
 
@@ -11,7 +12,7 @@ use predicates::prelude::*;
 
 const SWEEP: &str = "experiment = 'small.toml'\nseeds = [0, 1]\njobs = 2\n";
 
-/// What has to be the same whatever happened on the way: tables, steps, predictions.
+/// Returns what must be the same whatever happened: tables, steps, predictions.
 fn results(home: &Path) -> Vec<(String, String)> {
     let mut names: Vec<String> = ["csv", "md", "svg"]
         .map(|e| format!("comparison.{e}"))
@@ -57,8 +58,8 @@ fn a_sweep_that_is_killed_goes_on_to_the_same_tables() {
     let whole = results(&folder.path().join("whole/s"));
     assert_eq!(whole[0].1.lines().count(), 5, "{}", whole[0].1);
 
-    // SIGKILL, as soon as two runs have a checkpoint: nobody is asked, the runs are orphans. The
-    // next call finds them still in their folders, or what they saved.
+    // SIGKILL as soon as two runs have a checkpoint: the sweep cannot clean up, and the runs are
+    // orphaned. The next call finds them still running, or what they saved.
     let home = folder.path().join("broken/s");
     let arguments = ["sweep", "s.toml", "--out", "broken"];
     let mut sweep = start(folder.path(), &arguments);
@@ -67,7 +68,7 @@ fn a_sweep_that_is_killed_goes_on_to_the_same_tables() {
     sweep.wait().unwrap();
     assert!(!home.join("comparison.csv").exists());
 
-    // SIGTERM the next time: the runs save and leave before the sweep does.
+    // SIGTERM the next time: the runs save and exit before the sweep does.
     let mut sweep = start(folder.path(), &arguments);
     assert!(wait_for(&mut sweep, || checkpoints(&home) >= 3));
     signal(sweep.id(), "TERM");
@@ -129,7 +130,7 @@ fn a_run_that_fails_stops_no_other_and_is_told_at_the_end() {
     assert_eq!(table.lines().count(), 2);
     assert!(table.lines().nth(1).unwrap().starts_with(good), "{table}");
 
-    // Other settings under the same name: refused, and nothing is lost.
+    // Other settings under the same name are refused, and nothing is lost.
     let manifest = folder
         .path()
         .join("runs/g")
@@ -170,7 +171,7 @@ fn every_sweep_file_resolves() {
     assert_eq!(counted, expected);
 }
 
-/// A pipe gives its text once: the file is read once, to see what it is and to check it.
+/// A pipe can be read only once: the file is read once, both to detect its kind and to check it.
 #[test]
 #[cfg(unix)]
 fn a_check_reads_a_file_once() {

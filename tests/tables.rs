@@ -1,4 +1,5 @@
-//! `--format json`: the rows of the CSV files, numbers as numbers, undefined as null.
+//! Tests `--format json`: the rows of the CSV files, with numbers as numbers and undefined values
+//! as null.
 
 mod common;
 
@@ -8,13 +9,13 @@ use common::small::{dbloss, folder, ok, read, refused};
 use common::tables::same_rows;
 use serde_json::Value;
 
-/// What a command prints as JSON, and nothing beside.
+/// Runs a command that prints JSON and nothing else, and returns it.
 fn json(folder: &Path, arguments: &str) -> Value {
     let (text, _) = ok(folder, &format!("{arguments} --format json"));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments}: {e}: {text}"))
 }
 
-/// The object of tables against the files of the same names in a folder.
+/// Compares a JSON object of tables with the files of the same names in a folder.
 fn same_files(tables: &Value, folder: &Path, names: &[&str]) {
     let all: Vec<&String> = tables.as_object().unwrap().keys().collect();
     let mut expected = names.to_vec();
@@ -36,7 +37,7 @@ const STATISTICS: [&str; 6] = [
     "pairs",
 ];
 
-/// A split of the embedded pictures, as `split`.
+/// Creates a split of the embedded pictures in `split`.
 fn split(folder: &Path) -> Value {
     let sizes = "--pool-size 400 --test-size 40 --side 32 --max 60";
     json(folder, &format!("split --shapes {sizes} --out split"))
@@ -72,7 +73,7 @@ fn scores_and_reports() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     split(folder);
-    // Somebody's predictions; a class without a test image has no AP.
+    // Predictions from elsewhere; a class without a test image has no AP.
     let classes = read(&folder.join("split/classes.csv"));
     let classes: Vec<&str> = classes
         .lines()
@@ -135,7 +136,7 @@ fn runs_and_benches() {
     let input = "bench input runs/small/split --size 32 --count 8 --epochs 1";
     let rows = json(folder, input);
     let (csv, _) = ok(folder, &format!("{input} --csv"));
-    // Two measurements have the same rows with other times.
+    // Two measurements have the same rows with different times.
     let names = rows.as_array().unwrap().iter().map(|row| &row["stage"]);
     let names: Vec<&str> = names.map(|name| name.as_str().unwrap()).collect();
     let lines = csv.lines().skip(1).map(|line| line.split(',').next());

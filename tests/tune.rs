@@ -1,4 +1,5 @@
-//! Tuning from end to end: what is chosen is chosen without the test set, with one budget for all.
+//! Tests tuning end to end: choices are made without the test set, with the same budget for all
+//! methods.
 
 mod common;
 
@@ -12,13 +13,13 @@ use dbloss::plan::SweepFile;
 use dbloss::plan::tune::Tuning;
 use predicates::prelude::*;
 
-/// The second rate leaves the finite numbers at once.
+/// The second learning rate diverges at once.
 const TUNE: &str = "experiment = 'small.toml'\nseeds = [0, 1]\n\
     [set]\ntrain.epochs = 1\nsplit.keep_at_least = 1\n\
     [grid]\n'optimizer.learning_rate' = [0.02, 1e30, 0.001]\n\
     [tune]\nfolds = 2\nsubsets = [3, 4]\n";
 
-/// The images of a table of a split.
+/// Returns the images in a table of a split.
 fn images(table: &Path) -> BTreeSet<String> {
     let lines = read(table);
     let rows = lines.lines().skip(1);
@@ -26,7 +27,7 @@ fn images(table: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The cells of a column.
+/// Returns the cells of a column.
 fn column(table: &str, name: &str) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let place = (reader.headers().unwrap().iter())
@@ -36,7 +37,7 @@ fn column(table: &str, name: &str) -> Vec<String> {
     rows.collect()
 }
 
-/// What has to be the same whatever happened on the way.
+/// Returns what must be the same whatever happened.
 fn results(home: &Path) -> Vec<String> {
     let names = [
         "settings.csv",
@@ -74,7 +75,7 @@ fn choices_come_from_folds_that_hold_no_test_image() {
     let printed = serde_json::from_str(&printed).unwrap();
     same_rows(&read(&home.join("chosen.csv")), &printed);
 
-    // The folds: each has the training images of the first subset, and nothing else.
+    // Each fold has the training images of the first subset, and nothing else.
     let subset = home.join("final/subset-3/split");
     let train = images(&subset.join("train.csv"));
     let test = images(&subset.join("test.csv"));
@@ -89,12 +90,12 @@ fn choices_come_from_folds_that_hold_no_test_image() {
         assert_eq!(rest.union(&held).cloned().collect::<BTreeSet<_>>(), train);
         held_out.extend(held);
     }
-    // None is held out twice; those that are never held out are the only ones of a class.
+    // No image is held out twice; those that are never held out are the only ones of a class.
     let once: BTreeSet<String> = held_out.iter().cloned().collect();
     assert_eq!(held_out.len(), once.len());
     assert!(once.len() >= train.len() - 20 && once.is_subset(&train));
 
-    // Three rates, two folds, two methods; what diverged has no score and is not chosen.
+    // Three rates, two folds, two methods; settings that diverged have no score and are not chosen.
     let trials = read(&home.join("trials.csv"));
     assert_eq!(column(&trials, "method").len(), 12);
     for (setting, (map, diverged)) in (column(&trials, "setting").iter()).zip(
@@ -109,7 +110,7 @@ fn choices_come_from_folds_that_hold_no_test_image() {
             "{setting}"
         );
     }
-    // The choice is the setting whose classes have the highest mean over the folds.
+    // The chosen setting is the one with the highest mean over classes and folds.
     let settings = read(&home.join("settings.csv"));
     let mut best: Vec<(String, f64, String)> = Vec::new();
     let rows = column(&settings, "method")
@@ -144,7 +145,7 @@ fn choices_come_from_folds_that_hold_no_test_image() {
 
     f1_is_taken_at_thresholds_of_the_folds(&home, &best);
 
-    // A second search after the look at the test set is refused where it chooses otherwise.
+    // A second search after the test set was seen is refused if it chooses otherwise.
     let other = TUNE.replace("[0.02, 1e30, 0.001]", "[0.013, 0.017]");
     std::fs::write(folder.path().join("t.toml"), other).unwrap();
     let chosen = read(&home.join("chosen.toml"));
@@ -156,7 +157,7 @@ fn choices_come_from_folds_that_hold_no_test_image() {
     assert_eq!(read(&home.join("chosen.toml")), chosen);
 }
 
-/// The mean and the standard deviation of a run's logits of each class over its own training images.
+/// Returns mean and standard deviation of a run's logits over its own training images, by class.
 fn units(run: &Path) -> Vec<(f64, f64)> {
     let scores = read(&run.join("eval/train/predictions.csv"));
     let rows: Vec<Vec<f64>> = (scores.lines().skip(1))
@@ -177,8 +178,8 @@ fn units(run: &Path) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Scores in the units of the run, and labels, of the images of `split`'s `test.csv`, class by class,
-/// from the `runs`.
+/// Returns standardised scores and labels of the images of each split's `test.csv` from the `runs`,
+/// by class.
 fn scored(runs: &[(PathBuf, PathBuf)]) -> Vec<Vec<(f64, bool)>> {
     let mut classes: Vec<Vec<(f64, bool)>> = Vec::new();
     for (split, run) in runs {
@@ -204,8 +205,8 @@ fn scored(runs: &[(PathBuf, PathBuf)]) -> Vec<Vec<(f64, bool)>> {
     classes
 }
 
-/// Hits, and what hits, false alarms and misses are together: F1 is twice the first over the hits
-/// more than the second.
+/// Returns the number of true positives, and the sum of true positives, false positives and false
+/// negatives. F1 is twice the first over the sum of both.
 fn outcomes(scores: &[(f64, bool)], threshold: f64) -> (usize, usize) {
     let hits = scores.iter().filter(|(s, l)| *l && *s > threshold).count();
     let any = scores.iter().filter(|(s, l)| *l || *s > threshold).count();
@@ -332,7 +333,7 @@ fn halving_spends_less_on_what_is_behind() {
     assert!(!home.join("final/subset-3/plan.json").exists());
 }
 
-/// The bytes of the tensors of a run whose names begin with `prefix`, by name.
+/// Returns the bytes of those tensors of a run whose names contain `prefix`, by name.
 fn tensors(run: &Path, prefix: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
     let bytes = std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
     let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -341,14 +342,14 @@ fn tensors(run: &Path, prefix: &str) -> std::collections::BTreeMap<String, Vec<u
         .collect()
 }
 
-/// What a run began with, as its configuration says.
+/// Returns the run that a run started from, by its configuration.
 fn begins_with(run: &Path) -> PathBuf {
     let config: toml::Table = read(&run.join("config.toml")).parse().unwrap();
     PathBuf::from(config["start"]["run"].as_str().unwrap())
 }
 
-/// Classifier re-training begins with plain training of the chosen rate: in a trial with the one of its
-/// own fold, in a final run with the one of its own subset and seed. What is held is the same in both.
+/// Classifier re-training starts from plain training at the chosen rate: a trial from the one on its
+/// own fold, a final run from the one with its own subset and seed. Frozen parts are the same in both.
 #[test]
 fn a_second_stage_begins_with_the_first_of_its_own_fold_subset_and_seed() {
     let folder = folder();
@@ -415,7 +416,7 @@ fn a_second_stage_begins_with_the_first_of_its_own_fold_subset_and_seed() {
     }
 }
 
-/// What is wrong with a tuning of two methods.
+/// Returns the error of a tuning of two methods; empty if it is accepted.
 fn refusal(tune: &str) -> String {
     let folder = folder();
     let path = folder.path().join("t.toml");
@@ -463,14 +464,15 @@ fn every_method_gets_as_many_trials_as_the_others() {
         let error = refusal(&tune);
         assert!(error.contains(expected), "{tune}: {error}");
     }
-    // Drawn, both methods get three, and the rates of both are the same.
+    // With random search both methods get three trials, with the same learning rates.
     let random = "[tune]\nstrategy = 'random'\ntrials = 3\n\
         [tune.range]\n'optimizer.learning_rate' = { min = 1e-3, max = 1e-1, scale = 'log' }\n\
         [tune.methods.db-focal]\n'loss.mu' = [0.2, 0.3]\n";
     assert_eq!(refusal(random), "");
 }
 
-/// What only this machine listens to is refused where Slurm runs the trainings, as by `sweep`.
+/// Options that only concern the local machine are refused if Slurm runs the trainings, as in
+/// `sweep`.
 #[test]
 fn slurm_is_not_told_of_jobs_and_threads() {
     let folder = folder();
@@ -501,7 +503,7 @@ fn every_tune_file_resolves() {
     }
 }
 
-/// An experiment file, or the name of an embedded one, is tuned around its own rate.
+/// An experiment file, or the name of an embedded one, is tuned around its own learning rate.
 #[test]
 fn an_experiment_alone_tries_five_rates() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! `dbloss view` and `dbloss bench` from the command line.
+//! Tests `dbloss view` and `dbloss bench` from the command line.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ fn view_writes_a_sheet_and_replaces_none_unasked() {
     assert!(!folder.path().join("b.png").exists());
     let rare = ["--class", "taxi", "--set", "test", "--out", "c.png"];
     view().args(rare).assert().success();
-    // The same in the grammar of today, and the two kinds of `--set` told apart.
+    // The same with the current syntax, which distinguishes the two kinds of `--set`.
     let now = |arguments: &[&str]| {
         let mut command = dbloss();
         command.current_dir(folder.path());
@@ -111,7 +111,7 @@ fn bench_input_names_the_slowest_stage() {
     (too_small.assert().code(2)).stderr(contains("input.size"));
 }
 
-/// The most memory in bytes of each of ten epochs of the loader over `count` pictures.
+/// Returns the peak memory in bytes of each of ten epochs of the loader over `count` pictures.
 fn memory_of_epochs(folder: &Path, count: &str, cache_memory: &str) -> Vec<u64> {
     let mut command = dbloss();
     command.current_dir(folder);
@@ -138,7 +138,7 @@ fn memory_stays_flat_over_epochs_and_within_the_caches_limit() {
     let largest = |epochs: &[u64]| *epochs.iter().max().unwrap();
     let few = memory_of_epochs(folder.path(), "100", "0");
     let many = memory_of_epochs(folder.path(), "400", "0");
-    // A batch has 1.5 MiB, and 400 pictures of the embedded set have 7 MiB.
+    // A batch takes 1.5 MiB, and 400 pictures of the embedded set 7 MiB.
     for epochs in [&few, &many] {
         assert_eq!(epochs.len(), 10);
         assert!(
@@ -178,12 +178,12 @@ fn steps_on_the_loaders_pictures_are_held_against_a_fixed_batch() {
         .split([' ', ':', ')'])
         .filter_map(|word| word.parse().ok())
         .collect();
-    // The speeds, their ratio, the number of rounds, and the ratio's quartiles.
+    // The speeds, their ratio, the number of rounds, and the quartiles of the ratio.
     let [fed, fixed, ratio, 1.0, low, high] = numbers[..] else {
         panic!("{line}")
     };
     assert!(low == ratio && ratio == high, "{line}");
-    // Three and one digits are printed.
+    // Three and one decimals are printed.
     assert!((fed / fixed - ratio).abs() < 0.01 + 0.1 / fixed, "{line}");
     (bench("100000").assert().code(2)).stderr(contains("a batch needs 100000"));
 }

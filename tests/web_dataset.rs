@@ -1,4 +1,5 @@
-//! Pictures in tar archives against the same pictures as files: the same splits, trainings, scores.
+//! Tests pictures in tar archives against the same pictures as files: the same splits, trainings,
+//! scores.
 
 mod common;
 
@@ -8,7 +9,7 @@ use common::small::{OWN, dbloss, ok, read};
 use dbloss::data::shapes;
 use predicates::prelude::*;
 
-/// An archive of files, as POSIX lays it out.
+/// Returns a POSIX tar archive of files.
 fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, content) in files {
@@ -28,7 +29,8 @@ fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// A folder with the same pictures as files with tables, and as shards: two of a pool, one to test.
+/// Creates a folder with the same pictures as files with tables and as shards: two for the pool,
+/// one for testing.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -62,12 +64,12 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// What a command that succeeds writes to stdout.
+/// Runs a command that succeeds and returns its stdout.
 fn printed(folder: &Path, arguments: &str) -> String {
     ok(folder, arguments).0
 }
 
-/// A text in which pictures of shards have the names of the files.
+/// Replaces the names of pictures in shards in a text by those of the files.
 fn as_files(text: &str) -> String {
     ["pool-0", "pool-1", "test"]
         .iter()
@@ -105,7 +107,7 @@ fn training_and_scores_are_those_of_the_same_pictures_as_files() {
     let scores = "eval/test/predictions.csv";
     let expected = read(&folder.join("f").join(scores));
     assert_eq!(as_files(&read(&folder.join("t").join(scores))), expected);
-    // An archive gives its pictures, in its order; so does one that stands in for a set.
+    // An archive provides its pictures in order, also as a replacement for a set.
     let predicted = printed(
         folder,
         "predict t test.tar --format predictions --workers 2",

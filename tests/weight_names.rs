@@ -1,4 +1,4 @@
-//! Weights of vision transformers under the names that others publish them with.
+//! Tests weights of vision transformers under the tensor names used by other publishers.
 
 mod common;
 
@@ -12,8 +12,8 @@ use dbloss::model::{Parameters, Role};
 const WIDTH: u32 = 2;
 const BLOCKS: usize = 2;
 
-/// A tensor of a file and what it should become: one of the network's, the rows of it that these are
-/// from, and whether rows and columns are exchanged.
+/// A tensor of a file and its destination: a tensor of the network, the first of the rows in it
+/// that come from this one, and whether the matrix is transposed.
 struct Row {
     published: String,
     shape: Vec<u32>,
@@ -32,7 +32,7 @@ fn row(published: impl Into<String>, shape: &[u32], own: impl Into<String>) -> R
     }
 }
 
-/// The weight and bias of a module.
+/// Returns the weight and bias of a module.
 fn pair(published: &str, weight: &[u32], own: &str) -> [Row; 2] {
     let (name, own) = (
         |part| format!("{published}.{part}"),
@@ -44,7 +44,7 @@ fn pair(published: &str, weight: &[u32], own: &str) -> [Row; 2] {
     ]
 }
 
-/// Queries, keys and values of a block, each with weight and bias.
+/// Returns queries, keys and values of a block, each with weight and bias.
 fn thirds(published: [String; 3], own: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     for (index, name) in published.iter().enumerate() {
@@ -58,12 +58,12 @@ fn thirds(published: [String; 3], own: &str) -> Vec<Row> {
     rows
 }
 
-/// The element `i` of the tensor at `place` of a file.
+/// Returns element `i` of the tensor at `place` of a file.
 fn element(place: usize, i: usize) -> f32 {
     place as f32 + i as f32 / 64.0
 }
 
-/// A network with the tensors that the rows name, in the shapes that its own ones have.
+/// Creates a network with the named tensors and their shapes.
 fn network(own: &[(&str, &[usize])]) -> Parameters {
     let mut parameters = Parameters::new();
     for (name, shape) in own {
@@ -74,7 +74,7 @@ fn network(own: &[(&str, &[usize])]) -> Parameters {
     parameters
 }
 
-/// Names and shapes of the network's own tensors, which timm has them under too.
+/// Returns names and shapes of the network's own tensors, which are also timm's names.
 fn own(more: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
     let mut all: Vec<(String, Vec<usize>)> = vec![
         ("cls_token".into(), vec![1, 1, 2]),
@@ -103,7 +103,7 @@ fn own(more: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
     all
 }
 
-/// Loads a file of these rows into the network and holds every value against its row.
+/// Loads a file of these rows into the network and compares every value with its row.
 fn check(own: &[(String, Vec<usize>)], rows: &[Row], strangers: &[&str], prefix: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.pth");
@@ -243,7 +243,7 @@ fn clip_of_openai_is_read() {
     check(&own, &rows, &strangers, "visual.");
 }
 
-/// DINOv2 of `transformers`, below `prefix`.
+/// Returns the rows of DINOv2 as in `transformers`, with names below `prefix`.
 fn dinov2(prefix: &str) -> Vec<Row> {
     let name = |part: &str| format!("{prefix}{part}");
     let mut rows = vec![
@@ -299,7 +299,7 @@ fn dinov2_of_transformers_is_read() {
     }
 }
 
-/// The class token takes its position in, which the network has none for.
+/// The position of the class token is added to it, since the network has no separate one.
 #[test]
 fn registers_leave_the_class_token_without_a_position() {
     let folder = tempfile::tempdir().unwrap();
@@ -328,7 +328,7 @@ fn registers_leave_the_class_token_without_a_position() {
     assert_eq!(values("pos_embed"), expected);
 }
 
-/// Queries without keys cannot be stacked: what is lacking is told.
+/// Queries without keys cannot be stacked: the error names what is missing.
 #[test]
 fn a_part_that_is_missing_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Weight files: whatever they are called and however they nest, what fits is loaded, and what
-//! does not is refused by name.
+//! Tests weight files: under any name and any nesting, what fits is loaded, and what does not fit
+//! is refused by name.
 
 mod common;
 
@@ -11,7 +11,7 @@ use dbloss::model::weights::{LoadReport, Place, hash, load_backbone};
 use dbloss::model::{Parameters, Role};
 use dbloss::{Error, Result};
 
-/// The names of a ResNet with so many blocks a stage; every tensor is 2 x 3.
+/// Returns the tensor names of a ResNet with these numbers of blocks per stage. Tensors are 2 x 3.
 fn names(depths: [usize; 4]) -> Vec<String> {
     let mut names = vec!["conv1.weight".to_owned(), "bn1.weight".to_owned()];
     for (layer, depth) in depths.into_iter().enumerate() {
@@ -38,7 +38,7 @@ fn network(depths: [usize; 4]) -> Parameters {
     parameters
 }
 
-/// The value of element `i` of the tensor at `place`.
+/// Returns element `i` of the tensor at `place`.
 fn element(place: usize, i: usize) -> f32 {
     place as f32 + i as f32 / 8.0
 }
@@ -47,7 +47,7 @@ fn values(place: usize) -> Vec<f32> {
     (0..6).map(|i| element(place, i)).collect()
 }
 
-/// All tensors of a network under a prefix.
+/// Returns all tensors of a network under a prefix.
 fn state(depths: [usize; 4], prefix: &str) -> Vec<(String, Node)> {
     let names = names(depths).into_iter().enumerate();
     names
@@ -146,7 +146,7 @@ fn strides_are_honoured() {
     for write in [torch::write_zip, torch::write_legacy] {
         let mut state = state(RESNET18, "");
         for (place, (_, node)) in state.iter_mut().enumerate() {
-            // Column by column.
+            // In column-major order.
             let order = [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)];
             *node = Node::Tensor(torch::Tensor {
                 shape: vec![2, 3],
@@ -163,7 +163,7 @@ fn strides_are_honoured() {
     }
 }
 
-/// A safetensors file of a network in a type, with whatever else.
+/// Returns a safetensors file of a network in a given type, optionally with additional tensors.
 fn safetensors(kind: &str, encode: impl Fn(f32) -> Vec<u8>, more: bool) -> Vec<u8> {
     let names = names(RESNET18);
     let mut tensors: Vec<(&str, &str, &[usize], Vec<u8>)> = Vec::new();
@@ -182,7 +182,7 @@ fn safetensors(kind: &str, encode: impl Fn(f32) -> Vec<u8>, more: bool) -> Vec<u
 #[test]
 fn types_are_converted_and_the_name_does_not_matter() {
     let folder = tempfile::tempdir().unwrap();
-    // All values are sums of few powers of two: every type holds them.
+    // All values are sums of a few powers of two, which every type can represent.
     type Encode = fn(f32) -> Vec<u8>;
     let kinds: [(&str, Encode); 4] = [
         ("F32", |v| v.to_le_bytes().to_vec()),
@@ -208,7 +208,7 @@ fn types_are_converted_and_the_name_does_not_matter() {
         text.contains("`conv1.weight` is stored as integers of 8 bits"),
         "{text}"
     );
-    // The other format under the wrong name.
+    // The other format under a misleading name.
     let path = folder.path().join("torch.safetensors");
     torch::write_zip(&path, &dict(state(RESNET18, "")));
     let parameters = network(RESNET18);
@@ -406,7 +406,7 @@ fn hostile_files_end_in_an_error() {
     file.extend([0; 12]);
     let text = problem(&file);
     assert!(text.contains("is a damaged safetensors file"), "{text}");
-    // Code, beside tensors that would fit.
+    // Code, next to tensors that would fit.
     let mut root = state(RESNET18, "");
     root.push((
         "x".into(),
@@ -417,7 +417,7 @@ fn hostile_files_end_in_an_error() {
         let text = message(load(&network(RESNET18), &path).unwrap_err());
         assert!(text.contains("`posix.system`"), "{text}");
     }
-    // A storage shorter than its tensor says.
+    // A storage that is shorter than its tensor claims.
     let mut short = state(RESNET18, "");
     short[0].1 = tensor(&[2, 3], vec![0.0; 2]);
     torch::write_zip(&path, &dict(short));

@@ -1,4 +1,4 @@
-//! The forms of intervals that are compared.
+//! The kinds of confidence intervals that are compared.
 
 use dbloss::data::labels::Group;
 use dbloss::metrics::{Interval, Jackknife, Ranked, ScoreTable};
@@ -8,11 +8,11 @@ use statrs::distribution::{ContinuousCDF, Normal};
 const LEVEL: f64 = 0.95;
 const RESAMPLES: usize = 200;
 
-/// Scores of a set (images x classes) beyond which bootstrap-t is left out, since it takes the
-/// jackknife of every resample.
+/// Number of scores of a set (images x classes) beyond which bootstrap-t is left out, since it
+/// needs a jackknife for every resample.
 const MOST_STUDENTISED: usize = 10_000;
 
-/// The forms of the textbooks, in the order of [`textbooks`].
+/// The textbook intervals, in the order of [`textbooks`].
 pub(super) const FORMS: [&str; 6] = [
     "percentile",
     "basic",
@@ -25,26 +25,26 @@ pub(super) const FORMS: [&str; 6] = [
 /// The ends of an interval.
 type Ends = (f64, f64);
 
-/// A test set with the scores of one method, or of two.
+/// A test set with the scores of one or two methods.
 pub(super) struct TestSet<'a> {
     pub(super) images: usize,
     pub(super) classes: usize,
-    /// Of each method images x classes.
+    /// For each method, images x classes.
     pub(super) scores: &'a [Vec<f32>],
     /// Images x classes.
     pub(super) targets: &'a [u8],
 }
 
 impl TestSet<'_> {
-    /// Whether a class has a positive.
+    /// Returns whether a class has a positive.
     pub(super) fn has_positive(&self, class: usize) -> bool {
         let mut column = self.targets.iter().skip(class).step_by(self.classes);
         column.any(|&target| target == 1)
     }
 }
 
-/// This program's interval of a mAP, or with two sets of scores of a gain; `None` without a class
-/// that has a positive.
+/// Returns this program's interval of a mAP or, with two sets of scores, of a gain; `None` if no
+/// class has a positive.
 pub(super) fn ours(set: &TestSet) -> Option<Interval> {
     let groups = vec![Group::Tail; set.classes];
     let of_method = |scores: &Vec<f32>| {
@@ -59,7 +59,8 @@ pub(super) fn ours(set: &TestSet) -> Option<Interval> {
     intervals.total
 }
 
-/// The ends of the other forms, done the slow and simple way; `None` where a form is left out.
+/// Returns the ends of the other intervals, computed in the simple, slow way; `None` if a kind is
+/// left out.
 pub(super) fn textbooks(set: &TestSet, ours: &Interval) -> [Option<Ends>; FORMS.len()] {
     let estimate = ours.estimate;
     let value = Value::new(set);
@@ -96,13 +97,14 @@ pub(super) fn textbooks(set: &TestSet, ours: &Interval) -> [Option<Ends>; FORMS.
     ]
 }
 
-/// Bootstrap-t (Efron 1981): the quantiles of (value - estimate) / standard error over resamples,
-/// each with the standard error of its own jackknife, that of this program (with the variance for
-/// what is not seen: without it a resample in which all positives lead would divide by 0). On the
-/// scale itself, cut where AP or a gain ends, and for a score on that of the log odds.
+/// Returns bootstrap-t intervals (Efron 1981): the quantiles of (value - estimate) / standard error
+/// over resamples, each with the standard error of its own jackknife, computed as in this program
+/// (including the variance for what is not seen: without it, a resample in which all positives rank
+/// first would cause a division by 0). The first interval is on the original scale, clipped to the
+/// range of AP or of a gain; the second, only for a single method, is on the scale of log odds.
 fn studentised(set: &TestSet, resamples: &[Vec<usize>], ours: &Interval) -> [Option<Ends>; 2] {
     let positives = set.targets.iter().filter(|&&t| t == 1).count() as f64;
-    // The log odds end at 1: as far from it as half a positive.
+    // Log odds are infinite at 1: values keep half a positive's distance from it.
     let within = |value: f64| value.clamp(1e-6, 1.0 - 0.5 / positives);
     let logit = |value: f64| (within(value) / (1.0 - within(value))).ln();
     let logit_error = |of: &Interval| {
@@ -137,7 +139,8 @@ fn studentised(set: &TestSet, resamples: &[Vec<usize>], ours: &Interval) -> [Opt
     ]
 }
 
-/// This program's interval of a resample, in which an image drawn twice is two images with a tie.
+/// Returns this program's interval of a resample, in which an image drawn twice counts as two tied
+/// images.
 fn resampled(set: &TestSet, resample: &[usize]) -> Option<Interval> {
     let rows = |image: &usize| image * set.classes..(image + 1) * set.classes;
     let scores: Vec<Vec<f32>> = (set.scores.iter())
@@ -160,7 +163,7 @@ fn resampled(set: &TestSet, resample: &[usize]) -> Option<Interval> {
     })
 }
 
-/// The images of each resample, the same for every set of a size.
+/// Returns the images of each resample, the same for every set of a given size.
 fn draw(images: usize) -> Vec<Vec<usize>> {
     let mut stream = Stream::new(1, "coverage bootstrap", 0, 0);
     (0..RESAMPLES)
@@ -168,7 +171,7 @@ fn draw(images: usize) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// How often each image was drawn.
+/// Returns how often each image was drawn.
 fn counts(resample: &[usize]) -> Vec<u32> {
     let mut counts = vec![0; resample.len()];
     for &image in resample {
@@ -177,13 +180,13 @@ fn counts(resample: &[usize]) -> Vec<u32> {
     counts
 }
 
-/// Of ascending values; `None` of none.
+/// Returns a quantile of ascending values; `None` if there are none.
 fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let at = (share * values.len() as f64) as usize;
     values.get(at.min(values.len().checked_sub(1)?)).copied()
 }
 
-/// What the jackknife of the textbooks says.
+/// Results of the textbook jackknife.
 struct Moments {
     corrected: f64,
     error: f64,
@@ -220,10 +223,10 @@ impl Moments {
     }
 }
 
-/// mAP, or the gain in it, of images that count several times or not at all.
+/// Computes mAP, or the gain in it, with a weight for each image: how often it counts.
 struct Value<'a> {
     set: &'a TestSet<'a>,
-    /// The images by descending score, method by method and class by class.
+    /// The images by descending score, for each method and class.
     orders: Vec<Vec<Vec<u32>>>,
 }
 
@@ -233,7 +236,7 @@ impl<'a> Value<'a> {
         Value { set, orders }
     }
 
-    /// NaN where no class has a positive.
+    /// Returns the value, or NaN if no class has a positive.
     fn of(&self, weights: &[u32]) -> f64 {
         let TestSet {
             classes,
@@ -259,7 +262,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The images of every class by descending score.
+/// Returns the images by descending score, for each class.
 fn ranking(scores: &[f32], classes: usize) -> Vec<Vec<u32>> {
     (0..classes)
         .map(|class| {
@@ -271,7 +274,7 @@ fn ranking(scores: &[f32], classes: usize) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// AP of images that count as often as `weights` says; `entry` gives score and target.
+/// Returns the AP if images count as often as `weights` says; `entry` returns score and target.
 fn weighted(order: &[u32], weights: &[u32], entry: impl Fn(u32) -> (f32, u8)) -> Option<f64> {
     let (mut taken, mut found, mut counted, mut sum) = (0, 0, 0, 0.0);
     for (k, &image) in order.iter().enumerate() {

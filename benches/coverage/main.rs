@@ -1,11 +1,12 @@
-//! How often confidence intervals hold the population's value, by simulation.
+//! Estimates by simulation how often confidence intervals contain the population's value.
 //!
 //! `cargo bench --bench coverage` prints the tables of `docs/intervals.md`: for each setting the
 //! coverage (per cent of the sets) and the mean width (in points) of this program's intervals and
-//! of those of the textbooks. `-- SETS TEXTBOOK` takes other numbers of sets than 1,500 for ours
-//! (the coverage is then known to about half a point) and 150 for the textbooks' (two points); the
-//! latter take nearly all of the time, an hour or more on one core. Words choose rows: `AP`, `gain` or
-//! `runs` the table, any other the populations whose name holds it (`-- 150 150 gain tied`).
+//! of the textbook intervals. `-- SETS TEXTBOOK` sets the number of sets: by default 1,500 for ours
+//! (which gives the coverage to about half a point) and 150 for the textbook intervals (two
+//! points), which take nearly all of the time, an hour or more on one core. Words select rows:
+//! `AP`, `gain` or `runs` select a table, any other word the populations whose name contains it
+//! (`-- 150 150 gain tied`).
 
 mod forms;
 mod population;
@@ -52,7 +53,7 @@ fn main() {
     }
 }
 
-/// How often an interval held the truth, and how wide it was.
+/// How often an interval contained the true value, and how wide it was.
 #[derive(Default, Clone, Copy)]
 struct Tally {
     sets: usize,

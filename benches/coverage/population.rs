@@ -1,4 +1,4 @@
-//! Populations of test sets whose AP is known.
+//! Populations of test sets with known AP.
 
 use dbloss::rng::Stream;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -7,19 +7,19 @@ use statrs::distribution::{ContinuousCDF, Normal};
 pub(super) struct Setting {
     pub(super) name: &'static str,
     pub(super) images: usize,
-    /// Expected positives of each class.
+    /// Expected number of positives of each class.
     pub(super) positives: Vec<f64>,
-    /// Margin of the positives of the first class and of the last.
+    /// Margins of the positives of the first and of the last class.
     margins: [f64; 2],
-    /// Part of the positives that score like negatives.
+    /// Fraction of the positives that score like negatives.
     hidden: f64,
-    /// Width of the steps to which scores are rounded; 0 for none.
+    /// Step to which scores are rounded; 0 for none.
     step: f64,
-    /// Correlation of the classes within an image, of labels and of scores.
+    /// Correlation of the classes within an image, both of labels and of scores.
     correlation: f64,
 }
 
-/// What a second method gains in margin, class after class in turn.
+/// Gain in margin of a second method, for the classes in rotation.
 const GAINS: [f64; 4] = [0.3, 0.0, 0.6, 0.1];
 /// Six kinds of scores in ten sizes.
 pub(super) fn settings() -> Vec<Setting> {
@@ -63,7 +63,7 @@ pub(super) fn settings() -> Vec<Setting> {
 }
 
 impl Setting {
-    /// Their number.
+    /// Returns the number of classes.
     pub(super) fn classes(&self) -> usize {
         self.positives.len()
     }
@@ -72,7 +72,8 @@ impl Setting {
         self.positives[class] / self.images as f64
     }
 
-    /// Strong and weak classes in an order that has nothing to do with their positives.
+    /// Returns the margin of a class. Strong and weak classes come in an order unrelated to their
+    /// numbers of positives.
     pub(super) fn margin(&self, class: usize, better: bool) -> f64 {
         let [first, last] = self.margins;
         let part = match self.classes() {
@@ -87,14 +88,14 @@ impl Setting {
         first + part * (last - first) + gain
     }
 
-    /// The population's AP of a class: the mean over its positives of the part of positives among
-    /// all that score as high.
+    /// Returns the population's AP of a class: the mean over its positives of the precision among
+    /// all images with at least the same score.
     pub(super) fn population(&self, class: usize, better: bool) -> f64 {
         self.population_at(class, self.margin(class, better), 1e-3)
     }
 
-    /// The same for another margin, by slices of the scores as wide as `width` where they are not
-    /// rounded.
+    /// Returns the same for another margin, integrating over slices of the scores of the given
+    /// `width`, unless they are rounded.
     pub(super) fn population_at(&self, class: usize, margin: f64, width: f64) -> f64 {
         let normal = Normal::standard();
         let share = self.share(class);
@@ -107,7 +108,7 @@ impl Setting {
         for k in (0..(24.0 / width) as usize).rev() {
             let at = -10.0 + (k as f64 + 0.5) * width;
             let recall = found(at);
-            // Without ties the precision of a slice is that of its middle.
+            // Without ties, the precision of a slice is that at its middle.
             let middle = if self.step > 0.0 {
                 at
             } else {
@@ -122,7 +123,7 @@ impl Setting {
         sum
     }
 
-    /// Labels, and the scores of one method or of two.
+    /// Draws labels, and the scores of one or two methods.
     pub(super) fn draw(&self, set: usize, gain: bool) -> (Vec<Vec<f32>>, Vec<u8>) {
         let mut stream = Stream::new(0, "coverage", 0, set as u64);
         let normal = Normal::standard();

@@ -1,5 +1,5 @@
-//! How often intervals of a gain hold what the methods gain over all test images *and* all trainings:
-//! several runs of each method, on one training subset or on several.
+//! Estimates how often intervals of a gain contain the methods' gain over all test images *and* all
+//! trainings: with several runs of each method, on one training subset or several.
 
 use dbloss::data::labels::Group;
 use dbloss::metrics::significance::{mean_and_deviation, variance_over_runs};
@@ -12,17 +12,18 @@ use super::population::Setting;
 
 const LEVEL: f64 = 0.95;
 
-/// Subsets, and seeds on each.
+/// Number of subsets, and of seeds on each.
 const DESIGNS: [(usize, usize); 4] = [(1, 3), (1, 5), (3, 5), (5, 3)];
 
-/// Standard deviation of a class's margin over subsets, and over the seeds of one: small and large.
+/// Standard deviation of a class's margin over subsets, and over the seeds of a subset: small and
+/// large.
 const EFFECTS: [(f64, f64); 2] = [(0.1, 0.1), (0.3, 0.3)];
 
-/// Variance of the noise of an image and class that all networks share, that the networks of a
-/// method share, and that each has for itself.
+/// Variance of the noise of an image and class: the parts shared by all networks, shared by the
+/// networks of a method, and specific to each network.
 const NOISE: [f64; 3] = [0.7, 0.2, 0.1];
 
-/// The settings that are drawn: scores and sizes.
+/// Returns whether a setting is simulated, by its kind of scores and its size.
 fn is_drawn(setting: &Setting) -> bool {
     let sizes = [(10, 5.0), (20, 2.0)];
     let size = (setting.classes(), setting.positives[0]);
@@ -30,7 +31,7 @@ fn is_drawn(setting: &Setting) -> bool {
     ["weak to strong", "strong"].contains(&setting.name) && sizes.contains(&size) && last > 10.0
 }
 
-/// Prints the table for the settings whose name `chosen` takes.
+/// Prints the table for the settings whose names `chosen` accepts.
 pub(super) fn table(settings: &[Setting], chosen: impl Fn(&str) -> bool, sets: usize) {
     println!("\nA gain over images, seeds and subsets\n");
     println!(
@@ -88,7 +89,7 @@ fn row(
     );
 }
 
-/// AP of each class against its margin.
+/// AP of each class as a function of its margin.
 struct Curves(Vec<Vec<f64>>);
 
 impl Curves {
@@ -115,7 +116,8 @@ impl Curves {
         curve[low] * (1.0 - part) + curve[low + 1] * part
     }
 
-    /// The expectation where the margin spreads about `margin` by `deviation`.
+    /// Returns the expected AP if the margin has a normal distribution around `margin` with this
+    /// `deviation`.
     fn expected(&self, class: usize, margin: f64, deviation: f64) -> f64 {
         let normal = Normal::standard();
         let (mut sum, mut weights) = (0.0, 0.0);
@@ -129,11 +131,11 @@ impl Curves {
     }
 }
 
-/// Which method, and its runs' effects.
+/// The effects and scores of the runs of one method.
 struct Method {
-    /// By subset and class: what the subset adds to the margins.
+    /// For each subset and class, the effect of the subset on the margin.
     subsets: Vec<Vec<f64>>,
-    /// Of each run (subset by subset) images x classes.
+    /// For each run (subset by subset), images x classes.
     scores: Vec<Vec<f32>>,
 }
 
@@ -145,8 +147,8 @@ struct Drawn {
     targets: Vec<u8>,
 }
 
-/// Two effects of that deviation on each class, half of whose variance the two methods share; half
-/// of each is the same for all classes.
+/// Draws the effects of two methods on each class, with the given standard deviation. Half of the
+/// variance is shared by both methods, and half of each part is the same for all classes.
 fn effects(stream: &mut Stream, classes: usize, deviation: f64) -> [Vec<f64>; 2] {
     let half = 0.5f64.sqrt();
     let mut part = || {
@@ -173,7 +175,7 @@ impl Drawn {
         let normal = Normal::standard();
         let classes = setting.classes();
         let mut of_subsets: [Vec<Vec<f64>>; 2] = Default::default();
-        // By method and run the margins of the classes.
+        // For each method and run, the margins of the classes.
         let mut margins: [Vec<Vec<f64>>; 2] = Default::default();
         let mut runs = Vec::new();
         for subset in 0..subsets {
@@ -224,8 +226,8 @@ impl Drawn {
         }
     }
 
-    /// What the second method gains over all trainings and test images: of the subset that is there
-    /// where it is one, else over all subsets. Over the classes that have a positive.
+    /// Returns the gain of the second method over all trainings and test images: given the subset
+    /// if there is just one, otherwise over all subsets. Only classes with a positive count.
     fn truth(
         &self,
         setting: &Setting,
@@ -257,8 +259,8 @@ impl Drawn {
         gains.sum::<f64>() / defined.len() as f64
     }
 
-    /// The ends of three intervals: over the images alone, Student's over the runs' differences, and
-    /// this program's over both. `None` without a class that has a positive.
+    /// Returns the ends of three intervals: over the images alone, Student's t over the differences
+    /// between runs, and this program's over both. `None` if no class has a positive.
     fn intervals(&self, setting: &Setting) -> Option<[(f64, f64); 3]> {
         let classes = setting.classes();
         let groups = vec![Group::Tail; classes];

@@ -1,21 +1,22 @@
-//! Percentile intervals of mAP from a bootstrap, as quick as they can be had: what the jackknife's
-//! time is held against.
+//! Percentile bootstrap intervals of mAP, as fast as possible, as a comparison for the time of the
+//! jackknife.
 
 use dbloss::rng::Stream;
 use rayon::prelude::*;
 
-/// Resamples that are worked through together, one a lane of the vector registers.
+/// Number of resamples that are processed together, one in each lane of the vector registers.
 const LANES: usize = 32;
 
-/// An image of a class's ranking.
+/// An image in the ranking of a class.
 struct Step {
     image: u32,
     positive: bool,
     ends_tie: bool,
 }
 
-/// The ends of the 95 % percentile interval of the mAP over all classes, from `resamples` draws of
-/// the images. `scores` and `targets` are images x classes, at most 65,535 images.
+/// Returns the ends of the 95 % percentile interval of the mAP over all classes, from `resamples`
+/// resamples of the images. `scores` and `targets` are images x classes, with at most 65,535
+/// images.
 pub(super) fn percentile(
     scores: &[f32],
     targets: &[u8],
@@ -53,7 +54,7 @@ fn ranking(scores: &[f32], targets: &[u8], classes: usize, class: usize) -> Vec<
         .collect()
 }
 
-/// How often each image was drawn, for the resamples from `start` on.
+/// Returns how often each image was drawn, for the resamples from `start` on.
 fn draw(images: usize, start: usize) -> Vec<[u16; LANES]> {
     let mut drawn = vec![[0; LANES]; images];
     for (lane, index) in (start..start + LANES).enumerate() {
@@ -65,7 +66,7 @@ fn draw(images: usize, start: usize) -> Vec<[u16; LANES]> {
     drawn
 }
 
-/// mAP in every lane, over the classes that have a positive there.
+/// Returns the mAP in every lane, over the classes that have a positive there.
 #[inline(always)]
 fn means(rankings: &[Vec<Step>], drawn: &[[u16; LANES]]) -> [f64; LANES] {
     let (mut sums, mut defined) = ([0.0; LANES], [0.0; LANES]);
@@ -81,7 +82,7 @@ fn means(rankings: &[Vec<Step>], drawn: &[[u16; LANES]]) -> [f64; LANES] {
     std::array::from_fn(|lane| sums[lane] / defined[lane])
 }
 
-/// Of one class, the precision summed over its positives, and their number.
+/// Returns, for one class, the sum of the precision over its positives, and their number.
 #[inline(always)]
 fn sums_of_precision(ranking: &[Step], drawn: &[[u16; LANES]]) -> ([f64; LANES], [u16; LANES]) {
     let (mut taken, mut found, mut counted) = ([0u16; LANES], [0u16; LANES], [0u16; LANES]);

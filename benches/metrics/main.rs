@@ -1,10 +1,11 @@
-//! Time of AP at 100,000 x 80 and of confidence intervals at 5,000 x 80, the jackknife and a
-//! percentile bootstrap of 1,000 resamples in turns.
+//! Measures AP at 100,000 x 80 and confidence intervals at 5,000 x 80, alternating between the
+//! jackknife and a percentile bootstrap with 1,000 resamples.
 //!
-//! `cargo bench --bench metrics` prints the times; `-- intervals` leaves out AP. With `-- --serve` it reads lines from the
-//! standard input and answers each with one: `load SCORES TARGETS CLASSES` (files of little-endian
-//! f32 and of bytes) with the number of images, `ap` with seconds and the mean AP. That is how
-//! `benches/peer/metrics.py` takes turns with it.
+//! `cargo bench --bench metrics` prints the times; `-- intervals` leaves out AP. With `-- --serve`
+//! it reads commands from standard input and answers each with one line:
+//! `load SCORES TARGETS CLASSES` (files of little-endian f32 and of bytes) with the number of
+//! images, `ap` with the seconds taken and the mean AP. `benches/peer/metrics.py` uses this to
+//! alternate with it.
 
 mod bootstrap;
 
@@ -49,7 +50,7 @@ fn precision() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All from the scores on, sorting included.
+/// Measures everything that follows the scores, sorting included.
 fn intervals() -> anyhow::Result<()> {
     let (scores, targets) = random(5_000);
     let table = ScoreTable::new(&scores, &targets, 80)?;
@@ -72,7 +73,7 @@ fn intervals() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Times each of `works` in turns, prints best and median seconds, and gives the medians.
+/// Runs `works` alternately, prints best and median seconds, and returns the medians.
 fn report(works: &[(&str, &dyn Fn())]) -> Vec<f64> {
     let mut times = vec![Vec::new(); works.len()];
     for _ in 0..ROUNDS {

@@ -291,8 +291,8 @@ struct Strided {
 
 impl Strided {
     fn new(shape: &ConvShape, size: usize, remainder: usize) -> Self {
-        // Input row i = remainder + stride * t contributes to output row o through tap k where i +
-        // padding = o * stride + k, hence k = first + stride * j and
+        // Input row i = remainder + stride * t contributes to output row o through tap k where
+        // i + padding = o * stride + k, hence k = first + stride * j and
         // o = t + (remainder + padding - first) / stride - j.
         let (padding, _) = shape.zeros(size);
         let class = Class::new(shape, (remainder + padding) % shape.stride);

@@ -78,8 +78,8 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(all(target_arch = "x86_64", not(fuzzing)))]
             Level::Avx2 => unsafe { run_avx2(op) },
-            // `Portable`, and everything under `cargo fuzz`, which is after the readers: with its
-            // instrumentation the other copies of the kernels would take the compiler an hour.
+            // `Portable`, and everything under `cargo fuzz`, which targets the readers: with its
+            // instrumentation, compiling the other copies of the kernels would take an hour.
             _ => op.run::<Native>(),
         }
     }

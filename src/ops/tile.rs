@@ -106,7 +106,7 @@ pub(super) struct Product {
 
 impl Product {
     /// Computes the tile.
-    /// Computes the tile.
+    ///
     /// # Safety
     /// The fields must hold what their documentation says, and no other thread may access the rows
     /// and panels of the destination.

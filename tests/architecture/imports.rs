@@ -1,22 +1,22 @@
-//! Which file of `src` uses what of which other file.
+//! Determines which file of `src` uses which names of which other files.
 //!
-//! Files are read as tokens, so that comments and strings do not count and the inside of macros
-//! does. A path is followed through re-exports to the file that defines the name. Code that is
-//! compiled for tests alone is left out. A `mod` declaration is no use, and a re-export is one only
-//! if the file itself goes on to use the name.
+//! Files are read as tokens, so that comments and strings are ignored while the contents of macros
+//! count. A path is followed through re-exports to the file that defines the name. Code that is
+//! compiled for tests only is left out. A `mod` declaration is not a use, and a re-export is one
+//! only if the file itself also uses the name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
-/// The name under which the program knows the library.
+/// The name of the library in the program's code.
 const LIBRARY: &str = "dbloss";
 
-/// For each file, below `src`, the files that it uses and the names that it takes from them.
+/// For each file below `src`, the files that it uses and the names that it takes from them.
 pub(crate) type Uses = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
-/// All Rust files below a folder.
+/// Returns all Rust files below a folder.
 pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -49,14 +49,15 @@ pub(crate) fn uses(source: &Path) -> Uses {
         if !for_tests(&module.file) {
             let of_file = uses.entry(module.file.clone()).or_default();
             tree.uses_of(index, of_file);
-            // What uses a file of tests is itself for tests, inside an item that is not.
+            // Code that uses a test file is itself test code, within an item that is not marked as
+            // such.
             of_file.retain(|used, _| !for_tests(used));
         }
     }
     uses
 }
 
-/// Groups of files each of which reaches all others of its group.
+/// Returns groups of files in which each file reaches all others.
 pub(crate) fn circles(uses: &Uses) -> Vec<BTreeSet<&Path>> {
     let reached: BTreeMap<&Path, _> = (uses.keys())
         .map(|file| (file.as_path(), reached(uses, file)))
@@ -72,7 +73,7 @@ pub(crate) fn circles(uses: &Uses) -> Vec<BTreeSet<&Path>> {
     circles
 }
 
-/// The files that a file uses, and those that these use, and so on.
+/// Returns the files that a file uses, directly and indirectly.
 fn reached<'a>(uses: &'a Uses, start: &Path) -> BTreeSet<&'a Path> {
     let targets = |file: &Path| uses.get(file).into_iter().flat_map(BTreeMap::keys);
     let mut seen = BTreeSet::new();
@@ -85,11 +86,11 @@ fn reached<'a>(uses: &'a Uses, start: &Path) -> BTreeSet<&'a Path> {
     seen
 }
 
-/// All modules; the first one is the root, of the library and of the program alike.
+/// All modules; the first is the root of both the library and the program.
 #[derive(Default)]
 struct Tree {
     modules: Vec<Module>,
-    /// Files and folders of modules that tests alone compile.
+    /// Files and folders of modules that are compiled for tests only.
     test_files: BTreeSet<PathBuf>,
 }
 
@@ -108,13 +109,13 @@ struct Module {
 
 struct Import {
     path: Vec<String>,
-    /// The name that it gets; `*` for all names of a module.
+    /// The name that it is bound to; `*` for all names of a module.
     name: String,
     exported: bool,
 }
 
 impl Tree {
-    /// The module of a file, which is created with those above it.
+    /// Returns the module of a file, creating it and its parents.
     fn module_of(&mut self, file: &Path) -> usize {
         let stem = file.with_extension("");
         let mut names: Vec<_> = stem.iter().map(|n| n.to_str().unwrap()).collect();
@@ -213,7 +214,7 @@ impl Tree {
     fn uses_of(&self, index: usize, uses: &mut BTreeMap<PathBuf, BTreeSet<String>>) {
         let module = &self.modules[index];
         let imported = module.imports.iter().filter(|import| {
-            // Uses of what is only handed on are those of the files that take it from here.
+            // A name that is only re-exported is used by the files that take it from here.
             !import.exported || module.names.contains(&import.name) || import.name == "*"
         });
         let paths = imported.map(|import| (&import.path, import.name == "*"));
@@ -222,7 +223,7 @@ impl Tree {
             let Some((target, name)) = self.resolve(index, path, &mut BTreeSet::new()) else {
                 continue;
             };
-            // To know a module by its name is no use yet: the paths that start there are.
+            // Naming a module is not a use yet: the paths that start there are.
             let file = &self.modules[target].file;
             if *file != module.file && (name.is_some() || whole) {
                 let name = name.unwrap_or("*").to_string();
@@ -231,8 +232,8 @@ impl Tree {
         }
     }
 
-    /// Module and name that a path leads to; no name if that is the module itself. `tried` are the
-    /// places and paths from where the search has been: imports may be circular themselves, and grow on
+    /// Returns the module and name that a path leads to; no name if it is the module itself.
+    /// `tried` holds the modules and paths already visited: imports may be circular, and grow on
     /// the way.
     fn resolve<'a>(
         &self,
@@ -270,7 +271,7 @@ impl Tree {
                 let tail = if import.name == "*" { rest } else { more };
                 let path: Vec<String> = [&import.path[..], tail].concat();
                 let (target, name) = self.resolve(at, &path, tried)?;
-                // The name as it is written here, which lives as long as the path.
+                // The name as written here, which lives as long as the path.
                 let name = name.map(|_| rest.last().map_or("", String::as_str));
                 Some((target, name))
             };
@@ -324,7 +325,7 @@ impl Module {
         }
     }
 
-    /// Collects the paths and names of a piece of code.
+    /// Collects the paths and names in a piece of code.
     fn scan(&mut self, tokens: &[TokenTree]) {
         let mut at = 0;
         while at < tokens.len() {
@@ -360,11 +361,11 @@ impl Module {
     }
 }
 
-/// Tokens of the item at the beginning.
+/// Returns the number of tokens of the first item.
 fn item_len(tokens: &[TokenTree]) -> usize {
     let words: Vec<String> = tokens.iter().map_while(leading_word).collect();
     let is = |names: &[&str]| words.iter().any(|w| names.contains(&w.as_str()));
-    // Values and imports have braces within; functions may be constant.
+    // Values and imports contain braces; functions may be constant.
     let to_semicolon = is(&["use", "const", "static", "type"]) && !is(&["fn", "impl", "trait"]);
     let end = tokens.iter().position(|token| match token {
         TokenTree::Group(group) => !to_semicolon && group.delimiter() == Delimiter::Brace,
@@ -373,7 +374,8 @@ fn item_len(tokens: &[TokenTree]) -> usize {
     end.map_or(tokens.len(), |end| end + 1)
 }
 
-/// A word among those with which an item begins: visibility and the like have groups between.
+/// Returns a word among those with which an item begins: there are groups between them, such as
+/// those of visibility.
 fn leading_word(token: &TokenTree) -> Option<String> {
     match token {
         TokenTree::Ident(ident) => Some(ident.to_string()),
@@ -392,7 +394,7 @@ fn is_punct(token: Option<&TokenTree>, wanted: char) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == wanted)
 }
 
-/// Whether an attribute is `cfg(test)` or the like.
+/// Returns whether an attribute is `cfg(test)` or similar.
 fn is_for_tests(token: &TokenTree) -> bool {
     let TokenTree::Group(group) = token else {
         return false;
@@ -402,7 +404,7 @@ fn is_for_tests(token: &TokenTree) -> bool {
     words.first() == Some(&"cfg") && words.contains(&"test") && !words.contains(&"not")
 }
 
-/// The file that a `path = "..."` attribute names.
+/// Returns the file that a `path = "..."` attribute names.
 fn path_attribute(token: &TokenTree) -> Option<String> {
     let TokenTree::Group(Group { .. }) = token else {
         return None;

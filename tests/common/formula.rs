@@ -1,16 +1,16 @@
 //! Weights and inputs that follow from a formula, element by element, so that two programs can
-//! build the same ones without exchanging them.
+//! build the same tensors without exchanging them.
 
 use candle_core::Tensor;
 use dbloss::model::Parameters;
 
-/// Element `index` of the tensor `name`, in [-1, 1): SplitMix64 seeded with the FNV-1a hash of the
-/// name.
+/// Returns element `index` of the tensor `name`, in [-1, 1): SplitMix64 seeded with the FNV-1a hash
+/// of the name.
 pub(crate) fn element(name: &str, index: usize) -> f32 {
     of_seed(seed(name), index)
 }
 
-/// The first elements of the tensor `name`.
+/// Returns the first elements of the tensor `name`.
 pub(crate) fn elements(name: &str, count: usize) -> Vec<f32> {
     let seed = seed(name);
     (0..count).map(|index| of_seed(seed, index)).collect()
@@ -31,7 +31,7 @@ fn of_seed(seed: u64, index: usize) -> f32 {
     ((z >> 40) as f64 / f64::from(1u32 << 23) - 1.0) as f32
 }
 
-/// The values of the tensor `name` with the given shape.
+/// Returns the values of the tensor `name` with the given shape.
 pub(crate) fn values(name: &str, shape: &[usize]) -> Vec<f32> {
     let count: usize = shape.iter().product();
     let fan_in = count / shape.first().copied().unwrap_or(1).max(1);
@@ -51,7 +51,7 @@ pub(crate) fn values(name: &str, shape: &[usize]) -> Vec<f32> {
         .collect()
 }
 
-/// Sets every tensor of a model to its formula.
+/// Sets every tensor of a model to the values of the formula.
 pub(crate) fn fill(parameters: &Parameters) {
     for entry in parameters.iter() {
         let shape = entry.var.dims().to_vec();
@@ -62,7 +62,8 @@ pub(crate) fn fill(parameters: &Parameters) {
     }
 }
 
-/// Pictures `[batch, size, size, 3]`: the formula in the order `[batch, 3, size, size]`, scaled.
+/// Returns pictures `[batch, size, size, 3]`: the formula's values in the order
+/// `[batch, 3, size, size]`, scaled.
 pub(crate) fn images(name: &str, batch: usize, size: usize, scale: f32) -> Tensor {
     let count = batch * 3 * size * size;
     let values: Vec<f32> = (0..count).map(|i| element(name, i) * scale).collect();

@@ -1,8 +1,9 @@
-//! The GPU's kernels on the host: the same source, compiled as C++, run for tensors of the CPU.
+//! Runs the GPU kernels on the host: the same source, compiled as C++, on CPU tensors.
 //!
-//! Threads run one after the other. Every plan is run three times, with threads and blocks in other
-//! orders, and must make the same bits each time: what depends on the order would be a race on the
-//! device. One that makes nothing changes what addresses in its tables name, and is run once.
+//! Threads run one after the other. Every plan is run three times, with threads and blocks in
+//! different orders, and must give the same bits each time: a result that depends on the order
+//! would be a race on the device. A plan that creates no tensors updates memory through addresses
+//! in its tables, and is run only once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,18 +15,18 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use dbloss::ops::cuda::{Arguments, Launch, Made, Place, Plan, Runner, install};
 
-/// In grid.h: forwards, backwards, shuffled.
+/// As in grid.h: forwards, backwards, shuffled.
 const ORDERS: c_int = 3;
 
 thread_local! {
-    /// What this thread has launched since its last call of [`take_launches`], by kernel.
+    /// Number of launches by this thread since its last call of [`take_launches`], by kernel.
     static LAUNCHES: RefCell<BTreeMap<&'static str, usize>> = RefCell::default();
 }
 
 /// The library of kernels; one launch at a time.
 struct Kernels(Mutex<usize>);
 
-/// Compiles the kernels and gives them the plans on tensors of the CPU, once a process.
+/// Compiles the kernels and installs them for plans on CPU tensors, once per process.
 pub(crate) fn use_host_kernels() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
@@ -33,14 +34,14 @@ pub(crate) fn use_host_kernels() {
         let library = folder.path().join("kernels.so");
         compile(&library);
         let name = CString::new(library.as_os_str().as_encoded_bytes()).unwrap();
-        // SAFETY: the library has no code that runs when it is opened.
+        // SAFETY: the library contains no code that runs when it is opened.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
         assert!(!handle.is_null(), "{} cannot be opened", library.display());
         install(Box::new(Kernels(Mutex::new(handle as usize))));
     });
 }
 
-/// The launches of this thread since its last call.
+/// Returns the launches of this thread since its last call.
 pub(crate) fn take_launches() -> BTreeMap<&'static str, usize> {
     LAUNCHES.take()
 }
@@ -71,14 +72,14 @@ fn compile(library: &Path) {
 
 fn function(library: usize, name: &str) -> *mut c_void {
     let name = CString::new(name).unwrap();
-    // SAFETY: an open library and a string that ends with a zero.
+    // SAFETY: an open library and a null-terminated string.
     let found = unsafe { libc::dlsym(library as *mut c_void, name.as_ptr()) };
     assert!(!found.is_null(), "no kernel {name:?}");
     found
 }
 
-/// A tensor's values while it is made, of 8 bytes each for the sake of alignment. What no kernel
-/// writes stays a pattern that is no number.
+/// The values of a tensor while it is created, 8 bytes each for alignment. Values that no kernel
+/// writes keep a bit pattern that is not a number.
 struct Buffer(Vec<u64>);
 
 impl Buffer {
@@ -164,7 +165,7 @@ fn launch_on_host(
     Ok(())
 }
 
-/// Of the first value of a contiguous tensor of the CPU.
+/// Returns the address of the first value of a contiguous CPU tensor.
 fn address(tensor: &Tensor) -> u64 {
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {

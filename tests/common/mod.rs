@@ -1,6 +1,6 @@
 //! Helpers shared by the integration tests.
 
-// Each test program compiles this module for itself and uses a part of it.
+// Each test program compiles this module separately and uses only a part of it.
 #![allow(dead_code)]
 
 pub(crate) mod formula;
@@ -15,22 +15,22 @@ pub(crate) mod tree;
 
 use std::path::PathBuf;
 
-/// A file of the golden vectors, below the folder that `DBLOSS_GOLDEN` names, or else below the
-/// project's own (see tests/golden/README.md).
+/// Returns the path of a file of the golden vectors: in the folder named by `DBLOSS_GOLDEN`, or by
+/// default in the project's own (see tests/golden/README.md).
 pub(crate) fn golden_file(name: &str) -> PathBuf {
     below("DBLOSS_GOLDEN", "tests/golden", name)
 }
 
-/// What a file of the golden vectors says.
+/// Reads a file of the golden vectors.
 pub(crate) fn golden(name: &str) -> serde_json::Value {
     let path = golden_file(name);
     let text = std::fs::read(&path).unwrap();
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A file or folder of real pictures and labels, which the project does not hold. A test that asks
-/// for it has `real_data` in its name and is marked `#[ignore = "needs DBLOSS_DATA"]`, so that
-/// nobody takes its absence for success.
+/// Returns the path of a file or folder of real pictures and labels, which are not part of the
+/// project. A test that uses it has `real_data` in its name and is marked
+/// `#[ignore = "needs DBLOSS_DATA"]`, so that its absence is not mistaken for success.
 pub(crate) fn real_data(name: &str) -> PathBuf {
     below("DBLOSS_DATA", "../shared/data", name)
 }

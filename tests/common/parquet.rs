@@ -1,4 +1,4 @@
-//! Writes Parquet files with pictures in a column, as data sets of Hugging Face are laid out.
+//! Writes Parquet files with a column of pictures, in the layout of Hugging Face data sets.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use parquet::schema::parser::parse_message_type;
 
 /// The labels of the rows.
 pub(crate) enum Labels {
-    /// `labels`, lists of numbers.
+    /// Column `labels`, lists of numbers.
     Numbers(Vec<Vec<i64>>),
-    /// `labels`, lists of names.
+    /// Column `labels`, lists of names.
     Names(Vec<Vec<String>>),
-    /// `label`, a number or none.
+    /// Column `label`, a number or null.
     Number(Vec<Option<i64>>),
     /// A column of 0 and 1 for each class.
     Marks(Vec<(String, Vec<i32>)>),
@@ -37,23 +37,23 @@ impl Labels {
     }
 }
 
-/// A file to be written.
+/// A file to write.
 pub(crate) struct Written<'a> {
-    /// The bytes of the pictures; nothing for a null.
+    /// The bytes of the pictures; `None` for a null.
     pub pictures: &'a [Option<Vec<u8>>],
-    /// Whether they lie in a binary column, and not in a struct of `bytes` and `path`.
+    /// Whether they are in a binary column instead of a struct of `bytes` and `path`.
     pub plain: bool,
-    /// The labels of as many rows.
+    /// The labels, one for each row.
     pub labels: Labels,
-    /// What the metadata of Hugging Face says.
+    /// The metadata in the format of Hugging Face.
     pub metadata: Option<String>,
-    /// Rows of a row group.
+    /// Number of rows of a row group.
     pub group: usize,
-    /// How pages are packed.
+    /// The compression of pages.
     pub packed: Compression,
 }
 
-/// Levels and values of lists.
+/// Flattens lists and returns the values and the Parquet levels.
 fn flat<T: Clone>(lists: &[Vec<T>]) -> (Vec<T>, Vec<i16>, Vec<i16>) {
     let (mut values, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
     for list in lists {
@@ -71,7 +71,7 @@ fn flat<T: Clone>(lists: &[Vec<T>]) -> (Vec<T>, Vec<i16>, Vec<i16>) {
 }
 
 impl Written<'_> {
-    /// The bytes of the file: pages of two rows, in row groups of `group`.
+    /// Returns the bytes of the file: pages of two rows, in row groups of `group`.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let image = match self.plain {
             true => "optional binary image;",
@@ -177,7 +177,7 @@ impl Written<'_> {
     }
 }
 
-/// What Hugging Face's `datasets` writes of a column of numbers with names.
+/// Returns the metadata that Hugging Face's `datasets` writes for a column of numbers with names.
 pub(crate) fn class_names(column: &str, names: &[&str], is_list: bool) -> String {
     let one = serde_json::json!({"names": names, "_type": "ClassLabel"});
     let feature = match is_list {

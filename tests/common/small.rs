@@ -1,5 +1,5 @@
-//! The program on a network and a set small enough for a test, with everything in them that
-//! large ones have.
+//! Runs the program with a network and a data set small enough for a test, with all the features of
+//! large ones.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -42,7 +42,7 @@ loss = { name = "db-focal" }
 sampler = { kind = "class-aware", epoch_length = 100 }
 "#;
 
-/// One epoch of a tiny network on pictures that a test names.
+/// One epoch of a tiny network on pictures that the test provides.
 pub(crate) const OWN: &str = r#"
 name = "own"
 [model]
@@ -60,26 +60,26 @@ loss = { name = "bce" }
 sampler = { kind = "uniform", epoch_length = 24 }
 "#;
 
-/// A folder with the experiment as `small.toml`.
+/// Creates a folder with the experiment as `small.toml`.
 pub(crate) fn folder() -> tempfile::TempDir {
     folder_with(EXPERIMENT)
 }
 
-/// A folder with another experiment as `small.toml`.
+/// Creates a folder with another experiment as `small.toml`.
 pub(crate) fn folder_with(experiment: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("small.toml"), experiment).unwrap();
     folder
 }
 
-/// The program, to be run in a folder.
+/// Returns the program, to be run in a folder.
 pub(crate) fn dbloss(folder: &Path) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::cargo_bin("dbloss").unwrap();
     command.current_dir(folder).env_remove("DBLOSS_LOG");
     command
 }
 
-/// What a command that succeeds writes to stdout, and to stderr.
+/// Runs a command that succeeds and returns its stdout and stderr.
 pub(crate) fn ok(folder: &Path, arguments: &str) -> (String, String) {
     let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -87,7 +87,7 @@ pub(crate) fn ok(folder: &Path, arguments: &str) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), said)
 }
 
-/// What a command that is refused says.
+/// Runs a command that is refused and returns the error.
 pub(crate) fn refused(folder: &Path, arguments: &str) -> String {
     let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -95,17 +95,17 @@ pub(crate) fn refused(folder: &Path, arguments: &str) -> String {
     said
 }
 
-/// The text of a file that has to be there.
+/// Returns the text of a file that must exist.
 pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The program under test.
+/// Returns the path of the program under test.
 pub(crate) fn program() -> PathBuf {
     assert_cmd::cargo::cargo_bin("dbloss")
 }
 
-/// Starts the program in the background, silent.
+/// Starts the program in the background, without output.
 pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(program())
         .current_dir(folder)
@@ -118,7 +118,7 @@ pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Waits until `there` holds while `child` runs; false if the child ended first.
+/// Waits until `there` holds while `child` runs; returns false if the child ended first.
 pub(crate) fn wait_for(child: &mut Child, there: impl Fn() -> bool) -> bool {
     loop {
         if there() {

@@ -1,12 +1,12 @@
-//! Tables as CSV and as JSON.
+//! Comparison of tables as CSV and as JSON.
 
 use serde_json::Value;
 
-/// Columns of names, which may consist of digits alone.
+/// Columns of names, which may consist of digits only.
 const NAMES: [&str; 6] = ["class", "configuration", "setting", "run", "split", "seed"];
 
-/// Holds the rows of a CSV file against a list of objects: the same names, and in each the value of
-/// the cell.
+/// Asserts that the rows of a CSV file match a list of objects: the same names, and for each the
+/// value of the cell.
 pub(crate) fn same_rows(csv: &str, json: &Value) {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let header = reader.headers().unwrap().clone();

@@ -1,19 +1,19 @@
-//! Files as `torch.save` writes them, in both of its formats, and safetensors files byte by byte.
+//! Writes files in both formats of `torch.save`, and safetensors files byte by byte.
 
 use std::io::Write;
 use std::path::Path;
 
-/// What a checkpoint holds.
+/// The contents of a checkpoint.
 #[derive(Clone)]
 pub(crate) enum Node {
     Dict(Vec<(String, Node)>),
     Tensor(Tensor),
     Int(u8),
-    /// Instructions of a pickle that leave one value.
+    /// Pickle instructions that leave one value on the stack.
     Raw(Vec<u8>),
 }
 
-/// A tensor of `f32` with the strides and the order of values that the file shall have.
+/// A tensor of `f32` with the strides and the order of values that the file should have.
 #[derive(Clone)]
 pub(crate) struct Tensor {
     pub shape: Vec<u32>,
@@ -21,7 +21,7 @@ pub(crate) struct Tensor {
     pub values: Vec<f32>,
 }
 
-/// A tensor whose rows follow each other.
+/// Returns a tensor in row-major order.
 pub(crate) fn tensor(shape: &[u32], values: Vec<f32>) -> Node {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {
@@ -34,7 +34,7 @@ pub(crate) fn tensor(shape: &[u32], values: Vec<f32>) -> Node {
     })
 }
 
-/// A dictionary.
+/// Returns a dictionary.
 pub(crate) fn dict(entries: impl IntoIterator<Item = (impl Into<String>, Node)>) -> Node {
     Node::Dict(entries.into_iter().map(|(k, v)| (k.into(), v)).collect())
 }
@@ -96,7 +96,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-/// Writes the zip format of PyTorch 1.6 and newer.
+/// Writes the zip format of PyTorch 1.6 and later.
 pub(crate) fn write_zip(path: &Path, root: &Node) {
     let (pickle, storages) = pickled(root, false);
     let mut archive = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
@@ -115,7 +115,7 @@ pub(crate) fn write_zip(path: &Path, root: &Node) {
     archive.finish().unwrap();
 }
 
-/// Writes the format before PyTorch 1.6: five pickles and the numbers, one after the other.
+/// Writes the format before PyTorch 1.6: five pickles, followed by the numbers.
 pub(crate) fn write_legacy(path: &Path, root: &Node) {
     let mut file = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.".to_vec();
     file.extend(b"\x80\x02}(X\x0d\0\0\0little_endian\x88u.");
@@ -132,7 +132,7 @@ pub(crate) fn write_legacy(path: &Path, root: &Node) {
     std::fs::write(path, file).unwrap();
 }
 
-/// A safetensors file: name, type, shape, bytes.
+/// Returns the bytes of a safetensors file; each tensor is given as name, type, shape, bytes.
 pub(crate) fn safetensors(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
     let (mut entries, mut data) = (Vec::new(), Vec::<u8>::new());
     for (name, kind, shape, bytes) in tensors {

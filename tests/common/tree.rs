@@ -1,29 +1,29 @@
-//! The bytes of a folder.
+//! Comparison of folders byte by byte.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// All that a run, a plan or a tuning knows of the clock, by the end of the path. Every other file
-/// has to be the same, byte by byte, whatever happened on the way.
+/// The endings of the paths that contain times of a run, a plan or a tuning. Every other file must
+/// be the same byte by byte, whatever happened.
 pub(crate) const CLOCKS: [&str; 8] = [
     // When and how long: `started_unix`, `train_seconds`.
     "manifest.json",
     "epoch_times.csv",
-    // Of a plan: how long each run took; of a tuning: each trial.
+    // How long each run of a plan, or each trial of a tuning, took.
     "timings.csv",
     "trials.csv",
-    // Of a report: what training took.
+    // The training times in a report.
     "report/index.html",
     "report/table.csv",
     "report/runs.csv",
-    // What processes said, beginning with the time it took.
+    // The output of processes, which begins with the elapsed time.
     ".log",
 ];
 
-/// Every file below these names of `folder`, by its path from there, with its bytes.
+/// The files of a folder, each with its relative path and bytes.
 pub(crate) type Tree = BTreeMap<String, Vec<u8>>;
 
-/// The files below `names` in `folder`.
+/// Returns all files below `names` in `folder`.
 pub(crate) fn tree(folder: &Path, names: &[&str]) -> Tree {
     let mut found = Tree::new();
     for name in names {
@@ -43,7 +43,7 @@ fn add(root: &Path, path: &Path, found: &mut Tree) {
     }
 }
 
-/// Fails unless both hold the same files with the same bytes, clocks aside.
+/// Asserts that both contain the same files with the same bytes, except those with times.
 pub(crate) fn assert_same(found: &Tree, expected: &Tree, what: &str) {
     let (names, wanted): (Vec<_>, Vec<_>) = (found.keys().collect(), expected.keys().collect());
     assert_eq!(names, wanted, "{what}: other files");
@@ -53,9 +53,9 @@ pub(crate) fn assert_same(found: &Tree, expected: &Tree, what: &str) {
     }
 }
 
-/// Fails if a file that is written once is there and is not what it ends up as.
+/// Asserts that every existing file that is written only once has its final contents.
 pub(crate) fn assert_no_halves(found: &Tree, expected: &Tree, what: &str) {
-    // Files that grow, or are written anew as the work goes on.
+    // Files that grow, or are rewritten as the work proceeds.
     let moves = |name: &str| {
         let growing = [
             "steps.csv",
@@ -63,7 +63,7 @@ pub(crate) fn assert_no_halves(found: &Tree, expected: &Tree, what: &str) {
             ".lock",
             ".replacing",
             "plan.json",
-            // Of a tuning: written after the search, and again after the final runs.
+            // Written by a tuning after the search, and again after the final runs.
             "tune/index.html",
             "tune/sets.csv",
         ];
@@ -71,7 +71,7 @@ pub(crate) fn assert_no_halves(found: &Tree, expected: &Tree, what: &str) {
         grows || name.contains("/checkpoints/") || name.contains(".writing-")
     };
     for (name, bytes) in found.iter().filter(|(name, _)| !moves(name)) {
-        // What is there for a while only, such as a trial's own files, is no result.
+        // Temporary files, such as those of a trial, are not results.
         let Some(whole) = expected.get(name) else {
             continue;
         };

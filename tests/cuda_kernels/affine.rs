@@ -1,4 +1,4 @@
-//! Batch norm, residual, activation.
+//! Tests batch norm, residual and activation.
 
 use dbloss::ops::batch_norm::{GradientSums, Normalisation, Statistics, moments};
 use dbloss::ops::cuda::affine::{self, Affine};
@@ -7,7 +7,7 @@ use dbloss::ops::{Activation, Isa};
 use super::common::host_kernels::use_host_kernels;
 use super::{assert_close, drawn, random, tensor, values};
 
-/// Pixels and channels: awkward ones, then drawn ones.
+/// Returns numbers of pixels and channels: awkward ones, then random ones.
 fn shapes() -> impl Iterator<Item = (usize, usize)> {
     let awkward = [(2, 1), (2, 33), (7, 32), (255, 3), (513, 65), (2000, 31)];
     let drawn = (0..6).map(|i| (drawn("pixels", i, 2, 900), drawn("channels", i, 1, 130)));
@@ -23,7 +23,7 @@ fn shifted(name: &str, len: usize, shift: f32) -> Vec<f32> {
 fn statistics_are_those_of_the_cpu() {
     use_host_kernels();
     for (pixels, channels) in shapes() {
-        // A mean far from 0, which would eat the digits of a sum of squares.
+        // A mean far from 0, at which a plain sum of squares would lose precision.
         let x = shifted("x", pixels * channels, 300.0);
         let found = affine::statistics(&tensor(&x, &[pixels, channels]), 1e-5).unwrap();
         let isa = Isa::best();
@@ -99,13 +99,13 @@ fn the_batchs_own_norm_and_its_gradients_are_those_of_the_cpu() {
     }
 }
 
-/// The formula in double precision, written out.
+/// Returns the formula in double precision.
 fn formula(affine: &[Vec<f32>; 5], factor: f64, channels: usize, i: usize, x: f64) -> f64 {
     let at = |n: usize| f64::from(affine[n][i % channels]);
     (x + at(0) - at(1)) * at(2) * at(3) * factor + at(4)
 }
 
-/// Each as it is defined.
+/// Applies an activation by its definition.
 fn activated(activation: Activation, x: f64) -> f64 {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     match activation {
@@ -121,7 +121,7 @@ fn activated(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// The normal distribution function by its integral from 0 (Simpson's rule).
+/// Returns the normal distribution function as an integral from 0 (Simpson's rule).
 fn statrs_normal(x: f64) -> f64 {
     let steps = 400;
     let width = x / f64::from(steps);
@@ -193,7 +193,7 @@ fn every_activation_and_its_slope_follow_the_formula() {
             affine::backward(&x, &given, Some(&residual), activation, &gradient, ways).unwrap();
         let what = format!("slope of {activation:?}");
         assert_close(&what, &values(&found.of_x), &slopes, 1e-5);
-        // Of the channels' values: sums of the gradient before the activation.
+        // Gradients of the per-channel values are sums of the gradient before the activation.
         let of_value = values(&found.of_value);
         let mut of_gamma = vec![0.0f64; channels];
         let mut of_before = vec![0.0f64; channels];

@@ -1,4 +1,4 @@
-//! Convolutions and their gradients by columns, and in groups.
+//! Tests convolutions and their gradients, with columns and in groups.
 
 use candle_core::{DType, Tensor, Var};
 use dbloss::ops::Padding;
@@ -7,12 +7,13 @@ use dbloss::ops::cuda::{Convolution, columns};
 use super::common::host_kernels::use_host_kernels;
 use super::{assert_close, drawn, random, tensor, values};
 
-/// The shape of number `index`: every kind of padding, kernel, stride and group in turn.
+/// Returns the shape of number `index`: every kind of padding, kernel, stride and groups in
+/// rotation.
 fn convolution(index: usize) -> Convolution {
     let (kernel, stride) = [(3, 1), (1, 1), (3, 2), (7, 2), (5, 1), (1, 2)][index % 6];
     let groups = [1, 1, 3, 1, 0][index % 5];
     let channels = 3 * drawn("channels", index, 1, 9);
-    // 0 stands for depthwise.
+    // 0 means depthwise.
     let (groups, out_channels) = match groups {
         0 => (channels, channels),
         groups => (groups, 3 * drawn("outputs", index, 1, 12)),
@@ -30,7 +31,8 @@ fn convolution(index: usize) -> Convolution {
     }
 }
 
-/// Output and gradients of input and weights by candle in double precision, channels last.
+/// Returns output and gradients of input and weights, computed by candle in double precision,
+/// channels last.
 fn by_candle(x: &Tensor, w: &Tensor, g: &Tensor, shape: &Convolution) -> [Vec<f32>; 3] {
     let wide = |t: &Tensor| Var::from_tensor(&t.to_dtype(DType::F64).unwrap()).unwrap();
     let (x, w) = (wide(x), wide(w));
@@ -66,7 +68,7 @@ fn convolutions_and_their_gradients_are_those_of_primitive_operations() {
         let shape = convolution(index);
         let batch = drawn("batch", index, 1, 4);
         let height = drawn("height", index, 7, 15);
-        // With a stride candle's own gradient serves squares only.
+        // With a stride, candle's own gradient only supports square pictures.
         let width = match shape.stride {
             1 => drawn("width", index, 7, 15),
             _ => height,

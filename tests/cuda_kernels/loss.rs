@@ -1,4 +1,4 @@
-//! Every loss that is a sum over logits: value and gradient against the CPU's formulas.
+//! Tests every loss that is a sum over logits: value and gradient against the CPU's formulas.
 
 use dbloss::data::labels::ClassFrequency;
 use dbloss::loss::{Batch, LossConfig, names};
@@ -8,7 +8,7 @@ use dbloss::rng::Stream;
 use super::common::host_kernels::use_host_kernels;
 use super::{assert_close, tensor, values};
 
-/// Combinations that no name stands for.
+/// Combinations that have no name of their own.
 const COMPOSED: [&str; 5] = [
     "tolerance = { bias = \"paper\" }\nweight = { kind = \"inverse\", power = 0.5 }\nfocal = { gamma = 0.5 }",
     "normalisation = \"instance\"\nreduction = \"image-mean\"\nweight = { kind = \"rebalanced\" }\nmargin = { kind = \"class-frequency\", logit_scale = 3.0 }\nadjustment = { tau = 0.5 }",
@@ -43,7 +43,7 @@ fn element_wise_losses_are_those_of_the_cpu() {
             others.push(config.name().to_owned());
             continue;
         };
-        // More elements than the blocks have threads; logits as wide as a diverging network's.
+        // More elements than all threads together; logits as spread as those of a diverged network.
         for (images, spread, mixed) in [(1, 2.0, false), (5, 40.0, false), (3000, 6.0, true)] {
             let count = images * 7;
             let mut stream = Stream::new(9, "loss", images as u64, 0);

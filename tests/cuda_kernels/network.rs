@@ -1,5 +1,5 @@
-//! The executor of the GPU on the host, whole networks forward and back, against the composition of
-//! candle's operations in double precision.
+//! Tests the GPU executor on the host, with whole networks forward and backward, against the
+//! composition of candle's operations in double precision.
 
 use candle_core::{DType, Device, Tensor};
 use dbloss::model::backbone::adapter::{Kind, Lora};
@@ -21,7 +21,8 @@ fn config(name: &str, frozen_stages: i32, norm_eval: bool) -> BackboneConfig {
 
 type Build = fn(&BackboneConfig, &Builder) -> dbloss::Result<Box<dyn Backbone>>;
 
-/// Pooled features of an evaluation and of a training pass, and the gradients of a loss on these.
+/// Returns the pooled features of an evaluation and of a training pass, and the gradients of a loss
+/// on the latter.
 fn pass(
     config: &BackboneConfig,
     dtype: DType,
@@ -46,7 +47,7 @@ fn pass(
     (values(&evaluated), values(&features), gradients, parameters)
 }
 
-/// Euclidean distance, relative to the norm of what is expected or to `floor`.
+/// Returns the Euclidean distance, relative to the norm of the expected values or to `floor`.
 fn error(found: &[f32], expected: &[f32], floor: f64) -> f64 {
     assert_eq!(found.len(), expected.len());
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
@@ -85,7 +86,7 @@ fn compare(config: &BackboneConfig, batch: usize, size: usize, tolerance: f64) {
     }
     assert_eq!(found.2.len(), count);
     assert_eq!(expected.2.len(), count);
-    // Running statistics move alike.
+    // Running statistics are updated alike.
     for (found, expected) in found.3.iter().zip(expected.3.iter()) {
         let far = error(&values(&found.var), &values(&expected.var), 1e-12);
         assert!(far < 1e-4, "{config:?}: {} {far}", found.name);
@@ -116,7 +117,7 @@ fn networks_of_tokens_match_the_composition() {
     compare(&adapted, 2, 32, 1e-4);
 }
 
-/// What a training step of the published network launches beside its convolutions: the table of
+/// The launches of a training step of the published network besides its convolutions: the table of
 /// docs/gpu.md.
 #[test]
 #[cfg_attr(not(has_cxx), ignore = "needs a C++ compiler")]

@@ -1,4 +1,4 @@
-//! Layer norm and softmax.
+//! Tests layer norm and softmax.
 
 use candle_core::{DType, Var};
 use dbloss::ops::Isa;
@@ -44,7 +44,8 @@ fn layer_norm_and_its_gradients_are_those_of_the_cpu() {
     }
 }
 
-/// The softmax of scaled values and the gradient of those, by candle in double precision.
+/// Returns the softmax of scaled values and the gradient of the values, computed by candle in
+/// double precision.
 fn softmax_by_candle(x: &[f32], g: &[f32], shape: &[usize], scale: f64) -> [Vec<f32>; 2] {
     let wide = |v: &[f32]| tensor(v, shape).to_dtype(DType::F64).unwrap();
     let x = Var::from_tensor(&wide(x)).unwrap();

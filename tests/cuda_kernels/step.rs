@@ -1,4 +1,4 @@
-//! Dropout, the norm of gradients, the update of parameters.
+//! Tests dropout, the norm of gradients and the update of parameters.
 
 use candle_core::Tensor;
 use dbloss::ops::cuda::step::{self, Member, Rule};
@@ -34,7 +34,7 @@ fn dropout_draws_what_the_stream_draws() {
     }
 }
 
-/// Lengths around those of a piece.
+/// Lengths around that of a piece.
 const LENGTHS: [usize; 6] = [1, 255, 16_383, 16_384, 16_385, 50_000];
 
 #[test]
@@ -51,7 +51,8 @@ fn the_norm_spans_all_tensors() {
     assert_eq!(step::sum_of_squares(&[]).unwrap(), 0.0);
 }
 
-/// Three updates of several parameters at once by the kernel, and one by one by the CPU's rule.
+/// Compares three updates of several parameters: by the kernel at once, and one by one by the CPU's
+/// rule.
 fn compare<R: Update>(rule: &R, named: impl Fn(u64) -> Rule) {
     let numbers = |name: &str| LENGTHS.map(|len| random(name, len));
     let (mut parameters, gradients) = (numbers("p"), numbers("g"));

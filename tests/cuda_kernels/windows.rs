@@ -1,4 +1,4 @@
-//! Max pooling and means over pixels.
+//! Tests max pooling and means over pixels.
 
 use dbloss::ops::Isa;
 use dbloss::ops::cuda::windows;
@@ -25,7 +25,7 @@ fn max_pooling_and_its_gradient_are_those_of_the_cpu() {
             padding,
         };
         let what = format!("{batch} x {height} x {width}, {shape:?}");
-        // Few different values, so that windows have several that are largest.
+        // Few distinct values, so that windows have ties for the maximum.
         let x = random("x", batch * height * width * channels);
         let x: Vec<f32> = x.iter().map(|v| (v * 4.0).round()).collect();
         let outputs = [

@@ -1,4 +1,4 @@
-//! Runs a graph with candle's operations, each as the specification of its operator says.
+//! Runs a graph with candle's operations, following the specification of each operator.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::reader::{File, Node};
 
-/// The outputs of a graph, by name, for its one input.
+/// Returns the outputs of a graph by name, for its one input.
 pub(crate) fn run(file: &File, input: &Tensor) -> BTreeMap<String, Tensor> {
     let mut values = file.constants.clone();
     values.insert(file.inputs[0].name.clone(), input.clone());
@@ -28,7 +28,7 @@ pub(crate) fn run(file: &File, input: &Tensor) -> BTreeMap<String, Tensor> {
         .collect()
 }
 
-/// Numbers of a constant.
+/// Returns the numbers of a constant.
 fn numbers(tensor: &Tensor) -> Vec<i64> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
@@ -38,7 +38,7 @@ impl Node {
         self.wholes[name][0]
     }
 
-    /// A side of a tensor, counted from the end if it is negative.
+    /// Returns a dimension of a tensor, counted from the end if it is negative.
     fn side(&self, name: &str, x: &Tensor) -> usize {
         side(self.whole(name), x)
     }
@@ -109,7 +109,7 @@ fn apply(node: &Node, inputs: &[&Tensor]) -> Result<Tensor> {
     }
 }
 
-/// What moves values without a calculation, and what is taken along a side.
+/// Runs operators that only move values, and those that work along one dimension.
 fn reshaped(node: &Node, inputs: &[&Tensor]) -> Result<Tensor> {
     let x = inputs[0];
     match node.operation.as_str() {
@@ -136,7 +136,7 @@ fn reshaped(node: &Node, inputs: &[&Tensor]) -> Result<Tensor> {
         "Slice" => {
             let [from, to, number] = [1, 2, 3].map(|input| numbers(inputs[input])[0]);
             let side = side(number, x);
-            // An end beyond the last stands for that.
+            // An end beyond the size stands for the size.
             let to = (to as usize).min(x.dim(side)?);
             x.narrow(side, from as usize, to - from as usize)
         }
@@ -172,14 +172,14 @@ fn reshaped(node: &Node, inputs: &[&Tensor]) -> Result<Tensor> {
     }
 }
 
-/// The one side of a window.
+/// Returns the side of a square window.
 fn square(node: &Node, name: &str) -> usize {
     let sides = &node.wholes[name];
     assert_eq!(sides[0], sides[1]);
     sides[0] as usize
 }
 
-/// Maps with rows above, columns to the left, rows below, columns to the right of one value.
+/// Pads maps with a value: rows above, columns to the left, rows below, columns to the right.
 fn padded(node: &Node, x: &Tensor, value: f32) -> Result<Tensor> {
     let pads = &node.wholes["pads"];
     let mut padded = x.clone();

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
-/// A field of a protocol buffer.
+/// A field of a protocol buffer message.
 enum Field<'a> {
     Whole(u64),
     Fixed([u8; 4]),
     Bytes(&'a [u8]),
 }
 
-/// The fields of a message in order, with their numbers.
+/// Returns the fields of a message in order, with their numbers.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
@@ -49,7 +49,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     }
 }
 
-/// The fields of that number that are messages or texts.
+/// Returns the fields with this number that are messages or strings.
 fn all(message: &[u8], number: u64) -> Vec<&[u8]> {
     let found = fields(message).into_iter();
     found
@@ -75,7 +75,7 @@ fn wholes(message: &[u8], number: u64) -> Vec<i64> {
         .collect()
 }
 
-/// A step of the graph.
+/// A node of the graph.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     pub operation: String,
@@ -85,7 +85,7 @@ pub(crate) struct Node {
     pub floats: BTreeMap<String, f32>,
 }
 
-/// An input or output: its name, the number of its type, its sides (a name, or a number).
+/// An input or output: its name, its element type, and its dimensions (a name or a number each).
 #[derive(Debug, PartialEq)]
 pub(crate) struct Described {
     pub name: String,
@@ -93,7 +93,7 @@ pub(crate) struct Described {
     pub sides: Vec<String>,
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug)]
 pub(crate) struct File {
     pub opset: i64,

@@ -1,4 +1,5 @@
-//! What follows a convolution: a norm or a bias, residual and activation, and the gradients.
+//! The operations that follow a convolution (a norm or a bias, residual and activation), and their
+//! gradients.
 
 use candle_core::{Result, Tensor};
 
@@ -6,21 +7,21 @@ use super::plan::{Place, Plan, groups, parts};
 use super::run::run_for;
 use crate::ops::Activation;
 
-/// `u = (x + before - mean) * inverse * gamma * factor + beta`, where `before`, `mean`, `inverse`,
-/// `gamma` and `beta` hold one value a channel.
+/// A per-channel affine map, `u = (x + before - mean) * inverse * gamma * factor + beta`, where
+/// `before`, `mean`, `inverse`, `gamma` and `beta` hold one value per channel.
 #[derive(Debug, Clone)]
 pub struct Affine {
-    /// Added first.
+    /// Added to the input.
     pub before: Option<Tensor>,
-    /// Taken off.
+    /// Subtracted.
     pub mean: Option<Tensor>,
     /// 1 / sqrt(variance + epsilon).
     pub inverse: Option<Tensor>,
-    /// A scale that learns.
+    /// Learned scale.
     pub gamma: Option<Tensor>,
     /// Added last.
     pub beta: Option<Tensor>,
-    /// A scale that does not.
+    /// Fixed scale.
     pub factor: f64,
 }
 
@@ -39,7 +40,7 @@ impl Default for Affine {
 }
 
 impl Affine {
-    /// Whether it is the identity.
+    /// Returns whether it is the identity.
     pub fn is_identity(&self) -> bool {
         let tensors = [
             &self.before,
@@ -57,26 +58,26 @@ impl Affine {
 pub struct Statistics {
     /// Mean, `[channels]`.
     pub mean: Tensor,
-    /// Mean squared deviation, `[channels]`.
+    /// Biased variance, `[channels]`.
     pub variance: Tensor,
     /// 1 / sqrt(variance + epsilon), `[channels]`.
     pub inverse: Tensor,
 }
 
-/// The gradients before an activation and of the channels' parameters.
+/// Gradients of the value before the activation, of the input and of the channels' parameters.
 #[derive(Debug, Clone)]
 pub struct Gradients {
-    /// Of the value before the activation: that of the residual branch too.
+    /// Gradient of the value before the activation, which is also that of the residual branch.
     pub of_value: Tensor,
-    /// Of x.
+    /// Gradient of `x`.
     pub of_x: Tensor,
-    /// Of `before`, or of `beta` where there is no `before`; asked for, else none.
+    /// Gradient of `before`, or of `beta` if there is no `before`; `None` unless requested.
     pub of_shift: Option<Tensor>,
-    /// Of `gamma`; asked for, else none.
+    /// Gradient of `gamma`; `None` unless requested.
     pub of_gamma: Option<Tensor>,
 }
 
-/// Number of an activation in activation.h.
+/// Returns the number of an activation in activation.h.
 fn number(activation: Activation) -> usize {
     match activation {
         Activation::None => 0,
@@ -91,13 +92,13 @@ fn number(activation: Activation) -> usize {
     }
 }
 
-/// Channels, the last dimension, and how often they come.
+/// Returns the number of pixels and of channels (the last dimension).
 fn extent(x: &Tensor) -> (usize, usize) {
     let channels = x.dims().last().copied().unwrap_or(1);
     (x.elem_count() / channels.max(1), channels)
 }
 
-/// Mean and variance of each channel of `x` `[.., channels]`.
+/// Returns mean and variance of each channel of `x` `[.., channels]`.
 ///
 /// # Errors
 /// If a kernel fails.
@@ -130,7 +131,7 @@ pub fn statistics(x: &Tensor, epsilon: f64) -> Result<Statistics> {
     })
 }
 
-/// 1 / sqrt(variance + epsilon).
+/// Returns 1 / sqrt(variance + epsilon).
 ///
 /// # Errors
 /// If a kernel fails.
@@ -144,7 +145,7 @@ pub fn inverse_deviation(variance: &Tensor, epsilon: f64) -> Result<Tensor> {
     Ok(inverse)
 }
 
-/// The places of x, residual and the channels' values, as they are given.
+/// The places of x, residual and the per-channel values, in this order.
 const INPUTS: [Place; 7] = [
     Place::Given(0),
     Place::Given(1),
@@ -171,7 +172,7 @@ fn inputs<'a>(
     ]
 }
 
-/// `activation(u + residual)` for `x` `[.., channels]`.
+/// Computes `activation(u + residual)` for `x` `[.., channels]`.
 ///
 /// # Errors
 /// If a kernel fails.
@@ -191,8 +192,9 @@ pub fn forward(
     Ok(y)
 }
 
-/// The gradients of [`forward`] from that of its output. `own_statistics` says that mean and inverse
-/// are those of `x` itself, and `parameters` whether the channels' parameters learn.
+/// Computes the gradients of [`forward`] from that of its output. `own_statistics` says that mean
+/// and inverse are those of `x` itself, and `parameters` that the gradients of the channels'
+/// parameters are requested.
 ///
 /// # Errors
 /// If a kernel fails.

@@ -1,7 +1,7 @@
-//! Convolutions and their gradients without cuDNN: a dense one is a product of matrices over the
-//! columns of some output pixels at a time, so that memory is bounded, and one in groups is taken as
-//! it is defined. Pictures are `[batch, height, width, channels]`, weights
-//! `[outputs, kernel, kernel, channels / groups]`.
+//! Convolutions and their gradients without cuDNN: a dense convolution is a matrix product with the
+//! im2col columns of a limited number of output pixels at a time, so that memory is bounded; a
+//! grouped convolution is computed directly. Pictures are `[batch, height, width, channels]`,
+//! weights `[outputs, kernel, kernel, channels / groups]`.
 
 use candle_core::{Result, Tensor};
 
@@ -9,10 +9,10 @@ use super::convolution::Convolution;
 use super::plan::{Place, Plan, groups as lanes, parts};
 use super::run::run_for;
 
-/// The output of a convolution, by columns of at most `bytes` at a time.
+/// Returns the output of a convolution, using at most `bytes` of columns at a time.
 ///
 /// # Errors
-/// If a kernel fails, or the shapes do not fit each other.
+/// If a kernel fails, or the shapes do not match.
 pub fn forward(
     x: &Tensor,
     weights: &Tensor,
@@ -42,10 +42,11 @@ pub fn forward(
     }
 }
 
-/// The gradient of the input of `(height, width)`, by columns of at most `bytes` at a time.
+/// Returns the gradient of the input of size `(height, width)`, using at most `bytes` of columns at
+/// a time.
 ///
 /// # Errors
-/// If a kernel fails, or the shapes do not fit each other.
+/// If a kernel fails, or the shapes do not match.
 pub fn input_gradient(
     gradient: &Tensor,
     weights: &Tensor,
@@ -83,10 +84,10 @@ pub fn input_gradient(
     }
 }
 
-/// The gradient of the weights, by columns of at most `bytes` at a time.
+/// Returns the gradient of the weights, using at most `bytes` of columns at a time.
 ///
 /// # Errors
-/// If a kernel fails, or the shapes do not fit each other.
+/// If a kernel fails, or the shapes do not match.
 pub fn weight_gradient(
     x: &Tensor,
     gradient: &Tensor,
@@ -122,7 +123,7 @@ pub fn weight_gradient(
     }
 }
 
-/// What the output pixels from `first` to before `end` see: `[pixels, taps x channels]`.
+/// Returns the inputs of the output pixels `first..end`: `[pixels, taps x channels]`.
 fn columns_of(x: &Tensor, convolution: &Convolution, first: usize, end: usize) -> Result<Tensor> {
     let (_, height, width, _) = x.dims4()?;
     let depth = convolution.depth();

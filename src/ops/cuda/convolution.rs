@@ -6,33 +6,33 @@ use crate::ops::Padding;
 /// A convolution with a square kernel, without dilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Convolution {
-    /// Channels of the input.
+    /// Number of channels of the input.
     pub in_channels: usize,
-    /// Channels of the output.
+    /// Number of channels of the output.
     pub out_channels: usize,
     /// Rows and columns of the kernel.
     pub kernel: usize,
-    /// Input pixels from one output to the next.
+    /// Distance in input pixels from one output to the next.
     pub stride: usize,
-    /// Zeros around the picture.
+    /// Zero padding around the picture.
     pub padding: Padding,
-    /// Groups of channels that see each other.
+    /// Number of groups of channels.
     pub groups: usize,
 }
 
 impl Convolution {
-    /// Output rows and columns for an input of `(height, width)`.
+    /// Returns the output rows and columns for an input of `(height, width)`.
     pub fn output_size(&self, (height, width): (usize, usize)) -> (usize, usize) {
         let outputs = |size| self.padding.outputs(size, self.kernel, self.stride);
         (outputs(height), outputs(width))
     }
 
-    /// Values that one output sees.
+    /// Returns the number of input values of one output.
     pub(super) fn depth(&self) -> usize {
         self.kernel * self.kernel * (self.in_channels / self.groups.max(1))
     }
 
-    /// Whether an output sees just the pixel that it lies on.
+    /// Returns whether each output depends only on the input pixel at the same position.
     pub(super) fn is_pointwise(&self) -> bool {
         let unpadded = self.padding == Padding::Symmetric(0) || self.padding == Padding::Same;
         (self.kernel, self.stride, self.groups) == (1, 1, 1) && unpadded
@@ -54,7 +54,7 @@ impl Convolution {
         }
     }
 
-    /// Ranges of output pixels, first and end, whose columns fit into `bytes`.
+    /// Returns ranges of output pixels (first and end) whose columns fit in `bytes`.
     pub(super) fn pieces(&self, pixels: usize, bytes: usize) -> Vec<(usize, usize)> {
         let most = (bytes / (4 * self.depth()).max(1)).max(1);
         let starts = (0..pixels).step_by(most);

@@ -1,6 +1,6 @@
 //! Convolutions and their gradients, on pictures `[batch, height, width, channels]` with weights
-//! `[outputs, kernel, kernel, channels / groups]`: by cuDNN on the GPU in builds with that feature,
-//! else by columns.
+//! `[outputs, kernel, kernel, channels / groups]`: with cuDNN on the GPU in builds with that
+//! feature, otherwise with im2col columns.
 
 use candle_core::{Result, Tensor};
 
@@ -9,13 +9,13 @@ use super::convolution::Convolution;
 #[cfg(feature = "cudnn")]
 use super::cudnn;
 
-/// Bytes of columns that lie in memory at the same time, about.
+/// Approximate maximum number of bytes of columns in memory at the same time.
 const COLUMN_BYTES: usize = 256 << 20;
 
-/// The output of a convolution.
+/// Returns the output of a convolution.
 ///
 /// # Errors
-/// If a kernel fails, or the shapes do not fit each other.
+/// If a kernel fails, or the shapes do not match.
 pub fn forward(x: &Tensor, weights: &Tensor, convolution: &Convolution) -> Result<Tensor> {
     #[cfg(feature = "cudnn")]
     if x.device().is_cuda() {
@@ -24,10 +24,10 @@ pub fn forward(x: &Tensor, weights: &Tensor, convolution: &Convolution) -> Resul
     columns::forward(x, weights, convolution, COLUMN_BYTES)
 }
 
-/// The gradient of the input `[.., height, width, ..]`, from that of the output.
+/// Returns the gradient of the input `[.., height, width, ..]` from that of the output.
 ///
 /// # Errors
-/// If a kernel fails, or the shapes do not fit each other.
+/// If a kernel fails, or the shapes do not match.
 pub fn input_gradient(
     gradient: &Tensor,
     weights: &Tensor,
@@ -41,10 +41,10 @@ pub fn input_gradient(
     columns::input_gradient(gradient, weights, convolution, size, COLUMN_BYTES)
 }
 
-/// The gradient of the weights, from the input and the gradient of the output.
+/// Returns the gradient of the weights, from the input and the gradient of the output.
 ///
 /// # Errors
-/// If a kernel fails, or the shapes do not fit each other.
+/// If a kernel fails, or the shapes do not match.
 pub fn weight_gradient(x: &Tensor, gradient: &Tensor, convolution: &Convolution) -> Result<Tensor> {
     #[cfg(feature = "cudnn")]
     if x.device().is_cuda() {

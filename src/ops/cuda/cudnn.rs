@@ -1,8 +1,8 @@
-//! Convolutions and their gradients by cuDNN, channels last.
+//! Convolutions and their gradients with cuDNN, channels last.
 //!
-//! The algorithm is chosen once a shape, by cuDNN's own estimate, and among those that give the same
-//! bits in every run. TF32 is used where the card has it, as PyTorch does; `NVIDIA_TF32_OVERRIDE=0`
-//! in the environment forbids it.
+//! The algorithm is chosen once per shape, by cuDNN's own estimate, from those that give the same
+//! bits in every run. TF32 is used if the card supports it, as in PyTorch; `NVIDIA_TF32_OVERRIDE=0`
+//! in the environment turns it off.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,11 +26,12 @@ use super::convolution::Convolution;
 use super::descriptor::Descriptor;
 
 thread_local! {
-    // A handle must not go from thread to thread.
+    // A handle must not be shared between threads.
     static STATES: RefCell<HashMap<DeviceId, Arc<State>>> = RefCell::default();
 }
 
-/// A handle with what has been chosen for each shape: the algorithm, and the bytes that it works in.
+/// A handle and the choices made for each shape: the algorithm and the size of its workspace in
+/// bytes.
 #[derive(Debug)]
 struct State {
     handle: Arc<Cudnn>,
@@ -83,7 +84,7 @@ impl Described {
     }
 }
 
-/// The output of a convolution.
+/// Returns the output of a convolution.
 pub(super) fn forward(x: &Tensor, weights: &Tensor, convolution: &Convolution) -> Result<Tensor> {
     let (device, shape) = prepared(x, convolution, size(x)?)?;
     let x = bordered(x, &shape)?;
@@ -104,7 +105,7 @@ pub(super) fn forward(x: &Tensor, weights: &Tensor, convolution: &Convolution) -
         let mut workspace = room(&device, bytes)?;
         with_values(&x, |x| {
             with_values(weights, |weights| {
-                // SAFETY: the descriptors are those of these contiguous tensors.
+                // SAFETY: the descriptors match these contiguous tensors.
                 let done = unsafe {
                     operation.launch(
                         algorithm,
@@ -121,7 +122,7 @@ pub(super) fn forward(x: &Tensor, weights: &Tensor, convolution: &Convolution) -
     })
 }
 
-/// The gradient of the input.
+/// Returns the gradient of the input.
 pub(super) fn input_gradient(
     gradient: &Tensor,
     weights: &Tensor,
@@ -140,7 +141,7 @@ pub(super) fn input_gradient(
     };
     let (algorithm, bytes) = chosen(&state.input, &shape, || {
         let algorithm = match operation.pick_algorithm()? {
-            // This one adds by atomics.
+            // This algorithm uses atomic additions, whose order varies.
             InputAlgorithm::CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 => {
                 InputAlgorithm::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1
             }
@@ -154,7 +155,7 @@ pub(super) fn input_gradient(
         with_values(gradient, |gradient| {
             with_values(weights, |weights| {
                 let space = Some(&mut workspace);
-                // SAFETY: the descriptors are those of these contiguous tensors.
+                // SAFETY: the descriptors match these contiguous tensors.
                 let done = unsafe {
                     operation.launch(algorithm, space, (1.0, 0.0), of_x, weights, gradient)
                 };
@@ -171,7 +172,7 @@ pub(super) fn input_gradient(
     }
 }
 
-/// The gradient of the weights.
+/// Returns the gradient of the weights.
 pub(super) fn weight_gradient(
     x: &Tensor,
     gradient: &Tensor,
@@ -189,7 +190,7 @@ pub(super) fn weight_gradient(
     };
     let (algorithm, bytes) = chosen(&state.weights, &shape, || {
         let algorithm = match operation.pick_algorithm()? {
-            // These add by atomics.
+            // These algorithms use atomic additions, whose order varies.
             WeightAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0
             | WeightAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3 => {
                 WeightAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1
@@ -204,7 +205,7 @@ pub(super) fn weight_gradient(
         with_values(&x, |x| {
             with_values(gradient, |gradient| {
                 let space = Some(&mut workspace);
-                // SAFETY: the descriptors are those of these contiguous tensors.
+                // SAFETY: the descriptors match these contiguous tensors.
                 let done = unsafe {
                     operation.launch(algorithm, space, (1.0, 0.0), x, of_weights, gradient)
                 };
@@ -214,13 +215,13 @@ pub(super) fn weight_gradient(
     })
 }
 
-/// Batch, height and width of pictures.
+/// Returns batch, height and width of pictures.
 fn size(x: &Tensor) -> Result<(usize, usize, usize)> {
     let (batch, height, width, _) = x.dims4()?;
     Ok((batch, height, width))
 }
 
-/// The device of a tensor, and what cuDNN is told.
+/// Returns the device of a tensor and the descriptor for cuDNN.
 fn prepared(
     tensor: &Tensor,
     convolution: &Convolution,
@@ -235,7 +236,7 @@ fn prepared(
     }
 }
 
-/// `x` with the zeros around it that cuDNN does not set.
+/// Returns `x` with the part of the zero padding that cuDNN cannot add itself.
 fn bordered(x: &Tensor, shape: &Descriptor) -> Result<Tensor> {
     let [above, below, left, right] = shape.border;
     match shape.border {
@@ -247,7 +248,7 @@ fn bordered(x: &Tensor, shape: &Descriptor) -> Result<Tensor> {
     }
 }
 
-/// What has been chosen for a shape, or is now.
+/// Returns the choice made for a shape, making it if necessary.
 fn chosen<A: Copy>(
     known: &RefCell<HashMap<Descriptor, (A, usize)>>,
     shape: &Descriptor,
@@ -261,20 +262,20 @@ fn chosen<A: Copy>(
     Ok(found)
 }
 
-/// Bytes to work in, at least one.
+/// Allocates a workspace of at least one byte.
 fn room(device: &CudaDevice, bytes: usize) -> Result<CudaSlice<u8>> {
     // SAFETY: cuDNN reads nothing there that it has not written.
     unsafe { device.alloc::<u8>(bytes.max(1)) }
 }
 
-/// A tensor whose values `write` sets.
+/// Creates a tensor whose values are set by `write`.
 fn made(
     device: &CudaDevice,
     shape: impl Into<Shape>,
     write: impl FnOnce(&mut CudaSlice<f32>) -> Result<()>,
 ) -> Result<Tensor> {
     let shape = shape.into();
-    // SAFETY: numbers, for which every pattern of bits is a value, and all are written.
+    // SAFETY: every bit pattern is a valid number, and all of them are written.
     let mut slice = unsafe { device.alloc::<f32>(shape.elem_count()) }?;
     write(&mut slice)?;
     let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()));
@@ -286,7 +287,7 @@ fn made(
     ))
 }
 
-/// Hands the values of a contiguous tensor to `use_them`.
+/// Passes the values of a contiguous tensor to `use_them`.
 fn with_values<R>(
     tensor: &Tensor,
     use_them: impl FnOnce(&CudaView<f32>) -> Result<R>,

@@ -1,32 +1,32 @@
-//! A convolution as cuDNN is told of it: numbers that depend on shapes alone.
+//! A convolution in the form that cuDNN expects: numbers that depend on shapes alone.
 
 use super::convolution::Convolution;
 use crate::ops::Padding;
 
-/// What cuDNN's descriptors hold. Sizes are in its order, batch or outputs, channels, rows, columns;
-/// the values lie channels last.
+/// The contents of cuDNN's descriptors. Sizes are in cuDNN's order: batch or outputs, channels,
+/// rows, columns; the values in memory are channels last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Descriptor {
-    /// Of the input, with the zeros of `border` around it.
+    /// Size of the input, including the zeros of `border` around it.
     pub input: [i32; 4],
-    /// Of the weights: outputs, channels of a group, rows, columns.
+    /// Size of the weights: outputs, channels of a group, rows, columns.
     pub weights: [i32; 4],
-    /// Of the output.
+    /// Size of the output.
     pub output: [i32; 4],
-    /// Rows and columns of zeros on both sides, which cuDNN sets by itself.
+    /// Rows and columns of zeros on both sides, which cuDNN adds itself.
     pub padding: [i32; 2],
-    /// Pixels from one output to the next.
+    /// Distance in pixels from one output to the next.
     pub stride: [i32; 2],
-    /// Groups of channels.
+    /// Number of groups of channels.
     pub groups: i32,
-    /// Zeros that have to be set before, since cuDNN knows only as many on both sides: above, below,
-    /// to the left, to the right.
+    /// Zeros that must be added beforehand, because cuDNN only supports equal padding on both
+    /// sides: above, below, to the left, to the right.
     pub border: [usize; 4],
 }
 
 impl Descriptor {
-    /// That of `convolution` on pictures `[batch, height, width]`; none where a size does not fit
-    /// into 32 bits.
+    /// Returns the descriptor of `convolution` on pictures `[batch, height, width]`, or `None` if a
+    /// size does not fit in 32 bits.
     pub fn new(
         convolution: &Convolution,
         (batch, height, width): (usize, usize, usize),
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!((found.weights, found.groups), ([128, 1, 3, 3], 64));
     }
 
-    /// What cuDNN's formula makes of the descriptor is the size that the network has.
+    /// cuDNN's formula applied to the descriptor gives the output size that the network has.
     #[test]
     fn cudnn_comes_to_the_same_size() {
         for padding in [Padding::Symmetric(0), Padding::Symmetric(2), Padding::Same] {

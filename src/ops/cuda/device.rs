@@ -1,4 +1,4 @@
-//! The runner of the device: plans on tensors of a GPU.
+//! Runs plans on tensors of a GPU.
 
 use candle_core::cuda_backend::cudarc::driver::{
     DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
@@ -9,10 +9,10 @@ use candle_core::{DType, Result, Storage, Tensor};
 
 use super::plan::{Arguments, Made, Place, Plan, THREADS};
 
-/// The kernels, compiled by build.rs; the driver translates them for the card once a process.
+/// The kernels, compiled by build.rs; the driver translates them for the card once per process.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
-// SAFETY: plain numbers, of the same form in grid.h.
+// SAFETY: plain numbers, with the same layout in grid.h.
 unsafe impl DeviceRepr for Arguments {}
 
 /// Runs a plan in order on the device's stream.
@@ -43,18 +43,18 @@ pub(super) fn run(
             block_dim: (THREADS as u32, 1, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the kernel takes `Arguments` by value. Its addresses are of tensors that outlive
-        // this call, and memory is freed in the order of the one stream on which all work of the
-        // device is done; the plan's counts are within those tensors (tests/cuda_kernels.rs).
+        // SAFETY: the kernel takes `Arguments` by value. Its addresses belong to tensors that
+        // outlive this call, and memory is freed in order on the single stream that does all work
+        // of the device; the plan's counts are within these tensors (tests/cuda_kernels.rs).
         unsafe { builder.launch(width) }.w()?;
     }
     Ok(made)
 }
 
-/// Room for a tensor, its values as they happen to be.
+/// Allocates a tensor with unspecified values.
 fn allocate(device: &CudaDevice, made: &Made) -> Result<Tensor> {
     fn room<T: CudaDType + DeviceRepr>(device: &CudaDevice, count: usize) -> Result<CudaStorage> {
-        // SAFETY: numbers, for which every pattern of bits is a value; the plan's kernels write them.
+        // SAFETY: every bit pattern is a valid number; the plan's kernels write the values.
         let slice = unsafe { device.alloc::<T>(count) }?;
         Ok(T::wrap_cuda_slice(slice, device.clone()))
     }
@@ -74,7 +74,7 @@ fn allocate(device: &CudaDevice, made: &Made) -> Result<Tensor> {
     ))
 }
 
-/// The address of a tensor's first value.
+/// Returns the address of a tensor's first value.
 pub(super) fn address(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cuda(storage) = &*storage else {

@@ -1,11 +1,11 @@
-//! Element-wise losses: value and gradient in double precision, where the logits lie.
+//! Element-wise losses: value and gradient in double precision, on the device of the logits.
 
 use candle_core::{DType, Result, Tensor};
 
 use super::plan::{Place, Plan, THREADS};
 use super::run::run_for;
 
-/// Blocks over the elements of a batch.
+/// Maximum number of blocks over the elements of a batch.
 const MOST_BLOCKS: usize = 64;
 
 /// The loss of one logit before weights.
@@ -15,51 +15,51 @@ pub enum Kernel {
     CrossEntropy,
     /// The asymmetric family.
     Asymmetric {
-        /// Focusing exponents of negatives and positives.
+        /// Focusing exponents for negatives and positives.
         gammas: [f64; 2],
-        /// Margin of negatives.
+        /// Probability margin for negatives.
         clip: f64,
-        /// Coefficients of 1 - p and (1 - p)^2 / 2 on positives.
+        /// Coefficients of 1 - p and (1 - p)^2 / 2 for positives.
         orders: [f64; 2],
-        /// Smallest probability in a logarithm.
+        /// Smallest probability inside a logarithm.
         eps: f64,
-        /// Hold the focusing weight constant in the gradient.
+        /// Whether the focusing weight is held constant in the gradient.
         hold: bool,
     },
-    /// Hill.
+    /// Hill loss.
     Hill {
-        /// Where the loss of negatives turns down.
+        /// The loss of negatives is (limit - p) p^2, which turns down beyond p = 2 limit / 3.
         limit: f64,
-        /// Focusing exponent of positives.
+        /// Focusing exponent for positives.
         gamma: f64,
     },
 }
 
-/// What a loss is made of, but for what goes by class or element.
+/// The settings of a loss, except those that vary by class or element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// The loss of one logit.
     pub kernel: Kernel,
-    /// A factor on the whole.
+    /// Factor on the whole loss.
     pub scale: f64,
     /// Factor on the logits of negatives.
     pub scale_negative: f64,
     /// Factor on the loss of negatives.
     pub factor_negative: f64,
-    /// Negatives with a probability above it count as positives.
+    /// Negatives with a probability above this count as positives.
     pub relabel: Option<f64>,
     /// Exponent and balance of the focal factor.
     pub focal: Option<(f64, f64)>,
-    /// What the sum of all is divided by.
+    /// Divisor of the sum over all elements.
     pub divisor: f64,
 }
 
-/// Value (a scalar) and gradient (of the shape of `logits`, `[images, classes]`). `by_element` holds
-/// the weights of the elements, then their targets; `by_class` what is added to the logits of
-/// positives, of negatives, and the factor on those of positives.
+/// Returns the value (a scalar) and the gradient (of the shape of `logits`, `[images, classes]`).
+/// `by_element` holds the weights of all elements, then their targets; `by_class` the shifts of the
+/// logits of positives, then those of negatives, then the scales of the logits of positives.
 ///
 /// # Errors
-/// If a kernel fails, or the numbers are not as many as the logits ask for.
+/// If a kernel fails, or the lengths of `by_element` and `by_class` do not match the logits.
 pub fn evaluate(
     logits: &Tensor,
     settings: &Settings,
@@ -112,7 +112,8 @@ pub fn evaluate(
     Ok((value, gradient))
 }
 
-/// The kernel's number in loss.h, whether it holds its focusing weight, and its reals from 6 on.
+/// Returns the kernel's number in loss.h, whether it holds its focusing weight constant, and its
+/// reals from index 6 on.
 fn numbers(kernel: &Kernel) -> (usize, bool, Vec<f64>) {
     match *kernel {
         Kernel::CrossEntropy => (0, false, Vec::new()),

@@ -1,44 +1,46 @@
-//! An operation as plain data: the tensors that it makes, and the kernels that it launches on them.
+//! An operation as plain data: the tensors that it creates and the kernels that it launches on
+//! them.
 
 use candle_core::{DType, Shape};
 
-/// Threads of every block; `THREADS` in grid.h.
+/// Number of threads of every block; `THREADS` in grid.h.
 pub const THREADS: usize = 256;
-/// Channels side by side in a sum over pixels; `LANES` in grid.h.
+/// Number of adjacent channels in a sum over pixels; `LANES` in grid.h.
 pub(super) const LANES: usize = 32;
-/// Blocks of a pass over elements: several for each multiprocessor of the largest cards.
+/// Maximum number of blocks of a pass over elements: several for each multiprocessor of the largest
+/// cards.
 const MOST_BLOCKS: usize = 2048;
-/// Blocks of a sum over pixels, about.
+/// Approximate maximum number of blocks of a sum over pixels.
 const SUM_BLOCKS: usize = 1024;
-/// Pixels that are worth a block of their own.
+/// Number of pixels that justify a block of their own.
 const PART_PIXELS: usize = 256;
-/// Places, counts and reals that a kernel takes.
+/// Maximum number of places, counts and reals each that a kernel takes.
 const MOST_ARGUMENTS: usize = 16;
 
-/// What every kernel gets, by value; of the same form in grid.h.
+/// The arguments of every kernel, passed by value; same layout as in grid.h.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Arguments {
-    /// Addresses; 0 where there is none.
+    /// Addresses of tensors; 0 for none.
     pub place: [u64; MOST_ARGUMENTS],
-    /// Sizes and switches.
+    /// Sizes and flags.
     pub count: [i64; MOST_ARGUMENTS],
-    /// Numbers.
+    /// Floating-point parameters.
     pub real: [f64; MOST_ARGUMENTS],
 }
 
 /// A tensor that a kernel reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// One that the operation is given, read only; a null pointer where it is not given.
+    /// A read-only tensor given to the operation; a null pointer if it was not given.
     Given(usize),
-    /// One that the operation makes.
+    /// A tensor created by the operation.
     Made(usize),
     /// A null pointer.
     Null,
 }
 
-/// A tensor that an operation makes, for its caller or for itself.
+/// A tensor that an operation creates, for its caller or for internal use.
 #[derive(Debug, Clone)]
 pub struct Made {
     /// `F32`, `F64` or `U32`.
@@ -52,39 +54,40 @@ pub struct Made {
 pub struct Launch {
     /// The kernel's name.
     pub kernel: &'static str,
-    /// Blocks, of [`THREADS`] threads each.
+    /// Number of blocks, of [`THREADS`] threads each.
     pub blocks: usize,
-    /// Its places, in the kernel's order.
+    /// The places, in the kernel's order.
     pub places: Vec<Place>,
-    /// Its counts.
+    /// The counts.
     pub counts: Vec<usize>,
-    /// Its numbers.
+    /// The floating-point parameters.
     pub reals: Vec<f64>,
 }
 
-/// An operation: launches in order, each reading what those before it made.
+/// An operation: launches in order, each of which may read the results of the previous ones.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// What it makes; of no certain values before the first launch that writes it.
+    /// The tensors that it creates; their values are unspecified until the first launch that writes
+    /// them.
     pub made: Vec<Made>,
-    /// What it launches.
+    /// The launches.
     pub launches: Vec<Launch>,
 }
 
 impl Plan {
-    /// Makes room for a tensor of single precision.
+    /// Adds a tensor of single precision to those created.
     pub(super) fn make(&mut self, shape: impl Into<Shape>) -> Place {
         self.make_as(DType::F32, shape)
     }
 
-    /// Makes room for a tensor of another type.
+    /// Adds a tensor of another type to those created.
     pub(super) fn make_as(&mut self, dtype: DType, shape: impl Into<Shape>) -> Place {
         let shape = shape.into();
         self.made.push(Made { dtype, shape });
         Place::Made(self.made.len() - 1)
     }
 
-    /// Appends a launch; one of no block is none.
+    /// Appends a launch, unless it has no blocks.
     pub(super) fn launch(
         &mut self,
         kernel: &'static str,
@@ -104,7 +107,7 @@ impl Plan {
         }
     }
 
-    /// Appends a launch over `elements`, of which the first count tells the number or not.
+    /// Appends a launch over `elements` elements, whose number need not be the first count.
     pub(super) fn over(
         &mut self,
         kernel: &'static str,
@@ -119,11 +122,11 @@ impl Plan {
 }
 
 impl Launch {
-    /// The arguments, with addresses for the places.
+    /// Returns the arguments, with addresses for the places.
     ///
     /// # Errors
-    /// If it has more arguments than a kernel takes, or a count that its arithmetic of 32 bits
-    /// does not.
+    /// If there are more arguments than a kernel takes, or a count exceeds the kernels' 32-bit
+    /// arithmetic.
     pub fn arguments(&self, address: impl Fn(Place) -> u64) -> candle_core::Result<Arguments> {
         let longest = (self.places.len())
             .max(self.counts.len())
@@ -155,13 +158,13 @@ impl Launch {
     }
 }
 
-/// Groups of channels that lie side by side in a sum over pixels.
+/// Returns the number of groups of adjacent channels in a sum over pixels.
 pub(super) fn groups(channels: usize) -> usize {
     channels.div_ceil(LANES)
 }
 
-/// Parts in which a sum over `pixels` is taken, by the shape alone, where each part takes `groups`
-/// blocks.
+/// Returns the number of parts in which a sum over `pixels` is computed, depending on the shape
+/// alone; each part takes `groups` blocks.
 pub(super) fn parts(pixels: usize, groups: usize) -> usize {
     let enough = (SUM_BLOCKS / groups.max(1)).max(1);
     pixels.div_ceil(PART_PIXELS).clamp(1, enough)

@@ -5,14 +5,14 @@ use candle_core::{Result, Tensor};
 use super::plan::{Place, Plan, groups, parts};
 use super::run::run_for;
 
-/// Rows and columns: the last dimension, and how often it comes.
+/// Returns the number of rows and of columns (the last dimension).
 fn extent(x: &Tensor) -> (usize, usize) {
     let columns = x.dims().last().copied().unwrap_or(1);
     (x.elem_count() / columns.max(1), columns)
 }
 
-/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` of each row of `x` `[.., columns]`, and the
-/// rows' statistics for the backward pass.
+/// Returns `(x - mean) / sqrt(variance + epsilon) * gamma + beta` for each row of `x`
+/// `[.., columns]`, and the statistics of the rows for the backward pass.
 ///
 /// # Errors
 /// If a kernel fails.
@@ -37,7 +37,7 @@ pub fn layer_norm(
     Ok((y, statistics))
 }
 
-/// The gradient of the `x` of [`layer_norm`].
+/// Returns the gradient of the `x` of [`layer_norm`].
 ///
 /// # Errors
 /// If a kernel fails.
@@ -58,7 +58,7 @@ pub fn layer_norm_input(
     Ok(of_x)
 }
 
-/// The gradients of gamma and beta, one after the other in a tensor `[2, columns]`.
+/// Returns the gradients of gamma and beta, stacked in a tensor `[2, columns]`.
 ///
 /// # Errors
 /// If a kernel fails.
@@ -83,7 +83,7 @@ pub fn layer_norm_parameters(x: &Tensor, statistics: &Tensor, gradient: &Tensor)
     Ok(whole)
 }
 
-/// Softmax of each row of `scale * x`, for `x` `[.., columns]`.
+/// Returns the softmax of each row of `scale * x`, for `x` `[.., columns]`.
 ///
 /// # Errors
 /// If a kernel fails.
@@ -97,7 +97,7 @@ pub fn softmax(x: &Tensor, scale: f64) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The gradient of the `x` of [`softmax`], from its output and the gradient of that.
+/// Returns the gradient of the `x` of [`softmax`], from its output and the gradient of the output.
 ///
 /// # Errors
 /// If a kernel fails.

@@ -1,4 +1,4 @@
-//! Who runs a plan.
+//! Running a plan.
 
 use std::sync::OnceLock;
 
@@ -8,22 +8,24 @@ use super::plan::Plan;
 
 /// Runs plans for tensors of one kind of device.
 pub trait Runner: Send + Sync {
-    /// Runs `plan` on the tensors `given`, which are contiguous; returns those that it makes.
+    /// Runs `plan` on the tensors `given`, which are contiguous, and returns the tensors that it
+    /// creates.
     ///
     /// # Errors
-    /// If the device has no room, or a kernel cannot be launched.
+    /// If the device is out of memory, or a kernel cannot be launched.
     fn run(&self, plan: &Plan, given: &[Option<&Tensor>]) -> Result<Vec<Tensor>>;
 }
 
 static FOR_CPU: OnceLock<Box<dyn Runner>> = OnceLock::new();
 
-/// Gives plans on tensors of the CPU to `runner`: for tests, which run the kernels there. Only the
-/// first call counts; no product code makes one, for the CPU has kernels of its own.
+/// Installs `runner` for plans on CPU tensors: for tests, which run the kernels on the host. Only
+/// the first call has an effect; it is never called outside tests, since the CPU has kernels of its
+/// own.
 pub fn install(runner: Box<dyn Runner>) {
     let _ = FOR_CPU.set(runner);
 }
 
-/// Whether plans can be run for tensors of this device and type.
+/// Returns whether plans can be run for tensors of this device and type.
 pub fn serves(device: &Device, dtype: DType) -> bool {
     let runs = match device {
         Device::Cpu => FOR_CPU.get().is_some(),
@@ -33,7 +35,7 @@ pub fn serves(device: &Device, dtype: DType) -> bool {
     runs && dtype == DType::F32
 }
 
-/// Runs a plan where its first tensor lies.
+/// Runs a plan on the device of its first tensor.
 pub(super) fn run(plan: &Plan, given: &[Option<&Tensor>]) -> Result<Vec<Tensor>> {
     let Some(first) = given.iter().flatten().next() else {
         candle_core::bail!("a plan without a tensor");
@@ -57,7 +59,7 @@ pub(super) fn run(plan: &Plan, given: &[Option<&Tensor>]) -> Result<Vec<Tensor>>
     }
 }
 
-/// Runs a plan and hands out the first `N` tensors that it makes.
+/// Runs a plan and returns the first `N` tensors that it creates.
 pub(super) fn run_for<const N: usize>(
     plan: &Plan,
     given: &[Option<&Tensor>],
@@ -70,7 +72,7 @@ pub(super) fn run_for<const N: usize>(
     }
 }
 
-/// The address of a contiguous tensor's first value, where it lies.
+/// Returns the address of a contiguous tensor's first value, on its device.
 pub(super) fn address(tensor: &Tensor) -> Result<u64> {
     if !tensor.is_contiguous() {
         candle_core::bail!(

@@ -1,48 +1,48 @@
-//! Dropout's mask, the norm of all gradients, and the update of all parameters in one launch.
+//! Dropout masks, the norm of all gradients, and the update of all parameters in one launch.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::plan::{Place, Plan};
 use super::run::{address, run, run_for};
 
-/// Scalars that a block updates.
+/// Number of scalars that a block updates.
 const PIECE: usize = 1 << 14;
-/// Draws that a thread makes at the same time.
+/// Number of draws that a thread makes at once.
 const DRAWS: usize = 8;
 
-/// An update rule with what all parameters share, in PyTorch's conventions.
+/// An update rule with its settings for all parameters, in PyTorch's conventions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
-    /// Stochastic gradient descent; one slot, the velocity.
+    /// Stochastic gradient descent; it has one slot, the velocity.
     Sgd {
         /// Momentum.
         momentum: f64,
         /// Weight decay, added to the gradient.
         weight_decay: f64,
-        /// Nesterov's form.
+        /// Whether to use Nesterov momentum.
         nesterov: bool,
     },
-    /// Adam with decoupled weight decay; two slots, the moments.
+    /// Adam with decoupled weight decay; it has two slots, the moments.
     AdamW {
-        /// How slowly the moments follow.
+        /// Decay rates of the two moments.
         betas: [f64; 2],
-        /// Added to the root of the second moment.
+        /// Added to the square root of the second moment.
         epsilon: f64,
         /// Weight decay.
         weight_decay: f64,
-        /// Updates done, the next one included.
+        /// Number of updates, including the next one.
         count: u64,
     },
 }
 
-/// One parameter with what goes with it; all tensors of its shape.
+/// A parameter with its gradient and optimiser state, all tensors of the same shape.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Its values, which change.
+    /// The values, which are updated.
     pub parameter: Tensor,
-    /// What the rule keeps for it, which changes.
+    /// The optimiser state, which is updated.
     pub slots: Vec<Tensor>,
-    /// Its gradient.
+    /// The gradient.
     pub gradient: Tensor,
     /// Learning rate.
     pub rate: f64,
@@ -50,8 +50,8 @@ pub struct Member {
     pub decay: f64,
 }
 
-/// The mask of dropout, `[count]` on the device of `like`: 0 with `probability`, else
-/// 1 / (1 - probability), by the draws of the ChaCha stream of `key` from number `first` on.
+/// Returns a dropout mask, `[count]` on the device of `like`: 0 with `probability`, otherwise 1 /
+/// (1 - probability), from the draws of the ChaCha stream of `key` starting with number `first`.
 ///
 /// # Errors
 /// If a kernel fails.
@@ -74,8 +74,8 @@ pub fn dropout_mask(
     Ok(mask)
 }
 
-/// The sum of the squares of all values of contiguous `tensors`, in double precision: the one number
-/// that comes back to the host.
+/// Returns the sum of the squares of all values of contiguous `tensors`, in double precision; only
+/// this one number is copied to the host.
 ///
 /// # Errors
 /// If a kernel fails.
@@ -101,11 +101,12 @@ pub fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
     sum.get(0)?.to_scalar::<f64>()
 }
 
-/// Changes all `members` in place: their gradients count times `factor`. The tensors are contiguous,
-/// of single precision, on one device, and no two are the same.
+/// Updates all `members` in place, with their gradients multiplied by `factor`. The tensors must be
+/// contiguous, in single precision, distinct and on one device.
 ///
 /// # Errors
-/// If a kernel fails, or a member has other slots than the rule keeps or tensors of several sizes.
+/// If a kernel fails, or the slots of a member do not match the rule, or its tensors differ in
+/// size.
 pub fn update(rule: &Rule, members: &[Member], factor: f64) -> Result<()> {
     let slots = match rule {
         Rule::Sgd { .. } => 1,
@@ -167,7 +168,7 @@ pub fn update(rule: &Rule, members: &[Member], factor: f64) -> Result<()> {
     Ok(())
 }
 
-/// Appends the pieces of a tensor of `count` values, `Piece` in step.h.
+/// Appends the pieces of a tensor of `count` values, each a `Piece` of step.h.
 fn push_rows(rows: &mut Vec<i64>, places: [u64; 4], count: usize, numbers: [f64; 2]) {
     for start in (0..count).step_by(PIECE) {
         let at = |place: u64| match place {
@@ -181,7 +182,7 @@ fn push_rows(rows: &mut Vec<i64>, places: [u64; 4], count: usize, numbers: [f64;
     }
 }
 
-/// The rows on the device of `like`; none where there is no row.
+/// Returns the rows as a tensor on the device of `like`, or `None` if there are none.
 fn table(rows: Vec<i64>, like: Option<&Tensor>) -> Result<Option<Tensor>> {
     let device = like.map_or(&Device::Cpu, Tensor::device);
     match rows.len() / 8 {

@@ -1,4 +1,4 @@
-//! Max pooling and means over pixels, of pictures `[batch, height, width, channels]`.
+//! Max pooling and global average pooling of pictures `[batch, height, width, channels]`.
 
 use candle_core::{DType, Result, Tensor};
 
@@ -6,7 +6,7 @@ use super::plan::{Place, Plan, groups};
 use super::run::run_for;
 use crate::ops::pool::MaxPoolShape;
 
-/// A window that slides over pictures, as windows.h takes it.
+/// A window that slides over pictures, in the form that windows.h expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub height: usize,
@@ -21,7 +21,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The kernel's counts: the window's, then others.
+    /// Returns the counts of a kernel: the window's, then `others`.
     pub(super) fn counts(&self, others: &[usize]) -> Vec<usize> {
         let own = [
             self.height,
@@ -52,10 +52,11 @@ fn pool_window(shape: &MaxPoolShape, height: usize, width: usize) -> Window {
     }
 }
 
-/// Max pooling, and for the backward pass which tap of each window won.
+/// Returns the result of max pooling and, for the backward pass, the tap with the maximum of each
+/// window.
 ///
 /// # Errors
-/// If a kernel fails, or `x` has another shape.
+/// If a kernel fails, or `x` does not have four dimensions.
 pub fn max_pool(x: &Tensor, shape: &MaxPoolShape) -> Result<(Tensor, Tensor)> {
     let (batch, height, width, _) = x.dims4()?;
     let window = pool_window(shape, height, width);
@@ -70,7 +71,7 @@ pub fn max_pool(x: &Tensor, shape: &MaxPoolShape) -> Result<(Tensor, Tensor)> {
     Ok((y, winners))
 }
 
-/// The gradient of the input `[batch, height, width, channels]` of [`max_pool`].
+/// Returns the gradient of the input `[batch, height, width, channels]` of [`max_pool`].
 ///
 /// # Errors
 /// If a kernel fails.
@@ -92,10 +93,10 @@ pub fn max_pool_input(
     Ok(of_x)
 }
 
-/// The mean over the pixels of each picture, `[batch, 1, 1, channels]`.
+/// Returns the mean over the pixels of each picture, `[batch, 1, 1, channels]`.
 ///
 /// # Errors
-/// If a kernel fails, or `x` has another shape.
+/// If a kernel fails, or `x` does not have four dimensions.
 pub fn average(x: &Tensor) -> Result<Tensor> {
     let (batch, height, width, channels) = x.dims4()?;
     let mut plan = Plan::default();
@@ -113,7 +114,7 @@ pub fn average(x: &Tensor) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The gradient of the input of [`average`], of pictures of `(height, width)`.
+/// Returns the gradient of the input of [`average`], for pictures of `(height, width)`.
 ///
 /// # Errors
 /// If a kernel fails.

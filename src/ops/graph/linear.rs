@@ -10,10 +10,9 @@ use crate::ops::{Isa, linear as kernel};
 /// `bias` `[outputs]`. Differentiable in all three. Unlike a composition of primitive operations,
 /// it skips the gradient of `x` if nothing below `x` is trainable, and it computes the gradient of
 /// the weights in their memory order.
-/// no gradient of an `x` that nothing learns below, and that of the weights lies in their order.
 ///
+/// # Errors
 /// If the shapes do not match.
-/// If the shapes do not fit each other.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     let inputs = shape.pop().unwrap_or(1);

@@ -1,4 +1,5 @@
-// Activations and their derivatives; the CPU's are in activation.rs, whose numbers these are.
+// Activations and their derivatives; the CPU versions are in activation.rs, the numbering in
+// affine.rs.
 
 #pragma once
 #include "grid.h"
@@ -9,7 +10,7 @@ DEVICE float between(float x, float low, float high) { return x < low ? low : (x
 
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-// x sigmoid(x); the limit at minus infinity is 0, not a product of infinity.
+// x sigmoid(x); the limit at minus infinity is 0, so x is clamped there.
 DEVICE float silu(float x) { return (x < -87.0f ? -87.0f : x) * sigmoid(x); }
 
 DEVICE float silu_slope(float x) {
@@ -18,7 +19,7 @@ DEVICE float silu_slope(float x) {
     return s * (power * s * near + 1.0f);
 }
 
-// The normal distribution function.
+// The standard normal distribution function.
 DEVICE float normal(float x) { return 0.5f * erfcf(x * -0.70710678f); }
 
 DEVICE float activate(int activation, float x) {
@@ -35,7 +36,8 @@ DEVICE float activate(int activation, float x) {
     }
 }
 
-// The derivative at x. Corners count as the flat side, but for hard swish at 3, where it is 1.
+// The derivative at x. At corners it is that of the flat side, except for hard swish at 3, where it
+// is 1.
 DEVICE float slope(int activation, float x) {
     switch (activation) {
         case RELU: return x > 0.0f ? 1.0f : 0.0f;

@@ -1,15 +1,15 @@
-// What follows a convolution: a norm by statistics that are given (running ones, or the batch's), or
-// a bias, then residual and activation; and the gradients of all that. Tensors are
-// [pixels, channels]. The CPU's are in batch_norm.rs and in the epilogue of correlate.rs.
+// The operations after a convolution: a norm with given statistics (running ones, or the batch's)
+// or a bias, then residual and activation; and their gradients. Tensors are [pixels, channels]. The
+// CPU versions are in batch_norm.rs and in the epilogue of correlate.rs.
 //
 //   u = (x + before - mean) gamma factor / sqrt(variance + epsilon) + beta + residual,  y = act(u)
 //
-// where before, mean, variance, gamma, beta are one value a channel, or null.
+// where before, mean, variance, gamma, beta hold one value per channel, or are null.
 
 #pragma once
 #include "activation.h"
 
-// The channel's part of the formula, without beta and residual.
+// The per-channel terms of the formula, without beta and residual.
 struct Channel {
     float before, mean, inverse, scale;
 };
@@ -49,8 +49,8 @@ KERNEL affine_forward(Arguments a) {
     }
 }
 
-// The gradient of u from that of y, and of x by statistics that are given, where it is wanted. What
-// tells the derivative is worked out again from the inputs.
+// Computes the gradient of u from that of y and, if requested, of x with given statistics. The
+// derivative of the activation is recomputed from the inputs.
 // places: x, residual, before, mean, inverse, gamma, beta, gradient of y -> of u, of x
 // counts: elements, channels, activation; reals: factor
 KERNEL affine_mask(Arguments a) {
@@ -73,7 +73,7 @@ KERNEL affine_mask(Arguments a) {
     }
 }
 
-// Sums over the pixels of a part of g (the gradient of u) and of g (x + before - mean), by channel.
+// Sums g (the gradient of u) and g (x + before - mean) over the pixels of a part, for each channel.
 // blocks: groups of LANES channels, by parts
 // places: x, before, mean, g -> sums [parts, channels], moments [parts, channels]
 // counts: pixels, channels, parts
@@ -110,7 +110,8 @@ KERNEL affine_sums(Arguments a) {
     }
 }
 
-// The parts of sums and moments together, in order: the gradients of the channel's parameters.
+// Adds the parts of sums and moments, in order, and computes the gradients of the channel's
+// parameters.
 // places: sums, moments, inverse, gamma -> of shift, of gamma, sum, moment
 // counts: channels, parts, whether the shift is added before the scale; reals: factor
 KERNEL affine_parameters(Arguments a) {
@@ -134,7 +135,8 @@ KERNEL affine_parameters(Arguments a) {
     }
 }
 
-// The gradient of x from that of u through the batch's own statistics, by their sums and moments.
+// Computes the gradient of x from that of u through the batch's own statistics, using their sums
+// and moments.
 // places: x, mean, inverse, gamma, g, sum, moment -> gradient of x
 // counts: elements, channels, pixels; reals: factor
 KERNEL affine_input(Arguments a) {
@@ -154,8 +156,8 @@ KERNEL affine_input(Arguments a) {
     }
 }
 
-// Mean, deviation from it and squares over the pixels of a part, by channel: the mean is taken first,
-// so that nothing cancels.
+// Computes mean, sum of deviations and sum of squared deviations over the pixels of a part, for
+// each channel: the mean is computed first, to avoid cancellation.
 // blocks: groups of LANES channels, by parts
 // places: x -> means, rests, squares, each [parts, channels]; counts: pixels, channels, parts
 KERNEL moments_part(Arguments a) {
@@ -205,7 +207,8 @@ KERNEL moments_part(Arguments a) {
     }
 }
 
-// The moments of all parts together, in order and in double precision (Chan, Golub and LeVeque, 1979).
+// Combines the moments of all parts, in order and in double precision (Chan, Golub and LeVeque,
+// 1979).
 // places: means, rests, squares -> mean, variance (biased), inverse deviation
 // counts: pixels, channels, parts; reals: epsilon
 KERNEL moments_combine(Arguments a) {

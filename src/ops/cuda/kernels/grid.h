@@ -1,22 +1,23 @@
-// What lets one source be a CUDA kernel and, for the tests, plain C++ that runs on the host.
+// Allows one source to be compiled as CUDA kernels and, for the tests, as plain C++ that runs on
+// the host.
 //
 // A kernel works in phases, each a block `PHASE(t) { ... }` that every thread t runs once. A phase
-// begins with a barrier, so it sees all that the phases before it wrote; within a phase no thread may
-// read what another writes. The host runs the threads of a phase one after the other, in an order that
-// the tests change: a kernel that breaks the rule gives other results then. Phases stand only where
-// all threads of a block come by. What lives longer than a phase is SHARED, or worked out anew.
+// begins with a barrier, so it sees everything that earlier phases wrote; within a phase no thread
+// may read what another one writes. The host runs the threads of a phase one after the other, in an
+// order that the tests vary: a kernel that breaks the rule then gives different results. All
+// threads of a block must reach every phase. Values that outlive a phase are SHARED or recomputed.
 //
-// Nothing is added by atomics: sums have a form that depends on the shape alone.
+// There are no atomic additions: sums have a structure that depends on the shape alone.
 
 #pragma once
 
-// Threads of every block; `THREADS` in plan.rs.
+// Number of threads of every block; `THREADS` in plan.rs.
 static constexpr int THREADS = 256;
-// Channels side by side in a sum over pixels, and the rows of threads that take turns.
+// Number of adjacent channels in a sum over pixels, and of rows of threads that take turns.
 static constexpr int LANES = 32;
 static constexpr int TURNS = THREADS / LANES;
 
-// What a kernel gets; `Arguments` in plan.rs. Places that are not used are null.
+// The arguments of a kernel; `Arguments` in plan.rs. Unused places are null.
 struct Arguments {
     void *place[16];
     long long count[16];
@@ -50,8 +51,8 @@ extern "C" void host_set(int block, int blocks, int order) {
     host_order = order;
 }
 
-// The thread that runs as number n: forwards, backwards, or in a shuffled order (an odd factor goes
-// once round a power of two).
+// The thread that runs in turn n: forwards, backwards, or in a shuffled order (multiplication by an
+// odd factor permutes the residues of a power of two).
 DEVICE int host_thread(int n) {
     if (host_order == 0) return n;
     if (host_order == 1) return THREADS - 1 - n;
@@ -65,8 +66,8 @@ DEVICE int block_count() { return host_blocks; }
 DEVICE const float *read(const Arguments &a, int index) { return (const float *)a.place[index]; }
 DEVICE float *write(const Arguments &a, int index) { return (float *)a.place[index]; }
 
-// The sum of what the threads put into `values`, into the first `width` of them: of every `width`-th
-// value where that is more than 1.
+// Sums the values that the threads put into `values`. The sums end up in the first `width` values,
+// each over every `width`-th value.
 template <class T> DEVICE void tree_sum(T *values, int width) {
     for (int half = THREADS / 2; half >= width; half /= 2) {
         PHASE(t) {
@@ -75,7 +76,7 @@ template <class T> DEVICE void tree_sum(T *values, int width) {
     }
 }
 
-// The largest of them, into the first; a NaN wins.
+// Puts the largest of the values into the first; a NaN wins.
 DEVICE void tree_max(float *values) {
     for (int half = THREADS / 2; half >= 1; half /= 2) {
         PHASE(t) {
@@ -87,12 +88,13 @@ DEVICE void tree_max(float *values) {
     }
 }
 
-// The elements from `t` on that a thread takes, in steps of all threads of all blocks.
+// Iterates over the elements of a thread: from `t` on, in steps of the number of threads of all
+// blocks.
 #define EACH(i, t, length)                                                                         \
     for (unsigned i = (unsigned)block_index() * THREADS + t; i < (unsigned)(length);               \
          i += (unsigned)block_count() * THREADS)
 
-// Part number `part` of `parts` of `total` things: from `first` to before `end`.
+// Part number `part` of `parts` of a range of length `total`: from `first` to before `end`.
 struct Range {
     long long first, end;
 };

@@ -1,5 +1,6 @@
-// Element-wise losses over dual numbers: value and derivative by the logit, in double precision. The
-// CPU's are in src/loss: dual.rs, kernel.rs, elementwise.rs, formula by formula.
+// Element-wise losses with dual numbers: value and derivative with respect to the logit, in double
+// precision. The CPU versions are in src/loss: dual.rs, kernel.rs, elementwise.rs, formula by
+// formula.
 
 #pragma once
 #include "grid.h"
@@ -29,7 +30,7 @@ DEVICE Dual sigmoid(Dual x) {
     return {s, s * sigmoid(-x.value) * x.derivative};
 }
 
-// sigmoid(x)^exponent, through its logarithm.
+// sigmoid(x)^exponent, computed through its logarithm.
 DEVICE Dual sigmoid_power(Dual x, double exponent) {
     if (exponent == 0.0) return constant(1.0);
     double value = exponent == 1.0 ? sigmoid(x.value) : exp(-exponent * softplus(-x.value));
@@ -57,7 +58,7 @@ DEVICE Dual log_sigmoid(Dual z, double eps) {
     return eps > 0.0 && found.value < log(eps) ? constant(log(eps)) : found;
 }
 
-// With a floor, 1 - p is taken in the steps of single precision: see kernel.rs.
+// With a floor, 1 - p is rounded like single precision: see kernel.rs.
 DEVICE Dual log_complement(Dual z, double eps) {
     if (eps == 0.0) return log_sigmoid(-z, eps);
     float p = 1.0f / (1.0f + (float)exp(-z.value));
@@ -102,7 +103,7 @@ DEVICE Dual kernel_loss(const Arguments &a, Dual z, bool positive) {
     }
 }
 
-// The loss of a logit as that of a positive or a negative, without weight and reduction.
+// The loss of a logit as a positive or a negative, without weight and reduction.
 // counts from 4 on: whether negatives are relabelled, whether there is a focal factor
 DEVICE Dual element(const Arguments &a, double logit, const double *classes, long long width,
                     bool positive) {
@@ -120,7 +121,7 @@ DEVICE Dual element(const Arguments &a, double logit, const double *classes, lon
     return loss * factor;
 }
 
-// A part of the batch's loss, and the gradient of its logits.
+// Computes a part of the batch's loss, and the gradient of its logits.
 // places: logits (f32), table (f64: weights and targets of the elements; shifts of positives and of
 //         negatives and scales of positives by class) -> gradient (f32), parts (f64, one a block)
 // counts: elements, classes, kernel, hold the focusing constant, relabel, focal; real 15: divisor
@@ -153,7 +154,7 @@ KERNEL loss_elements(Arguments a) {
     }
 }
 
-// The loss as one f32. places: parts (f64) -> loss; counts: how many
+// Writes the loss as one f32. places: parts (f64) -> loss; counts: number of parts
 KERNEL loss_value(Arguments a) {
     const double *parts = (const double *)a.place[0];
     PHASE(t) {

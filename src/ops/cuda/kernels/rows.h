@@ -1,5 +1,5 @@
-// Layer norm and softmax: a block a row of [rows, columns]. The CPU's are in layer_norm.rs and
-// attention/softmax.rs.
+// Layer norm and softmax, with one block per row of [rows, columns]. The CPU versions are in
+// layer_norm.rs and attention/softmax.rs.
 
 #pragma once
 #include "grid.h"
@@ -23,7 +23,7 @@ KERNEL layer_norm_forward(Arguments a) {
     PHASE(t) {
         if (t == 0) mean[0] = sum[0] / (float)columns;
     }
-    // What rounding kept the mean from: the deviations do not quite sum up to 0.
+    // Corrects the rounding error of the mean: the deviations do not quite sum to 0.
     PHASE(t) {
         float s = 0.0f;
         for (unsigned i = t; i < columns; i += THREADS) s += x[i] - mean[0];
@@ -83,7 +83,7 @@ KERNEL layer_norm_input(Arguments a) {
     }
 }
 
-// Sums over a part of the rows of g n and g, by column.
+// Sums g n and g over a part of the rows, for each column.
 // blocks: groups of LANES columns, by parts
 // places: x, statistics, gradient of y -> sums [parts, 2, columns]: of gamma, of beta
 // counts: rows, columns, parts
@@ -118,7 +118,7 @@ KERNEL layer_norm_sums(Arguments a) {
     }
 }
 
-// The sum of parts, in order and in double precision.
+// Adds the parts, in order and in double precision.
 // places: parts [parts, length] -> whole [length]; counts: length, parts
 KERNEL sum_parts(Arguments a) {
     PHASE(t) {
@@ -132,7 +132,7 @@ KERNEL sum_parts(Arguments a) {
     }
 }
 
-// Softmax of scale x. places: x -> y; counts: columns; reals: scale
+// Softmax of scale times x. places: x -> y; counts: columns; reals: scale
 KERNEL softmax_forward(Arguments a) {
     unsigned columns = (unsigned)a.count[0];
     const float *x = read(a, 0) + (long long)block_index() * columns;

@@ -1,5 +1,5 @@
-// Dropout, the norm of all gradients, and the update of all parameters. The CPU's are in dropout.rs,
-// lazy.rs, sgd.rs and adamw.rs.
+// Dropout, the norm of all gradients, and the update of all parameters. The CPU versions are in
+// dropout.rs, lazy.rs, sgd.rs and adamw.rs.
 
 #pragma once
 #include "grid.h"
@@ -13,7 +13,7 @@ DEVICE void quarter_round(unsigned *s, int a, int b, int c, int d) {
     s[c] += s[d], s[b] = rotated(s[b] ^ s[c], 7);
 }
 
-// Block number `counter` of a ChaCha stream of 8 rounds: 16 words, which are 8 draws.
+// Computes block number `counter` of a ChaCha stream with 8 rounds: 16 words, which make 8 draws.
 DEVICE void chacha(const Arguments &a, unsigned long long counter, unsigned *words) {
     unsigned state[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
     for (int i = 0; i < 8; ++i) state[4 + i] = (unsigned)a.real[1 + i];
@@ -29,8 +29,8 @@ DEVICE void chacha(const Arguments &a, unsigned long long counter, unsigned *wor
     for (int i = 0; i < 16; ++i) words[i] += state[i];
 }
 
-// The mask of dropout, from the draws of a named stream from number `first` on: 0 where the draw is
-// below the probability, else 1 / (1 - probability).
+// Writes a dropout mask from the draws of a named stream, starting with number `first`: 0 where the
+// draw is below the probability, otherwise 1 / (1 - probability).
 // places: -> mask; counts: first, elements; reals: probability, key (8 words)
 KERNEL dropout_mask(Arguments a) {
     float *mask = write(a, 0), kept = (float)(1.0 / (1.0 - a.real[0]));
@@ -52,7 +52,7 @@ KERNEL dropout_mask(Arguments a) {
     }
 }
 
-// A piece of a parameter with what goes with it: a row of the table of all pieces.
+// A piece of a parameter with its gradient and optimiser state: a row of the table of all pieces.
 struct Piece {
     float *parameter, *first, *second;
     const float *gradient;
@@ -61,7 +61,7 @@ struct Piece {
     long long unused;
 };
 
-// The sum of the squares of a piece of a gradient. blocks: pieces
+// Sums the squares of a piece of a gradient. blocks: pieces
 // places: table -> sums (f64, one a piece)
 KERNEL squares(Arguments a) {
     const Piece piece = ((const Piece *)a.place[0])[block_index()];
@@ -79,7 +79,7 @@ KERNEL squares(Arguments a) {
     }
 }
 
-// The sum of all, in one block. places: sums (f64) -> sum (f64); counts: how many
+// Adds all sums, in one block. places: sums (f64) -> sum (f64); counts: number of sums
 KERNEL sum_all(Arguments a) {
     const double *values = (const double *)a.place[0];
     SHARED double sum[THREADS];
@@ -94,7 +94,8 @@ KERNEL sum_all(Arguments a) {
     }
 }
 
-// blocks: pieces; places: table; counts: Nesterov's form; reals: momentum, weight decay, factor
+// blocks: pieces; places: table; counts: whether to use Nesterov momentum; reals: momentum, weight
+// decay, factor
 KERNEL sgd(Arguments a) {
     const Piece piece = ((const Piece *)a.place[0])[block_index()];
     float momentum = (float)a.real[0], rate = (float)piece.rate, factor = (float)a.real[2];
@@ -110,7 +111,7 @@ KERNEL sgd(Arguments a) {
 }
 
 // blocks: pieces; places: table
-// reals: beta 1, beta 2, epsilon, weight decay, factor, the corrections of the two moments' start
+// reals: beta 1, beta 2, epsilon, weight decay, factor, the bias corrections of the two moments
 KERNEL adamw(Arguments a) {
     const Piece piece = ((const Piece *)a.place[0])[block_index()];
     float beta = (float)a.real[1], epsilon = (float)a.real[2], factor = (float)a.real[4];

@@ -1,11 +1,11 @@
-// Max pooling, means over pixels, and convolutions as matrices of columns or as they are defined.
-// Pictures are [batch, height, width, channels]. The CPU's are in pool.rs, conv.rs, grouped.rs and
-// depthwise/.
+// Max pooling, means over pixels, and convolutions as products with im2col columns or computed
+// directly. Pictures are [batch, height, width, channels]. The CPU versions are in pool.rs,
+// conv.rs, grouped.rs and depthwise/.
 
 #pragma once
 #include "grid.h"
 
-// A window that slides over pictures: counts 0 to 8 of every kernel that takes one.
+// A window that slides over pictures: counts 0 to 8 of every kernel that has a window.
 struct Window {
     int height, width, channels, rows, columns, kernel, stride, top, left;
 };
@@ -16,14 +16,15 @@ DEVICE Window window_of(const Arguments &a) {
             (int)a.count[5], (int)a.count[6], (int)a.count[7], (int)a.count[8]};
 }
 
-// Whether the tap of the window at (row, column) lies in the picture; if so, where.
+// Returns whether a tap of the window at (row, column) lies in the picture and, if so, sets its
+// location.
 DEVICE bool inside(const Window &w, int row, int column, int tap, int &y, int &x) {
     y = row * w.stride + tap / w.kernel - w.top;
     x = column * w.stride + tap % w.kernel - w.left;
     return y >= 0 && y < w.height && x >= 0 && x < w.width;
 }
 
-// Whether a window sees pixel (y, x) by this tap; if so, which.
+// Returns whether a window reaches pixel (y, x) with this tap and, if so, sets its row and column.
 DEVICE bool seen_by(const Window &w, int y, int x, int tap, int &row, int &column) {
     int down = y + w.top - tap / w.kernel, right = x + w.left - tap % w.kernel;
     if (down < 0 || right < 0 || down % w.stride || right % w.stride) return false;
@@ -36,7 +37,7 @@ DEVICE long long pixel_place(const Window &w, long long picture, int y, int x, i
     return ((picture * w.height + y) * w.width + x) * w.channels + channel;
 }
 
-// places: x -> y, winners (the tap of the first largest); counts: window, outputs
+// places: x -> y, winners (the first tap with the maximum); counts: window, outputs
 KERNEL max_pool_forward(Arguments a) {
     Window w = window_of(a);
     const float *x = read(a, 0);
@@ -64,7 +65,7 @@ KERNEL max_pool_forward(Arguments a) {
     }
 }
 
-// Each pixel gathers from the windows that it won.
+// Gathers, for each pixel, from the windows in which it is the maximum.
 // places: gradient of y, winners -> of x; counts: window, pixels x channels
 KERNEL max_pool_input(Arguments a) {
     Window w = window_of(a);
@@ -87,7 +88,7 @@ KERNEL max_pool_input(Arguments a) {
     }
 }
 
-// The mean over the pixels of each picture. blocks: groups of LANES channels, by pictures
+// Computes the mean over the pixels of each picture. blocks: groups of LANES channels, by pictures
 // places: x [pictures, pixels, channels] -> y [pictures, channels]; counts: pixels, channels
 KERNEL average_forward(Arguments a) {
     unsigned channels = (unsigned)a.count[1], groups = (channels + LANES - 1) / LANES;
@@ -123,7 +124,7 @@ KERNEL average_input(Arguments a) {
     }
 }
 
-// What output pixels from number `first` on see: rows of [taps, channels].
+// Copies the inputs of the output pixels from number `first` on: rows of [taps, channels].
 // places: x -> columns; counts: window, elements of columns, first
 KERNEL columns_forward(Arguments a) {
     Window w = window_of(a);
@@ -140,8 +141,8 @@ KERNEL columns_forward(Arguments a) {
     }
 }
 
-// What the columns of output pixels from `first` to before `end` hold of each pixel, on top of what
-// earlier columns gave, if there were any.
+// Adds up what the columns of output pixels from `first` to before `end` contribute to each pixel,
+// starting from the result of earlier columns, if any.
 // places: columns, before -> x; counts: window, elements of x, first, end
 KERNEL columns_input(Arguments a) {
     Window w = window_of(a);
@@ -164,7 +165,7 @@ KERNEL columns_input(Arguments a) {
     }
 }
 
-// Convolution in groups, as it is defined; weights are [outputs, taps, channels / groups].
+// Grouped convolution, computed directly; weights are [outputs, taps, channels / groups].
 // places: x, weights -> y; counts: window, elements of y, outputs, groups
 KERNEL grouped_forward(Arguments a) {
     Window w = window_of(a);
@@ -215,7 +216,7 @@ KERNEL grouped_input(Arguments a) {
     }
 }
 
-// Weight (output, tap, channel) over a part of the output pixels.
+// Computes the gradient of weight (output, tap, channel) over a part of the output pixels.
 // blocks: groups of LANES outputs, by taps x channels of a group, by parts
 // places: x, gradient of y -> sums [parts, outputs, taps, channels / groups]
 // counts: window, output pixels of all pictures, outputs, groups, parts
