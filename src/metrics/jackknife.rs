@@ -1,4 +1,4 @@
-//! What each test image does to AP: the ground of the confidence intervals.
+//! The influence of each test image on AP: the basis of the confidence intervals.
 //!
 //! Method, sources and coverage: `docs/intervals.md`.
 
@@ -9,31 +9,32 @@ use super::interval::{Interval, Spread};
 use super::ranked::{Ranked, Step};
 use crate::data::labels::Group;
 
-/// Positives below which a class says too little for an interval of the stated coverage.
+/// A class with fewer positives than this is too uncertain for an interval of the stated coverage.
 pub const FEW_POSITIVES: usize = 5;
 
-/// Classes that are summed by one thread: fixed, so that the sums do not depend on the threads.
+/// Number of classes summed by one thread: fixed, so that the sums do not depend on the number of
+/// threads.
 const CLASSES_AT_ONCE: usize = 8;
 
-/// AP of one class, and how it changes as one image is left out.
+/// AP of one class, and its change when one image is left out.
 #[derive(Debug, Clone)]
 struct ClassJackknife {
     average_precision: f64,
     positives: usize,
-    /// AP without the image less AP with it, for every image.
+    /// AP without the image minus AP with it, for every image.
     changes: Vec<f64>,
 }
 
 impl ClassJackknife {
-    /// `None` where the class has no positive.
+    /// Returns `None` for a class without positives.
     fn new(steps: &[Step]) -> Option<Self> {
         let positives = steps.iter().filter(|step| step.positive()).count();
         if positives == 0 {
             return None;
         }
-        // Sums over the positives at or below the place that the loop has come to, from the end
-        // of the ranking to its top: of their precision, and of what is left of it without an
-        // image at or above them that is a negative, or that is another positive.
+        // Sums over the positives at or below the current rank, while the loop moves from the end
+        // of the ranking to its top: of their precision, and of what their precision becomes
+        // without an image at or above them that is a negative, or that is another positive.
         let (mut all, mut without_negative, mut without_positive) = (0.0, 0.0, 0.0);
         let mut changes = vec![0.0; steps.len()];
         let mut own = vec![0.0; steps.len()];
@@ -46,7 +47,8 @@ impl ClassJackknife {
             let tied = &steps[start..end];
             let tied_positives = tied.iter().filter(|step| step.positive()).count();
             let (true_positives, taken) = (found as f64, end as f64);
-            // Only a positive alone at the top has none other beside it; it is no term of its own.
+            // Only a positive alone at the top has no other image beside it; its own term is
+            // removed below.
             let others = (taken - 1.0).max(1.0);
             let left = (true_positives - 1.0) / others;
             all += tied_positives as f64 * (true_positives / taken);
@@ -63,7 +65,8 @@ impl ClassJackknife {
             found -= tied_positives;
             end = start;
         }
-        // Without a positive the mean is over one less; a class's only one leaves no AP behind.
+        // Without a positive the mean has one term fewer; without its only positive a class has no
+        // AP.
         for step in steps.iter().filter(|step| step.positive()) {
             let change = &mut changes[step.image()];
             *change = match positives {
@@ -78,15 +81,16 @@ impl ClassJackknife {
         })
     }
 
-    /// Variance for what so few positives cannot show, about a quarter of a positive more that
-    /// nothing finds: where every positive leads, the interval is then about that of Clopper and
-    /// Pearson.
+    /// Returns the variance that so few positives cannot show, about a quarter of one more positive
+    /// that is never found: if all positives rank first, the interval is then about that of Clopper
+    /// and Pearson.
     fn unseen(&self) -> f64 {
         (self.average_precision / (2.0 * self.positives as f64)).powi(2)
     }
 }
 
-/// Intervals of the AP of every class at `level` in (0, 1); `None` where a class has no positive.
+/// Returns intervals of the AP of every class at `level` in (0, 1); `None` for a class without
+/// positives.
 pub fn class_intervals(ranked: &Ranked, level: f64) -> Vec<Option<Interval>> {
     (ranked.classes().par_iter())
         .map(|steps| {
@@ -101,30 +105,31 @@ pub fn class_intervals(ranked: &Ranked, level: f64) -> Vec<Option<Interval>> {
         .collect()
 }
 
-/// A mean of AP over classes with what each image does to it.
+/// A mean of AP over classes, with the influence of each image on it.
 #[derive(Debug, Clone)]
 struct Mean {
     estimate: f64,
-    /// The mean without the image less the mean with it.
+    /// The mean without the image minus the mean with it.
     changes: Vec<f64>,
     unseen: f64,
     classes: usize,
     few_positives: usize,
 }
 
-/// mAP over all classes, head, medium and tail, with what each image does to it. Means over seeds and gains of one method over another are made of it, image by image.
+/// mAP over all classes, head, medium and tail, with the influence of each image on it. Means over
+/// seeds and gains of one method over another are computed from it, image by image.
 #[derive(Debug, Clone)]
 pub struct Jackknife {
     means: PerGroup<Option<Mean>>,
 }
 
-/// The gain in mAP of one method over another, with what each image does to it.
+/// The gain in mAP of one method over another, with the influence of each image on it.
 #[derive(Debug, Clone)]
 pub struct Gain(Jackknife);
 
 impl Jackknife {
-    /// The mAPs of `ranked`; a class without a positive is left out. `groups` has one entry a
-    /// class. The result does not depend on the number of threads.
+    /// Computes the mAPs of `ranked`; classes without positives are left out. `groups` has one
+    /// entry per class. The result does not depend on the number of threads.
     pub fn new(ranked: &Ranked, groups: &[Group]) -> Self {
         assert_eq!(
             ranked.classes().len(),
@@ -152,13 +157,13 @@ impl Jackknife {
         Jackknife { means }
     }
 
-    /// The mAPs; `None` where no class has a positive.
+    /// Returns the mAPs; `None` where no class has positives.
     pub fn estimates(&self) -> PerGroup<Option<f64>> {
         PerGroup::from_fn(|scope| Some(self.means[scope].as_ref()?.estimate))
     }
 
-    /// The mean of several runs on the same images, such as a method's seeds; `None` of none. A
-    /// group that one of them lacks is missing.
+    /// Averages several runs on the same images, such as a method's seeds; `None` for no runs. A
+    /// group that one of the runs lacks is left out.
     pub fn mean<'a>(runs: impl IntoIterator<Item = &'a Jackknife>) -> Option<Self> {
         let mut runs = runs.into_iter();
         let mut mean = runs.next()?.clone();
@@ -176,21 +181,23 @@ impl Jackknife {
         for scope in Scope::ALL {
             if let Some(own) = &mut mean.means[scope] {
                 own.scale(1.0 / count);
-                // Seeds see the same few positives: what those do not show is not averaged away.
+                // All seeds have the same few positives, so averaging does not reduce the unseen
+                // variance.
                 own.unseen *= count;
             }
         }
         Some(mean)
     }
 
-    /// What this method gains over `baseline` on the same images.
+    /// Returns the gain of this method over `baseline` on the same images.
     pub fn gain_over(&self, baseline: &Jackknife) -> Gain {
         let mut gain = self.clone();
         for scope in Scope::ALL {
             let own = &mut gain.means[scope];
             match (own.as_mut(), &baseline.means[scope]) {
                 (Some(own), Some(other)) => {
-                    // The same positives are unseen by both, so that half of one's will do.
+                    // Both methods have the same unseen positives, so half of the larger variance
+                    // is enough.
                     let unseen = own.unseen.max(other.unseen) / 2.0;
                     own.plus(other, -1.0);
                     own.unseen = unseen;
@@ -202,7 +209,7 @@ impl Jackknife {
         Gain(gain)
     }
 
-    /// Intervals of the mAPs at `level` in (0, 1); `None` where there is no mAP.
+    /// Returns the intervals of the mAPs at `level` in (0, 1); `None` where there is no mAP.
     pub fn intervals(&self, level: f64) -> PerGroup<Option<Interval>> {
         self.with(|_, mean, spread| spread.score(mean, level))
     }
@@ -227,21 +234,22 @@ impl Jackknife {
 }
 
 impl Gain {
-    /// Images that are paired.
+    /// Returns the number of paired images.
     pub fn num_images(&self) -> usize {
         let total = self.0.means.total.as_ref();
         total.map_or(0, |mean| mean.changes.len())
     }
 
-    /// Intervals of the gains at `level` in (0, 1); `None` where one of the methods has no mAP.
+    /// Returns the intervals of the gains at `level` in (0, 1); `None` where one of the methods has
+    /// no mAP.
     pub fn intervals(&self, level: f64) -> PerGroup<Option<Interval>> {
         self.0
             .with(|_, mean, spread| spread.difference(mean, level))
     }
 
-    /// The same where the runs that the gain is averaged over are a sample of all seeds (and
-    /// subsets) too: variance of their mean and its degrees of freedom for each group. A group
-    /// without is left out.
+    /// Like [`Gain::intervals`], if the runs that the gain is averaged over are also a sample of
+    /// all seeds (and subsets): `runs` holds the variance of their mean and its degrees of freedom
+    /// for each group. A group without these is left out.
     pub fn intervals_over_runs(
         &self,
         runs: &PerGroup<Option<(f64, f64)>>,
@@ -271,7 +279,7 @@ impl Mean {
     }
 }
 
-/// Adds a part of a sum over classes.
+/// Adds a partial sum over classes.
 fn add(sum: &mut Option<Mean>, part: Mean) {
     match sum {
         Some(sum) => {
@@ -283,7 +291,7 @@ fn add(sum: &mut Option<Mean>, part: Mean) {
     }
 }
 
-/// Sums over some classes: all of them, and those of each group.
+/// Sums over the given classes: all of them, and those of each group.
 fn sums(classes: &[Vec<Step>], groups: &[Group]) -> PerGroup<Option<Mean>> {
     let mut sums: PerGroup<Option<Mean>> = PerGroup::default();
     for (steps, group) in classes.iter().zip(groups) {

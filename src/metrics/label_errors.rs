@@ -1,37 +1,36 @@
-//! Labels that are likely wrong, by what a model that has not learned from them says.
+//! Labels that are probably wrong, judged by a model that was not trained on them.
 
 use super::score::Score;
 use super::table::ScoreTable;
 use crate::error::{Error, Result};
 
-/// What may be wrong with the labels of an image.
+/// What may be wrong with a label of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doubt {
-    /// It has no label of the class and looks as if it should.
+    /// The label is missing, but the image looks like the class.
     Missing,
-    /// It has a label of the class and does not look like it.
+    /// The label is present, but the image does not look like the class.
     Wrong,
 }
 
 /// A label, or the absence of one, that the model contradicts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Suspect {
-    /// Row of the table.
+    /// Row of the image in the table.
     pub image: usize,
-    /// Its class.
+    /// Index of the class.
     pub class: usize,
-    /// In which way.
+    /// What may be wrong.
     pub doubt: Doubt,
     /// The probability of the class, 0 to 1.
     pub probability: f64,
-    /// How far the probability of the given label (p with one, 1 - p without) lies above the mean
-    /// of that over the images of the class that have the same label: -1 to 1, the most doubtful
-    /// lowest.
+    /// Probability of the given label (p if present, 1 - p if absent) minus the mean of that over
+    /// the images of the class with the same label: -1 to 1, the most doubtful lowest.
     pub quality: f64,
 }
 
-/// The mean probability of each of the two answers, present and absent, over the images that are
-/// labelled so; `None` for a class that has none of one of them.
+/// Returns the mean probability of each answer, present and absent, over the images labelled so;
+/// `None` for a class that lacks one of the two.
 fn usual<S: Score>(table: &ScoreTable<S>, class: usize) -> Option<[f64; 2]> {
     let (mut sums, mut counts) = ([0.0; 2], [0u64; 2]);
     for (score, target) in table.class(class) {
@@ -48,23 +47,24 @@ fn usual<S: Score>(table: &ScoreTable<S>, class: usize) -> Option<[f64; 2]> {
     (counts[0] > 0 && counts[1] > 0).then(|| [mean(0), mean(1)])
 }
 
-/// The suspects of all classes of `table`, whose scores are probabilities: the most doubtful first,
-/// equal ones by class and image. A class without a positive or without a negative has none.
+/// Returns the suspects of all classes of `table`, whose scores are probabilities: the most
+/// doubtful first, ties by class and image. A class without positives or without negatives has
+/// none.
 ///
-/// Each class is a question of its own. With t_1 the mean of p over its positives and t_0 the mean
-/// of 1 - p over its negatives, an image counts with certainty as one of the class where p >= t_1
-/// (and, if 1 - p >= t_0 too, p > 1 - p), and as none of it likewise; it is a suspect where its
-/// label says the opposite: the off-diagonal of confident learning (Northcutt, Jiang, Chuang, JAIR
-/// 70, 2021; for multi-label data Thyagarajan et al., arXiv:2211.13895). The order is by
-/// self-confidence less t of the given label (the adjusted self-confidence of Kuan and Mueller,
-/// DataPerf at ICML 2022, without its constant), so that a class that the model has not learned,
-/// whose positives all score low, does not fill the list.
+/// Each class is a separate binary problem. Let t_1 be the mean of p over its positives and t_0 the
+/// mean of 1 - p over its negatives. An image counts as certainly of the class if p >= t_1 (and, if
+/// 1 - p >= t_0 too, p > 1 - p), and likewise as certainly not of it; it is a suspect if its label
+/// says the opposite: the off-diagonal of confident learning (Northcutt, Jiang, Chuang, JAIR 70,
+/// 2021; for multi-label data Thyagarajan et al., arXiv:2211.13895). Suspects are ordered by
+/// self-confidence minus t of the given label (the adjusted self-confidence of Kuan and Mueller,
+/// DataPerf at ICML 2022, without its constant), so that the list is not filled by a class that the
+/// model has not learned, whose positives all score low.
 ///
-/// The scores have to be of a model that was not trained on these images: it repeats the labels
-/// that it has seen.
+/// The scores must come from a model that was not trained on these images, because a model repeats
+/// the labels it has seen.
 ///
 /// # Errors
-/// A score lies outside of 0..1.
+/// Fails if a score lies outside 0..1.
 pub fn label_errors<S: Score>(table: &ScoreTable<S>) -> Result<Vec<Suspect>> {
     let mut all = table.scores().iter().map(|score| score.to_f64());
     if let Some(score) = all.find(|score| !(0.0..=1.0).contains(score)) {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_class_that_was_not_learned_stands_behind_one_that_was() {
-        // Class 0: one positive of three says 0.04 and the others 0.9; class 1: all say about 0.02.
+        // Class 0: one positive of three has 0.04 and the others 0.9; class 1: all have about 0.02.
         let scores = [0.9, 0.021, 0.9, 0.019, 0.04, 0.02, 0.05, 0.02, 0.05, 0.02];
         let targets = [1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
         let table = ScoreTable::new(&scores, &targets, 2).unwrap();

@@ -1,7 +1,7 @@
 //! Metrics of multi-label classification: slices in, numbers out.
 //!
-//! Scores and targets are images x classes, row by row, wrapped once in a [`ScoreTable`] that has
-//! checked them. What is undefined is `None`, is counted, and is left out of means.
+//! Scores and targets are images x classes, in row-major order, wrapped once in a [`ScoreTable`]
+//! that has checked them. Undefined values are `None`, are counted, and are left out of means.
 
 pub mod alike;
 pub mod auc;

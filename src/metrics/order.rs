@@ -1,26 +1,26 @@
-//! Sorting by descending score, the common work of all ranking metrics.
+//! Sorting by descending score, shared by all ranking metrics.
 
 use rayon::prelude::*;
 
 use super::score::{Entry, Score};
 use super::table::ScoreTable;
 
-/// Classes gathered from the rows at a time: enough to use the cache lines of a row, few enough
-/// that the threads finish together.
+/// Number of classes gathered from the rows at a time: enough to use the cache lines of a row, few
+/// enough that the threads finish together.
 const CLASSES_AT_ONCE: usize = 8;
 
-/// Entries below which a comparison sort beats counting.
+/// Below this number of entries a comparison sort is faster than a radix sort.
 const RADIX_FROM: usize = 1 << 10;
 
-/// The entries of one class, in the order of the images; the payload is the target.
+/// Returns the entries of one class, in the order of the images; the payload is the target.
 pub(super) fn entries<S: Score>(scores: &[S], targets: &[u8]) -> Vec<S::Entry> {
     (scores.iter().zip(targets))
         .map(|(score, &target)| Entry::new(score.descending_key(), u32::from(target > 0)))
         .collect()
 }
 
-/// Calls `work` for every class with its entries sorted by descending score, and gives the results
-/// in the order of the classes. `payload` makes an entry's payload from image and target.
+/// Calls `work` for every class with its entries sorted by descending score, and returns the
+/// results in class order. `payload` computes an entry's payload from image and target.
 pub(super) fn for_each_class<S: Score, T: Send>(
     table: &ScoreTable<S>,
     payload: impl Fn(usize, u8) -> u32 + Sync,
@@ -53,8 +53,8 @@ pub(super) fn for_each_class<S: Score, T: Send>(
     parts.into_iter().flatten().collect()
 }
 
-/// Sorts `entries` by key, stably, and gives the slice that holds the result; `scratch` has the
-/// same length.
+/// Sorts `entries` by key, stably, and returns the slice that holds the result; `scratch` must have
+/// the same length.
 pub(super) fn sort<'a, E: Entry>(entries: &'a mut [E], scratch: &'a mut [E]) -> &'a [E] {
     if entries.len() < RADIX_FROM {
         entries.sort_by_key(|entry| entry.key());

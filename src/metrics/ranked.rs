@@ -1,4 +1,4 @@
-//! The images of every class in the order of their scores: sorted once, read many times.
+//! The images of every class ranked by score: sorted once, read many times.
 
 use super::order;
 use super::score::{Entry, Score};
@@ -13,7 +13,7 @@ pub struct Ranked {
 }
 
 /// An image of a class's ranking, packed: the image's index, whether it is a positive, and whether
-/// the next image has another score.
+/// the next image has a different score.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step(u32);
 
@@ -56,19 +56,19 @@ impl Ranked {
         })
     }
 
-    /// N.
+    /// Returns the number of images, N.
     pub fn num_images(&self) -> usize {
         self.num_images
     }
 
-    /// The ranking of every class.
+    /// Returns the ranking of every class.
     pub(super) fn classes(&self) -> &[Vec<Step>] {
         &self.classes
     }
 
-    /// For every class the precision at each of `recalls` (ascending, in [0, 1]): that of the
-    /// highest threshold that reaches the recall. The mean over evenly spaced recalls comes near
-    /// the AP. `None` where a class has no positive.
+    /// Returns for every class the precision at each of `recalls` (ascending, in [0, 1]): that of
+    /// the highest threshold that reaches the recall. The mean over evenly spaced recalls
+    /// approximates AP. `None` for a class without positives.
     pub fn precision_at(&self, recalls: &[f64]) -> Vec<Option<Vec<f64>>> {
         (self.classes.iter())
             .map(|steps| {

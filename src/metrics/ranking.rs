@@ -1,5 +1,5 @@
-//! The precision, recall and F1 that multi-label papers print: by class (CP, CR, CF1) and overall
-//! (OP, OR, OF1), at a threshold or for the best k scores of each image.
+//! The precision, recall and F1 of multi-label papers: by class (CP, CR, CF1) and overall (OP, OR,
+//! OF1), at a threshold or for the k best scores of each image.
 
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub struct RankingScores {
 }
 
 impl RankingScores {
-    /// The scores of classes with these outcomes.
+    /// Computes the scores from the counts of each class.
     pub fn from_counts(per_class: &[Counts]) -> Self {
         let class_precision = mean(
             (per_class.iter())
@@ -46,14 +46,14 @@ impl RankingScores {
     }
 }
 
-/// CP, CR, CF1, OP, OR and OF1 at the thresholds of `scores`.
+/// Returns CP, CR, CF1, OP, OR and OF1 at the thresholds of `scores`.
 pub fn ranking_scores(scores: &ThresholdScores) -> RankingScores {
     RankingScores::from_counts(&scores.per_class)
 }
 
-/// CP, CR, CF1, OP, OR and OF1 where each image is predicted to show the `k` classes with its best
-/// scores; with `threshold`, only those of them that are above it. Of equal scores the class with
-/// the lower index goes first.
+/// Returns CP, CR, CF1, OP, OR and OF1 if each image is predicted to show the `k` classes with its
+/// best scores; with `threshold`, only those of them above it. Ties go to the class with the lower
+/// index.
 pub fn top_k_scores<S: Score>(
     table: &ScoreTable<S>,
     k: usize,
@@ -87,7 +87,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / count as f64)
 }
 
-/// 2 p r / (p + r); 0 where both are 0, undefined where one is.
+/// Returns 2 p r / (p + r); 0 if both are 0, undefined if one is undefined.
 fn harmonic(precision: Option<f64>, recall: Option<f64>) -> Option<f64> {
     let (precision, recall) = (precision?, recall?);
     let sum = precision + recall;

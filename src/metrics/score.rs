@@ -1,25 +1,25 @@
-//! What a score is, and the word it is sorted in: the ground of tables and of sorting.
+//! Scores and their sort keys, the basis of tables and of sorting.
 
 /// A score: `f32` or `f64`.
 pub trait Score: Copy + Send + Sync + PartialOrd {
-    /// The score as f64.
+    /// Converts the score to f64.
     fn to_f64(self) -> f64;
-    /// A number that orders as the score does, the largest score first; equal scores (0 and -0
-    /// too) have equal keys.
+    /// Returns a key that sorts like the scores in descending order; equal scores (including 0 and
+    /// -0) have equal keys.
     fn descending_key(self) -> u64;
-    /// The key with a payload, as it is sorted.
+    /// The entry that is sorted: the key with a payload.
     type Entry: Entry;
 }
 
-/// One entry of a class: its score's key, and a payload (a target, an image).
+/// One entry of a class: the key of its score, and a payload (a target or an image).
 pub trait Entry: Copy + Default + Send + Sync {
-    /// How many low bits of the key are in use.
+    /// Number of low bits of the key that are used.
     const KEY_BITS: u32;
-    /// An entry.
+    /// Makes an entry.
     fn new(key: u64, payload: u32) -> Self;
-    /// The key of the score.
+    /// Returns the key of the score.
     fn key(self) -> u64;
-    /// The payload.
+    /// Returns the payload.
     fn payload(self) -> u32;
 }
 
@@ -31,7 +31,7 @@ impl Score for f32 {
     }
 
     fn descending_key(self) -> u64 {
-        // Adding 0 turns -0 into 0. Positive floats order as their bits do, negative ones the
+        // Adding 0 turns -0 into 0. Positive floats sort like their bit patterns, negative ones the
         // other way round; the key counts down from the largest.
         let bits = (self + 0.0).to_bits();
         let ascending = if bits >> 31 == 0 {
@@ -61,7 +61,7 @@ impl Score for f64 {
     }
 }
 
-/// Key and payload of an f32 in one word: half the memory to move while sorting.
+/// Key and payload of an f32 in one word, which halves the memory moved while sorting.
 impl Entry for u64 {
     const KEY_BITS: u32 = 32;
 

@@ -1,15 +1,15 @@
-//! Paired tests between two methods, and what many tests at once cost.
+//! Paired tests between two methods, and the correction for many tests.
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// Pairs up to which the signed-rank test counts every assignment of signs. Beyond that its normal
-/// approximation is as good, and the counting takes long.
+/// Up to this number of pairs the signed-rank test is exact, over all assignments of signs. Beyond
+/// it the normal approximation is as good, and the exact test is slow.
 const MAX_EXACT: usize = 200;
 
-/// What a paired test found.
+/// The result of a paired test.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct PairedTest {
-    /// Pairs that entered; the signed-rank test leaves out those without a difference.
+    /// Number of pairs used; the signed-rank test leaves out those without a difference.
     pub pairs: usize,
     /// The test's statistic: t, or the sum of the ranks of the positive differences.
     pub statistic: f64,
@@ -17,8 +17,8 @@ pub struct PairedTest {
     pub p_value: f64,
 }
 
-/// Mean and sample standard deviation (divided by n - 1). The mean is `None` over nothing, the
-/// deviation below two values.
+/// Returns the mean and the sample standard deviation (divided by n - 1). The mean is `None` for no
+/// values, the deviation for fewer than two.
 pub fn mean_and_deviation(values: &[f64]) -> (Option<f64>, Option<f64>) {
     let n = values.len() as f64;
     if values.is_empty() {
@@ -30,13 +30,13 @@ pub fn mean_and_deviation(values: &[f64]) -> (Option<f64>, Option<f64>) {
     (Some(mean), deviation)
 }
 
-/// Student's paired t-test on the differences of the pairs. `None` below two pairs, and where all
-/// differences are the same, since t is undefined there.
+/// Runs Student's paired t-test on the differences of the pairs. Returns `None` for fewer than two
+/// pairs, and if all differences are equal, since t is undefined then.
 pub fn paired_t_test(differences: &[f64]) -> Option<PairedTest> {
     let (mean, deviation) = mean_and_deviation(differences);
     let (mean, deviation) = (mean?, deviation?);
     let n = differences.len() as f64;
-    // Equal differences leave a deviation of rounding errors.
+    // With equal differences the deviation consists of rounding errors.
     let largest = differences.iter().fold(0.0f64, |most, d| most.max(d.abs()));
     if deviation <= 8.0 * f64::EPSILON * largest {
         return None;
@@ -50,9 +50,9 @@ pub fn paired_t_test(differences: &[f64]) -> Option<PairedTest> {
     })
 }
 
-/// Pairs (seeds, for example) from which a paired t-test finds a true difference of `wanted` with a
-/// probability of `power` at the two-sided level 1 - `level`, if differences spread by `deviation`.
-/// `None` where more than 10,000 would be needed.
+/// Returns the number of pairs (seeds, for example) with which a paired t-test detects a true
+/// difference of `wanted` with a probability of `power` at the two-sided level 1 - `level`, if the
+/// differences have the standard deviation `deviation`. `None` if more than 10,000 would be needed.
 pub fn pairs_needed(deviation: f64, wanted: f64, level: f64, power: f64) -> Option<usize> {
     let enough = |pairs: usize| {
         let quantile =
@@ -67,9 +67,10 @@ pub fn pairs_needed(deviation: f64, wanted: f64, level: f64, power: f64) -> Opti
     (2..=10_000).find(|&pairs| enough(pairs))
 }
 
-/// Wilcoxon's signed-rank test on the differences of the pairs. Differences of 0 are left out,
-/// equal ones share their mean rank. Exact (over all signs, given the ranks) up to 200 pairs, then
-/// by the normal approximation with the correction for ties. `None` where no difference is left.
+/// Runs Wilcoxon's signed-rank test on the differences of the pairs. Differences of 0 are left out,
+/// ties share their mean rank. The test is exact (over all signs, given the ranks) for up to 200
+/// pairs; beyond, it uses the normal approximation with the correction for ties. `None` if no
+/// difference is left.
 pub fn wilcoxon_signed_rank(differences: &[f64]) -> Option<PairedTest> {
     let mut sorted: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
     let n = sorted.len();
@@ -77,7 +78,7 @@ pub fn wilcoxon_signed_rank(differences: &[f64]) -> Option<PairedTest> {
         return None;
     }
     sorted.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
-    // Doubled ranks are whole numbers even where ties share one.
+    // Doubled ranks are integers even for ties.
     let mut doubled = vec![0usize; n];
     let mut ties = 0.0;
     let mut start = 0;
@@ -108,9 +109,11 @@ pub fn wilcoxon_signed_rank(differences: &[f64]) -> Option<PairedTest> {
     })
 }
 
-/// Twice the part of all assignments of signs whose smaller sum of ranks is at most `smaller`.
+/// Returns twice the share of all assignments of signs whose sum of positive ranks is at most
+/// `smaller`.
 fn exact(doubled: &[usize], smaller: usize) -> f64 {
-    // probability[s]: that the positive ranks sum to s; sums beyond `smaller` are not needed.
+    // probability[s] is that of a sum s of the positive ranks; sums beyond `smaller` are not
+    // needed.
     let mut probability = vec![0.0f64; smaller + 1];
     probability[0] = 1.0;
     for &rank in doubled {
@@ -122,9 +125,10 @@ fn exact(doubled: &[usize], smaller: usize) -> f64 {
     2.0 * probability.iter().sum::<f64>()
 }
 
-/// Variance of the mean over runs, each with its training subset (those of a subset together), and
-/// its degrees of freedom: over the means of the subsets where there are several, since runs of one
-/// subset are alike, else over the seeds. `None` for one run.
+/// Returns the variance of the mean over runs, each given with its training subset (those of a
+/// subset adjacent), and its degrees of freedom. It is computed over the means of the subsets if
+/// there are several, since runs of one subset are alike, otherwise over the seeds. `None` for one
+/// run.
 pub fn variance_over_runs(values_of_runs: &[(&str, f64)]) -> Option<(f64, f64)> {
     let mut subsets: Vec<Vec<f64>> = Vec::new();
     let mut last = None;
@@ -145,8 +149,8 @@ pub fn variance_over_runs(values_of_runs: &[(&str, f64)]) -> Option<(f64, f64)> 
     Some((deviation * deviation / n, n - 1.0))
 }
 
-/// As [`variance_over_runs`] for the difference of two methods whose runs are no pairs: the
-/// variances of both means, with Welch's degrees of freedom.
+/// Like [`variance_over_runs`], for the difference of two methods whose runs are not paired: the
+/// sum of the variances of both means, with Welch's degrees of freedom.
 pub fn variance_over_both(method: &[(&str, f64)], baseline: &[(&str, f64)]) -> Option<(f64, f64)> {
     let (own, others) = (variance_over_runs(method)?, variance_over_runs(baseline)?);
     let variance = own.0 + others.0;
@@ -158,8 +162,8 @@ pub fn variance_over_both(method: &[(&str, f64)], baseline: &[(&str, f64)]) -> O
     Some((variance, freedom))
 }
 
-/// p-values corrected for their number after Holm: the chance of a single false finding among all
-/// of them stays below the level. What is `None` does not count.
+/// Corrects p-values for multiple testing by Holm's procedure, which keeps the probability of any
+/// false finding below the level. `None` values are not counted.
 pub fn holm(p_values: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut order: Vec<(usize, f64)> = (p_values.iter().enumerate())
         .filter_map(|(i, p)| Some((i, (*p)?)))
@@ -174,7 +178,7 @@ pub fn holm(p_values: &[Option<f64>]) -> Vec<Option<f64>> {
     corrected
 }
 
-/// Ranks of scores, 1 for the highest; equal scores share their mean rank.
+/// Ranks the scores, 1 for the highest; ties share their mean rank.
 pub fn ranks(scores: &[f64]) -> Vec<f64> {
     (scores.iter())
         .map(|score| {
@@ -185,7 +189,7 @@ pub fn ranks(scores: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// The expected values are SciPy's (1.17.1), each with the call that gave it.
+/// The expected values are SciPy's (1.17.1), each with the call that computed it.
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;
@@ -208,7 +212,7 @@ mod tests {
     }
 
     /// G*Power 3.1, means of matched pairs, two tails, level 0.05, power 0.8: 10 pairs for a
-    /// difference of one deviation, 34 for half of one.
+    /// difference of one standard deviation, 34 for half of one.
     #[test]
     fn as_many_pairs_are_needed_as_the_tables_say() {
         assert_eq!(pairs_needed(1.0, 1.0, 0.95, 0.8), Some(10));
@@ -300,7 +304,7 @@ mod tests {
     #[test]
     fn runs_of_one_subset_are_seeds_and_several_subsets_count_by_their_means() {
         let (variance, freedom) = variance_over_runs(&[("a", 0.01), ("a", 0.03)]).unwrap();
-        // Sample variance 2e-4, of the mean of two half of that.
+        // The sample variance is 2e-4, that of the mean of two is half of it.
         assert!((variance - 1e-4).abs() < 1e-12 && freedom == 1.0);
         let three = [
             ("a", 0.01),
@@ -311,7 +315,7 @@ mod tests {
             ("c", 0.05),
         ];
         let (variance, freedom) = variance_over_runs(&three).unwrap();
-        // Means 0.02, 0.02, 0.05: sample variance 3e-4.
+        // The means are 0.02, 0.02, 0.05, their sample variance is 3e-4.
         assert!((variance - 1e-4).abs() < 1e-12 && freedom == 2.0);
         assert_eq!(variance_over_runs(&[("a", 0.01)]), None);
     }

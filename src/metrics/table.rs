@@ -1,4 +1,4 @@
-//! Scores with their targets, checked once.
+//! Scores with their targets, validated once.
 
 use super::score::Score;
 use crate::error::{Error, Result};
@@ -12,8 +12,8 @@ pub struct ScoreTable<'a, S> {
 }
 
 impl<'a, S: Score> ScoreTable<'a, S> {
-    /// Scores (logits or probabilities, larger for more likely) and targets (0 or 1), both images
-    /// x `num_classes`. Lengths that do not fit, a score that is not a number and a target other
+    /// Makes a table of scores (logits or probabilities, larger for more likely) and targets (0 or
+    /// 1), both images x `num_classes`. Mismatched lengths, a score that is NaN, and a target other
     /// than 0 or 1 are errors that name the entry.
     pub fn new(scores: &'a [S], targets: &'a [u8], num_classes: usize) -> Result<Self> {
         if scores.len() != targets.len() {
@@ -51,32 +51,32 @@ impl<'a, S: Score> ScoreTable<'a, S> {
         })
     }
 
-    /// Scores, images x classes.
+    /// Returns the scores, images x classes.
     pub fn scores(&self) -> &'a [S] {
         self.scores
     }
 
-    /// Targets 0 or 1, images x classes.
+    /// Returns the targets, 0 or 1, images x classes.
     pub fn targets(&self) -> &'a [u8] {
         self.targets
     }
 
-    /// N.
+    /// Returns the number of images, N.
     pub fn num_images(&self) -> usize {
         self.scores.len() / self.num_classes
     }
 
-    /// C.
+    /// Returns the number of classes, C.
     pub fn num_classes(&self) -> usize {
         self.num_classes
     }
 
-    /// Scores and targets of each image.
+    /// Iterates over the scores and targets of each image.
     pub fn rows(&self) -> impl Iterator<Item = (&'a [S], &'a [u8])> {
         (self.scores.chunks(self.num_classes)).zip(self.targets.chunks(self.num_classes))
     }
 
-    /// The scores and targets of one class, image by image.
+    /// Iterates over the scores and targets of one class, image by image.
     pub fn class(&self, class: usize) -> impl Iterator<Item = (S, u8)> + 'a {
         let scores = self.scores.iter().skip(class).step_by(self.num_classes);
         let targets = self.targets.iter().skip(class).step_by(self.num_classes);

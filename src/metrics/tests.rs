@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rng::Stream;
 
-/// Scores with ties and targets, images x classes; the last class has no positive.
+/// Returns random scores, with ties, and targets, images x classes; the last class has no positive.
 fn random(seed: u64, images: usize, classes: usize) -> (Vec<f32>, Vec<u8>) {
     let mut stream = Stream::new(seed, "metric tests", 0, 0);
     let scores = (0..images * classes)
@@ -15,7 +15,7 @@ fn random(seed: u64, images: usize, classes: usize) -> (Vec<f32>, Vec<u8>) {
     (scores, targets)
 }
 
-/// AP by its definition: for each distinct score, precision and recall of all at or above it.
+/// Computes AP by its definition: precision and recall at each distinct score.
 fn by_definition(scores: &[f32], targets: &[u8]) -> Option<f64> {
     let positives = targets.iter().filter(|&&t| t == 1).count() as f64;
     let mut thresholds = scores.to_vec();
@@ -81,7 +81,7 @@ fn thresholds_averages_and_ranking_by_hand() {
         (class[1].precision(), class[1].recall()),
         (Some(0.5), Some(1.0))
     );
-    // 0.5 is not above 0.5: nothing predicted for the third class.
+    // 0.5 is not above 0.5, so nothing is predicted for the third class.
     assert_eq!((class[2].precision(), class[2].recall()), (None, Some(0.0)));
     assert_eq!((class[2].f1(), class[3].f1()), (Some(0.0), None));
     assert_eq!(at_half.undefined, [2, 1, 1]);
@@ -147,7 +147,7 @@ fn tables_that_cannot_be_are_refused() {
     assert_eq!(threshold_scores(&empty, &[0.5]).unwrap().accuracy, None);
 }
 
-/// The precision at a recall is that of the first threshold that reaches it, by the definition.
+/// By definition, the precision at a recall is that of the first threshold that reaches the recall.
 #[test]
 fn precision_at_a_recall_is_that_of_the_definition() {
     let (scores, targets) = random(9, 80, 3);

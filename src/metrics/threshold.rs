@@ -9,16 +9,16 @@ use super::table::ScoreTable;
 use crate::data::labels::Group;
 use crate::error::{Error, Result};
 
-/// Outcomes of a class, or of all, at a threshold.
+/// The confusion counts of a class, or of all classes, at a threshold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Predicted and true.
+    /// Predicted and present.
     pub true_positives: u64,
-    /// Predicted and not true.
+    /// Predicted but absent.
     pub false_positives: u64,
-    /// True and not predicted.
+    /// Present but not predicted.
     pub false_negatives: u64,
-    /// Neither.
+    /// Neither predicted nor present.
     pub true_negatives: u64,
 }
 
@@ -41,7 +41,7 @@ impl Counts {
         }
     }
 
-    /// TP / (TP + FP); `None` without a prediction.
+    /// Returns TP / (TP + FP); `None` without a prediction.
     pub fn precision(&self) -> Option<f64> {
         ratio(
             self.true_positives,
@@ -49,7 +49,7 @@ impl Counts {
         )
     }
 
-    /// TP / (TP + FN); `None` without a positive.
+    /// Returns TP / (TP + FN); `None` without a positive.
     pub fn recall(&self) -> Option<f64> {
         ratio(
             self.true_positives,
@@ -57,13 +57,13 @@ impl Counts {
         )
     }
 
-    /// 2 TP / (2 TP + FP + FN); `None` with neither a prediction nor a positive.
+    /// Returns 2 TP / (2 TP + FP + FN); `None` with neither a prediction nor a positive.
     pub fn f1(&self) -> Option<f64> {
         let twice = 2 * self.true_positives;
         ratio(twice, twice + self.false_positives + self.false_negatives)
     }
 
-    /// (TP + TN) / all; `None` without an entry.
+    /// Returns (TP + TN) / all; `None` without entries.
     pub fn accuracy(&self) -> Option<f64> {
         let right = self.true_positives + self.true_negatives;
         ratio(right, right + self.false_positives + self.false_negatives)
@@ -85,37 +85,37 @@ pub struct Rates {
     pub f1: Option<f64>,
 }
 
-/// Everything at a threshold.
+/// All scores at a threshold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ThresholdScores {
-    /// Outcomes of each class; its precision, recall, F1 and accuracy follow.
+    /// The counts of each class, from which its precision, recall, F1 and accuracy follow.
     pub per_class: Vec<Counts>,
-    /// Of all entries together.
+    /// Rates over all entries together.
     pub micro: Rates,
-    /// Means over the classes, in which an undefined value counts 0 as in scikit-learn's default;
-    /// `None` only without any class.
+    /// Means over the classes, where an undefined value counts as 0, the default of scikit-learn;
+    /// `None` only if there are no classes.
     pub macro_average: Rates,
-    /// Classes whose precision, recall and F1 are undefined, and count 0 in `macro_average`.
+    /// Number of classes whose precision, recall and F1 are undefined and count as 0 in
+    /// `macro_average`.
     pub undefined: [usize; 3],
-    /// The share of entries (image, class) that are right; the mean of the classes' accuracies is
-    /// the same number.
+    /// Share of entries (image, class) that are correct; equals the mean accuracy of the classes.
     pub accuracy: Option<f64>,
-    /// The share of images whose every class is right (subset accuracy).
+    /// Share of images for which every class is correct (subset accuracy).
     pub exact_match: Option<f64>,
 }
 
 /// F1 over some classes, 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct F1 {
-    /// Of all their entries together; `None` with neither a positive nor a prediction.
+    /// F1 over all their entries together; `None` with neither a positive nor a prediction.
     pub micro: Option<f64>,
-    /// The mean over the classes, in which an undefined value counts 0, as in
-    /// [`ThresholdScores::macro_average`]; `None` without a class.
+    /// Mean over the classes, where an undefined value counts as 0, as in
+    /// [`ThresholdScores::macro_average`]; `None` without classes.
     pub macro_average: Option<f64>,
 }
 
 impl ThresholdScores {
-    /// F1 over all classes and over each group; `groups` has one entry a class.
+    /// Returns F1 over all classes and over each group; `groups` has one entry per class.
     pub fn f1_by_group(&self, groups: &[Group]) -> PerGroup<F1> {
         PerGroup::from_fn(|scope| {
             let own = || {
@@ -133,9 +133,9 @@ impl ThresholdScores {
     }
 }
 
-/// Scores at thresholds: a class is predicted where its score is above its threshold, which is not
-/// reached by an equal score. `thresholds` holds one value for all classes or one a class, in the
-/// unit of the scores (0.5 for probabilities, 0 for logits).
+/// Computes the scores at thresholds. A class is predicted if its score is above its threshold; an
+/// equal score does not count. `thresholds` holds one value for all classes or one per class, on
+/// the scale of the scores (0.5 for probabilities, 0 for logits).
 pub fn threshold_scores<S: Score>(
     table: &ScoreTable<S>,
     thresholds: &[f64],
@@ -191,8 +191,8 @@ pub fn threshold_scores<S: Score>(
     })
 }
 
-/// The outcomes of one class at each of `thresholds` (ascending), in the unit of the scores: what
-/// precision, recall and F1 become where the threshold moves.
+/// Returns the counts of one class at each of `thresholds` (ascending), on the scale of the scores,
+/// which show how precision, recall and F1 depend on the threshold.
 pub fn threshold_curve<S: Score>(
     table: &ScoreTable<S>,
     class: usize,
@@ -203,7 +203,7 @@ pub fn threshold_curve<S: Score>(
         scores[usize::from(target)].push(score.to_f64());
     }
     scores.iter_mut().for_each(|of| of.sort_by(f64::total_cmp));
-    // How many of them are not above a threshold, and how many are.
+    // The number of scores at or below a threshold, and the number above it.
     let parted = |of: &[f64], threshold: f64| {
         let below = of.partition_point(|score| *score <= threshold);
         (below as u64, (of.len() - below) as u64)
@@ -221,9 +221,9 @@ pub fn threshold_curve<S: Score>(
     thresholds.iter().map(counts).collect()
 }
 
-/// For each class the threshold with the best F1 on `table`, halfway between two scores; the
-/// highest of equally good ones. `None` where a class has no positive. Fit on validation data:
-/// on the test set the result is too good.
+/// Returns for each class the threshold with the best F1 on `table`, halfway between two scores;
+/// the highest of equally good ones. `None` for a class without positives. Fit it on validation
+/// data: on the test set the result would be too optimistic.
 pub fn fit_thresholds<S: Score>(table: &ScoreTable<S>) -> Vec<Option<f64>> {
     let classes: Vec<usize> = (0..table.num_classes()).collect();
     let order = order::for_each_class(
@@ -262,7 +262,7 @@ pub fn fit_thresholds<S: Score>(table: &ScoreTable<S>) -> Vec<Option<f64>> {
         .collect()
 }
 
-/// A number at or above `low` and below `high`, halfway where that is possible.
+/// Returns a number at or above `low` and below `high`, halfway between them if possible.
 fn between(low: f64, high: f64) -> f64 {
     let middle = low / 2.0 + high / 2.0;
     if low.is_finite() && middle < high {
@@ -278,9 +278,9 @@ fn between(low: f64, high: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// By sklearn.metrics.f1_score(targets[:, c], scores[:, c] > 0.5, average="micro" and "macro",
-    /// zero_division=0) for the columns of each group; the last class has neither a positive nor a
-    /// prediction.
+    /// Expected values from sklearn.metrics.f1_score(targets[:, c], scores[:, c] > 0.5,
+    /// average="micro" and "macro", zero_division=0) for the columns of each group; the last class
+    /// has neither a positive nor a prediction.
     #[test]
     fn f1_by_group_is_that_of_scikit_learn() {
         let scores = [

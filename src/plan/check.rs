@@ -1,4 +1,4 @@
-//! What can be known of a plan before its first training.
+//! Checks of a plan before its first training.
 
 use super::folder::{Plan, PlannedRun};
 use super::state::{RunState, State};
@@ -8,12 +8,12 @@ use crate::error::Result;
 use crate::job::{self, Room};
 use crate::model::weights;
 
-/// Looks for what the unfinished runs of a prepared plan need, and tells what is odd about them:
-/// the test set, the pictures, enough images for a batch, the files of weights (one from the hub is
-/// fetched now, once for all runs). `room` says where the runs will hold their batches.
+/// Checks what the unfinished runs of a prepared plan need, and logs anything unusual: the test
+/// set, the pictures, enough images for a batch, the weight files (those from the hub are
+/// downloaded now, once for all runs). `room` says where the runs will hold their batches.
 ///
 /// # Errors
-/// Something is not there.
+/// Fails if something is missing.
 pub fn check(plan: &Plan, split: &Split, again: bool, room: Room) -> Result<()> {
     let folder = plan.split_folder()?;
     let mut waiting: Vec<&PlannedRun> = Vec::new();

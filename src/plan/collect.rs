@@ -1,4 +1,4 @@
-//! The comparison of a plan, from what its runs left in their folders.
+//! The comparison of a plan's runs, from the files in their folders.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use crate::report::compare::{Comparison, Entry};
 use crate::report::evaluation;
 use crate::run_dir::Manifest;
 
-/// What a plan has come to.
+/// The results of a plan so far.
 #[derive(Debug)]
 pub struct Collected {
-    /// The runs that are finished, side by side; `None` if there is none.
+    /// The comparison of the finished runs; `None` if there are none.
     pub comparison: Option<Comparison>,
-    /// Names of the others.
+    /// Names of the runs that are not finished.
     pub missing: Vec<String>,
 }
 

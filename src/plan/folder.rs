@@ -1,4 +1,4 @@
-//! The folder of a plan: its runs, resolved, and the split that they share.
+//! The folder of a plan: its runs, resolved, and the split they share.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::run_dir::{Existing, Manifest, RunDir, RunLock, Status};
 /// One run of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedRun {
-    /// `<method>-s<seed>`, with the point of the grid behind the method.
+    /// `<method>-s<seed>`, with the grid point after the method.
     pub name: String,
-    /// What it is.
+    /// The run's experiment.
     pub experiment: Experiment,
-    /// Hash of the configuration: what tells a finished run.
+    /// Hash of the configuration, which identifies a finished run.
     pub hash: String,
 }
 
-/// The runs of an experiment or a sweep and where they lie: `<out>/<name>/`.
+/// The runs of an experiment or a sweep and their folder: `<out>/<name>/`.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The name of the experiment or the sweep.
     pub name: String,
-    /// Its folder.
+    /// The plan's folder.
     pub home: PathBuf,
-    /// The runs, in the order of the tables. A run's index is its number in a job array.
+    /// The runs, in the order of the tables. A run's index is its task number in a job array.
     pub runs: Vec<PlannedRun>,
-    /// Runs that are not asked for now, but finished earlier in the same folder with the settings
-    /// that they would get now: they belong into the comparison too.
+    /// Runs that were not requested this time, but finished earlier in the same folder with the
+    /// settings they would have now: they belong in the comparison too.
     pub earlier: Vec<PlannedRun>,
     /// The sets that each run is scored on.
     pub sets: Vec<Set>,
@@ -42,18 +42,19 @@ pub struct Plan {
     split_folder: Option<PathBuf>,
 }
 
-/// What may take the place of a run that is there already.
+/// Which existing runs may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
-    /// Nothing: finished runs stay, others go on, a run of another configuration is an error.
+    /// None: finished runs are kept, others are resumed, a run with another configuration is an
+    /// error.
     Nothing,
-    /// A run of another configuration is replaced.
+    /// Runs with another configuration are replaced.
     Others,
-    /// Every run is trained anew.
+    /// Every run is trained again from the start.
     Everything,
 }
 
-/// `plan.json`: what a process that runs one of the runs, or a later command, has to know.
+/// `plan.json`: what a process that runs one of the runs, or a later command, needs to know.
 #[derive(Debug, Serialize, Deserialize)]
 struct PlanFile {
     name: String,
@@ -70,7 +71,7 @@ fn test_alone() -> Vec<Set> {
 
 impl PlanFile {
     const NAME: &str = "plan.json";
-    /// What version 0.1 called it.
+    /// The file's name in version 0.1.
     const EARLIER_NAME: &str = "sweep.json";
 
     fn read(home: &Path) -> Result<Self> {
@@ -89,7 +90,7 @@ impl PlanFile {
 }
 
 impl Plan {
-    /// The plan of a sweep file. Nothing is written.
+    /// Makes the plan of a sweep file. Nothing is written.
     pub fn of_sweep(file: &SweepFile, out: &Path, overrides: &[String]) -> Result<Self> {
         Self::of_runs(
             &file.name,
@@ -98,8 +99,8 @@ impl Plan {
         )
     }
 
-    /// The plan of an experiment file: the methods `methods` and the seeds `seeds`, or the file's.
-    /// Nothing is written.
+    /// Makes the plan of an experiment file, with the given `methods` and `seeds` or those of the
+    /// file. Nothing is written.
     pub fn of_experiment(
         file: &ExperimentFile,
         out: &Path,
@@ -111,7 +112,7 @@ impl Plan {
         Self::of_runs(&name, out.join(&name), runs)
     }
 
-    /// The plan of these runs, in the folder `home`.
+    /// Makes the plan of the given runs, in the folder `home`.
     pub(super) fn of_runs(name: &str, home: PathBuf, runs: Vec<Experiment>) -> Result<Self> {
         let planned = runs.into_iter().map(PlannedRun::new);
         Ok(Plan {
@@ -124,7 +125,7 @@ impl Plan {
         })
     }
 
-    /// The plan in a folder, as it was prepared.
+    /// Opens the plan in a folder, as it was prepared.
     pub fn open(home: &Path) -> Result<Self> {
         let file = PlanFile::read(home)?;
         let read = |name: &String| PlannedRun::read(home, name);
@@ -134,7 +135,7 @@ impl Plan {
         })
     }
 
-    /// The plan in a folder with one of its runs alone, for the process that runs it.
+    /// Opens the plan in a folder with only one of its runs, for the process that runs it.
     pub fn open_run(home: &Path, run: &str) -> Result<Self> {
         let run = PlannedRun::read(home, run)?;
         Ok(Plan {
@@ -143,7 +144,7 @@ impl Plan {
         })
     }
 
-    /// Like [`Plan::open_run`], for the run of that index.
+    /// Like [`Plan::open_run`], for the run with the given index.
     pub fn open_index(home: &Path, index: usize) -> Result<Self> {
         let file = PlanFile::read(home)?;
         match file.runs.get(index) {
@@ -163,23 +164,23 @@ impl Plan {
         }
     }
 
-    /// The folder of a run.
+    /// Returns the folder of a run.
     pub fn run_dir(&self, run: &PlannedRun) -> RunDir {
         RunDir::new(self.home.join(&run.name))
     }
 
-    /// The folder of the logs, beside those of the runs; there is one where runs are processes of
-    /// their own.
+    /// Returns the folder of the logs, beside those of the runs; it exists if runs are separate
+    /// processes.
     pub fn logs(&self) -> PathBuf {
         self.home.join("logs")
     }
 
-    /// The log of a run.
+    /// Returns the path of a run's log.
     pub fn log(&self, run: &PlannedRun) -> PathBuf {
         self.logs().join(format!("{}.log", run.name))
     }
 
-    /// The split, if it is there already.
+    /// Returns the split if it already exists.
     pub fn existing_split(&self) -> Result<Option<Split>> {
         let given = self
             .runs
@@ -192,13 +193,13 @@ impl Plan {
         }
     }
 
-    /// Where the split lies, after [`Plan::prepare`] or [`Plan::open`].
+    /// Returns the folder of the split, after [`Plan::prepare`] or [`Plan::open`].
     pub fn split_folder(&self) -> Result<&Path> {
         let missing = || Error::file(&self.home, "has no split yet");
         self.split_folder.as_deref().ok_or_else(missing)
     }
 
-    /// The split that all runs share.
+    /// Reads the split that all runs share.
     pub fn split(&self) -> Result<Split> {
         Split::read(self.split_folder()?)
     }
@@ -207,13 +208,12 @@ impl Plan {
         self.home.join(RunDir::SPLIT)
     }
 
-    /// The run of that name.
+    /// Returns the run with the given name.
     pub fn find(&self, name: &str) -> Option<&PlannedRun> {
         self.runs.iter().find(|run| run.name == name)
     }
 
-    /// Takes the plan's folder for this process alone; waits for another one for as long as
-    /// `patience`.
+    /// Locks the plan's folder for this process; waits up to `patience` for another process.
     pub fn lock(&self, patience: Duration) -> Result<RunLock> {
         RunDir::new(&self.home)
             .lock(patience)
@@ -230,12 +230,12 @@ impl Plan {
             })
     }
 
-    /// Checks every folder, builds the split if it is not there yet, and writes the configuration
-    /// of every run. `file` is what the plan was made from.
+    /// Checks every folder, builds the split if it does not exist yet, and writes the configuration
+    /// of every run. `file` is the file that the plan was made from.
     ///
     /// # Errors
-    /// Something else than a run is in the way, or a run of another configuration that `replace`
-    /// does not give away.
+    /// Fails if something other than a run is in the way, or a run with another configuration that
+    /// `replace` does not allow to be replaced.
     pub fn prepare(&mut self, file: &Path, replace: Replace) -> Result<Split> {
         for run in &self.runs {
             self.run_dir(run).check(Existing::ResumeOrStart)?;
@@ -303,7 +303,7 @@ impl Plan {
         write_text(&path, &(text + "\n"))
     }
 
-    /// Refuses runs whose folders hold another run.
+    /// Rejects runs whose folders contain a different run.
     fn refuse_others(&self, split: &Split) -> Result<()> {
         let mut others = Vec::new();
         for run in &self.runs {
@@ -330,7 +330,7 @@ impl Plan {
     }
 }
 
-/// Where a plan keeps the configuration of a run.
+/// Returns the path of a run's configuration in a plan.
 fn config_of(home: &Path, run: &str) -> PathBuf {
     home.join("configs").join(format!("{run}.toml"))
 }
@@ -344,7 +344,8 @@ impl PlannedRun {
         })
     }
 
-    /// True if the run in `folder`, with this manifest, was made from the same configuration.
+    /// Returns whether the run in `folder`, with this manifest, was made from the same
+    /// configuration.
     pub(super) fn is_recorded(&self, folder: &RunDir, manifest: &Manifest) -> bool {
         is_recorded(&manifest.config_hash, &folder.config(), &self.hash)
     }
@@ -357,7 +358,8 @@ impl PlannedRun {
         Self::new(Experiment::read(&config)?)
     }
 
-    /// Steps of the whole training on `split`; 0 where an epoch has no full batch.
+    /// Returns the number of steps of the whole training on `split`; 0 if an epoch has no full
+    /// batch.
     pub fn total_steps(&self, split: &Split) -> usize {
         let Experiment { sampler, train, .. } = &self.experiment;
         let steps = train.steps_per_epoch(sampler, &split.train);

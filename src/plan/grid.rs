@@ -1,16 +1,16 @@
-//! Values to try: axes of a grid, and the points that they make.
+//! Values to try: the axes of a grid, and the points they span.
 
 use toml::{Table, Value};
 
 use crate::error::{Error, KeyPath, Result};
 use crate::layers::{Assignment, Origin, plain};
 
-/// A key with the values that are to be tried.
+/// A key with the values to try.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
-    /// The key of the configuration.
+    /// The configuration key.
     pub key: KeyPath,
-    /// The values, at least one, each with the place that wrote it.
+    /// The values, at least one, each with the place where it was written.
     pub values: Vec<(Value, Origin)>,
 }
 
@@ -19,17 +19,17 @@ pub(super) struct Axis {
 pub(super) struct Point {
     /// The keys and their values.
     pub assignments: Vec<Assignment>,
-    /// The same as a part of a run's name: `+learning_rate=0.01`.
+    /// The same as part of a run's name: `+learning_rate=0.01`.
     pub label: String,
 }
 
 impl Point {
-    /// The assignments `shared` with this point's on top.
+    /// Returns the assignments `shared`, followed by those of this point, which override them.
     pub(super) fn on(&self, shared: &[Assignment]) -> Vec<Assignment> {
         shared.iter().chain(&self.assignments).cloned().collect()
     }
 
-    /// This point with one more value; `name` stands for the key in the label.
+    /// Returns this point with one more value; `name` is the key's name in the label.
     pub(super) fn with(&self, name: &str, assignment: Assignment) -> Self {
         let mut next = self.clone();
         let value = file_name(&assignment.value);
@@ -39,12 +39,12 @@ impl Point {
     }
 }
 
-/// The axes that `leaves`, keys with lists as their values, stand for. `origin` says where an item
-/// of a list was written.
+/// Converts `leaves`, keys with lists as their values, to axes. `origin` says where an item of a
+/// list was written.
 ///
 /// # Errors
-/// A value is no list, or empty, the key is no part of a method's configuration, or `shared` sets
-/// it.
+/// Fails if a value is not a list or is empty, if the key is not part of a method's configuration,
+/// or if `shared` sets it.
 pub(super) fn axes(
     leaves: Vec<(KeyPath, Assignment)>,
     shared: &[Assignment],
@@ -72,7 +72,7 @@ pub(super) fn axes(
     leaves.into_iter().map(axis).collect()
 }
 
-/// Refuses keys that cannot differ between the points of a grid.
+/// Rejects keys that cannot differ between the points of a grid.
 pub(super) fn check_key(axis: &Assignment, shared: &[Assignment]) -> Result<()> {
     let key = &axis.key;
     let problem = |text: String| Error::at(axis.origin.place(), text);
@@ -91,7 +91,7 @@ pub(super) fn check_key(axis: &Assignment, shared: &[Assignment]) -> Result<()> 
     }
 }
 
-/// What each key is called in labels: its last part, or all of it where two end alike.
+/// Returns each key's name in labels: its last part, or all of it if two keys end alike.
 pub(super) fn names<'a>(keys: impl Iterator<Item = &'a KeyPath> + Clone) -> Vec<String> {
     let short = |key: &KeyPath| key.last().unwrap_or_default().to_owned();
     let name = |key: &KeyPath| match keys.clone().filter(|k| short(k) == short(key)).count() {
@@ -101,7 +101,8 @@ pub(super) fn names<'a>(keys: impl Iterator<Item = &'a KeyPath> + Clone) -> Vec<
     keys.clone().map(name).collect()
 }
 
-/// Every combination of the values, the last axis fastest; one empty point without an axis.
+/// Returns every combination of the values, the last axis varying fastest; one empty point if there
+/// are no axes.
 pub(super) fn points(axes: &[Axis]) -> Vec<Point> {
     let names = names(axes.iter().map(|axis| &axis.key));
     let mut points = vec![Point::default()];
@@ -123,7 +124,7 @@ pub(super) fn points(axes: &[Axis]) -> Vec<Point> {
     points
 }
 
-/// A value as a part of a folder's name.
+/// Formats a value as part of a folder's name.
 fn file_name(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -140,8 +141,8 @@ fn file_name(value: &Value) -> String {
     name.trim_end_matches('-').to_owned()
 }
 
-/// The values of nested tables with their paths as they are written; a table that is `whole` is a
-/// value itself.
+/// Returns the values of nested tables with their paths as written; a table for which `whole` is
+/// true counts as a value.
 pub(super) fn leaf_paths(
     table: &Table,
     at: &KeyPath,

@@ -1,9 +1,9 @@
-//! Plans: methods x seeds x a grid over any key -> runs, and who runs them.
+//! Plans: methods x seeds x a grid over any key -> runs, and the executors that run them.
 //!
-//! An experiment or a sweep file becomes a [`Plan`]: a folder with one resolved configuration a run
-//! and the split that all of them share. An [`Executor`] runs them: this process, processes of this
-//! machine, or Slurm. Every run goes on where it stood, so that whatever ends, the plan or a run,
-//! the same command goes on and ends with the same tables.
+//! An experiment or a sweep file becomes a [`Plan`]: a folder with one resolved configuration per
+//! run and the split they all share. An [`Executor`] runs them: this process, processes of this
+//! machine, or Slurm. Every run resumes where it stopped, so whatever interrupts the plan or a run,
+//! the same command continues and produces the same tables.
 
 mod check;
 mod collect;

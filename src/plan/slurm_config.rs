@@ -1,4 +1,4 @@
-//! `[slurm]` of a sweep file.
+//! The table `[slurm]` of a sweep file.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +59,8 @@ impl Default for SlurmConfig {
 }
 
 impl SlurmConfig {
-    /// Checks what would make a script that says something else than meant; `at` is the table's
-    /// own key.
+    /// Checks for values that would change the meaning of the script; `at` is the key of this
+    /// table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
         let words = [
             ("time", &self.time),

@@ -1,4 +1,4 @@
-//! How far the runs of a plan are, from what lies in their folders.
+//! The progress of a plan's runs, from the files in their folders.
 
 use super::executor::failure::Failure;
 use super::folder::{Plan, PlannedRun};
@@ -8,14 +8,14 @@ use crate::metrics::ApMethod;
 use crate::run_dir::{Checkpoint, Manifest, RunDir, Status};
 use crate::train::history::History;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Nothing of it is there.
+    /// It has not been started.
     Waiting,
     /// A process holds its folder.
     Running,
-    /// Not finished and nobody is at it: interrupted, or killed. It can go on.
+    /// It is neither finished nor running: interrupted or killed. It can be resumed.
     Stopped,
     /// It ended with an error.
     Failed,
@@ -24,7 +24,7 @@ pub enum State {
 }
 
 impl State {
-    /// The state's name.
+    /// Returns the state's name.
     pub fn name(self) -> &'static str {
         match self {
             State::Waiting => "waiting",
@@ -36,23 +36,23 @@ impl State {
     }
 }
 
-/// A run's state with the figures of a status table.
+/// A run's state with the values of a status table.
 #[derive(Debug, Clone)]
 pub struct RunState {
-    /// Where it stands.
+    /// The state.
     pub state: State,
-    /// Steps recorded.
+    /// Number of steps recorded.
     pub steps: usize,
-    /// Steps in all.
+    /// Total number of steps.
     pub total_steps: usize,
-    /// Training images a second.
+    /// Training images per second.
     pub images_per_second: Option<f64>,
-    /// What ended it, if it failed.
+    /// The error it ended with, if it failed.
     pub error: Option<String>,
 }
 
 impl RunState {
-    /// Looks at a run's folder.
+    /// Reads the state from a run's folder.
     pub fn read(plan: &Plan, run: &PlannedRun, split: &Split) -> Result<Self> {
         let folder = plan.run_dir(run);
         let manifest = manifest_of(&folder, run, split);
@@ -79,7 +79,7 @@ impl RunState {
 }
 
 impl RunState {
-    /// Steps done of all: `40/120`; empty where an epoch has no full batch.
+    /// Formats the steps done and the total as `40/120`; empty if an epoch has no full batch.
     pub fn progress(&self) -> String {
         match self.total_steps {
             0 => String::new(),
@@ -87,7 +87,7 @@ impl RunState {
         }
     }
 
-    /// What ended `run`, if it failed.
+    /// Returns the failure of `run`, if it failed.
     pub fn failure(&self, run: &str) -> Option<Failure> {
         let error = (self.state == State::Failed).then_some(self.error.as_ref())??;
         let cause = match error.split_once(": ") {
@@ -98,7 +98,8 @@ impl RunState {
     }
 }
 
-/// The manifest of the planned run; `None` if there is none or the folder holds another run.
+/// Returns the manifest of the planned run; `None` if there is none or the folder contains a
+/// different run.
 pub(super) fn manifest_of(folder: &RunDir, run: &PlannedRun, split: &Split) -> Option<Manifest> {
     let manifest = Manifest::read(&folder.manifest()).ok()?;
     let same = run.is_recorded(folder, &manifest) && manifest.split_hash == split.hash;

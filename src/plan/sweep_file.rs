@@ -1,4 +1,4 @@
-//! The sweep file: which methods, seeds and settings of an experiment are to be run.
+//! The sweep file: which methods, seeds and settings of an experiment to run.
 
 use std::path::{Path, PathBuf};
 
@@ -74,20 +74,20 @@ pub struct SweepFile {
     pub path: PathBuf,
     /// The sweep's name.
     pub name: String,
-    /// What it says.
+    /// Its contents.
     pub config: SweepConfig,
-    /// Where it says it.
+    /// Where its keys were written.
     written: Tree,
 }
 
 impl SweepFile {
-    /// Reads the file; `extends` works as in an experiment.
+    /// Reads the file; `extends` works as in an experiment file.
     pub fn read(path: &Path) -> Result<Self> {
         Self::of(path, &Layers::read(path)?)
     }
 
-    /// A sweep over learning rates of the experiment file at `path`: a tenth of its own, three
-    /// tenths, itself, three times and ten times that.
+    /// Makes a sweep over learning rates of the experiment file at `path`: 0.1, 0.3, 1, 3 and 10
+    /// times its own.
     ///
     /// # Errors
     /// As [`ExperimentFile::read`].
@@ -110,12 +110,13 @@ impl SweepFile {
         Self::of(path, &Layers::parse(path, &text)?)
     }
 
-    /// Whether a file that has been read is a sweep: it names the experiment that it runs.
+    /// Returns whether a parsed file is a sweep: a sweep names the experiment it runs.
     pub fn is_one(layers: &Layers) -> bool {
         layers.table().contains_key("experiment")
     }
 
-    /// Like [`SweepFile::read`], of a file that has been read: `layers` is it with what it extends.
+    /// Like [`SweepFile::read`], for a file that has already been parsed: `layers` is that file
+    /// with those it extends.
     pub fn of(path: &Path, layers: &Layers) -> Result<Self> {
         let mut config: SweepConfig = layers.typed()?;
         let written = layers.tree().clone();
@@ -145,8 +146,8 @@ impl SweepFile {
         })
     }
 
-    /// Every run, resolved and checked: by method, then by point of the grid, then by seed.
-    /// `overrides` are `key=value` assignments on top of the file's `[set]`.
+    /// Returns every run, resolved and checked: by method, then by grid point, then by seed.
+    /// `overrides` are `key=value` assignments applied after the file's `[set]`.
     pub fn experiments(&self, overrides: &[String]) -> Result<Vec<Experiment>> {
         let shared = self.shared(overrides)?;
         let points = grid::points(&self.axes(&shared)?);
@@ -193,7 +194,7 @@ impl SweepFile {
         Ok(())
     }
 
-    /// The same under the name that `overrides` give it with `name=NAME`, if they do.
+    /// Renames the sweep if `overrides` contain `name=NAME`.
     pub fn renamed(mut self, overrides: &[String]) -> Self {
         let mut given = overrides.iter().rev();
         if let Some(name) = given.find_map(|text| text.strip_prefix("name=")) {
@@ -202,7 +203,7 @@ impl SweepFile {
         self
     }
 
-    /// The methods that it runs; empty for all of the experiment's own.
+    /// Returns the methods to run; empty means all of the experiment's own.
     pub(super) fn methods(&self, file: &ExperimentFile) -> Vec<String> {
         match self.config.methods.is_empty() {
             true => file.own_methods().to_vec(),
@@ -210,12 +211,12 @@ impl SweepFile {
         }
     }
 
-    /// The experiment and the files of methods, read.
+    /// Reads the experiment and the files of methods.
     pub(super) fn sources(&self) -> Result<ExperimentSources> {
         ExperimentSources::read(&self.config.experiment, &self.config.methods_from)
     }
 
-    /// What holds for every run: the file's `[set]`, and `overrides` on top of it.
+    /// Returns the assignments for every run: the file's `[set]`, then `overrides`.
     pub(super) fn shared(&self, overrides: &[String]) -> Result<Vec<Assignment>> {
         let set = self.leaves(&KeyPath::from("set"), &self.config.set);
         let mut shared: Vec<Assignment> = set.into_iter().map(|(_, set)| set).collect();
@@ -230,19 +231,19 @@ impl SweepFile {
         Ok(shared)
     }
 
-    /// The axes of the file's `[grid]`; `shared` holds for every run.
+    /// Returns the axes of the file's `[grid]`; `shared` applies to every run.
     pub(super) fn axes(&self, shared: &[Assignment]) -> Result<Vec<Axis>> {
         let leaves = self.leaves(&KeyPath::from("grid"), &self.config.grid);
         grid::axes(leaves, shared, |key| self.origin(key))
     }
 
-    /// The leaves of `table`, which stands at `at` in the file, as assignments, each with the path
-    /// that it is written at.
+    /// Returns the leaves of `table`, which is at key `at` of the file, as assignments, each with
+    /// the path where it is written.
     fn leaves(&self, at: &KeyPath, table: &Table) -> Vec<(KeyPath, Assignment)> {
         self.leaves_where(at, table, |_| false)
     }
 
-    /// The same, where tables that are `whole` are values too.
+    /// Like `leaves`, where tables for which `whole` is true count as values too.
     fn leaves_where(
         &self,
         at: &KeyPath,
@@ -264,18 +265,18 @@ impl SweepFile {
             .collect()
     }
 
-    /// The same of a table whose values may be ranges, tables with `min` and `max`.
+    /// Like `leaves`, for a table whose values may be ranges, that is tables with `min` and `max`.
     pub(super) fn spaces(&self, at: &KeyPath, table: &Table) -> Vec<(KeyPath, Assignment)> {
         self.leaves_where(at, table, |inner| inner.contains_key("min"))
     }
 
-    /// Where a key of the file was written.
+    /// Returns where a key of the file was written.
     pub(super) fn origin(&self, key: &KeyPath) -> Origin {
         let origin = self.written.origin(key).cloned();
         origin.unwrap_or_else(|| Origin::file(&self.path))
     }
 
-    /// An error that names a key of the file, with its line.
+    /// Adds the file and the line of the key to an error.
     pub(super) fn locate(&self, error: Error) -> Error {
         self.written.locate(error)
     }
@@ -329,7 +330,7 @@ mod tests {
             runs.iter()
                 .all(|run| run.name == "lr" && run.train.batch_size == 4 && run.train.epochs == 3)
         );
-        // The experiment's own method lies over the one of the same name elsewhere, key by key.
+        // The experiment's own method overrides the one of the same name elsewhere, key by key.
         assert!(runs[0].to_toml().unwrap().contains("balance = 7.0"));
     }
 
@@ -352,7 +353,7 @@ mod tests {
                 [epochs; 2]
             );
         }
-        // The first line is that of the experiment; the second value of the list is wrong.
+        // The first line names the experiment; the second value of the list is wrong.
         let wrong = "[grid]\n'optimizer.learning_rate' = [\n  0.1,\n  -1.0,\n]";
         let error = sweep(wrong).unwrap_err().to_string();
         assert!(

@@ -1,11 +1,11 @@
-//! One run of a plan in a process of its own, as an executor starts it.
+//! One run of a plan in a separate process, as started by an executor.
 
 use super::executor::one;
 use super::folder::{Plan, PlannedRun, Replace};
 use crate::error::Result;
 use crate::job::{self, Machine, Room};
 
-/// Trains the run, from where it stands, and evaluates it. What is done already is not done again.
+/// Trains the run from its current state, and evaluates it. Finished work is not repeated.
 pub fn run_task(plan: &Plan, run: &PlannedRun, machine: &Machine, replace: Replace) -> Result<()> {
     let split = plan.split()?;
     job::tell([&run.experiment], &split, Room::of(&machine.device, 1))?;

@@ -1,4 +1,4 @@
-//! Runs that did not come to their end, and what is said of them.
+//! Failed runs, and how they are reported.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,22 @@ use crate::error::{Error, Result};
 use crate::plan::folder::Plan;
 use crate::wording::counted;
 
-/// A run that did not come to its end.
+/// A failed run.
 #[derive(Debug)]
 pub struct Failure {
     /// The run's name.
     pub run: String,
-    /// Why.
+    /// The cause of the failure.
     pub cause: Error,
-    /// The file with all that the run said, if it was a process of its own.
+    /// The file with the run's log, if it was a separate process.
     pub log: Option<PathBuf>,
-    /// True if the cause has been told already.
+    /// Whether the cause has already been reported.
     pub told: bool,
 }
 
 impl Failure {
-    /// A failure of `run`, told at once if its training had begun. What came before any training
-    /// is told at the end, once: it is likely to end other runs too.
+    /// A failure of `run`, reported at once if its training had begun. A failure before the
+    /// training is reported once at the end, because it probably affects other runs too.
     pub(in crate::plan) fn new(run: &str, cause: Error, log: Option<PathBuf>, began: bool) -> Self {
         let failure = Failure {
             run: run.to_owned(),
@@ -35,7 +35,7 @@ impl Failure {
         failure
     }
 
-    /// Says what ended `runs`.
+    /// Reports what made `runs` fail.
     fn tell(&self, runs: &str) {
         let hint = self.cause.remedy().map(|hint| format!("; {hint}"));
         let log = self.log.as_ref();
@@ -49,12 +49,12 @@ impl Failure {
     }
 }
 
-/// Says of each cause, once, which runs it ended, and gives the error that a plan ends with if
-/// `missing`, the names of its runs that are not finished, holds any. Where one cause kept all of
-/// them from beginning, it is that cause.
+/// Reports each cause once, with the runs it stopped, and returns the error of the whole plan if
+/// `missing`, the names of its unfinished runs, is not empty. If a single cause kept all of them
+/// from starting, that cause is the error.
 ///
 /// # Errors
-/// If runs are missing.
+/// Fails if runs are missing.
 pub fn verdict(plan: &Plan, failures: Vec<Failure>, missing: &[String]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());

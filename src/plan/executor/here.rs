@@ -1,4 +1,4 @@
-//! Runs a plan in this process, one run after the other.
+//! Runs a plan in this process, one run after another.
 
 use std::time::Instant;
 
@@ -14,12 +14,12 @@ use crate::progress::human_seconds;
 use crate::run_dir::Manifest;
 use crate::wording::counted;
 
-/// This process, one run at a time.
+/// Executor that uses this process, one run at a time.
 #[derive(Debug, Clone)]
 pub struct Here {
     /// The settings of the machine.
     pub machine: Machine,
-    /// What may take the place of runs that are there already.
+    /// Which existing runs may be replaced.
     pub replace: Replace,
 }
 
@@ -68,7 +68,7 @@ impl Executor for Here {
     }
 }
 
-/// How a plan goes on that was interrupted.
+/// Says how an interrupted plan is continued.
 pub(super) fn goes_on(replace: Replace) -> &'static str {
     match replace {
         Replace::Everything => "the same command without `--force` continues",

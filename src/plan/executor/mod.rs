@@ -1,4 +1,4 @@
-//! Who runs the runs of a plan: this process, processes of this machine, or Slurm.
+//! Executors, which run the runs of a plan: this process, processes of this machine, or Slurm.
 
 pub(super) mod failure;
 pub(super) mod here;
@@ -13,20 +13,20 @@ use super::folder::Plan;
 use crate::data::split::Split;
 use crate::error::Result;
 
-/// Runs whatever of a prepared plan is not finished.
+/// Runs the unfinished runs of a prepared plan.
 pub trait Executor {
-    /// Runs the runs, or hands them over. One that fails does not stop the others.
+    /// Runs the runs, or submits them. A run that fails does not stop the others.
     ///
     /// # Errors
-    /// A signal came (the runs save and leave), or no run could be started at all.
+    /// Fails if a signal arrived (the runs save and exit), or if no run could be started at all.
     fn execute(&self, plan: &Plan, split: &Split) -> Result<Outcome>;
 }
 
-/// What became of a plan.
+/// The outcome of executing a plan.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All runs have come to an end, these in a failure.
+    /// All runs have ended, these with a failure.
     Ended(Vec<Failure>),
-    /// The runs go on without this process, as the job of this number.
+    /// The runs continue without this process, as the job with this number.
     Submitted(String),
 }

@@ -1,4 +1,4 @@
-//! One run of a plan, from where it stands to its evaluation.
+//! One run of a plan, from its current state to its evaluation.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::plan::state::{is_finished, manifest_of};
 use crate::report::evaluation::{Evaluation, Options};
 use crate::run_dir::{Checkpoint, Existing};
 
-/// How long a run waits for a process that holds its folder, such as one that an earlier, killed plan
-/// left behind: it has been told to save and leave.
+/// How long a run waits for another process that holds its folder, such as one left behind by a
+/// killed plan, which has been asked to save and exit.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Why a run did not come to its end.
+/// Why a run did not finish.
 #[derive(Debug)]
 pub(in crate::plan) struct Stopped {
     /// The cause.
     pub error: Error,
-    /// True if the training had begun.
+    /// Whether the training had begun.
     pub began: bool,
 }
 

@@ -18,42 +18,42 @@ use crate::run_dir::{Manifest, Status};
 use crate::train::history::History;
 use crate::wording::counted;
 
-/// Processes of this machine, one a run and several at a time. None of it changes a number in the
-/// tables.
+/// Executor that uses processes of this machine, one per run and several at a time. None of these
+/// settings changes a number in the tables.
 #[derive(Debug, Clone)]
 pub struct Processes {
-    /// The program to run as `PROGRAM sweep-task ...`: dbloss itself.
+    /// The program to start as `PROGRAM sweep-task ...`: dbloss itself.
     pub program: PathBuf,
-    /// Runs at a time.
+    /// Number of runs at a time.
     pub jobs: usize,
-    /// Threads of all engines together.
+    /// Number of threads of all engines together.
     pub threads: usize,
     /// Further options of `sweep-task`, the same for every run.
     pub task: Vec<String>,
-    /// What may take the place of runs that are there already; `task` says so too.
+    /// Which existing runs may be replaced; `task` must agree.
     pub replace: Replace,
 }
 
 impl Processes {
-    /// Threads of one run's engine: an equal share, at least one.
+    /// Returns the number of threads of one run's engine: an equal share, at least one.
     fn threads_per_run(&self) -> usize {
         (self.threads / self.jobs.max(1)).max(1)
     }
 }
 
-/// A process at work on a run.
+/// A process that is working on a run.
 struct Active<'a> {
     run: &'a PlannedRun,
     child: Child,
-    /// Bytes in the log before this process.
+    /// Size of the log in bytes before this process started.
     log_start: u64,
     history: History,
     progress: Progress,
-    /// Steps shown already.
+    /// Number of steps already shown.
     shown: usize,
 }
 
-/// How often processes are looked at.
+/// Interval at which the processes are polled.
 const TICK: Duration = Duration::from_millis(50);
 
 impl Executor for Processes {
@@ -83,7 +83,7 @@ impl Executor for Processes {
     }
 }
 
-/// A plan under way.
+/// A plan in progress.
 struct Work<'a> {
     plan: &'a Plan,
     executor: &'a Processes,
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// After a signal: asks the runs to save and leave, once.
+    /// After a signal, asks the runs once to save and exit.
     fn stop_if_asked(&mut self) {
         if interrupt::requested() && !self.stopping {
             self.stopping = true;
@@ -153,7 +153,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Looks at every process: its progress, and whether it has ended.
+    /// Polls every process for its progress and whether it has ended.
     fn look(&mut self) -> Result<()> {
         for mut one in std::mem::take(&mut self.active) {
             one.show(&mut self.overall)?;
@@ -171,7 +171,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Starts runs as long as there is room.
+    /// Starts runs while there are free slots.
     fn start(&mut self, split: &Split) -> Result<()> {
         while !self.stopping
             && self.active.len() < self.executor.jobs
@@ -222,7 +222,8 @@ impl<'a> Active<'a> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        // Ctrl-C reaches a whole group: without one of its own a run would get it twice.
+        // Ctrl-C reaches the whole process group: without its own group a run would receive it
+        // twice.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command
@@ -243,11 +244,11 @@ impl<'a> Active<'a> {
         })
     }
 
-    /// Brings the progress up to the rows that the run has written.
+    /// Advances the progress to the number of rows that the run has written.
     fn show(&mut self, overall: &mut Progress) -> Result<()> {
         self.history.update()?;
         let steps = self.history.steps.len();
-        // A resumed run repeats the steps after its checkpoint; they count once.
+        // A resumed run repeats the steps after its checkpoint; they are counted once.
         if steps > self.shown {
             let new = (steps - self.shown) as u64;
             self.shown = steps;
@@ -295,8 +296,8 @@ fn signal(_: ExitStatus) -> Option<i32> {
     None
 }
 
-/// The error that a process ended with, from what it wrote into its log from byte `start` on:
-/// `error: PLACE: PROBLEM`, and `hint: ...` on the next line.
+/// Returns the error that a process ended with, from its log after byte `start`: `error: PLACE:
+/// PROBLEM`, and `hint: ...` on the next line.
 fn last_error(log: &Path, start: u64) -> Option<Error> {
     let bytes = fs_err::read(log).ok()?;
     let text = String::from_utf8_lossy(bytes.get(start as usize..)?);

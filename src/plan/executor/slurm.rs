@@ -1,7 +1,7 @@
-//! Runs a plan through Slurm: a job array with one task a run.
+//! Runs a plan through Slurm: a job array with one task per run.
 //!
 //! The job script `exec`s dbloss, so that Slurm's signal before the time limit (`--signal=B:USR1`)
-//! reaches the training itself, which saves, puts its task back into the queue and leaves.
+//! reaches the training itself, which saves, requeues its task and exits.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -20,30 +20,30 @@ use crate::plan::slurm_config::SlurmConfig;
 use crate::plan::state::{RunState, State};
 use crate::wording::counted;
 
-/// A task of the array that Slurm knows: a run that waits or is under way.
+/// A pending or running task of the job array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     /// Index of the run in the plan.
     pub index: usize,
-    /// Slurm's state, for example `PENDING` or `RUNNING`.
+    /// Slurm's state of the task, for example `PENDING` or `RUNNING`.
     pub state: String,
-    /// The node, or why it waits.
+    /// The node, or the reason for waiting.
     pub reason: String,
 }
 
-/// What was submitted: `slurm/job.json`.
+/// The submitted job, stored in `slurm/job.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Submitted {
     job: String,
     runs: Vec<String>,
 }
 
-/// A job array of Slurm, one task a run.
+/// Executor that submits a Slurm job array, one task per run.
 #[derive(Debug, Clone)]
 pub struct JobArray {
-    /// What a run asks for.
+    /// The resources requested for a run.
     pub config: SlurmConfig,
-    /// dbloss, at a path that the nodes see too, as they have to see the plan's folder.
+    /// Path of dbloss; like the plan's folder, it must be visible from the nodes.
     pub program: PathBuf,
     /// Options of `dbloss sweep-task`, the same for every run.
     pub task: Vec<String>,
@@ -68,19 +68,19 @@ impl Executor for JobArray {
     }
 }
 
-/// The Slurm side of a plan.
+/// A plan's connection to Slurm.
 #[derive(Debug)]
 pub struct Slurm<'a> {
     plan: &'a Plan,
 }
 
 impl<'a> Slurm<'a> {
-    /// The Slurm side of `plan`.
+    /// Makes the connection for `plan`.
     pub fn new(plan: &'a Plan) -> Self {
         Slurm { plan }
     }
 
-    /// Submits the runs of these indices as one job array, and gives back the job's number.
+    /// Submits the runs with these indices as one job array, and returns the job's number.
     fn submit(&self, executor: &JobArray, indices: &[usize]) -> Result<String> {
         let tasks = self.tasks()?;
         if let Some(job) = self.job()?
@@ -114,7 +114,7 @@ impl<'a> Slurm<'a> {
                 .arg(format!("--array={}{limit}", slurm_script::ranges(indices)))
                 .arg(&script),
         )?;
-        // `JOB` or `JOB;CLUSTER`.
+        // The output is `JOB` or `JOB;CLUSTER`.
         let job = output
             .trim()
             .split(';')
@@ -132,12 +132,12 @@ impl<'a> Slurm<'a> {
         Ok(job)
     }
 
-    /// The job that was submitted last, if there was one.
+    /// Returns the job that was submitted last, if any.
     pub fn job(&self) -> Result<Option<String>> {
         Ok(self.submitted()?.map(|submitted| submitted.job))
     }
 
-    /// The tasks that still wait or run.
+    /// Returns the tasks that are still pending or running.
     pub fn tasks(&self) -> Result<Vec<Task>> {
         let Some(Submitted { job, runs }) = self.submitted()? else {
             return Ok(Vec::new());
@@ -146,14 +146,14 @@ impl<'a> Slurm<'a> {
         command.args(["--noheader", "--array", "--jobs", &job, "--format=%K|%T|%R"]);
         let output = match call(&mut command) {
             Ok(output) => output,
-            // Slurm forgets a job some minutes after its end.
+            // Slurm forgets a job some minutes after it has ended.
             Err(error) if error.to_string().contains("Invalid job id") => String::new(),
             Err(error) => return Err(error),
         };
         let tasks = output.lines().filter_map(|line| {
             let mut cells = line.trim().splitn(3, '|');
             let index: usize = cells.next()?.parse().ok()?;
-            // The sweep file may have changed since: the name is what counts.
+            // The sweep file may have changed since, so runs are matched by name.
             let name = runs.get(index)?;
             let index = self.plan.runs.iter().position(|run| run.name == *name)?;
             Some(Task {
@@ -165,7 +165,7 @@ impl<'a> Slurm<'a> {
         Ok(tasks.collect())
     }
 
-    /// Waits for the end of `job`, which goes on if a signal ends the waiting.
+    /// Waits for `job` to end; if a signal ends the waiting, the job continues.
     pub fn wait(&self, job: &str) -> Result<()> {
         loop {
             let tasks = self.tasks()?;
@@ -182,7 +182,7 @@ impl<'a> Slurm<'a> {
         }
     }
 
-    /// Cancels the job; the runs under way save and leave. Gives back how many tasks it had.
+    /// Cancels the job; active runs save and exit. Returns the number of its tasks.
     pub fn cancel(&self) -> Result<usize> {
         let tasks = self.tasks()?.len();
         if let Some(job) = self.job()?
@@ -209,9 +209,10 @@ impl<'a> Slurm<'a> {
     }
 }
 
-/// What a task does that a signal stopped, once it has saved: if Slurm still wants it to run (the
-/// time limit is near, or somebody sent it a signal), it goes back into the queue. A task that has
-/// been cancelled, or that Slurm itself puts back, is left alone.
+/// Decides what a task does after it was stopped by a signal and has saved: if Slurm still
+/// considers it running (the time limit is near, or somebody sent the signal), it is requeued. A
+/// task that was cancelled, or that Slurm itself requeues, is left alone. Returns whether it was
+/// requeued.
 pub fn requeue_or_leave() -> Result<bool> {
     let Ok(job) = std::env::var("SLURM_JOB_ID") else {
         return Err(Error::argument("--slurm", "this is not a Slurm job")
@@ -229,7 +230,7 @@ pub fn requeue_or_leave() -> Result<bool> {
     Ok(true)
 }
 
-/// Runs a command of Slurm and gives back what it printed.
+/// Runs a Slurm command and returns its output.
 fn call(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| match e.kind() {

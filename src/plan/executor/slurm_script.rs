@@ -1,4 +1,4 @@
-//! The script of a job array.
+//! The job script of a job array.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::plan::folder::Plan;
 use crate::plan::slurm_config::SlurmConfig;
 
-/// The script of the plan's job array: `program` runs one of the runs, with `options`.
+/// Returns the script of the plan's job array: `program` runs one of the runs, with `options`.
 ///
 /// # Errors
-/// A folder has a name that Slurm does not take.
+/// Fails if a folder has a name that Slurm does not accept.
 pub(super) fn script(
     plan: &Plan,
     config: &SlurmConfig,
@@ -68,7 +68,7 @@ pub(super) fn script(
         .setup
         .iter()
         .for_each(|line| script.push_str(&format!("{line}\n")));
-    // The program takes the script's place: signals for the script reach the training.
+    // `exec` replaces the shell, so that signals for the script reach the training.
     script.push_str(&format!(
         "exec {} sweep-task {} --index \"$SLURM_ARRAY_TASK_ID\" --slurm --threads {}",
         quoted(&program.to_string_lossy()),
@@ -82,7 +82,7 @@ pub(super) fn script(
     Ok(script)
 }
 
-/// `0-3,7`: sorted numbers as an array of Slurm's.
+/// Formats sorted indices as a Slurm array specification, such as `0-3,7`.
 pub(super) fn ranges(indices: &[usize]) -> String {
     let mut parts: Vec<(usize, usize)> = Vec::new();
     for &index in indices {
@@ -98,7 +98,7 @@ pub(super) fn ranges(indices: &[usize]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// A word of shell that means itself.
+/// Quotes a word for the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -1,4 +1,4 @@
-//! Proof that no test picture was there for training or choosing: sets compared by content.
+//! Proof that no test picture was used for training or choosing: compares sets by content.
 
 use std::collections::HashMap;
 
@@ -14,17 +14,18 @@ use crate::wording::{counted, first_named};
 /// A set of pictures, a row of `sets.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetRow {
-    /// Which subset, or which fold of the first, and which set of it.
+    /// The subset, or the fold of the first subset, and which of its sets this is.
     pub set: String,
-    /// Its images.
+    /// Number of its images.
     pub images: usize,
-    /// blake3 over the sorted hashes of its picture files: the same pictures give the same.
+    /// blake3 hash over the sorted hashes of its picture files: equal pictures give equal hashes.
     pub pictures: String,
     /// The hash of the split that it belongs to.
     pub split: String,
 }
 
-/// For each image of a set the place of the first with the same bytes: its own, mostly.
+/// Returns for each image of a set the index of the first image with the same bytes, which is
+/// usually its own.
 pub(super) fn together(
     root: &ImageRoot,
     table: &LabelTable,
@@ -37,7 +38,7 @@ pub(super) fn together(
         .collect())
 }
 
-/// The pictures of a set by their hashes.
+/// The pictures of a set, by hash.
 struct Pictures<'a>(HashMap<String, &'a str>);
 
 impl<'a> Pictures<'a> {
@@ -48,7 +49,7 @@ impl<'a> Pictures<'a> {
         ))
     }
 
-    /// Hash of the set.
+    /// Returns the hash of the set.
     fn hash(&self) -> String {
         let mut hashes: Vec<&str> = self.0.keys().map(String::as_str).collect();
         hashes.sort_unstable();
@@ -58,11 +59,11 @@ impl<'a> Pictures<'a> {
     }
 }
 
-/// Compares what `split` trains and validates on with its test pictures, byte by byte as their
-/// hashes tell them apart, and gives a row for each set, named after `name`.
+/// Compares the pictures that `split` trains and validates on with its test pictures, by the hashes
+/// of their bytes, and returns a row for each set, named after `name`.
 ///
 /// # Errors
-/// A test picture lies in another set too, under whatever name, unless the split allows that.
+/// Fails if a test picture is in another set too, under any name, unless the split allows that.
 pub(super) fn check(split: &Split, name: &str, hashes: &mut PictureHashes) -> Result<Vec<SetRow>> {
     let test = Pictures::of(&split.test_root, &split.test, hashes)?;
     let mut rows = Vec::new();

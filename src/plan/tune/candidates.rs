@@ -1,4 +1,4 @@
-//! The settings that are tried for each method.
+//! The settings to try for each method.
 
 use toml::Value;
 
@@ -14,15 +14,15 @@ use crate::rng::Stream;
 pub(super) struct Candidates {
     /// The method's name.
     pub method: String,
-    /// What is tried, at least one setting.
+    /// The settings to try, at least one.
     pub points: Vec<Point>,
 }
 
-/// Values that a draw comes from.
+/// The values of a key that are drawn from.
 #[derive(Debug, Clone)]
 struct Space {
     key: KeyPath,
-    /// The stream of its draws: methods that share a key share the values.
+    /// The random stream of its draws: methods that share a key share the values.
     stream: String,
     values: Values,
 }
@@ -50,7 +50,7 @@ enum Scale {
     /// Uniformly.
     #[default]
     Linear,
-    /// So that its logarithm is uniform.
+    /// Uniformly in the logarithm.
     Log,
 }
 
@@ -76,7 +76,8 @@ impl Bounds {
         Ok(bounds)
     }
 
-    /// A value of three digits: what is written down is what was tried.
+    /// Draws a value, rounded to three significant digits so that the recorded value is exactly the
+    /// one that is tried.
     fn draw(self, stream: &mut Stream) -> Value {
         let value = match self.scale {
             Scale::Linear => stream.range(self.min, self.max),
@@ -102,11 +103,11 @@ impl Space {
     }
 }
 
-/// The settings of every method of `methods`; `shared` holds for all runs.
+/// Returns the settings of every method of `methods`; `shared` applies to all runs.
 ///
 /// # Errors
-/// The file names no value to try, a value that cannot differ, or gives the methods different
-/// numbers of trials.
+/// Fails if the file has no value to try, has a value that cannot differ, or gives the methods
+/// different numbers of trials.
 pub(super) fn of(
     sweep: &SweepFile,
     config: &TuneConfig,
@@ -158,7 +159,7 @@ pub(super) fn of(
     }
 }
 
-/// What varies for a method: the grid, the ranges, and what its own table adds or replaces.
+/// Returns what varies for a method: the grid, the ranges, and what its own table adds or replaces.
 fn spaces(
     sweep: &SweepFile,
     config: &TuneConfig,
@@ -211,7 +212,7 @@ fn spaces(
     Ok(spaces)
 }
 
-/// The axes of a grid, where every space is a list.
+/// Converts spaces that are all lists to the axes of a grid.
 fn listed(spaces: &[Space], sweep: &SweepFile) -> Result<Vec<Axis>> {
     let axis = |space: &Space| match &space.values {
         Values::List(values) => Ok(Axis {
@@ -233,7 +234,7 @@ fn listed(spaces: &[Space], sweep: &SweepFile) -> Result<Vec<Axis>> {
     spaces.iter().map(axis).collect()
 }
 
-/// `trials` different settings, drawn one by one.
+/// Draws `trials` different settings, one by one.
 fn draw(spaces: &[Space], seed: u64, trials: usize, sweep: &SweepFile) -> Result<Vec<Point>> {
     let names = grid::names(spaces.iter().map(|space| &space.key));
     let mut points: Vec<Point> = Vec::new();
@@ -257,7 +258,7 @@ fn draw(spaces: &[Space], seed: u64, trials: usize, sweep: &SweepFile) -> Result
 }
 
 impl Strategy {
-    /// The strategy in words, for people: `trials` settings on `folds` folds.
+    /// Describes the strategy in words: `trials` settings on `folds` folds.
     pub(super) fn words(self, trials: usize, folds: usize) -> String {
         match self {
             Strategy::Grid => format!("grid: {trials} settings per method, each on {folds} folds"),

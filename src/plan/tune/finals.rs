@@ -1,4 +1,4 @@
-//! The final runs: every method with what was chosen for it, on whole subsets, scored once.
+//! The final runs: every method with its chosen settings, on whole subsets, evaluated once.
 
 use std::path::Path;
 
@@ -22,14 +22,14 @@ use crate::wording::counted;
 use super::outcome::SubsetScores;
 
 impl Tuning {
-    /// The file of the chosen settings: an experiment that extends the one that was tuned.
+    /// The file of the chosen settings: an experiment that extends the tuned one.
     const CHOSEN: &str = "chosen.toml";
 
-    /// Writes down what the search chose. Once the final runs have begun it can be changed no more:
-    /// other methods may come in, with choices of their own, but none is chosen for anew.
+    /// Writes down the settings chosen by the search. Once the final runs have begun the choice is
+    /// fixed: other methods may be added, with their own choices, but no choice can be changed.
     ///
     /// # Errors
-    /// Final runs are there already, of another choice for one of their methods.
+    /// Fails if there are already final runs with another choice for one of the methods.
     pub(super) fn fix_choice(&self, search: &Search) -> Result<Vec<(String, Point)>> {
         let mut chosen = Vec::new();
         for candidates in &self.candidates {
@@ -50,7 +50,7 @@ impl Tuning {
         Ok(chosen)
     }
 
-    /// Whether a final run has begun.
+    /// Returns whether a final run has begun.
     fn has_final_runs(&self) -> bool {
         let folders = fs_err::read_dir(self.home.join("final"))
             .into_iter()
@@ -58,7 +58,7 @@ impl Tuning {
         (folders.flatten()).any(|folder| folder.path().join("plan.json").is_file())
     }
 
-    /// The chosen settings as an experiment file.
+    /// Formats the chosen settings as an experiment file.
     fn choice_text(&self, chosen: &[(String, Point)]) -> Result<String> {
         let mut methods = Table::new();
         for (method, point) in chosen {
@@ -91,11 +91,11 @@ impl Tuning {
         Ok(format!("{header}{text}"))
     }
 
-    /// Trains the methods with their chosen settings on every subset and scores them on the test
+    /// Trains the methods with their chosen settings on every subset and evaluates them on the test
     /// set.
     ///
     /// # Errors
-    /// Runs failed; a subset shares pictures with its test set; a signal came.
+    /// Fails if runs failed, if a subset shares pictures with its test set, or if a signal arrived.
     pub(super) fn finals(
         &self,
         (chosen, thresholds): (&[(String, Point)], &[ThresholdRow]),
@@ -179,7 +179,7 @@ impl Tuning {
     /// without are left out.
     ///
     /// # Errors
-    /// A file of scores is damaged.
+    /// Fails if a file of scores is damaged.
     pub(super) fn thresholds(
         &self,
         search: &Search,
@@ -198,7 +198,7 @@ impl Tuning {
         Ok(all)
     }
 
-    /// F1 of the runs of a subset whose methods have thresholds.
+    /// Computes F1 of the runs of a subset whose methods have thresholds.
     fn f1(
         &self,
         index: usize,
@@ -256,8 +256,8 @@ impl Tuning {
     }
 }
 
-/// Whether the choice `after` has every method of the one that lies at `path` with the settings that
-/// it has there.
+/// Returns whether the choice `after` contains every method of the one at `path`, with the same
+/// settings.
 fn keeps(path: &Path, after: &str) -> bool {
     let methods = |text: &str| -> Option<Table> {
         match text.parse::<Table>().ok()?.remove("methods")? {
@@ -273,7 +273,7 @@ fn keeps(path: &Path, after: &str) -> bool {
     (before.iter()).all(|(method, settings)| after.get(method) == Some(settings))
 }
 
-/// Puts `value` at the nested key `keys`.
+/// Inserts `value` at the nested key `keys`.
 fn insert(table: &mut Table, keys: &[String], value: Value) {
     match keys {
         [] => {}

@@ -1,10 +1,10 @@
-//! Tuning: the same budget for every method, chosen on folds of the training subset, and one
-//! evaluation on the test set at the end.
+//! Tuning: the same budget for every method, settings chosen on folds of the training subset, and
+//! one evaluation on the test set at the end.
 //!
-//! A trial trains on a fold's split, whose test set is a part of the training subset: no trial, no
-//! score and no choice has a way to the test images, since the folder that it works on does not
-//! name them. The final runs begin when the choice is written down, and from then on the folder
-//! refuses another choice.
+//! A trial trains on a fold's split, whose test set is a part of the training subset: no trial,
+//! score or choice has access to the test images, since the folder it works in does not name them.
+//! The final runs begin once the choice has been written down, and from then on the folder rejects
+//! any other choice.
 
 mod apart;
 mod candidates;
@@ -47,44 +47,45 @@ pub struct Tuning {
     sweep: SweepFile,
     config: TuneConfig,
     sources: ExperimentSources,
-    /// What holds for every run.
+    /// The assignments for every run.
     shared: Vec<Assignment>,
     candidates: Vec<Candidates>,
-    /// Its folder, `<out>/<name>`.
+    /// The tuning's folder, `<out>/<name>`.
     home: PathBuf,
 }
 
-/// Who runs the trainings, and where their batches lie.
+/// How the trainings are run, and where their batches are held.
 #[derive(Clone, Copy)]
 pub struct Means<'a> {
-    /// Who.
+    /// The executor.
     pub executor: &'a dyn Executor,
-    /// Where.
+    /// Where the batches are held.
     pub room: Room,
 }
 
-/// What the search came to.
+/// The result of a search.
 pub struct Search {
-    /// Every trial.
+    /// All trials.
     trials: Vec<Trial>,
-    /// The subset that it was made on.
+    /// The subset that was searched on.
     subset: Split,
-    /// The pictures of its sets and folds.
+    /// The pictures of the subset's sets and folds.
     sets: Vec<SetRow>,
-    /// What was read of them.
+    /// The hashes of picture files read so far.
     hashes: PictureHashes,
     /// The folds.
     folds: Vec<Split>,
-    /// Seconds that this call spent on it.
+    /// Time that this call spent on it, in seconds.
     pub seconds: f64,
 }
 
 impl Tuning {
-    /// The tuning that `sweep` describes, under `out`; `overrides` are `key=value` on top of the
-    /// file's `[set]`. Nothing is written.
+    /// Makes the tuning that `sweep` describes, under `out`; `overrides` are `key=value`
+    /// assignments applied after the file's `[set]`. Nothing is written.
     ///
     /// # Errors
-    /// A run's configuration is wrong; the methods do not get the same number of trials.
+    /// Fails if a run's configuration is wrong, or if the methods do not get the same number of
+    /// trials.
     pub fn new(sweep: SweepFile, out: &Path, overrides: &[String]) -> Result<Self> {
         let config = sweep.config.tune.clone().unwrap_or_default();
         let shared = sweep.shared(overrides)?;
@@ -108,12 +109,12 @@ impl Tuning {
         Ok(tuning)
     }
 
-    /// Its folder.
+    /// Returns the tuning's folder.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// What is going to be done, in words.
+    /// Describes in words what will be done.
     pub fn summary(&self) -> String {
         let folds = self.config.all_folds();
         let settings = self.candidates[0].points.len();
@@ -129,15 +130,16 @@ impl Tuning {
         )
     }
 
-    /// Takes the folder for this process alone.
+    /// Locks the folder for this process.
     ///
     /// # Errors
-    /// Another process is at it.
+    /// Fails if another process holds it.
     pub fn lock(&self) -> Result<crate::run_dir::RunLock> {
         RunDir::new(&self.home).lock(Duration::ZERO)
     }
 
-    /// The method under a point of its settings, with `more` on top, and no seed asked for.
+    /// Returns the experiment of a method with the settings of `point` and then `more`, without
+    /// overriding the seed.
     fn experiment(&self, method: &str, point: &Point, more: &[Assignment]) -> Result<Experiment> {
         let mut assignments = [point.on(&self.shared), more.to_vec()].concat();
         assignments.extend(self.placeholder(method));
@@ -145,7 +147,7 @@ impl Tuning {
         file.resolve(Some(method), None)
     }
 
-    /// The subset that the final runs of number `index` train on, and where it lies.
+    /// Returns the subset with index `index` that final runs train on, and its folder.
     fn subset(&self, index: usize) -> Result<(Split, PathBuf)> {
         let more = self.subset_assignment(index);
         let first = &self.candidates[0];
@@ -161,7 +163,7 @@ impl Tuning {
         Ok((split, absolute(Path::new(""), &folder)))
     }
 
-    /// What makes the subset number `index`.
+    /// Returns the assignments that make the subset with index `index`.
     fn subset_assignment(&self, index: usize) -> Vec<Assignment> {
         let seed = self.config.subsets.get(index);
         let assignment = |&seed: &u64| Assignment {
@@ -172,7 +174,7 @@ impl Tuning {
         seed.map(assignment).into_iter().collect()
     }
 
-    /// Where the subset and its final runs lie.
+    /// Returns the folder of a subset and its final runs.
     fn subset_home(&self, index: usize) -> PathBuf {
         let name = match self.config.subsets.get(index) {
             Some(seed) => format!("subset-{seed}"),
@@ -181,11 +183,11 @@ impl Tuning {
         self.home.join("final").join(name)
     }
 
-    /// Runs the search, from where it stands: every trial that is there already is kept.
+    /// Runs the search, or continues it: existing trials are kept.
     ///
     /// # Errors
-    /// Trials failed for another reason than that they diverged; the test set shares pictures with
-    /// the training subset; a signal came.
+    /// Fails if trials failed for a reason other than divergence, if the test set shares pictures
+    /// with the training subset, or if a signal arrived.
     pub fn search(&self, means: Means) -> Result<Search> {
         let start = Instant::now();
         let (subset, _) = self.subset(0)?;
@@ -193,7 +195,7 @@ impl Tuning {
         let mut hashes = PictureHashes::default();
         let mut sets = apart::check(&subset, &self.subset_name(0), &mut hashes)?;
         let mut folds = Vec::new();
-        // A picture that is in the subset twice is not held out where it is trained on.
+        // Copies of a picture stay together, so that none is held out while another is trained on.
         let together = apart::together(&subset.train_root, &subset.train, &mut hashes)?;
         for repeat in 0..self.config.repeats {
             let seed = self.config.seed + repeat as u64;
@@ -301,10 +303,10 @@ impl Tuning {
             .collect()
     }
 
-    /// Runs what of `plan` is not finished; runs whose manifest is `settled` are left as they are.
+    /// Runs the unfinished runs of `plan`; runs whose manifest is `settled` are left as they are.
     ///
     /// # Errors
-    /// Runs failed, and are not settled.
+    /// Fails if runs failed and are not settled.
     fn run_all(
         &self,
         plan: &mut Plan,

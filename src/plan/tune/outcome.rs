@@ -1,4 +1,4 @@
-//! What a tuning came to: tables and a page.
+//! The results of a tuning: tables and a page.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,58 +13,58 @@ use crate::report::study::{Options, RankRow, Study};
 use crate::report::tuning::{F1Row, F1Runs, Method, Page};
 use crate::rows::{self, number};
 
-/// A setting of a method, a row of `settings.csv`, the best of each method first.
+/// A setting of a method, a row of `settings.csv`; the best of each method comes first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingRow {
     /// The method's name.
     pub method: String,
-    /// The setting, as run names have it.
+    /// The setting, as written in run names.
     pub setting: String,
-    /// Folds that it was tried on.
+    /// Number of folds it was tried on.
     pub folds: usize,
-    /// Mean over the classes of each class's mean AP over the folds that have it; empty where a
+    /// Mean over the classes of each class's mean AP over the folds that have the class; empty if a
     /// training diverged.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map: Option<f64>,
     /// The lowest mAP of a fold.
     #[serde(serialize_with = "number::full_or_empty")]
     pub lowest: Option<f64>,
-    /// The highest.
+    /// The highest mAP of a fold.
     #[serde(serialize_with = "number::full_or_empty")]
     pub highest: Option<f64>,
-    /// Whether the final runs have it.
+    /// Whether the final runs use it.
     pub chosen: bool,
 }
 
-/// What was chosen for a method, a row of `chosen.csv`.
+/// The setting chosen for a method, a row of `chosen.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChosenRow {
     /// The method's name.
     pub method: String,
-    /// The setting.
+    /// The chosen setting.
     pub setting: String,
-    /// What it reached on the folds.
+    /// Its mAP on the folds.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map: Option<f64>,
-    /// Settings that were tried.
+    /// Number of settings tried.
     pub settings: usize,
-    /// Trainings that were made for it.
+    /// Number of trainings run for the choice.
     pub trainings: usize,
-    /// Trainings that left the range of finite numbers.
+    /// Number of trainings that produced non-finite numbers.
     pub diverged: usize,
-    /// Keys whose chosen value is the lowest or highest that was tried: a better one may lie
-    /// beyond. Separated by spaces.
+    /// Keys whose chosen value is the lowest or highest that was tried, separated by spaces: a
+    /// better value may lie beyond.
     pub at_edge: String,
 }
 
 impl ChosenRow {
-    /// The setting for people: `learning_rate=0.01, mu=0.3`.
+    /// Formats the setting for people: `learning_rate=0.01, mu=0.3`.
     pub fn setting_in_words(&self) -> String {
         self.setting.trim_start_matches('+').replace('+', ", ")
     }
 }
 
-/// A value as a number, if it is one.
+/// Returns a value as a number, if it is one.
 fn number_of(value: &toml::Value) -> Option<f64> {
     value.as_float().or(value.as_integer().map(|n| n as f64))
 }
@@ -72,7 +72,7 @@ fn number_of(value: &toml::Value) -> Option<f64> {
 /// A final run, a row of `final.csv`: mAP on the test set in [0, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FinalRow {
-    /// The subset that it was trained on.
+    /// The subset it was trained on.
     pub subset: String,
     /// The method's name.
     pub method: String,
@@ -81,13 +81,13 @@ pub struct FinalRow {
     /// mAP over all classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub total: Option<f64>,
-    /// mAP over the head.
+    /// mAP over the head classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub head: Option<f64>,
-    /// mAP over the classes between head and tail.
+    /// mAP over the medium classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub medium: Option<f64>,
-    /// mAP over the tail.
+    /// mAP over the tail classes.
     #[serde(serialize_with = "number::full_or_empty")]
     pub tail: Option<f64>,
     /// Hash of the subset's split.
@@ -102,7 +102,7 @@ pub(super) struct SubsetScores {
     pub f1: Vec<F1Row>,
 }
 
-/// What the final runs came to; nothing before they ended.
+/// The results of the final runs; empty before they have finished.
 #[derive(Clone, Copy, Default)]
 struct Finals<'a> {
     runs: &'a [FinalRow],
@@ -111,11 +111,12 @@ struct Finals<'a> {
 }
 
 impl Tuning {
-    /// Searches, fixes the choice, makes the final runs, and writes tables and page. Whatever ends
-    /// it, the same call goes on. With `only_search` the test set is left alone.
+    /// Searches, fixes the choice, runs the final runs, and writes tables and page. After any
+    /// interruption, the same call continues. With `only_search` the test set is not used.
     ///
     /// # Errors
-    /// As [`Tuning::search`]; another choice was made here before, and was scored.
+    /// As [`Tuning::search`]; also fails if another choice was made here before and has been
+    /// evaluated.
     pub fn run(&self, means: Means, only_search: bool) -> Result<Vec<ChosenRow>> {
         let mut search = self.search(means)?;
         let chosen = self.fix_choice(&search)?;
@@ -262,7 +263,7 @@ impl Tuning {
     }
 }
 
-/// A method as the page shows it.
+/// Builds a method's section of the page.
 fn method(
     candidates: &Candidates,
     row: &ChosenRow,
