@@ -1,4 +1,5 @@
-//! What can be known before a training: refused, or told, at its start and not at its end.
+//! Checks before a training, so that problems are rejected or reported at its start and not at its
+//! end.
 
 use std::path::Path;
 
@@ -11,13 +12,13 @@ use crate::optim::extent::Unit;
 
 use super::room::{Room, Step, check_memory, check_together, step};
 
-/// Looks for what a run on `split` needs: the sets, and their pictures by a quick look at the disk.
-/// `scored` says whether the test set is to be evaluated too; else it may lack pictures, which is
-/// told.
+/// Checks that a run on `split` has what it needs: the sets, and their pictures by a quick look at
+/// the disk. `scored` says whether the test set will be evaluated too; otherwise it may lack
+/// pictures, which is logged.
 ///
 /// # Errors
-/// A set that is needed has no image, or a picture is missing and `experiment` does not say to
-/// leave such out.
+/// Fails if a required set has no image, or if a picture is missing and `experiment` does not say
+/// to skip missing pictures.
 pub fn check_images(
     experiment: &Experiment,
     split: &Split,
@@ -26,7 +27,7 @@ pub fn check_images(
 ) -> Result<()> {
     split.set(Set::Train, folder)?;
     if experiment.model.features.is_some() {
-        // What is given takes the place of the pictures.
+        // The given features replace the pictures.
         return Ok(());
     }
     let mut sets = vec![Set::Train];
@@ -52,11 +53,11 @@ pub fn check_images(
     }
 }
 
-/// Tells of settings that run but hardly mean what the user wants, each once for all experiments.
+/// Warns about settings that are valid but probably not intended, each once for all experiments.
 ///
 /// # Errors
-/// A batch, or those of the runs at a time together, are more than the machine's memory could ever
-/// hold.
+/// Fails if a batch, or those of all concurrent runs together, can never fit into the machine's
+/// memory.
 pub fn tell<'a>(
     experiments: impl IntoIterator<Item = &'a Experiment>,
     split: &Split,
@@ -120,7 +121,7 @@ pub fn tell<'a>(
     Ok(())
 }
 
-/// That positions are interpolated, where they are.
+/// Says that positions are interpolated, if they are.
 fn interpolated(experiment: &Experiment) -> Option<String> {
     let (kind, size) = (experiment.model.backbone, experiment.input.size as usize);
     let side = kind.architecture().side().filter(|&side| side != size)?;
@@ -129,8 +130,8 @@ fn interpolated(experiment: &Experiment) -> Option<String> {
     ))
 }
 
-/// What to set so that a backbone that does not learn sees each picture once only, in words; `None`
-/// where it learns, or does so already.
+/// Says what to set so that a fixed backbone sees each picture only once; `None` if the backbone
+/// learns, or if this is already the case.
 fn uncounted(experiment: &Experiment) -> Option<String> {
     let augment = &experiment.input.augment;
     let is_fixed = experiment.model.is_backbone_fixed() && experiment.train.epochs > 0;
@@ -147,7 +148,7 @@ fn uncounted(experiment: &Experiment) -> Option<String> {
     ))
 }
 
-/// Refuses what the split cannot give.
+/// Rejects settings that the split cannot satisfy.
 fn check_split(experiment: &Experiment, split: &Split) -> Result<()> {
     if experiment.train.early_stopping > 0 && split.validation.is_none() {
         let problem = "needs a validation part, and the split has none";
@@ -160,8 +161,8 @@ fn check_split(experiment: &Experiment, split: &Split) -> Result<()> {
     }
 }
 
-/// What is odd about an experiment, a sentence each. Without a split, what can be said all the
-/// same: the length of an epoch is then unknown.
+/// Returns warnings about an experiment, one sentence each. Without a split, returns those that do
+/// not depend on the length of an epoch.
 pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
     let mut warnings = Vec::new();
     let given = experiment.start.is_some() || experiment.model.features.is_some();
@@ -183,7 +184,7 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
         Some(split) => train
             .steps_per_epoch(&experiment.sampler, &split.train)
             .ok(),
-        // Long enough for any warm-up: what is left is milestones beyond the last epoch.
+        // Long enough for any warm-up, so that only milestones beyond the last epoch are reported.
         None => Some(1 << 24),
     };
     if let Some(steps) = steps.filter(|_| train.epochs > 0) {
@@ -200,7 +201,7 @@ pub fn warnings(experiment: &Experiment, split: Option<&Split>) -> Vec<String> {
     warnings
 }
 
-/// The images of an epoch that no step sees, in words; `None` if there are none.
+/// Describes the images of an epoch that no step uses; `None` if there are none.
 fn dropped(experiment: &Experiment, split: &Split) -> Option<String> {
     let images = experiment.sampler.epoch_length(&split.train);
     let batch = experiment.train.batch_size;
@@ -278,7 +279,7 @@ pub(super) mod tests {
         let error = error.to_string();
         assert!(error.contains("s.toml:6: `distribution.counts`"), "{error}");
 
-        // Set on the command line, it is no line of the file.
+        // Set on the command line, so it is not on a line of the file.
         let given = "split.distribution.counts=[1,2,3]".to_owned();
         let file = ExperimentFile::read(&at("e.toml"), &[given]).unwrap();
         let experiment = file.resolve(None, None).unwrap();

@@ -1,4 +1,4 @@
-//! One trained model, or several whose probabilities are averaged.
+//! One trained model, or an ensemble of models whose probabilities are averaged.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::report::evaluation::fitted_thresholds;
 use crate::run_dir::{Checkpoint, RunDir};
 use crate::wording::first_named;
 
-/// Trained models of the same classes. The scores of one are its logits, those of several the means
-/// of their probabilities.
+/// Trained models of the same classes. The scores of a single model are its logits, those of
+/// several models the means of their probabilities.
 pub struct Ensemble {
     members: Vec<Member>,
 }
@@ -21,15 +21,15 @@ pub struct Ensemble {
 /// A model of an ensemble.
 pub(super) struct Member {
     pub model: TrainedModel,
-    /// For each class of the ensemble its place among the model's own.
+    /// For each class of the ensemble its index among the model's own classes.
     pub places: Vec<usize>,
 }
 
 impl Ensemble {
-    /// Reads the models at `paths`, one at least; the classes are those of the first, in its order.
+    /// Reads the models at `paths`, at least one; the classes are those of the first, in its order.
     ///
     /// # Errors
-    /// As [`TrainedModel::open`], or if two have not the same classes.
+    /// As [`TrainedModel::open`]; also fails if two models have different classes.
     pub fn open(paths: &[&Path], opening: &Opening) -> Result<Self> {
         let mut members: Vec<Member> = Vec::with_capacity(paths.len());
         for path in paths {
@@ -51,16 +51,16 @@ impl Ensemble {
     }
 
     fn first(&self) -> &TrainedModel {
-        // There is one at least.
+        // There is at least one.
         &self.members[0].model
     }
 
-    /// Names of the classes, in the order of the scores.
+    /// Returns the names of the classes, in the order of the scores.
     pub fn classes(&self) -> &[String] {
         &self.first().classes
     }
 
-    /// What its scores are.
+    /// Returns the scale of the scores.
     pub fn scale(&self) -> Scale {
         match self.members.len() {
             1 => Scale::Logits,
@@ -68,27 +68,28 @@ impl Ensemble {
         }
     }
 
-    /// Shows pictures in the views of test-time augmentation that `change` makes of each model's
-    /// own.
+    /// Applies `change` to each model's views of test-time augmentation.
     pub fn change_views(&mut self, change: impl Fn(&mut TestTimeConfig)) {
         for member in &mut self.members {
             change(&mut member.model.input.test_time);
         }
     }
 
-    /// For each class the score above which it counts as present, with the best F1 on the validation
-    /// part. `None`, for one class or all, where that says nothing.
+    /// Returns for each class the score above which it counts as present, chosen for the best F1 on
+    /// the validation part. `None`, for one class or all, if the validation part does not determine
+    /// it.
     ///
-    /// For several models they are fitted to the means over the validation part that all share.
+    /// For several models the thresholds are fitted to the means over the validation part they all
+    /// share.
     ///
     /// # Errors
-    /// The predictions of a validation part do not fit its labels.
+    /// Fails if the predictions of a validation part do not match its labels.
     pub fn thresholds(&self, which: Checkpoint) -> Result<Option<Vec<Option<f64>>>> {
         let [first, others @ ..] = &self.members[..] else {
             return Ok(None);
         };
         let hash = &first.model.manifest.split_hash;
-        // An exported file has no scores of the validation part with it.
+        // An exported file comes without the scores of the validation part.
         let is_shared = |member: &Member| {
             let model = &member.model;
             let is_run = model.path.is_dir() && model.thresholds.is_some();
@@ -101,7 +102,7 @@ impl Ensemble {
         }
     }
 
-    /// The thresholds of several models that were trained on one split with a validation part.
+    /// Returns the thresholds of several models trained on one split with a validation part.
     fn shared_thresholds(&self, which: Checkpoint) -> Result<Option<Vec<Option<f64>>>> {
         let folder = &self.first().manifest.split_folder;
         let split = match Split::is_in(folder) {
@@ -132,7 +133,7 @@ impl Ensemble {
     }
 }
 
-/// For each class of `first` its place among those of `other`.
+/// Returns for each class of `first` its index among those of `other`.
 fn places(first: &TrainedModel, other: &TrainedModel) -> Result<Vec<usize>> {
     let (ours, theirs) = (&first.classes, &other.classes);
     let lacks = ours.iter().filter(|class| !theirs.contains(class));

@@ -1,4 +1,4 @@
-//! Scoring a trained run.
+//! Evaluation of a trained run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, best_t
 use crate::run_dir::{Checkpoint, Manifest, RunDir, Status};
 use crate::train::checkpoint::{self, Saved};
 
-/// A trained run as it lies in its folder, with the split that it was trained on.
+/// A trained run read from its folder, with the split it was trained on.
 #[derive(Debug)]
 pub struct Opened {
-    /// What was trained.
+    /// The run's experiment.
     pub experiment: Experiment,
     /// The images.
     pub split: Split,
-    /// Where the split lies.
+    /// The folder of the split.
     pub split_folder: PathBuf,
 }
 
 impl Opened {
-    /// Reads what `run` says of itself and its split; `split_folder` is where that lies now, if it
-    /// has been moved.
+    /// Reads the experiment and the split of `run`; `split_folder` is the split's present folder,
+    /// if it has been moved.
     ///
     /// # Errors
-    /// The folder holds no run, or the split is not there or another one.
+    /// Fails if the folder contains no run, or if the split is missing or a different one.
     pub fn read(run: &RunDir, split_folder: Option<&Path>) -> Result<Self> {
         let (manifest, experiment) = read_run(run)?;
         let (split, split_folder) = split_of(&manifest, split_folder)?;
@@ -47,10 +47,10 @@ impl Opened {
     }
 }
 
-/// What the folder of `run` says of a run without its split.
+/// Reads the manifest and the experiment of `run`, without its split.
 ///
 /// # Errors
-/// The folder holds no run, or only scores that another program made.
+/// Fails if the folder contains no run, or only scores made by another program.
 pub(super) fn read_run(run: &RunDir) -> Result<(Manifest, Experiment)> {
     let refused = |problem: &str| {
         Err(Error::file(run.path(), problem)
@@ -74,10 +74,10 @@ pub(super) fn read_run(run: &RunDir) -> Result<(Manifest, Experiment)> {
     Ok((manifest, experiment))
 }
 
-/// The split of a run, and where it lies: `folder` if it has been moved.
+/// Reads the split of a run, and returns it with its folder: `folder` if it has been moved.
 ///
 /// # Errors
-/// It is not there, or another one.
+/// Fails if it is missing or a different one.
 pub(super) fn split_of(manifest: &Manifest, folder: Option<&Path>) -> Result<(Split, PathBuf)> {
     let split_folder = folder.unwrap_or(&manifest.split_folder).to_owned();
     if !Split::is_in(&split_folder) {
@@ -94,10 +94,10 @@ pub(super) fn split_of(manifest: &Manifest, folder: Option<&Path>) -> Result<(Sp
     Ok((split, split_folder))
 }
 
-/// A checkpoint of `run`, which is there.
+/// Returns the path of a checkpoint of `run`, which must exist.
 ///
 /// # Errors
-/// It is not.
+/// Fails if it does not exist.
 pub(super) fn checkpoint_of(run: &RunDir, which: Checkpoint) -> Result<PathBuf> {
     let path = run.checkpoint(which);
     match path.is_file() {
@@ -107,41 +107,41 @@ pub(super) fn checkpoint_of(run: &RunDir, which: Checkpoint) -> Result<PathBuf> 
     }
 }
 
-/// What is to be scored.
+/// What to evaluate.
 #[derive(Debug, Clone, Copy)]
 pub struct Evaluate<'a> {
     /// The trained run.
     pub run: &'a RunDir,
-    /// What was trained.
+    /// The run's experiment.
     pub experiment: &'a Experiment,
     /// The split that it was trained on.
     pub split: &'a Split,
-    /// Where the split lies, for errors.
+    /// The folder of the split, for errors.
     pub split_folder: &'a Path,
-    /// Which images.
+    /// The set of images to evaluate on.
     pub set: Set,
-    /// Which checkpoint.
+    /// The checkpoint to evaluate.
     pub checkpoint: Checkpoint,
-    /// Take the per-class thresholds with the best F1 on the validation part.
+    /// Whether to use the per-class thresholds with the best F1 on the validation part.
     pub fit_thresholds: bool,
 }
 
-/// Scores with what they say.
+/// The result of an evaluation, with the scores behind it.
 #[derive(Debug)]
 pub struct Evaluated {
-    /// By class, by group, overall.
+    /// The results by class, by group and overall.
     pub evaluation: Evaluation,
-    /// The scores: of the images that could be read.
+    /// The scores of the images that could be read.
     pub predictions: Predictions,
     /// The labels of the same images.
     pub table: Arc<LabelTable>,
 }
 
 impl Evaluate<'_> {
-    /// Evaluates the checkpoint, or `model`, which is the run's result as the checkpoint holds it,
-    /// and writes predictions and tables into [`RunDir::eval_of`]. Of a run that kept a moving
-    /// average of its weights that is the result; the weights themselves are scored beside it, into
-    /// [`RunDir::eval_of_plain`].
+    /// Evaluates the checkpoint, or `model`, which must be the run's result as stored in the
+    /// checkpoint, and writes predictions and tables into [`RunDir::eval_of`]. If a run kept a
+    /// moving average of its weights, the average is the result; the weights themselves are also
+    /// evaluated, into [`RunDir::eval_of_plain`].
     pub fn run(
         &self,
         model: Option<Model>,
@@ -225,7 +225,7 @@ impl Evaluate<'_> {
         })
     }
 
-    /// The model of the checkpoint.
+    /// Loads the model of the checkpoint.
     fn model(&self, supply: &Supply, machine: &Machine, weights: Weights) -> Result<Model> {
         let model = supply.empty()?;
         let path = checkpoint_of(self.run, self.checkpoint)?;
@@ -238,32 +238,32 @@ impl Evaluate<'_> {
     }
 }
 
-/// Which weights of a run that kept an average of them.
+/// Which weights to use of a run that kept a moving average of them.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Weights {
     /// Their moving average: the run's result.
     Average,
-    /// As they were trained.
+    /// The weights as they were trained.
     Plain,
 }
 
-/// The steps of training that a checkpoint had seen.
+/// Returns the number of training steps at a checkpoint.
 pub(super) fn step_of(run: &RunDir, which: Checkpoint) -> Option<usize> {
     let position = checkpoint::position(&run.checkpoint(which)).ok();
     position.map(|position| position.step)
 }
 
-/// `settings.toml` beside the tables: what they were computed from and how.
+/// `settings.toml` beside the tables: what they were computed from, and how.
 #[derive(Serialize)]
 pub(super) struct Settings<'a> {
     pub checkpoint: Checkpoint,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
-    /// The steps of training that it had seen.
+    /// Number of training steps at the checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
-    /// The hash of the labels, where they are none of the run's split.
+    /// The hash of the labels, if they do not belong to the run's split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_set: Option<&'a str>,
     #[serde(flatten)]
@@ -271,7 +271,7 @@ pub(super) struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// Writes predictions and tables into `folder`, and these beside them.
+    /// Writes predictions and tables into `folder`, with these settings beside them.
     pub(super) fn write(
         &self,
         folder: &Path,

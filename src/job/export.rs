@@ -1,4 +1,4 @@
-//! The card of a trained model: what lies in its run's folder, gathered.
+//! The card of a trained model, gathered from the run's folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,11 @@ use crate::rows;
 use crate::run_dir::{Checkpoint, Manifest, RunDir};
 use crate::train::checkpoint;
 
-/// The card of `trained`, which `opening` opened: of a file its own, of a run what its folder holds.
+/// Returns the card of `trained`, which was opened with `opening`: that of an exported file, or one
+/// made from a run's folder.
 ///
 /// # Errors
-/// A file of the run cannot be read.
+/// Fails if a file of the run cannot be read.
 pub fn card(trained: &TrainedModel, opening: &Opening) -> Result<Card> {
     let program = Card::program();
     if export::is_exported(&trained.path) {
@@ -67,7 +68,7 @@ pub fn card(trained: &TrainedModel, opening: &Opening) -> Result<Card> {
     })
 }
 
-/// The split of a run, if it is there.
+/// Reads the split of a run if it is available.
 fn known_split(trained: &TrainedModel, opening: &Opening) -> Option<Split> {
     let folder = (opening.split_folder).unwrap_or(&trained.manifest.split_folder);
     match split_of(&trained.manifest, Some(folder)) {
@@ -79,7 +80,7 @@ fn known_split(trained: &TrainedModel, opening: &Opening) -> Option<Split> {
     }
 }
 
-/// Images by set.
+/// Returns the number of images of each set.
 fn images(split: &Split) -> BTreeMap<String, usize> {
     let mut images = BTreeMap::from([(Set::Train.name().to_owned(), split.train.len())]);
     if let Some(validation) = &split.validation {
@@ -91,7 +92,7 @@ fn images(split: &Split) -> BTreeMap<String, usize> {
     images
 }
 
-/// The classes, with what `split` and the evaluation of the test set say of them.
+/// Returns the classes, with what `split` and the evaluation of the test set say about them.
 fn classes(
     trained: &TrainedModel,
     split: Option<&Split>,
@@ -121,14 +122,15 @@ fn classes(
     Ok(trained.classes.iter().enumerate().map(class).collect())
 }
 
-/// The folder of the evaluation of a set, if there is one, and of the checkpoint as it is now.
+/// Returns the folder of the evaluation of a set, if there is one and it matches the present
+/// checkpoint.
 fn current(run: &RunDir, set: Set, which: Checkpoint) -> Option<PathBuf> {
     let folder = run.eval_of(set, which);
     if !folder.join("groups.csv").is_file() {
         return None;
     }
     let now = checkpoint::position(&run.checkpoint(which)).ok();
-    // An earlier version did not write down at which step it evaluated.
+    // An earlier version did not record the step at which it evaluated.
     match (evaluated_step(&folder), now) {
         (Some(then), Some(now)) if then != now.step => {
             tracing::warn!(
@@ -142,7 +144,7 @@ fn current(run: &RunDir, set: Set, which: Checkpoint) -> Option<PathBuf> {
     }
 }
 
-/// The scores that were computed of a checkpoint.
+/// Returns the scores that were computed for a checkpoint.
 fn scores(run: &RunDir, which: Checkpoint) -> Result<BTreeMap<String, Scores>> {
     let mut scores = BTreeMap::new();
     for set in Set::ALL {

@@ -1,4 +1,4 @@
-//! Features of a backbone, computed ahead or given to other programs.
+//! Features of a backbone, computed in advance or exported for other programs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,29 @@ use crate::io::write_atomic;
 use crate::model::weights::to_bytes;
 use crate::rows;
 
-/// The features of one experiment's backbone.
+/// Computes the features of one experiment's backbone.
 #[derive(Debug, Clone, Copy)]
 pub struct Features<'a> {
-    /// Whose backbone, pictures and augmentation.
+    /// The experiment with the backbone, pictures and augmentation.
     pub experiment: &'a Experiment,
     /// The images.
     pub split: &'a Split,
-    /// Where the split lies.
+    /// The folder of the split.
     pub split_folder: &'a Path,
-    /// On what machine.
+    /// The machine's settings.
     pub machine: &'a Machine,
 }
 
-/// The features of a set with the images that they are of.
+/// The features of a set and the images they belong to.
 type OfSet = (Set, Arc<LabelTable>, Arc<FeatureTable>);
 
 impl Features<'_> {
-    /// Computes the features of `sets` as trainings want them: what is kept already is left as it
-    /// is. Gives back the folder.
+    /// Computes the features of `sets` as trainings need them; stored features are left as they
+    /// are. Returns the folder.
     ///
     /// # Errors
-    /// The backbone learns, the versions of a picture cannot be counted, or a picture cannot be
-    /// read.
+    /// Fails if the backbone learns, if a picture has infinitely many versions, or if a picture
+    /// cannot be read.
     pub fn keep(&self, sets: &[Set]) -> Result<PathBuf> {
         let experiment = self.experiment;
         if sets.contains(&Set::Train) && experiment.input.augment.versions().is_none() {
@@ -62,12 +62,12 @@ impl Features<'_> {
         Ok(supply.folder())
     }
 
-    /// Writes the features of `sets` into `out`, a `.npy` file of one set with a `.csv` file of
-    /// names and labels beside it, or a `.safetensors` file: as testing shows the pictures, or, if
-    /// `augmented` is set, as training does, one version after the other.
+    /// Writes the features of `sets` into `out`: a `.npy` file of one set, with a `.csv` file of
+    /// names and labels beside it, or a `.safetensors` file. The pictures are shown as in testing
+    /// or, if `augmented` is set, as in training, one version after another.
     ///
     /// # Errors
-    /// As [`keep`](Self::keep), or if the file has another ending or cannot be written.
+    /// As [`keep`](Self::keep); also fails if the file has another extension or cannot be written.
     pub fn export(&self, sets: &[Set], augmented: bool, out: &Path) -> Result<()> {
         let ending = out.extension().and_then(|ending| ending.to_str());
         let write: fn(&Path, &[OfSet]) -> Result<()> = match (ending, sets) {
@@ -136,7 +136,7 @@ impl Features<'_> {
     }
 }
 
-/// The images of a table with features, version by version.
+/// Iterates over the images of a table with features, version by version.
 fn shown(table: &FeatureTable) -> impl Iterator<Item = (usize, u32)> + '_ {
     let images = 0..table.len() as u32;
     (0..table.versions()).flat_map(move |version| {

@@ -1,4 +1,4 @@
-//! The scores of a run that is looked at: those that an evaluation has written, or new ones.
+//! The scores of a run to be inspected: those that an evaluation has written, or new ones.
 
 use super::Machine;
 use super::evaluate::Evaluate;
@@ -11,11 +11,11 @@ use crate::report::evaluation::Options;
 use crate::report::inspect::{Part, Shown};
 
 impl Evaluate<'_> {
-    /// The scores of the set: as `predictions.csv` of [`RunDir::eval_of`] holds them, if that is of
-    /// the checkpoint as it is now; else the set is evaluated as [`run`](Self::run) does it.
+    /// Returns the scores of the set: those in `predictions.csv` of [`RunDir::eval_of`], if they
+    /// belong to the present checkpoint; otherwise the set is evaluated like in [`run`](Self::run).
     ///
     /// # Errors
-    /// As of `run`, or the file is broken.
+    /// As `run`; also fails if the file is damaged.
     ///
     /// [`RunDir::eval_of`]: crate::run_dir::RunDir::eval_of
     pub fn part(&self, machine: &Machine) -> Result<Part> {
@@ -34,7 +34,7 @@ impl Evaluate<'_> {
                 self.run(None, machine, Options::default())?;
             }
         }
-        // New ones are read too: the digits of the file are the same whenever they were written.
+        // New scores are also read back from the file, so that they have the same digits.
         let read = Predictions::read(&file)?;
         let table = read.scored(table);
         let predictions = Predictions {
@@ -51,10 +51,11 @@ impl Evaluate<'_> {
         })
     }
 
-    /// The validation part with its scores, where the split has one and it is not the set itself.
+    /// Returns the validation part with its scores, if the split has one and it is not the set
+    /// itself.
     ///
     /// # Errors
-    /// As of [`part`](Self::part).
+    /// As [`part`](Self::part).
     pub fn validation_part(&self, machine: &Machine) -> Result<Option<Part>> {
         let is_there = (self.split.validation.as_ref()).is_some_and(|table| !table.is_empty());
         if !is_there || self.set == Set::Validation {
@@ -69,11 +70,11 @@ impl Evaluate<'_> {
 }
 
 impl EvaluateOther<'_> {
-    /// The scores of the other set, which is evaluated as [`run`](Self::run) does it, and the classes
-    /// of the run, by index, that its annotations know.
+    /// Returns the scores of the other set, which is evaluated as in [`run`](Self::run), and the
+    /// indices of the run's classes that it is annotated for.
     ///
     /// # Errors
-    /// As of `run`.
+    /// As `run`.
     pub fn part(&self, machine: &Machine) -> Result<(Part, Vec<usize>)> {
         let (_, evaluated) = self.run(machine, Options::default())?;
         let classes = evaluated.table.classes().iter().enumerate();

@@ -1,4 +1,4 @@
-//! What a process has of features that are kept, and of the backbones that made them.
+//! What a process has loaded of stored features, and of the backbones that computed them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,28 +8,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::features::{FeatureTable, Store};
 use crate::model::Model;
 
-/// Settings of kept features, and what this process has of them; clones share it.
+/// Settings of stored features, and what this process has loaded of them; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct KeptFeatures {
-    /// True: no features are kept or taken from where they are kept.
+    /// If true, features are neither stored nor read from the store.
     pub off: bool,
-    /// The folder; `None` for `features` in the folder of the split.
+    /// The folder; `None` means `features` in the folder of the split.
     pub folder: Option<PathBuf>,
     pub(super) store: Store,
-    /// The backbones that were looked at, by what they were made from.
+    /// The backbones used so far, by their origin.
     pub(super) backbones: Arc<Mutex<Backbones>>,
-    /// Features that are given, by what names them.
+    /// Features given as files, by the key that identifies them.
     pub(super) given: Arc<Mutex<HashMap<String, Arc<FeatureTable>>>>,
 }
 
-/// Backbones by what they were made from.
+/// Backbones by their origin.
 pub(super) type Backbones = Vec<(String, Arc<Fixed>)>;
 
 impl KeptFeatures {
-    /// Name of the folder of features in that of a split.
+    /// Name of the folder of features within that of a split.
     pub const FOLDER: &str = "features";
 
-    /// Features kept in `folder`, where one is named, unless they are `off`.
+    /// Stores features in `folder`, if one is given, unless `off` is set.
     pub fn new(off: bool, folder: Option<PathBuf>) -> Self {
         KeptFeatures {
             off,
@@ -44,20 +44,20 @@ impl KeptFeatures {
 pub(super) struct Fixed {
     /// The hash of its tensors.
     pub hash: String,
-    /// Scalars of its parameters.
+    /// Number of scalars in its parameters.
     pub scalars: usize,
-    /// The hash of the file that its weights came from.
+    /// The hash of the file its weights came from.
     pub weights_hash: Option<String>,
     /// The network, until the features of the test set are known.
     pub model: Held,
 }
 
-/// A network that may be let go of.
+/// A network that can be dropped to free its memory.
 #[derive(Default)]
 pub(super) struct Held(pub Mutex<Option<Arc<Model>>>);
 
 impl Held {
-    /// The network, if it has not been let go of.
+    /// Locks the network, which is `None` once it has been dropped.
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Arc<Model>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

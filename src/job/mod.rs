@@ -1,4 +1,4 @@
-//! One run from a resolved experiment: its split, the training, the evaluation.
+//! One run of a resolved experiment: its split, its training, its evaluation.
 
 mod check;
 mod ensemble;
@@ -41,25 +41,25 @@ pub use thresholds::ThresholdRow;
 pub use train::{Prepared, Train, Trained, add_events};
 pub use trained::{Opening, TrainedModel};
 
-/// Settings of the machine, which change no number.
+/// Settings of the machine, which do not change any result.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Where tensors live.
+    /// The device that holds the tensors.
     pub device: Device,
-    /// Loader threads beside the engine; 0 loads between the steps.
+    /// Number of loader threads beside the engine; with 0, pictures are loaded between the steps.
     pub workers: usize,
-    /// Most bytes of decoded pictures that are kept in memory.
+    /// Largest number of bytes of decoded pictures kept in memory.
     pub cache_bytes: u64,
-    /// Folder that keeps decoded pictures from run to run.
+    /// Folder in which decoded pictures are kept from run to run.
     pub cache_folder: Option<PathBuf>,
-    /// Features of fixed backbones that are kept from run to run.
+    /// Stored features of fixed backbones, kept from run to run.
     pub features: KeptFeatures,
-    /// How long to wait for another process that is training into the same folder.
+    /// How long to wait for another process that is training in the same folder.
     pub patience: Duration,
 }
 
 impl Machine {
-    /// How pictures are loaded here; the batch size is left as it is by default.
+    /// Returns how pictures are loaded on this machine; the batch size keeps its default.
     pub fn loader_options(&self) -> LoaderOptions {
         LoaderOptions {
             workers: self.workers,
@@ -69,7 +69,8 @@ impl Machine {
         }
     }
 
-    /// The loader of the pictures of `table`, which lie at `root`, one of `split`'s sets.
+    /// Returns the loader of the pictures of `table`, one of the sets of `split`, which are under
+    /// `root`.
     fn loader(
         &self,
         experiment: &Experiment,
@@ -91,8 +92,9 @@ impl Machine {
     }
 }
 
-/// The split of an experiment and where it lies: its `split_folder`, or the one that its `[split]`
-/// table describes, which is built under `folder` the first time and read from there afterwards.
+/// Returns the split of an experiment and its folder: its `split_folder`, or the one described by
+/// its `[split]` table, which is built under `folder` the first time and read from there
+/// afterwards.
 pub fn open_split(experiment: &Experiment, folder: &Path) -> Result<(Split, PathBuf)> {
     match (&experiment.split_folder, &experiment.split) {
         (Some(given), _) => Ok((Split::read(given)?, given.clone())),

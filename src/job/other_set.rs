@@ -1,4 +1,5 @@
-//! Scoring a trained model on pictures of another data set, and an exported one on any.
+//! Evaluation of a trained model on pictures of another data set, and of an exported one on any
+//! set.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,23 +21,23 @@ use crate::report::evaluation::{Evaluation, Options as EvaluationOptions, Traine
 use crate::run_dir::{Checkpoint, RunDir};
 use crate::wording::{counted, first_named};
 
-/// Labelled pictures that are none of a run's split.
+/// Labelled pictures that do not belong to a run's split.
 #[derive(Debug)]
 pub struct OtherSet {
-    /// What it is called, a part of the name of the folder of its results.
+    /// The name of the set, which becomes part of the name of the results' folder.
     pub name: String,
-    /// The set that it is, where it is one of the split that the model was trained on.
+    /// Which set this is, if it belongs to the split that the model was trained on.
     pub own: Option<Set>,
     labels: LabelTable,
     root: ImageRoot,
 }
 
 impl OtherSet {
-    /// The test set of a source, or its pool where it names none; `name` if it is not to be called
-    /// as its file or folder is.
+    /// Uses the test set of a source, or its pool if it has no test set. `name` replaces the name
+    /// of its file or folder.
     ///
     /// # Errors
-    /// The annotations cannot be read, or `name` cannot be that of a folder.
+    /// Fails if the annotations cannot be read, or if `name` cannot be part of a folder name.
     pub fn of_source(mut source: Source, name: Option<&str>) -> Result<Self> {
         source.check(&"the source".into())?;
         let (mut first, mut test) = (None, None);
@@ -62,10 +63,10 @@ impl OtherSet {
         })
     }
 
-    /// A set of the split in `folder`.
+    /// Uses a set of the split in `folder`.
     ///
     /// # Errors
-    /// It has no such set, or `name` cannot be that of a folder.
+    /// Fails if the split has no such set, or if `name` cannot be part of a folder name.
     pub fn of_split(folder: &Path, set: Set, name: Option<&str>) -> Result<Self> {
         let name = checked(name, folder)?;
         let split = Split::read(folder)?;
@@ -78,11 +79,11 @@ impl OtherSet {
         })
     }
 
-    /// A set of the split in `folder` that an exported model was trained on: which it was is
-    /// checked where it is scored, see [`EvaluateOther::split_folder`].
+    /// Uses a set of the split in `folder` that an exported model was trained on. Whether it is
+    /// that split is checked when the model is evaluated, see [`EvaluateOther::split_folder`].
     ///
     /// # Errors
-    /// It has no such set.
+    /// Fails if the split has no such set.
     pub fn of_own_split(folder: &Path, set: Set) -> Result<Self> {
         let own = Self::of_split(folder, set, Some(set.name()))?;
         Ok(OtherSet {
@@ -91,17 +92,17 @@ impl OtherSet {
         })
     }
 
-    /// Whether its annotations say anything about a class.
+    /// Returns whether the set is annotated for a class.
     pub(super) fn knows(&self, class: &str) -> bool {
         self.labels.classes().iter().any(|known| known == class)
     }
 
-    /// Where its pictures lie.
+    /// Returns where its pictures are.
     pub(super) fn root(&self) -> &ImageRoot {
         &self.root
     }
 
-    /// The folder of its results among those of `run`.
+    /// Returns the folder of its results among those of `run`.
     pub fn results(&self, run: &RunDir, checkpoint: Checkpoint) -> PathBuf {
         match self.own {
             Some(set) => run.eval_of(set, checkpoint),
@@ -109,8 +110,8 @@ impl OtherSet {
         }
     }
 
-    /// The labels over `classes`, those of the run, and which of these the set knows. What does not
-    /// match is told.
+    /// Returns the labels over `classes`, those of the run, and which of these the set is annotated
+    /// for. Logs what does not match.
     fn matched(&self, classes: &[String]) -> Result<(LabelTable, Vec<bool>)> {
         let (theirs, name) = (self.labels.classes(), &self.name);
         let place = |class: &String| classes.iter().position(|known| known == class);
@@ -168,7 +169,7 @@ impl OtherSet {
         Ok((self.labels.in_classes(classes.to_vec(), &places), known))
     }
 
-    /// Warns of pictures that the run was trained on.
+    /// Warns about pictures that the run was trained on.
     fn tell_of_overlap(&self, split: &Split) {
         let trained: HashSet<PathBuf> = identities(&split.train_root, &split.train)
             .into_iter()
@@ -192,7 +193,7 @@ impl OtherSet {
     }
 }
 
-/// A name that a part of a folder's name can be: the given one, or that of a file or folder.
+/// Checks a name that becomes part of a folder name: the given one, or that of a file or folder.
 fn checked(given: Option<&str>, own: &Path) -> Result<String> {
     let name = match given {
         Some(name) => name.to_owned(),
@@ -212,8 +213,8 @@ fn checked(given: Option<&str>, own: &Path) -> Result<String> {
     }
 }
 
-/// Where the evaluations of a model lie: in the run's folder; for the file of an exported model in
-/// a folder beside it that is called as the file is, without its ending.
+/// Returns the folder of a model's evaluations: the run's folder, or for an exported file a folder
+/// beside it with the file's name without its extension.
 pub fn results_of(model: &Path) -> RunDir {
     match (model.is_file(), model.extension()) {
         (true, Some(_)) => RunDir::new(model.with_extension("")),
@@ -222,32 +223,32 @@ pub fn results_of(model: &Path) -> RunDir {
     }
 }
 
-/// A trained model to be scored on another set.
+/// The evaluation of a trained model on another set.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluateOther<'a> {
     /// The run's folder, or the file of an exported model.
     pub model: &'a Path,
-    /// Where its split lies now, if it has been moved, or if the model is an exported one.
+    /// The present folder of its split, if it has been moved or the model is an exported one.
     pub split_folder: Option<&'a Path>,
     /// The labelled pictures.
     pub set: &'a OtherSet,
-    /// Which checkpoint.
+    /// The checkpoint to evaluate.
     pub checkpoint: Checkpoint,
-    /// Take the per-class thresholds of the run's own validation part.
+    /// Whether to use the per-class thresholds of the run's own validation part.
     pub fit_thresholds: bool,
 }
 
-/// What is known of a model before its network is read.
+/// What is known about a model before its network is read.
 struct Known {
     classes: Vec<String>,
     trained_on: TrainedOn,
-    /// The split and where it lies, where it is there.
+    /// The split and its folder, if it is available.
     split: Option<(Split, PathBuf)>,
     on_bad_image: OnBadImage,
 }
 
 impl Known {
-    /// Of the model at `path`, whose split lies at `folder` if it has been moved.
+    /// Reads the model at `path`, whose split is in `folder` if it has been moved.
     fn read(path: &Path, folder: Option<&Path>) -> Result<Self> {
         if path.is_file() {
             return Self::of_card(path, &card_of(path)?, folder);
@@ -262,7 +263,7 @@ impl Known {
         })
     }
 
-    /// Of an exported model: its card says what its split would.
+    /// Reads an exported model: its card replaces the split.
     fn of_card(path: &Path, card: &Card, folder: Option<&Path>) -> Result<Self> {
         let split = match folder {
             Some(folder) => Some(split_of(&card.training, Some(folder))?),
@@ -292,12 +293,13 @@ impl Known {
 }
 
 impl EvaluateOther<'_> {
-    /// Evaluates the model and writes predictions and tables into [`OtherSet::results`]; gives back
-    /// too what it was trained on, whose groups they are by.
+    /// Evaluates the model and writes predictions and tables into [`OtherSet::results`]. Also
+    /// returns what the model was trained on, whose groups the results use.
     ///
     /// # Errors
-    /// The two have no class in common, the folder holds results of another set, a picture cannot
-    /// be read under `on_bad_image = "error"`, or there is no validation part for thresholds.
+    /// Fails if the two have no class in common, if the folder contains results of another set, if
+    /// a picture cannot be read with `on_bad_image = "error"`, or if thresholds need a validation
+    /// part that does not exist.
     pub fn run(
         &self,
         machine: &Machine,
@@ -362,7 +364,7 @@ impl EvaluateOther<'_> {
     }
 }
 
-/// Refuses a folder with the results of a set with other labels.
+/// Rejects a folder with the results of a set with other labels.
 fn refuse_another(folder: &Path, hash: &str) -> Result<()> {
     #[derive(serde::Deserialize)]
     struct Earlier {

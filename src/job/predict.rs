@@ -1,7 +1,7 @@
-//! Predictions for any number of pictures, in their order and in bounded memory.
+//! Predictions for any number of pictures, in order and with bounded memory.
 //!
-//! Pictures are taken in chunks: while the network works on one, the loader's workers begin with
-//! the next. Batches are cut as an evaluation cuts them, so that scores are the same bit for bit.
+//! Pictures are processed in chunks: while the network works on one chunk, the loader's workers
+//! start on the next. Batches are formed as in an evaluation, so that the scores are bitwise equal.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -18,31 +18,32 @@ use crate::interrupt;
 use crate::predict::{ViewMean, input, probability};
 use crate::progress::Progress;
 
-/// Batches in a chunk of pictures that are shown once.
+/// Batches per chunk of pictures that are shown once.
 const BATCHES: usize = 16;
 
-/// Batches in a chunk of pictures that are shown in several views, and kept decoded for them.
+/// Batches per chunk of pictures that are shown in several views and stay decoded for them.
 const BATCHES_OF_VIEWS: usize = 4;
 
-/// What became of the pictures.
+/// The counts of predicted and unreadable pictures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Pictures that have scores.
+    /// Number of pictures with scores.
     pub predicted: u64,
-    /// Pictures that could not be read, and paths that cannot name one; each was told of. 0 where
+    /// Number of pictures that could not be read, and of invalid paths; each was logged. 0 if
     /// `take` stopped the work.
     pub unread: u64,
 }
 
-/// Takes the name of a picture and its scores, one a class, and says whether to go on.
+/// A callback that receives the name of a picture and its scores, one per class, and returns
+/// whether to continue.
 pub type Take<'a> = dyn FnMut(&str, &[f64]) -> Result<ControlFlow<()>> + 'a;
 
 impl Ensemble {
-    /// Gives the scores of the pictures that `paths` name to `take`, in their order. A picture that
-    /// cannot be read, and an error among the paths, is told of and left out.
+    /// Passes the scores of the pictures at `paths` to `take`, in their order. Unreadable pictures,
+    /// and errors among the paths, are logged and left out.
     ///
     /// # Errors
-    /// A model cannot be computed or gives no numbers, or `take` fails.
+    /// Fails if a model cannot be computed or returns non-finite numbers, or if `take` fails.
     pub fn predict(
         &self,
         paths: &mut dyn Iterator<Item = Result<String>>,
@@ -60,7 +61,7 @@ impl Ensemble {
             }
             let mut following = None;
             loop {
-                // The next pass is begun while the workers finish this one.
+                // Start the next pass while the workers finish this one.
                 if following.is_none() && pass.batches.remaining() <= pass.prefetch() {
                     following = Some(passes.next()?);
                 }
@@ -95,7 +96,7 @@ impl Ensemble {
     }
 }
 
-/// One way to show pictures, and the members of the ensemble that see them so.
+/// A way to show pictures, and the members of the ensemble that use it.
 struct Show<'a> {
     input: &'a InputConfig,
     batch_size: usize,
@@ -112,7 +113,7 @@ struct Chunk {
 /// One view of all pictures of a chunk.
 struct Pass {
     chunk: Arc<Chunk>,
-    /// Its place among the passes over the chunk.
+    /// Its index among the passes over the chunk.
     number: usize,
     show: usize,
     view: usize,
@@ -125,16 +126,16 @@ impl Pass {
     }
 }
 
-/// All passes over all chunks, each begun when it is asked for.
+/// All passes over all chunks, each started on request.
 struct Passes<'a> {
     shows: Vec<Show<'a>>,
-    /// The passes over a chunk: which show, and which of its views.
+    /// The passes over a chunk: index into `shows`, and index of the view.
     order: Vec<(usize, usize)>,
     paths: &'a mut dyn Iterator<Item = Result<String>>,
     machine: &'a Machine,
-    /// The chunk under way, with the next pass over it.
+    /// The current chunk, with the index of the next pass over it.
     chunk: Option<(Arc<Chunk>, usize)>,
-    /// Paths so far, with those that name no picture.
+    /// Number of paths so far, including invalid ones.
     named: u64,
 }
 
@@ -170,7 +171,7 @@ impl<'a> Passes<'a> {
         }
     }
 
-    /// Begins the next pass.
+    /// Starts the next pass.
     fn next(&mut self) -> Result<Option<Pass>> {
         if self
             .chunk
@@ -196,7 +197,7 @@ impl<'a> Passes<'a> {
         }))
     }
 
-    /// Reads the names of the next chunk; `None` if there are none.
+    /// Reads the names of the next chunk; `None` if there are no more.
     fn read(&mut self) -> Result<Option<Chunk>> {
         let batch = self.shows.iter().map(|show| show.batch_size).max();
         let batches = match self.shows.iter().any(|show| show.views.len() > 1) {
@@ -225,7 +226,8 @@ impl<'a> Passes<'a> {
                 batch_size: show.batch_size,
                 on_bad_image: OnBadImage::Skip,
                 told: told.clone(),
-                // A picture that is shown once is not worth keeping; two chunks may be in work.
+                // A picture that is shown once is not worth caching; two chunks may be in progress
+                // at once.
                 cache_bytes: match show.views.len() {
                     1 => 0,
                     _ => usual.cache_bytes / 2,
@@ -242,14 +244,14 @@ impl<'a> Passes<'a> {
     }
 }
 
-/// The scores of a chunk, as they come together.
+/// The scores of a chunk while they are being collected.
 struct Scores<'a> {
     ensemble: &'a Ensemble,
-    /// By member.
+    /// The mean over views, for each member.
     means: Vec<ViewMean>,
-    /// By image, the passes that showed it.
+    /// The number of passes that showed each image.
     shown: Vec<usize>,
-    /// Those of one image.
+    /// The scores of one image.
     row: Vec<f64>,
 }
 
@@ -263,7 +265,7 @@ impl<'a> Scores<'a> {
         }
     }
 
-    /// Begins a chunk of `images` pictures.
+    /// Starts a chunk of `images` pictures.
     fn begin(&mut self, shows: &[Show], images: usize) {
         self.shown = vec![0; images];
         let views = |member: usize| {
@@ -277,7 +279,7 @@ impl<'a> Scores<'a> {
         self.means = mean.collect();
     }
 
-    /// Adds what the members that see `show` say of a batch of it.
+    /// Adds the outputs of the members that use `show` for one batch.
     fn add(
         &mut self,
         show: &Show,
@@ -296,7 +298,7 @@ impl<'a> Scores<'a> {
         Ok(())
     }
 
-    /// The scores of an image, if all `passes` showed it.
+    /// Returns the scores of an image, if all `passes` showed it.
     fn of(&mut self, image: u32, name: &str, passes: usize) -> Result<Option<&[f64]>> {
         if self.shown[image as usize] < passes {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Whether there is memory for what runs at a time.
+//! Checks whether there is enough memory for the concurrent runs.
 
 use candle_core::Device;
 
@@ -6,25 +6,25 @@ use crate::config::Experiment;
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Where the runs that are checked will hold their batches, and how many of the runs at a time.
+/// Where the checked runs will hold their batches, and how many runs are concurrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     /// In the memory of this machine.
     Here {
-        /// Runs at a time, at least 1.
+        /// Number of concurrent runs, at least 1.
         runs: usize,
     },
     /// In the memory of a GPU.
     Gpu {
-        /// Runs at a time, at least 1.
+        /// Number of concurrent runs, at least 1.
         runs: usize,
     },
-    /// On other machines, of which nothing is known.
+    /// On other machines, about which nothing is known.
     Elsewhere,
 }
 
 impl Room {
-    /// The room that a device has, for so many runs at a time.
+    /// Returns the room of a device for `runs` concurrent runs.
     pub fn of(device: &Device, runs: usize) -> Self {
         match device {
             Device::Cpu => Room::Here { runs },
@@ -32,7 +32,8 @@ impl Room {
         }
     }
 
-    /// The room where no device is named yet: with a GPU in this machine, it may be either.
+    /// Returns the room if no device has been chosen yet: with a GPU in this machine it may be
+    /// either.
     pub fn of_any_device(runs: usize) -> Self {
         match candle_core::utils::cuda_is_available() {
             true => Room::Elsewhere,
@@ -41,7 +42,7 @@ impl Room {
     }
 }
 
-/// What a training step takes.
+/// The memory needed by a training step.
 #[derive(Debug)]
 pub(super) struct Step {
     pub bytes: u64,
@@ -53,7 +54,7 @@ fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// What a training step takes, as estimated for the engine of the CPU.
+/// Returns the memory needed by a training step, as estimated for the CPU engine.
 pub(super) fn step(experiment: &Experiment) -> Step {
     let (batch, side) = (experiment.train.batch_size, experiment.input.size as usize);
     let backbone = experiment.model.backbone_config();
@@ -68,7 +69,7 @@ pub(super) fn step(experiment: &Experiment) -> Step {
     }
 }
 
-/// What a training step takes, unless the machine could never hold it.
+/// Returns the memory needed by a training step, unless the machine could never hold it.
 pub(super) fn check_memory(experiment: &Experiment) -> Result<Step> {
     let batch = experiment.train.batch_size;
     let step = step(experiment);
@@ -86,9 +87,9 @@ pub(super) fn check_memory(experiment: &Experiment) -> Result<Step> {
     Ok(step)
 }
 
-/// Refuses more runs at a time than the machine could ever hold, taking the largest; a sentence for
-/// such as it cannot hold now. `limit` and `available` are bytes, where they are known; each step
-/// by itself is within the limit.
+/// Rejects more concurrent runs than the machine could ever hold, counting the largest ones;
+/// returns a sentence about runs that do not fit at present. `limit` and `available` are in bytes,
+/// where known; each step alone is within the limit.
 pub(super) fn check_together(
     mut steps: Vec<Step>,
     runs: usize,
@@ -166,7 +167,7 @@ mod tests {
         ] {
             assert!(told.contains(part), "{told}");
         }
-        // The two largest are 9 of 8; what the third takes does not matter.
+        // The two largest need 9 of 8; what the third needs does not matter.
         let error = check(&[3, 5, 4], 2, 8, 8).unwrap_err();
         assert!(error.to_string().contains("--jobs"), "{error}");
         assert!(error.remedy().unwrap().contains("`--jobs 1`"));
@@ -175,7 +176,7 @@ mod tests {
             error.remedy().unwrap().contains("`--jobs 3`"),
             "9 + 2 + 2 of 14"
         );
-        // More jobs than runs are no more than the runs.
+        // With more jobs than runs, only the runs count.
         assert_eq!(check(&[3, 5], 100, 16, 10).unwrap(), None);
         assert_eq!(check(&[], 2, 16, 10).unwrap(), None);
     }

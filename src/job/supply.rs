@@ -1,4 +1,4 @@
-//! Where the inputs of a run's network come from: its pictures, or features that are known.
+//! The source of a run's network inputs: its pictures, or features that are already known.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,15 +22,15 @@ pub(super) struct Supply<'a> {
     split: &'a Split,
     split_folder: &'a Path,
     machine: &'a Machine,
-    /// The checkpoint that its network comes from; `None` for one that is to be trained.
+    /// The checkpoint its network comes from; `None` for a network to be trained.
     checkpoint: Option<PathBuf>,
-    /// The backbone, where none of its tensors ever changes and features may be kept.
+    /// The backbone, if none of its tensors ever changes and features may be stored.
     fixed: Option<Arc<Fixed>>,
 }
 
 impl<'a> Supply<'a> {
-    /// The inputs of an experiment on its split. With a `checkpoint` of a run they are for the
-    /// network that lies there.
+    /// Makes the inputs of an experiment on its split; with a `checkpoint` of a run, for the
+    /// network stored there.
     pub(super) fn new(
         experiment: &'a Experiment,
         split: &'a Split,
@@ -52,7 +52,7 @@ impl<'a> Supply<'a> {
         Ok(supply)
     }
 
-    /// The backbone, looked at once a process.
+    /// Returns the backbone, which is examined once per process.
     fn backbone(&self) -> Result<Arc<Fixed>> {
         let origin = self.origin();
         let backbones = &self.machine.features.backbones;
@@ -87,18 +87,19 @@ impl<'a> Supply<'a> {
         Ok(fixed)
     }
 
-    /// The backbone if training works on what it made of the pictures, rather than on them.
+    /// Returns the backbone if training works on its features of the pictures rather than on the
+    /// pictures.
     fn below_training(&self) -> Option<&Arc<Fixed>> {
         let countable = self.experiment.input.augment.versions().is_some();
         self.fixed.as_ref().filter(|_| countable)
     }
 
-    /// What the backbone is made from, in words that tell it from every other.
+    /// Returns a text that identifies what the backbone is made from.
     fn origin(&self) -> String {
         let Experiment {
             model, start, seed, ..
         } = self.experiment;
-        // Only initial weights that are drawn depend on the seed.
+        // Only randomly drawn initial weights depend on the seed.
         let drawn = model.weights.is_empty() && start.is_none();
         let seed = drawn.then_some(seed);
         let network = model.backbone_config();
@@ -108,8 +109,8 @@ impl<'a> Supply<'a> {
         )
     }
 
-    /// The whole network with its initial values, or as its checkpoint has it, and the hash of the
-    /// file that they came from.
+    /// Returns the whole network with its initial values, or with those of its checkpoint, and the
+    /// hash of the file that the initial weights came from.
     fn with_backbone(&self) -> Result<(Model, Option<String>)> {
         let Supply {
             experiment,
@@ -135,7 +136,7 @@ impl<'a> Supply<'a> {
         Ok((model, hash))
     }
 
-    /// The network to be trained, and the hash of the weights that it begins with.
+    /// Returns the network to be trained, and the hash of its initial weights.
     pub(super) fn model(&self) -> Result<(Model, Option<String>)> {
         let weights_hash = match (&self.experiment.model.features, self.below_training()) {
             (Some(given), _) => Some(io::hash_file(given.of(Set::Train).0)?),
@@ -152,7 +153,7 @@ impl<'a> Supply<'a> {
         Ok((model, weights_hash))
     }
 
-    /// The network without any values, for those of a checkpoint.
+    /// Returns the network without values, to be filled from a checkpoint.
     pub(super) fn empty(&self) -> Result<Model> {
         let (config, labels) = (&self.experiment.model, &self.split.train);
         let device = &self.machine.device;
@@ -162,7 +163,7 @@ impl<'a> Supply<'a> {
         }
     }
 
-    /// Width of the features that neck and head are given.
+    /// Returns the width of the features passed to the neck and the head.
     pub(super) fn width(&self) -> Result<usize> {
         let model = &self.experiment.model;
         let architecture = model.backbone.architecture();
@@ -173,13 +174,13 @@ impl<'a> Supply<'a> {
         })
     }
 
-    /// Scalars of the parameters that the network lacks where it is trained on features.
+    /// Returns the number of parameter scalars that the network lacks if it is trained on features.
     pub(super) fn scalars_below(&self) -> usize {
         self.below_training().map_or(0, |fixed| fixed.scalars)
     }
 
-    /// Puts the backbone beside the checkpoints of `run` where they lack it. It is one file for all
-    /// runs, as far as the file system can give it several names.
+    /// Puts the backbone beside the checkpoints of `run` if it is missing there. All runs share one
+    /// file, if the file system supports hard links.
     pub(super) fn place_backbone(&self, run: &RunDir) -> Result<()> {
         let Some(fixed) = self.below_training() else {
             return Ok(());
@@ -200,7 +201,7 @@ impl<'a> Supply<'a> {
         io::link_or_copy(&shared, &place)
     }
 
-    /// The network with the fixed backbone.
+    /// Returns the network with the fixed backbone.
     fn held(&self, fixed: &Fixed) -> Result<Arc<Model>> {
         if let Some(model) = &*fixed.model.lock() {
             return Ok(model.clone());
@@ -210,7 +211,7 @@ impl<'a> Supply<'a> {
         Ok(model)
     }
 
-    /// The inputs of a set: as training shows them, or as testing does.
+    /// Returns the inputs of a set, shown as in training or as in testing.
     pub(super) fn inputs(&self, set: Set, shown: Shown) -> Result<Box<dyn Inputs>> {
         let (table, root) = self.split.set(set, self.split_folder)?;
         let batch = self.experiment.train.batch_size;
@@ -232,7 +233,7 @@ impl<'a> Supply<'a> {
         Ok(Box::new(inputs))
     }
 
-    /// The features that are given for a set, read once a process.
+    /// Returns the features given for a set, which are read once per process.
     fn given(&self, set: Set) -> Result<Arc<FeatureTable>> {
         let model = &self.experiment.model;
         let Some(config) = &model.features else {
@@ -271,10 +272,10 @@ impl<'a> Supply<'a> {
         Ok(table)
     }
 
-    /// The features of a set by a fixed backbone.
+    /// Returns the features of a set, computed by a fixed backbone.
     ///
     /// # Errors
-    /// There is no such backbone, or as [`crate::features::Store::get`].
+    /// Fails if there is no such backbone; otherwise as [`crate::features::Store::get`].
     pub(super) fn features(&self, set: Set, shown: Shown) -> Result<Arc<FeatureTable>> {
         match &self.fixed {
             Some(fixed) => self.kept(set, shown, fixed),
@@ -282,7 +283,7 @@ impl<'a> Supply<'a> {
         }
     }
 
-    /// The kept features of a set, computed if they are not there.
+    /// Returns the stored features of a set, which are computed if they do not exist.
     fn kept(&self, set: Set, shown: Shown, fixed: &Fixed) -> Result<Arc<FeatureTable>> {
         let (machine, experiment) = (self.machine, self.experiment);
         let (table, root) = self.split.set(set, self.split_folder)?;
@@ -302,13 +303,13 @@ impl<'a> Supply<'a> {
         let model = || self.held(fixed);
         let found = store.get(&self.folder(), &key, bad, &label, loader, model);
         if set == Set::Test {
-            // Whatever a run needs of it is there by now.
+            // By now a run has everything it needs from the network.
             *fixed.model.lock() = None;
         }
         found
     }
 
-    /// Where features are kept.
+    /// Returns the folder of stored features.
     pub(super) fn folder(&self) -> PathBuf {
         let own = || self.split_folder.join(KeptFeatures::FOLDER);
         (self.machine.features.folder.clone()).unwrap_or_else(own)

@@ -1,4 +1,4 @@
-//! The scores from which on the classes of a run count as present, kept beside the evaluation of
+//! The scores above which the classes of a run count as present, stored beside the evaluation of
 //! its validation part.
 
 use std::path::{Path, PathBuf};
@@ -17,13 +17,13 @@ use crate::train::checkpoint;
 /// A threshold, a row of `thresholds.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdRow {
-    /// The class.
+    /// The class's name.
     pub class: String,
-    /// The logit above which it counts as present; empty for a class without a positive in the
+    /// The logit above which it counts as present; empty for a class without positives in the
     /// validation part.
     #[serde(serialize_with = "number::full_or_empty")]
     pub logit: Option<f64>,
-    /// The same as a probability.
+    /// The threshold as a probability.
     #[serde(serialize_with = "number::full_or_empty")]
     pub probability: Option<f64>,
 }
@@ -45,7 +45,8 @@ pub(super) fn write(folder: &Path, predictions: &Predictions, table: &LabelTable
     rows::write(&file(folder), rows)
 }
 
-/// The thresholds of a checkpoint, if its validation part has been evaluated as it is now.
+/// Reads the thresholds of a checkpoint, if the validation part has been evaluated with the
+/// checkpoint in its present state.
 pub(super) fn read(run: &RunDir, which: Checkpoint) -> Result<Option<Vec<Option<f64>>>> {
     let folder = run.eval_of(Set::Validation, which);
     if !is_current(&folder, &run.checkpoint(which)) || !file(&folder).is_file() {
@@ -55,20 +56,20 @@ pub(super) fn read(run: &RunDir, which: Checkpoint) -> Result<Option<Vec<Option<
     Ok(Some(rows.into_iter().map(|row| row.logit).collect()))
 }
 
-/// The scores of the validation part that they were fitted to.
+/// Returns the path of the validation scores that the thresholds were fitted to.
 pub(super) fn predictions(run: &RunDir, which: Checkpoint) -> PathBuf {
     run.eval_of(Set::Validation, which).join("predictions.csv")
 }
 
-/// Whether the evaluation in `folder` is of the checkpoint as it is now: that of a run that went on
-/// is not.
+/// Returns whether the evaluation in `folder` belongs to the checkpoint in its present state, which
+/// is not so if the run was continued.
 pub(super) fn is_current(folder: &Path, checkpoint: &Path) -> bool {
     let position = checkpoint::position(checkpoint).ok();
     let step = evaluated_step(folder);
     step.is_some_and(|step| position.is_some_and(|now| now.step == step))
 }
 
-/// The steps of training that the evaluation in `folder` is of, where its version wrote them down.
+/// Returns the number of training steps at the evaluation in `folder`, if its version recorded it.
 pub(super) fn evaluated_step(folder: &Path) -> Option<usize> {
     #[derive(Deserialize)]
     struct Settings {

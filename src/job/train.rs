@@ -1,4 +1,4 @@
-//! Training one experiment into its folder.
+//! Training of one experiment in its folder.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -25,27 +25,27 @@ use crate::train::step::Losses;
 use crate::train::tensorboard::EventWriter;
 use crate::train::training::{Outcome, Training, Validate};
 
-/// Images over which the size of a loss is taken.
+/// Number of images used to measure the initial gradient of the loss.
 const START_IMAGES: usize = 4096;
 
 /// A training of one experiment into one folder.
 #[derive(Debug, Clone, Copy)]
 pub struct Train<'a> {
-    /// What is trained.
+    /// The experiment to train.
     pub experiment: &'a Experiment,
     /// The images.
     pub split: &'a Split,
-    /// Where the split lies, for the manifest.
+    /// The folder of the split, for the manifest.
     pub split_folder: &'a Path,
-    /// The run's folder, which [`RunDir::check`] let pass.
+    /// The run's folder, accepted by [`RunDir::check`].
     pub run: &'a RunDir,
-    /// On what machine.
+    /// The machine's settings.
     pub machine: &'a Machine,
-    /// What to do with a run that is there already.
+    /// What to do if the run already exists.
     pub existing: Existing,
 }
 
-/// A training with everything in memory that it needs; nothing is written yet.
+/// A training with everything it needs loaded; nothing has been written yet.
 pub struct Prepared<'a> {
     job: Train<'a>,
     config_hash: String,
@@ -57,17 +57,17 @@ pub struct Prepared<'a> {
     held_out: Option<Box<dyn Inputs>>,
 }
 
-/// What a training left.
+/// The result of a training.
 pub struct Trained {
-    /// The run's result; `None` where another process had finished it, and where it is a moving
-    /// average that lies in the checkpoint.
+    /// The run's result; `None` if another process had finished it, or if it is a moving average
+    /// stored in the checkpoint.
     pub model: Option<Model>,
-    /// Facts of the run, as they stand in its folder.
+    /// The manifest of the run, as written to its folder.
     pub manifest: Manifest,
 }
 
-/// Writes the TensorBoard events of a finished run from its tables, if they are asked for and not
-/// there: the option may come after the training.
+/// Writes the TensorBoard events of a finished run from its tables, if they are requested but
+/// missing: the option may have been added after the training.
 pub fn add_events(experiment: &Experiment, split: &Split, run: &RunDir) -> Result<()> {
     let Experiment { train, sampler, .. } = experiment;
     if !train.tensorboard || run.tensorboard().is_dir() {
@@ -83,10 +83,10 @@ pub fn add_events(experiment: &Experiment, split: &Split, run: &RunDir) -> Resul
 }
 
 impl<'a> Train<'a> {
-    /// The manifest of the run if it is finished and may count as this one.
+    /// Returns the manifest of the run if it has finished and may be used as it is.
     ///
     /// # Errors
-    /// The folder holds a run with another configuration or split.
+    /// Fails if the folder contains a run with another configuration or split.
     pub fn finished(&self) -> Result<Option<Manifest>> {
         match self.existing.resumes() {
             true => {
@@ -97,7 +97,7 @@ impl<'a> Train<'a> {
         }
     }
 
-    /// Loads whatever the training needs: what can be refused before it begins is refused here.
+    /// Loads everything the training needs, and rejects whatever can be rejected before it begins.
     pub fn prepare(self) -> Result<Prepared<'a>> {
         let experiment = self.experiment;
         self.load().map_err(|error| experiment.locate(error))
@@ -138,8 +138,8 @@ impl<'a> Train<'a> {
         Ok(prepared)
     }
 
-    /// The manifest of the run to go on with; `None` if there is none, an error if it is another
-    /// run.
+    /// Returns the manifest of the run to resume; `None` if there is none, an error if it is a
+    /// different run.
     fn earlier(&self, config_hash: &str) -> Result<Option<Manifest>> {
         if !self.run.manifest().is_file() {
             return Ok(None);
@@ -156,18 +156,18 @@ impl<'a> Train<'a> {
 }
 
 impl Prepared<'_> {
-    /// Trains. What an earlier run left in the folder is removed first if it is to be replaced.
+    /// Trains. An earlier run in the folder is removed first if it is to be replaced.
     ///
     /// # Errors
-    /// The folder is in use, the training diverges, a picture cannot be read, or a signal ends it;
-    /// the manifest says so too.
+    /// Fails if the folder is in use, if the training diverges, if a picture cannot be read, or if
+    /// a signal ends it; the manifest records the error too.
     pub fn train(mut self) -> Result<Trained> {
         let job = self.job;
         let _lock = job.run.lock(job.machine.patience)?;
         let mut manifest = self.manifest()?;
         let resume = job.existing.resumes();
         if resume && let Some(before) = job.earlier(&self.config_hash)? {
-            // Another process may have gone on with it until now.
+            // Another process may have continued it until now.
             if before.status == Status::Finished {
                 tracing::info!("{}: finished already", job.run.path().display());
                 return Ok(Trained {
@@ -178,13 +178,15 @@ impl Prepared<'_> {
             for change in before.machine_changes(&manifest) {
                 tracing::warn!("{}: {change}", job.run.path().display());
             }
-            // Its checkpoints carry it; an earlier version's is another, see `is_recorded`.
+            // Its checkpoints contain its hash, which differs if an earlier version wrote it; see
+            // `is_recorded`.
             self.config_hash.clone_from(&before.config_hash);
             manifest.config_hash = before.config_hash;
             manifest.train_seconds = before.train_seconds;
             manifest.images_seen = before.images_seen;
         }
-        // The manifest first: from here on the folder is a run's, whenever the process ends.
+        // The manifest first, so that the folder is recognised as a run's whenever the process
+        // ends.
         let replaces = job.existing == Existing::Overwrite || job.run.is_being_replaced();
         if replaces {
             job.run.begin_replacing()?;
@@ -198,7 +200,7 @@ impl Prepared<'_> {
 
         let (manifest, outcome) = self.fit(manifest, resume);
         let written = manifest.write(&job.run.manifest());
-        // What ended the training is the better word, if a full disk let neither be written.
+        // If a full disk prevented both, the error that ended the training is the more useful one.
         outcome?;
         written?;
         let averaged = job.experiment.train.ema_decay > 0.0;
@@ -208,7 +210,7 @@ impl Prepared<'_> {
         })
     }
 
-    /// Trains, and keeps the clock in `manifest`; gives back what that should say now.
+    /// Trains, and keeps the times in `manifest`; returns the manifest to be written.
     fn fit(&self, manifest: Manifest, resume: bool) -> (Manifest, Result<Outcome>) {
         let job = self.job;
         let (before, start) = (manifest.train_seconds, Instant::now());
@@ -218,7 +220,7 @@ impl Prepared<'_> {
             manifest.train_seconds = before + start.elapsed().as_secs_f64();
             manifest.images_seen = (position.step * job.experiment.train.step_images()) as u64;
         };
-        // So that the time of a process that is killed is not lost.
+        // So that the time of a killed process is not lost.
         let saved = |position: &Position| {
             note(position);
             manifest.borrow().write(&job.run.manifest())
@@ -269,7 +271,7 @@ impl Prepared<'_> {
         }
     }
 
-    /// mAP on the validation part.
+    /// Computes mAP on the validation part.
     fn validate(&self, model: &Model) -> Result<Option<f64>> {
         let split = self.job.split;
         let (Some(inputs), Some(table)) = (&self.held_out, &split.validation) else {
@@ -279,7 +281,7 @@ impl Prepared<'_> {
         total_map(&predictions, &table, split)
     }
 
-    /// The manifest of a training that begins now.
+    /// Returns the manifest of a training that starts now.
     fn manifest(&self) -> Result<Manifest> {
         let Train {
             experiment,
@@ -320,8 +322,8 @@ impl Prepared<'_> {
         })
     }
 
-    /// How large the loss is, over the beginning of the first epoch; says so where the rate that
-    /// suits others may not suit it.
+    /// Measures the gradient of the loss over the beginning of the first epoch; warns if a learning
+    /// rate that suits other losses may not suit this one.
     fn start_gradient(&self) -> Result<StartGradient> {
         let Experiment {
             train,
@@ -337,7 +339,7 @@ impl Prepared<'_> {
         let frequency = self.job.split.class_frequency();
         let loss = self.losses.at(0);
         let start = start_gradient(loss.as_ref(), &targets, &frequency, train.batch_size, 0)?;
-        // The step of AdamW does not depend on the size of the gradient.
+        // The step of AdamW does not depend on the scale of the gradient.
         if start.is_far() && optimizer.kind.name() == "sgd" {
             tracing::warn!(
                 "{}: the gradient of the loss is {:.3} times that of binary cross-entropy at the \
@@ -350,7 +352,7 @@ impl Prepared<'_> {
         Ok(start)
     }
 
-    /// What is written down of the network.
+    /// Returns the manifest's description of the network.
     fn network(&self) -> Result<Network> {
         let (parameters, model) = (&self.model.parameters, &self.job.experiment.model);
         let learnable = parameters.iter().filter(|p| p.role != Role::Buffer);
@@ -372,7 +374,7 @@ impl Prepared<'_> {
     }
 }
 
-/// The loss by step: with its class weights, or without them in the beginning.
+/// Makes the loss by step: with its class weights, or without them at first.
 fn losses(experiment: &Experiment, split: &Split) -> Result<Losses> {
     let Experiment { train, loss, .. } = experiment;
     let frequency = split.class_frequency();

@@ -1,5 +1,5 @@
-//! A trained model as it is used: a network with its weights, the classes, what it expects of a
-//! picture, and the scores from which on a class counts as present.
+//! A trained model in use: a network with its weights, the classes, how pictures become its input,
+//! and the thresholds above which a class counts as present.
 
 use std::path::{Path, PathBuf};
 
@@ -18,38 +18,39 @@ use crate::report::evaluation::Options;
 use crate::run_dir::{Checkpoint, Manifest, RunDir};
 use crate::train::checkpoint::Saved;
 
-/// A trained model. Whatever uses one (predictions, exports) takes it from here, wherever it lies.
+/// A trained model. Everything that uses one (predictions, exports) takes it from here, whether it
+/// is a run or an exported file.
 pub struct TrainedModel {
-    /// Where it was read from.
+    /// The path it was read from.
     pub path: PathBuf,
-    /// The network with its weights: of a run that kept their average, the average.
+    /// The network with its weights; if a run kept their moving average, the average.
     pub network: Model,
-    /// What the network was made from.
+    /// The configuration of the network.
     pub config: ModelConfig,
-    /// How pictures become its input, and which views of them are averaged.
+    /// How pictures become its input, and which views are averaged.
     pub input: InputConfig,
-    /// Pictures a batch, as it was evaluated.
+    /// The batch size used in evaluation.
     pub batch_size: usize,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,
-    /// For each class the logit above which it counts as present, by the best F1 on the validation
-    /// part; `None` for a class without a positive there, and for all where none are known.
+    /// For each class the logit above which it counts as present, chosen for the best F1 on the
+    /// validation part; `None` for a class without positives there, and for all if none are known.
     pub thresholds: Option<Vec<Option<f64>>>,
-    /// Method and seed, hash of the training split, version: what is known of the training.
+    /// What is known about the training: method, seed, hash of the split, version.
     pub manifest: Manifest,
 }
 
-/// How a trained model is read.
+/// How to read a trained model.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
-    /// Which checkpoint of a run.
+    /// The checkpoint of a run to use.
     pub checkpoint: Checkpoint,
-    /// Where the split of the run lies now, if it has been moved.
+    /// The present folder of the run's split, if it has been moved.
     pub split_folder: Option<&'a Path>,
-    /// Whether thresholds are wanted: those that are not known are fitted to the validation part,
-    /// which is evaluated for it.
+    /// Whether thresholds are needed: if they are unknown, the validation part is evaluated to fit
+    /// them.
     pub thresholds: bool,
-    /// On what machine.
+    /// The machine's settings.
     pub machine: &'a Machine,
 }
 
@@ -57,8 +58,8 @@ impl TrainedModel {
     /// Reads the model at `path`: a run's folder, or the file of an exported model.
     ///
     /// # Errors
-    /// There is no such model; it works on features that are given, not on pictures; its
-    /// validation part is wanted for thresholds and cannot be evaluated.
+    /// Fails if there is no such model, if it works on given features instead of pictures, or if
+    /// its validation part is needed for thresholds and cannot be evaluated.
     pub fn open(path: &Path, opening: &Opening) -> Result<Self> {
         if path.is_file() {
             return Self::open_exported(path, opening);
@@ -78,7 +79,7 @@ impl TrainedModel {
         };
         let classes = match manifest.classes.is_empty() {
             false => manifest.classes.clone(),
-            // An earlier version did not write them down.
+            // An earlier version did not record them.
             true => split_of(&manifest, opening.split_folder)?
                 .0
                 .classes()
@@ -101,7 +102,7 @@ impl TrainedModel {
         })
     }
 
-    /// Reads an exported model, which is all that its file says.
+    /// Reads an exported model, whose file is self-contained.
     fn open_exported(path: &Path, opening: &Opening) -> Result<Self> {
         let card = export::card_of(path)?;
         if opening.checkpoint == Checkpoint::Best && card.checkpoint != Checkpoint::Best {
@@ -127,22 +128,22 @@ impl TrainedModel {
     }
 }
 
-/// The network of a checkpoint.
+/// Loads the network of a checkpoint.
 fn network(
     config: &ModelConfig,
     classes: &[String],
     checkpoint: &Path,
     device: &Device,
 ) -> Result<Model> {
-    // What a head knows of the training labels is among its tensors.
+    // What a head needs to know about the training labels is among its tensors.
     let labels = LabelTable::new(classes.to_vec());
     let network = Model::empty(config, &labels, device)?;
     Saved::read(checkpoint, device)?.result(&network.parameters, "")?;
     Ok(network)
 }
 
-/// The thresholds of a checkpoint, fitted if they are not there; `None`, which is said where it is
-/// no matter of the run, without a validation part.
+/// Returns the thresholds of a checkpoint, fitted if they do not exist yet; `None` without a
+/// validation part, with a warning if the split cannot be found.
 fn known_thresholds(
     run: &RunDir,
     (manifest, experiment): (&Manifest, &Experiment),

@@ -72,7 +72,7 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// Its name in the file.
+    /// Returns the strategy's name in the file.
     pub fn name(self) -> &'static str {
         match self {
             Strategy::Grid => "grid",
@@ -83,7 +83,7 @@ impl Strategy {
 }
 
 impl TuneConfig {
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of this table.
     pub(in crate::plan) fn check(&self, at: &KeyPath) -> Result<()> {
         Range::WholeWithin(0, 10_000).check_whole(&at.join("trials"), self.trials)?;
         Range::Between(0.0, 1.0).check(&at.join("keep"), self.keep)?;
@@ -111,12 +111,12 @@ impl TuneConfig {
         }
     }
 
-    /// Folds in all: each repeat has its own.
+    /// Returns the total number of folds: each repeat has its own.
     pub fn all_folds(&self) -> usize {
         self.folds * self.repeats
     }
 
-    /// How many of `settings` are tried on the fold number `fold`, counted from 0.
+    /// Returns how many of `settings` are tried on fold number `fold`, counted from 0.
     pub(super) fn settings_on_fold(&self, settings: usize, fold: usize) -> usize {
         match self.strategy {
             Strategy::Halving => {

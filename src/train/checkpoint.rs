@@ -1,9 +1,9 @@
 //! Checkpoints: one `.safetensors` file with the model, the optimiser and the position, written
-//! whole or not at all, with a hash that is looked at when it is read (`seal.rs`).
+//! atomically, with a hash that is verified on reading (`seal.rs`).
 //!
-//! Nothing in it depends on the clock: equal trainings leave equal files.
+//! The contents do not depend on the clock: equal trainings write equal files.
 //!
-//! A network that was trained on features of a fixed backbone has that in a file of its own beside
+//! A network trained on the features of a fixed backbone has the backbone in a separate file beside
 //! its checkpoints, since no step changes it.
 
 mod position;
@@ -23,21 +23,21 @@ use crate::optim::{Average, Optimizer};
 
 pub use position::Position;
 
-/// Prefix of what the optimiser keeps: `optimizer.<slot>.<parameter>`.
+/// Prefix of the optimiser's state: `optimizer.<slot>.<parameter>`.
 const OPTIMIZER: &str = "optimizer.";
 
 /// Prefix of the moving averages: `ema.<parameter>`.
 const AVERAGE: &str = "ema.";
 
-/// Key of the hash of a backbone's tensors in its file's metadata.
+/// Metadata key for the hash of a backbone's tensors.
 const BACKBONE: &str = "dbloss.backbone";
 
-/// What a checkpoint holds beside the position.
+/// The contents of a checkpoint except for the position.
 #[derive(Debug, Clone, Copy)]
 pub struct Contents<'a> {
     /// The network.
     pub parameters: &'a Parameters,
-    /// What the optimiser keeps. Without it the file is enough to evaluate, not to resume.
+    /// The optimiser's state. A file without it is enough to evaluate, but not to resume.
     pub optimizer: Option<&'a Optimizer>,
     /// The moving average of the weights, if one is kept.
     pub average: Option<&'a Average>,
@@ -73,15 +73,16 @@ pub fn save_backbone(path: &Path, parameters: &Parameters, hash: &str) -> Result
     weights::save(path, &tensors, (BACKBONE, hash.to_owned()))
 }
 
-/// The hash of the backbone in a file of [`save_backbone`], as the file tells it.
+/// Returns the hash of the backbone in a file written by [`save_backbone`], as recorded in the
+/// file.
 ///
 /// # Errors
-/// The file cannot be read or is none.
+/// Fails if the file cannot be read or is not such a file.
 pub fn backbone_hash(path: &Path) -> Result<String> {
     told(path, BACKBONE, "the backbone of a run")
 }
 
-/// The file of the backbone of a checkpoint that lacks it.
+/// Returns the path of the backbone of a checkpoint that does not contain it.
 pub fn backbone_beside(checkpoint: &Path) -> PathBuf {
     checkpoint.with_file_name("backbone.safetensors")
 }
@@ -89,7 +90,7 @@ pub fn backbone_beside(checkpoint: &Path) -> PathBuf {
 /// A checkpoint in memory.
 #[derive(Debug)]
 pub struct Saved {
-    /// Where the training stood.
+    /// The position of the training.
     pub position: Position,
     path: PathBuf,
     tensors: BTreeMap<String, Tensor>,
@@ -99,8 +100,8 @@ impl Saved {
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// The file is no checkpoint, a newer version of dbloss wrote it, or its bytes do not have the
-    /// hash that they were written with.
+    /// Fails if the file is not a checkpoint, if a newer version of dbloss wrote it, or if its
+    /// bytes do not match their recorded hash.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         Ok(Saved {
             position: seal::verified(path)?,
@@ -109,16 +110,16 @@ impl Saved {
         })
     }
 
-    /// Puts the weights as they were trained into `parameters`.
+    /// Loads the weights as they were trained into `parameters`.
     pub fn plain(&self, parameters: &Parameters) -> Result<()> {
         let tensors = self.whole(parameters)?;
         restore(parameters, &tensors, &self.path)?;
         self.check_backbone(parameters)
     }
 
-    /// Puts the run's result into `parameters`: the moving average where one was kept, else the
-    /// weights as they were trained. Parameters whose name begins with `except`, if that is not
-    /// empty, stay as they are.
+    /// Loads the run's result into `parameters`: the moving average if one was kept, otherwise the
+    /// weights as they were trained. Parameters whose names begin with `except`, if it is not
+    /// empty, are not changed.
     pub fn result(&self, parameters: &Parameters, except: &str) -> Result<()> {
         let mut tensors = self.whole(parameters)?.into_owned();
         for entry in parameters.iter() {
@@ -133,7 +134,7 @@ impl Saved {
         self.check_backbone(parameters)
     }
 
-    /// Whether `parameters` have a backbone that lies beside the checkpoint.
+    /// Returns whether `parameters` have a backbone that is stored beside the checkpoint.
     fn is_apart(&self, parameters: &Parameters) -> bool {
         let mut lacking = (parameters.iter())
             .filter(|entry| entry.name.starts_with(PREFIX))
@@ -141,7 +142,7 @@ impl Saved {
         lacking.next().is_some() && backbone_beside(&self.path).is_file()
     }
 
-    /// The tensors, with those of a backbone that lies apart if `parameters` have one.
+    /// Returns the tensors, with those of a separately stored backbone if `parameters` have one.
     fn whole(&self, parameters: &Parameters) -> Result<Cow<'_, BTreeMap<String, Tensor>>> {
         if !self.is_apart(parameters) {
             return Ok(Cow::Borrowed(&self.tensors));
@@ -151,7 +152,7 @@ impl Saved {
         Ok(Cow::Owned(tensors))
     }
 
-    /// Refuses a backbone from beside the checkpoint that is not what it was.
+    /// Rejects a separately stored backbone that has changed.
     fn check_backbone(&self, parameters: &Parameters) -> Result<()> {
         let path = backbone_beside(&self.path);
         if self.is_apart(parameters) && backbone_hash(&path)? != parameters.hash(PREFIX)? {
@@ -163,19 +164,19 @@ impl Saved {
         Ok(())
     }
 
-    /// Puts the optimiser where it was.
+    /// Restores the optimiser's state.
     ///
     /// # Errors
-    /// The file does not hold what this optimiser keeps.
+    /// Fails if the file does not contain the state of this optimiser.
     pub fn optimizer(&self, optimizer: &mut Optimizer) -> Result<()> {
         let find = |name: &str| self.tensors.get(&format!("{OPTIMIZER}{name}"));
         (optimizer.restore(self.position.step as u64, find)).map_err(|error| self.lacks(&error))
     }
 
-    /// Puts the moving average where it was.
+    /// Restores the moving average.
     ///
     /// # Errors
-    /// The file holds none of these parameters.
+    /// Fails if the file contains none of these parameters.
     pub fn average(&self, average: &mut Average, parameters: &Parameters) -> Result<()> {
         let find = |name: &str| self.tensors.get(&format!("{AVERAGE}{name}"));
         (average.restore(self.position.step as u64, parameters, find))
@@ -188,10 +189,10 @@ impl Saved {
     }
 }
 
-/// Where the training stood at a checkpoint, of which no more is read.
+/// Returns the position of the training at a checkpoint, without reading anything else.
 ///
 /// # Errors
-/// The file is no checkpoint, or a newer version of dbloss wrote it.
+/// Fails if the file is not a checkpoint, or if a newer version of dbloss wrote it.
 pub fn position(path: &Path) -> Result<Position> {
     seal::position(path)
 }

@@ -87,9 +87,9 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Checks the ranges; `at` is the table's own key.
+    /// Checks the ranges; `at` is the key of this table.
     pub fn check(&self, at: &KeyPath) -> Result<()> {
-        // Upper bounds far beyond use, so that no product of counts leaves its type.
+        // Upper bounds far beyond practical use, so that no product of counts overflows.
         let images = Range::WholeWithin(2, MOST_IMAGES);
         images.check_whole(&at.join("batch_size"), self.batch_size)?;
         Range::AtLeast(1).check_whole(&at.join("checkpoint_steps"), self.checkpoint_steps)?;
@@ -103,15 +103,15 @@ impl TrainConfig {
         Range::Below(0.0, 1.0).check(&at.join("label_smoothing"), self.label_smoothing)
     }
 
-    /// Images of a step.
+    /// Returns the number of images per step.
     pub fn step_images(&self) -> usize {
         self.batch_size * self.accumulation_steps
     }
 
-    /// Steps in an epoch of `sampler` over `labels`, at least one.
+    /// Returns the number of steps in an epoch of `sampler` over `labels`, at least one.
     ///
     /// # Errors
-    /// The epoch does not fill one.
+    /// Fails if the epoch has fewer images than one step.
     pub fn steps_per_epoch(&self, sampler: &SamplerConfig, labels: &LabelTable) -> Result<usize> {
         let images = sampler.epoch_length(labels);
         let (batch, count) = (self.batch_size, self.accumulation_steps);

@@ -11,8 +11,8 @@ use crate::run_dir::RunDir;
 
 impl Training<'_> {
     /// Trains to the end, from the last checkpoint if `resume` is set and there is one. The final
-    /// checkpoint holds the model alone, and the average of its weights if one is kept.
-    /// `position` tells how far it got, also when the training ends with an error.
+    /// checkpoint contains only the model, and the average of its weights if one is kept.
+    /// `position` is updated as the training advances, also if it ends with an error.
     pub fn fit(&self, run: &RunDir, resume: bool, position: &mut Position) -> Result<Outcome> {
         let mut session = Session::open(self, run, resume, position)?;
         while !self.is_over(position) {
@@ -21,7 +21,7 @@ impl Training<'_> {
         session.finish(position)
     }
 
-    /// What is left of an epoch, its end included.
+    /// Runs the rest of an epoch, including its end.
     fn epoch(&self, session: &mut Session, position: &mut Position) -> Result<()> {
         let (start, first) = (Instant::now(), position.step_in_epoch);
         let (steps, epoch) = (session.steps_per_epoch(), position.epoch as u64);
@@ -36,14 +36,14 @@ impl Training<'_> {
             }
             let moment = self.moment(position, steps);
             let (state, health) = session.working();
-            // On a thread of the pool, where an operation begins without waking another one up.
+            // Runs on a pool thread, where an operation can start without waking another thread.
             let record = rayon::scope(|_| stepper.take(state, taken, moment, health))?;
             session.step(&record, position, first, start)?;
         }
         session.end_epoch(position, &order, first, start.elapsed().as_secs_f64())
     }
 
-    /// The error of an epoch that ended too early.
+    /// Returns the error for an epoch that ended too early.
     fn ended(&self, position: &Position, steps: usize) -> Error {
         let found = format!(
             "epoch {} gave {} full batches, expected {}",

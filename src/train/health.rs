@@ -1,39 +1,39 @@
-//! Notices a training that has come to nothing: features that no longer tell images apart, a
-//! backbone that gets no gradient, a loss that is no better than chance.
+//! Detection of failed trainings: features that no longer distinguish images, a backbone without
+//! gradient, a loss no better than chance.
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::Result;
 
-/// Steps between two looks at the network.
+/// Number of steps between two checks of the network.
 const INTERVAL: usize = 25;
 
-/// Whether `step`, counted from 0, is one that is looked at.
+/// Returns whether `step`, counted from 0, is checked.
 pub fn is_due(step: usize) -> bool {
     (step + 1).is_multiple_of(INTERVAL)
 }
 
-/// Features are alike where their spread over the images of a batch is below this part of their
-/// size. A network that works has about 1; one whose units are dead or saturated has rounding,
-/// below 1e-5.
+/// Features count as alike if their spread over the images of a batch is below this fraction of
+/// their magnitude. A working network has about 1; one whose units are dead or saturated only has
+/// rounding errors, below 1e-5.
 const ALIKE: f64 = 1e-3;
 
-/// A backbone gets no gradient where its part of the norm is below this.
+/// A backbone has no gradient if its share of the norm is below this.
 const VANISHED: f64 = 1e-5;
 
-/// A loss is no better than chance from this part of the chance loss on.
+/// A loss counts as no better than chance from this fraction of the chance loss upwards.
 const NEAR_CHANCE: f64 = 0.99;
 
-/// What is wrong with a training, each said once.
+/// The problems of a training, each reported once.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// Looks in a row that found features alike, and gradients vanished.
+    /// Number of consecutive checks that found features alike, then of those without a gradient.
     alike: usize,
     vanished: usize,
     said: Vec<String>,
 }
 
-/// Looks in a row that make a finding: one batch may be odd.
+/// Number of consecutive checks that make a finding: a single batch may be unusual.
 const LOOKS: usize = 2;
 
 const REMEDY: &str = "the rate may be too high for this network: try a fifth of \
@@ -41,9 +41,9 @@ const REMEDY: &str = "the rate may be too high for this network: try a fifth of 
     `optimizer.max_gradient_norm`";
 
 impl Health {
-    /// A look at one step: `features` are the pooled features of its batch, [N, F];
-    /// `backbone_norm` is the gradient norm of the backbone's parameters, `None` where none of
-    /// them learns; `norm` that of all. Gives back what is to be said now.
+    /// Checks one step: `features` are the pooled features of its batch, [N, F]; `backbone_norm` is
+    /// the gradient norm of the backbone's parameters, `None` if none of them learns; `norm` that
+    /// of all parameters. Returns what should be reported now.
     pub fn look(
         &mut self,
         step: usize,
@@ -70,11 +70,13 @@ impl Health {
         Ok(Some(format!("step {step}: {problem}; {REMEDY}")))
     }
 
-    /// Holds the mean loss of the last epoch against the chance loss
-    /// ([`chance_loss`](crate::loss::chance_loss)). Gives back what is to be said; it is no finding,
-    /// since a short training may rank images well before it has learnt how frequent classes are.
+    /// Compares the mean loss of the last epoch with the chance loss
+    /// ([`chance_loss`](crate::loss::chance_loss)). Returns what should be reported; it does not
+    /// count as a finding, since a short training may rank images well before it has learnt how
+    /// frequent classes are.
     pub(super) fn end(loss: f64, chance: f64) -> Option<String> {
-        // Losses are at or above 0 but for unusual settings; a negative one has no such scale.
+        // Losses are non-negative except with unusual settings; a negative one cannot be compared
+        // this way.
         if !(chance > 0.0 && loss >= NEAR_CHANCE * chance) {
             return None;
         }
@@ -86,15 +88,15 @@ impl Health {
         ))
     }
 
-    /// Everything that was found, in a sentence each, without remedies.
+    /// Returns everything that was found, one sentence each, without remedies.
     pub fn findings(&self) -> &[String] {
         &self.said
     }
 }
 
-/// How much `features` [N, F] differ between the N images: the root mean square over features of
-/// the standard deviation over images, as a part of the root mean square of the values. 0 where
-/// all values are 0; 1 for a single image, of which nothing can be said.
+/// Returns how much `features` [N, F] differ between the N images: the root mean square over
+/// features of the standard deviation over images, relative to the root mean square of the values.
+/// 0 if all values are 0; 1 for a single image, which shows nothing.
 fn spread(features: &Tensor) -> Result<f64> {
     let (images, width) = features.dims2()?;
     if images < 2 {
@@ -150,7 +152,7 @@ mod tests {
         for step in 0..10 {
             assert_eq!(health.look(step, &alive, Some(1.0), 1.5).unwrap(), None);
         }
-        // One odd batch is no finding.
+        // A single unusual batch is not a finding.
         assert_eq!(health.look(10, &dead, Some(1.0), 1.5).unwrap(), None);
         assert_eq!(health.look(11, &alive, Some(1.0), 1.5).unwrap(), None);
         assert_eq!(health.look(12, &dead, Some(1.0), 1.5).unwrap(), None);

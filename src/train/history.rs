@@ -19,12 +19,12 @@ pub struct History {
     pub steps: Vec<StepRecord>,
     /// Epochs, in order.
     pub epochs: Vec<EpochRecord>,
-    /// How long they took, in order; of a run of an earlier version there is nothing.
+    /// Times of the epochs, in order; empty for a run of an earlier version.
     pub timings: Vec<EpochTime>,
 }
 
 impl History {
-    /// The history of a run that may not have begun. Nothing is read yet.
+    /// Makes the history of a run that may not have begun. Nothing is read yet.
     pub fn new(run: &RunDir) -> Self {
         History {
             steps_file: Follower::new(run.steps()),
@@ -36,8 +36,8 @@ impl History {
         }
     }
 
-    /// Reads what has been written since the last call. A line that is only half there is left
-    /// for the next call; a file that was cut back by resuming is read anew.
+    /// Reads what has been written since the last call. An incomplete line is left for the next
+    /// call; a file that resuming has cut back is read from the start.
     pub fn update(&mut self) -> Result<()> {
         follow(&mut self.steps_file, &mut self.steps)?;
         follow(&mut self.epochs_file, &mut self.epochs)?;
@@ -55,7 +55,8 @@ fn follow<T: DeserializeOwned>(file: &mut Follower, rows: &mut Vec<T>) -> Result
     builder.has_headers(false).flexible(true);
     let reader = builder.from_reader(news.text.as_slice());
     for record in reader.into_records().filter_map(Result::ok) {
-        // Columns by their names: earlier versions had others. Whatever is no row does not parse.
+        // Columns are matched by name: earlier versions had others. Lines that are not rows do not
+        // parse.
         match &file.header {
             None => file.header = Some(record),
             Some(header) => rows.extend(record.deserialize::<T>(Some(header)).ok()),
@@ -64,11 +65,11 @@ fn follow<T: DeserializeOwned>(file: &mut Follower, rows: &mut Vec<T>) -> Result
     Ok(())
 }
 
-/// Follows a text file that grows, line by line.
+/// Follows a growing text file, line by line.
 #[derive(Debug)]
 struct Follower {
     path: PathBuf,
-    /// Which file it was: another one may have been put in its place.
+    /// The identity of the file (device and inode), since another one may take its place.
     identity: Option<(u64, u64)>,
     offset: u64,
     half: Vec<u8>,
@@ -78,9 +79,9 @@ struct Follower {
 
 #[derive(Debug, Default)]
 struct News {
-    /// Whole lines.
+    /// Complete lines.
     text: Vec<u8>,
-    /// The text is the file's beginning, whatever was read before.
+    /// Whether the text starts at the beginning of the file, replacing what was read before.
     anew: bool,
 }
 
@@ -131,7 +132,7 @@ fn identity(file: &std::fs::Metadata) -> (u64, u64) {
 
 #[cfg(not(unix))]
 fn identity(_: &std::fs::Metadata) -> (u64, u64) {
-    // Only a file that became shorter is noticed there.
+    // There, only a file that became shorter is noticed.
     (0, 0)
 }
 
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(history.epochs[0].validation_map, None);
         assert_eq!(history.epochs[0].ema_validation_map, Some(0.25));
 
-        // Resuming writes the file anew, here even a longer one.
+        // Resuming rewrites the file, here even with more rows.
         let rows: String = (0..9).map(|i| format!("{i},0,0.1,9.0,1\n")).collect();
         write_text(&run.steps(), &format!("{header}{rows}")).unwrap();
         history.update().unwrap();

@@ -1,4 +1,4 @@
-//! Training: the loop, its steps, checkpoints, records.
+//! Training: the loop, its steps, checkpoints and records.
 
 pub mod checkpoint;
 pub mod config;

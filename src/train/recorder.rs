@@ -1,4 +1,5 @@
-//! `steps.csv`, `epochs.csv` and `epoch_times.csv`: what happened, row by row, in a form that resuming can cut back.
+//! `steps.csv`, `epochs.csv` and `epoch_times.csv`: the course of the training row by row, in a
+//! form that can be cut back on resuming.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,13 +22,13 @@ pub struct Recorder {
     events: Option<EventWriter>,
 }
 
-/// Whoever watches the files sees a step at most this much later.
+/// Readers of the files see a step after at most this delay.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Recorder {
-    /// Opens the files of a run, keeping the first `steps` and `epochs` rows of what is there.
+    /// Opens the files of a run, keeping the first `steps` and `epochs` of their rows.
     pub fn open(run: &RunDir, steps: usize, epochs: usize) -> Result<Self> {
-        // Earlier versions wrote none, and nothing depends on them.
+        // Earlier versions did not write this file, and nothing depends on it.
         let mut timings: Vec<EpochTime> =
             first_rows(&run.epoch_times(), epochs).unwrap_or_default();
         timings.retain(|row| row.epoch < epochs);
@@ -40,7 +41,7 @@ impl Recorder {
         })
     }
 
-    /// Writes everything from now on into `events` too.
+    /// Writes everything from now on to `events` too.
     pub fn with_events(mut self, events: Option<EventWriter>) -> Self {
         self.events = events;
         self
@@ -58,7 +59,7 @@ impl Recorder {
         }
     }
 
-    /// Adds an epoch, whose last step was `last_step`, and flushes the files.
+    /// Adds an epoch whose last step was `last_step`, and flushes the files.
     pub fn epoch(
         &mut self,
         record: &EpochRecord,
@@ -84,8 +85,8 @@ impl Recorder {
         Ok(self.epochs.flush()?)
     }
 
-    /// Flushes, and waits for the disk: a checkpoint written after this never knows of rows that
-    /// a crash of the machine could take away.
+    /// Flushes and syncs to disk: a checkpoint written after this never refers to rows that a
+    /// system crash could lose.
     pub fn sync(&mut self) -> Result<()> {
         self.flush()?;
         self.steps.get_ref().file().sync_data()?;
@@ -98,11 +99,11 @@ fn append(csv: &mut csv::Writer<fs_err::File>, record: &impl Serialize) -> Resul
     written.map_err(|e| rows::failed(csv.get_ref().path(), e))
 }
 
-/// Cuts a CSV of rows `T` back to its header and the first rows, `keep` of them, and opens it for
+/// Cuts a CSV file of rows `T` back to its header and its first `keep` rows, and opens it for
 /// appending.
 ///
 /// # Errors
-/// It has fewer rows.
+/// Fails if it has fewer rows.
 fn open_after<T: Serialize + DeserializeOwned>(
     path: &Path,
     keep: usize,
@@ -116,7 +117,7 @@ fn open_after<T: Serialize + DeserializeOwned>(
     open_with(path, kept)
 }
 
-/// The first rows of a file, at most `keep`; none where it is not there.
+/// Reads the first rows of a file, at most `keep`; none if it does not exist.
 fn first_rows<T: DeserializeOwned>(path: &Path, keep: usize) -> Result<Vec<T>> {
     match keep > 0 && path.is_file() {
         true => rows::read_first(path, keep),
@@ -124,12 +125,12 @@ fn first_rows<T: DeserializeOwned>(path: &Path, keep: usize) -> Result<Vec<T>> {
     }
 }
 
-/// Writes a CSV anew with these rows, and opens it for appending.
+/// Rewrites a CSV file with these rows, and opens it for appending.
 fn open_with<T: Serialize + DeserializeOwned>(
     path: &Path,
     kept: Vec<T>,
 ) -> Result<csv::Writer<fs_err::File>> {
-    // Numbers are written with all digits: the rows come back as they were.
+    // Numbers are written with all digits, so the rows are unchanged.
     rows::write(path, kept)?;
     let file = fs_err::OpenOptions::new().append(true).open(path)?;
     let mut builder = csv::WriterBuilder::new();

@@ -1,4 +1,4 @@
-//! A training under way: its files, its progress, and what happens between the steps.
+//! A training in progress: its files, its progress, and what happens between the steps.
 
 use std::time::Instant;
 
@@ -15,10 +15,10 @@ use crate::loss::{chance_loss, smooth};
 use crate::progress::Progress;
 use crate::run_dir::{Checkpoint, RunDir};
 
-/// Images of an epoch whose labels tell what the loss is at chance.
+/// Number of images of an epoch whose labels are used to estimate the chance loss.
 const CHANCE_IMAGES: usize = 1024;
 
-/// What a training holds beside the model while it runs.
+/// The state of a running training beside the model.
 pub struct Session<'a> {
     training: &'a Training<'a>,
     run: &'a RunDir,
@@ -30,7 +30,8 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Sets `position` to where the training begins, and gets ready to go on from there.
+    /// Sets `position` to where the training begins or resumes, and prepares to continue from
+    /// there.
     pub fn open(
         training: &'a Training<'a>,
         run: &'a RunDir,
@@ -61,18 +62,19 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Steps in an epoch.
+    /// Returns the number of steps in an epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.steps_per_epoch
     }
 
-    /// What a step changes.
+    /// Returns the parts that a step changes.
     pub fn working(&mut self) -> (&mut State, &mut Health) {
         (&mut self.state, &mut self.health)
     }
 
-    /// Notes a step that has been done, the epoch's own step `first` having been done at `start`,
-    /// and saves if it is time for that or somebody asked the run to stop, which is then an error.
+    /// Records a finished step, where step `first` of the epoch was the first in this process and
+    /// began at `start`. Saves if a checkpoint is due or a signal asked for it; if a signal asked
+    /// the run to stop, that is returned as an error.
     pub fn step(
         &mut self,
         record: &StepRecord,
@@ -97,10 +99,10 @@ impl<'a> Session<'a> {
         self.progress.advance(1);
 
         let stop = interrupt::requested();
-        // Asked at every step: what came before a checkpoint is answered by it.
+        // Queried at every step: any checkpoint answers a request that came before it.
         let asked = interrupt::saving_requested();
         if stop || asked || position.step.is_multiple_of(config.checkpoint_steps) {
-            // The rows first: a checkpoint must never know of steps that they lack.
+            // The rows first: a checkpoint must never refer to steps that they lack.
             self.recorder.sync()?;
             self.save(Checkpoint::Last, true, position)?;
         }
@@ -115,8 +117,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The end of an epoch over the images `order`, of which this process did the steps from
-    /// `first` on in `seconds`: scores, a row, checkpoints.
+    /// Ends an epoch over the images `order`, of which this process did the steps from `first` on
+    /// in `seconds`: scores, a row, checkpoints.
     pub fn end_epoch(
         &mut self,
         position: &mut Position,
@@ -135,7 +137,7 @@ impl<'a> Session<'a> {
         let time = EpochTime {
             epoch: position.epoch,
             seconds,
-            // An epoch that was resumed after its last step saw no image in this process.
+            // If an epoch was resumed after its last step, this process saw none of its images.
             images_per_second: (images > 0.0).then(|| images / seconds),
         };
         self.recorder
@@ -165,7 +167,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The end of the training.
+    /// Ends the training.
     pub fn finish(self, position: &Position) -> Result<Outcome> {
         self.save(Checkpoint::Last, false, position)?;
         let early = position.epoch < self.training.config.epochs;
@@ -184,7 +186,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// mAP on the validation part of the weights, and of their average if one is kept.
+    /// Computes mAP on the validation part for the weights, and for their average if one is kept.
     fn validate(&mut self) -> Result<(Option<f64>, Option<f64>)> {
         let (Some(validate), model) = (self.training.validate, self.training.model) else {
             return Ok((None, None));
@@ -199,8 +201,8 @@ impl<'a> Session<'a> {
         Ok((plain, averaged?))
     }
 
-    /// Says so if the last epoch's mean `loss` is what a network would have that does not look at
-    /// the pictures. `order` are the images of that epoch.
+    /// Warns if the last epoch's mean `loss` is that of a network which ignores the pictures.
+    /// `order` holds the images of that epoch.
     fn hold_against_chance(&self, loss: f64, position: &Position, order: &[u32]) -> Result<()> {
         let training = self.training;
         let classes = training.labels.num_classes();
@@ -218,7 +220,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Writes a checkpoint; with the optimiser if the training may go on from it.
+    /// Writes a checkpoint; with the optimiser's state if the training may resume from it.
     fn save(&self, which: Checkpoint, goes_on: bool, position: &Position) -> Result<()> {
         let contents = Contents {
             parameters: &self.training.model.parameters,
@@ -233,7 +235,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Where the training begins: at its beginning, or where its last checkpoint stands.
+/// Returns where the training begins: at its start, or at its last checkpoint.
 fn begin(training: &Training, run: &RunDir, resume: bool, state: &mut State) -> Result<Position> {
     let fresh = Position {
         config_hash: training.config_hash.clone(),

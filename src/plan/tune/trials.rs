@@ -1,4 +1,4 @@
-//! Trainings of the search and what they scored.
+//! Trainings of the search and their scores.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,14 +17,14 @@ use crate::run_dir::RunDir;
 pub struct TrialRow {
     /// The method's name.
     pub method: String,
-    /// The setting, as the run's name has it: `+learning_rate=0.01`.
+    /// The setting, as in the run's name: `+learning_rate=0.01`.
     pub setting: String,
-    /// The fold that it was scored on, from 1.
+    /// The fold it was scored on, from 1.
     pub fold: usize,
-    /// mAP over the classes that the fold has; empty where the training left the finite numbers.
+    /// mAP over the classes that occur in the fold; empty if the training diverged.
     #[serde(serialize_with = "number::full_or_empty")]
     pub map: Option<f64>,
-    /// Whether it did.
+    /// Whether the training produced non-finite numbers.
     pub diverged: bool,
     /// Training time in seconds.
     #[serde(serialize_with = "number::one_decimal")]
@@ -39,13 +39,14 @@ pub struct TrialRow {
 #[derive(Debug, Clone)]
 pub(super) struct Trial {
     pub row: TrialRow,
-    /// One a class; `None` where the fold has no such image. Empty for a diverged training.
+    /// AP of each class; `None` if the fold has no image of the class. Empty for a diverged
+    /// training.
     pub classes: Vec<Option<f64>>,
     /// Its folder.
     pub run: RunDir,
 }
 
-/// Reads what a trial left in its folder; `None` if it is neither finished nor diverged.
+/// Reads the results of a trial from its folder; `None` if it has neither finished nor diverged.
 pub(super) fn read(
     plan: &Plan,
     (run, method, setting): (&PlannedRun, &str, &str),
@@ -81,22 +82,22 @@ pub(super) fn read(
     }))
 }
 
-/// What a setting reached on its folds.
+/// The score of a setting on its folds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Score {
-    /// Mean over the classes of each class's mean AP over the folds that have it: a tail class
-    /// that some fold lacks counts as much as any other.
+    /// Mean over the classes of each class's mean AP over the folds that have the class: a tail
+    /// class that some fold lacks counts as much as any other.
     pub map: f64,
     /// The lowest mAP of a fold.
     pub lowest: f64,
-    /// The highest.
+    /// The highest mAP of a fold.
     pub highest: f64,
-    /// Folds.
+    /// Number of folds.
     pub folds: usize,
 }
 
-/// The score of `trials`, all of one setting; `None` where there is none, where a training diverged
-/// or no class has an AP.
+/// Computes the score of `trials`, all of one setting; `None` if there are no trials, if a training
+/// diverged, or if no class has an AP.
 pub(super) fn score<'a>(trials: impl Iterator<Item = &'a Trial> + Clone) -> Option<Score> {
     if trials.clone().any(|trial| trial.row.diverged) {
         return None;
@@ -120,8 +121,8 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
-/// The settings of a method with what they reached in `trials`, the highest first; those that
-/// diverged come last. Of equal ones the one that the file names first.
+/// Returns the settings of a method with their scores in `trials`, the highest first; those that
+/// diverged come last. Ties are in the order of the file.
 pub(super) fn ranked<'a>(
     candidates: &'a Candidates,
     trials: &[Trial],
@@ -135,7 +136,7 @@ pub(super) fn ranked<'a>(
     let mut all: Vec<_> = (candidates.points.iter())
         .map(|point| (point, of(point)))
         .collect();
-    // Settings that went further were better at every fold on which they were compared.
+    // A setting tried on more folds did better on every fold on which settings were dropped.
     let key = |score: &Option<Score>| score.map(|score| (score.folds, score.map));
     all.sort_by(|(_, a), (_, b)| {
         key(b)
@@ -145,10 +146,10 @@ pub(super) fn ranked<'a>(
     all
 }
 
-/// The best setting of a method.
+/// Returns the best setting of a method.
 ///
 /// # Errors
-/// All of them diverged.
+/// Fails if all of them diverged.
 pub(super) fn best<'a>(candidates: &'a Candidates, trials: &[Trial]) -> Result<(&'a Point, Score)> {
     let first = ranked(candidates, trials).into_iter().next();
     match first {
@@ -223,7 +224,7 @@ mod tests {
             .collect();
         assert_eq!(order, ["c", "a", "b"]);
         assert!(best(&candidates, &trials[3..4]).is_err());
-        // A setting that halving took further is before one that it left behind.
+        // A setting that halving tried on more folds comes before one that it dropped.
         let halved = [
             trial("a", 1, &[Some(0.9)]),
             trial("a", 2, &[Some(0.3)]),

@@ -1,24 +1,24 @@
-//! Where a training stands.
+//! The position of a training.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a training stands. Random numbers need no place here: streams follow from the position.
+/// The position of a training. Random numbers need no state here: streams follow from the position.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Steps done.
+    /// Number of steps done.
     pub step: usize,
-    /// Epochs done.
+    /// Number of epochs done.
     pub epoch: usize,
-    /// Steps done of the epoch after those.
+    /// Number of steps done in the current epoch.
     pub step_in_epoch: usize,
-    /// Sum of the losses of the epoch under way.
+    /// Sum of the losses in the current epoch.
     pub loss_sum: f64,
-    /// Best validation mAP so far, of what would be the run's result.
+    /// Best validation mAP so far, of the weights that would be the run's result.
     pub best: Option<f64>,
-    /// Epochs since then that had a score and no better one.
+    /// Number of scored epochs since then without a better score.
     #[serde(default, skip_serializing_if = "is_none")]
     pub epochs_without_gain: usize,
-    /// Hash of the configuration that the training runs under.
+    /// Hash of the configuration of the training.
     pub config_hash: String,
 }
 

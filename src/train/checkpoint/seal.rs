@@ -1,5 +1,5 @@
-//! What a checkpoint says of itself: the version of its format, the hash of its bytes, and where
-//! the training stood.
+//! The metadata of a checkpoint: the version of its format, the hash of its bytes, and the position
+//! of the training.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -13,28 +13,28 @@ use crate::error::{Error, Result};
 use crate::io::write_atomic;
 use crate::model::weights::{metadata, to_bytes};
 
-/// Key of it in the file's metadata.
+/// Metadata key of the seal.
 const KEY: &str = "dbloss.checkpoint";
 
-/// Key of the position alone, in files of the first format.
+/// Metadata key of the position alone, in files of the first format.
 const FIRST_KEY: &str = "dbloss.position";
 
-/// The format that is written. 1: the position alone, with the clock in it and no hash. 2: this.
+/// The current format. 1: only the position, including times and without a hash. 2: this one.
 const FORMAT: u32 = 2;
 
-/// What stands in place of the hash while it is taken, as long as a hash is.
+/// Placeholder for the hash while it is computed, of the same length.
 const BLANK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// What the file's metadata say.
+/// The contents of the file's metadata.
 #[derive(Serialize, Deserialize)]
 struct Seal {
     format: u32,
-    /// blake3 of the file, in hexadecimal, with [`BLANK`] in its own place.
+    /// blake3 hash of the file, in hexadecimal, computed with [`BLANK`] in its own place.
     hash: String,
     position: Position,
 }
 
-/// Which version of the format a text of metadata is of, whatever else it holds.
+/// The format version in a metadata text, regardless of its other contents.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
@@ -58,22 +58,22 @@ pub(super) fn write(path: &Path, tensors: &[(String, Tensor)], position: &Positi
     write_atomic(path, |writer| Ok(writer.write_all(&bytes)?))
 }
 
-/// The length of a file and its header.
+/// Returns the header of a file, including the length before it.
 fn header_of(bytes: &[u8]) -> Option<&[u8]> {
     let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     bytes.get(..length.checked_add(8)?)
 }
 
-/// Where `text` stands.
+/// Returns the offset of `text`.
 fn find(bytes: &[u8], text: &str) -> Option<usize> {
     memchr::memmem::find(bytes, text.as_bytes())
 }
 
-/// What a file says; `None` for one of the first format, which the position is read from.
+/// Reads the position and the hash; the hash is `None` for a file of the first format.
 fn read(path: &Path) -> Result<(Position, Option<String>)> {
     let stranger = || Error::file(path, "is not a checkpoint of dbloss");
     let metadata = metadata(path).map_err(|error| match error {
-        // That it is not there, or may not be read, is the better word.
+        // A missing or unreadable file is the more useful error.
         Error::Io(_) => error,
         _ => stranger(),
     })?;
@@ -94,13 +94,13 @@ fn read(path: &Path) -> Result<(Position, Option<String>)> {
     Ok((seal.position, Some(seal.hash)))
 }
 
-/// Where the training stood; the file's bytes are not held against their hash.
+/// Returns the position of the training without verifying the hash.
 pub(super) fn position(path: &Path) -> Result<Position> {
     Ok(read(path)?.0)
 }
 
-/// Where the training stood, of a file whose bytes are those that were written. Files of the first
-/// format have no hash to tell by.
+/// Returns the position of the training after verifying the hash. Files of the first format have no
+/// hash to verify.
 pub(super) fn verified(path: &Path) -> Result<Position> {
     let (position, hash) = read(path)?;
     match hash {
@@ -120,13 +120,14 @@ fn damaged(path: &Path) -> Error {
     )
 }
 
-/// The hash of a file with [`BLANK`] in place of `hash` in its header; `None` if that is not there.
+/// Computes the hash of a file with [`BLANK`] in place of `hash` in its header; `None` if `hash` is
+/// not there.
 fn hash_without(path: &Path, hash: &str) -> Result<Option<String>> {
     let mut file = fs_err::File::open(path)?;
     let mut header = vec![0; 8];
     file.read_exact(&mut header)?;
     let length = u64::from_le_bytes(*header.first_chunk().unwrap_or(&[0; 8]));
-    // The header has been read before: its length is one that the file has.
+    // The header has been read before, so the file has this length.
     (&mut file).take(length).read_to_end(&mut header)?;
     let Some(place) = find(&header, hash).filter(|_| hash.len() == BLANK.len()) else {
         return Ok(None);
@@ -180,7 +181,7 @@ mod tests {
             fs_err::write(&path, &whole[..at]).unwrap();
             assert!(verified(&path).is_err(), "cut at {at}");
         }
-        // Another tensor of the same shape in a file that is well-formed.
+        // Another tensor of the same shape in a well-formed file.
         let last = whole.len() - 1;
         let mut bent = whole;
         bent[last] ^= 0x80;
