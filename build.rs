@@ -1,6 +1,6 @@
-//! Puts every file of `experiments/` into the program, so that one that is added there is embedded
-//! without a further line anywhere; and what the comments of public types say of their fields, which
-//! is what the reference of configuration keys says.
+//! Embeds every file of `experiments/` in the program, so that a new file needs no further line
+//! anywhere, and collects the comments of the fields of public types, from which the reference of
+//! configuration keys is made.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
     let mut list = String::from("&[\n");
     for file in files {
-        // Names are written with `/` on every system.
+        // Names use `/` on every system.
         let parts = file.components().skip(1);
         let parts: Vec<_> = (parts.map(|part| part.as_os_str().to_string_lossy())).collect();
         let path = Path::new(&root).join(&file);
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Says whether there is a C++ compiler, without which the tests of the GPU's kernels cannot run.
+/// Reports whether there is a C++ compiler, which the tests of the GPU kernels need.
 fn tell_of_compiler() {
     println!("cargo::rerun-if-env-changed=CXX");
     println!("cargo::rustc-check-cfg=cfg(has_cxx)");
@@ -45,8 +45,8 @@ fn tell_of_compiler() {
     }
 }
 
-/// Compiles the kernels of the GPU to the intermediate code of the oldest card that is served, which
-/// the driver translates for the card that there is.
+/// Compiles the GPU kernels to the intermediate code (PTX) of the oldest supported card, which the
+/// driver translates for the actual card.
 fn compile_kernels(output: &Path) -> io::Result<()> {
     let folder = Path::new("src/ops/cuda/kernels");
     println!("cargo::rerun-if-changed={}", folder.display());
@@ -76,7 +76,7 @@ fn compile_kernels(output: &Path) -> io::Result<()> {
     }
 }
 
-/// The files under `folder` with one of the `endings`.
+/// Collects the files under `folder` with one of the extensions `endings`.
 fn collect(folder: &Path, endings: &[&str], files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -90,8 +90,8 @@ fn collect(folder: &Path, endings: &[&str], files: &mut Vec<PathBuf>) -> io::Res
     Ok(())
 }
 
-/// Writes `fields.rs`: file, type, variant, field, the field's type, and its comment, of every public
-/// type that is read from TOML.
+/// Writes `fields.rs`: for every public type that is read from TOML, the file, type, variant,
+/// field, field type and comment.
 fn fields() -> io::Result<()> {
     println!("cargo::rerun-if-changed=src");
     let mut files = Vec::new();
@@ -113,7 +113,7 @@ fn fields() -> io::Result<()> {
     fs::write(Path::new(&out).join("fields.rs"), list)
 }
 
-/// The state of reading a formatted source file, line by line.
+/// The state while a formatted source file is read line by line.
 #[derive(Default)]
 struct Fields {
     found: Vec<[String; 5]>,
@@ -163,7 +163,7 @@ impl Fields {
         self.name.clear();
     }
 
-    /// A line of the type that is being read.
+    /// Reads a line of the current type.
     fn inside(&mut self, line: &str, bare: &str) {
         let depth = line.len() - line.trim_start().len();
         let field = bare.trim_end_matches(',');

@@ -1,12 +1,12 @@
-//! Where tensors live, and how many threads the engine uses.
+//! The device that holds the tensors, and the number of threads of the engine.
 
 use candle_core::Device;
 
 use crate::error::{Error, Result};
 use crate::wording::counted;
 
-/// Parses `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first GPU where this build and this
-/// machine have one, else the CPU.
+/// Parses `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first GPU if this build and this machine
+/// have one, otherwise the CPU.
 pub fn parse(name: &str) -> Result<Device> {
     let cuda = |index: usize| {
         Device::new_cuda(index).map_err(|e| {
@@ -39,7 +39,7 @@ pub fn parse(name: &str) -> Result<Device> {
     }
 }
 
-/// The device's name as [`parse`] reads it.
+/// Returns the device's name, in the form that [`parse`] reads.
 pub fn name(device: &Device) -> String {
     match device.location() {
         candle_core::DeviceLocation::Cpu => "cpu".to_owned(),
@@ -48,7 +48,7 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// The processor's name, with the instruction set in use.
+/// Returns the processor's name, with the instruction set in use.
 pub fn processor(instruction_set: &str) -> String {
     let cpuinfo = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo
@@ -58,15 +58,16 @@ pub fn processor(instruction_set: &str) -> String {
     format!("{name} ({instruction_set})")
 }
 
-/// Cores that this process may use.
+/// Returns the number of cores this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many threads to take where `asked` are asked for; 0 stands for all cores.
+/// Returns how many threads to use if `asked` are requested; 0 means all cores.
 ///
-/// Up to twice the cores is taken as it is: what a process may use is not always told right. More
-/// can only be a slip, and would slow everything down: it becomes the cores, with a warning.
+/// Up to twice the number of cores is accepted, since the system does not always report correctly
+/// what a process may use. A larger number is surely a mistake and would slow everything down: it
+/// is reduced to the number of cores, with a warning.
 pub fn usable_threads(asked: usize) -> usize {
     let cores = cores();
     match asked {
@@ -82,7 +83,7 @@ pub fn usable_threads(asked: usize) -> usize {
     }
 }
 
-/// Sets the number of threads of the engine, see [`usable_threads`]. Works once a process.
+/// Sets the number of threads of the engine, see [`usable_threads`]. Works only once per process.
 pub fn set_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(usable_threads(threads))

@@ -13,38 +13,39 @@ pub use place::{KeyPath, Place};
 /// Shorthand for results with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, sorted by who can mend it.
+/// Everything that can go wrong, classified by who can fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something the user gave is wrong.
+    /// Something in the user's input is wrong.
     #[error(transparent)]
     Input(#[from] Box<InputError>),
-    /// The file system refused; the message names the path.
+    /// A file system error; the message names the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
-    /// A training left the range of finite numbers. No single key is at fault.
+    /// A training produced non-finite numbers. No single key is at fault.
     #[error(transparent)]
     Diverged(Box<Failure>),
-    /// Some of several runs failed, or some pictures cannot be read, each for a reason that was told
-    /// when it did.
+    /// Some of several runs failed, or some pictures could not be read, each for a reason that was
+    /// reported at the time.
     #[error(transparent)]
     Unfinished(Box<Failure>),
-    /// The user asked the process to stop, and what was done so far is saved.
+    /// The user asked the process to stop; the work done so far has been saved.
     #[error("interrupted: {0}")]
     Interrupted(String),
 }
 
-/// A mistake in a file, a key, an argument: place, problem and remedy apart.
+/// An error in a file, a key or an argument, with place, problem and remedy as separate fields.
 #[derive(Debug)]
 pub struct InputError {
-    /// File, line, key or argument that is wrong, for example `train.csv:17` or `loss.gamma`.
+    /// The file, line, key or argument at fault, for example `train.csv:17` or `loss.gamma`.
     pub at: Place,
-    /// What was found and what was expected there; it reads on behind the place or the key.
+    /// What was found and what was expected; it continues the sentence that the place or the key
+    /// begins.
     pub problem: String,
-    /// What to do, if there is anything to say beyond the problem.
+    /// What to do about it, if there is something to say beyond the problem.
     pub hint: Option<String>,
 }
 
@@ -56,12 +57,12 @@ impl fmt::Display for InputError {
 
 impl std::error::Error for InputError {}
 
-/// Something that went wrong without a mistake in the input.
+/// A failure that is not caused by wrong input.
 #[derive(Debug)]
 pub struct Failure {
     /// What happened, and where.
     pub message: String,
-    /// What to do, if there is anything to say beyond it.
+    /// What to do about it, if there is something to say beyond the message.
     pub hint: Option<String>,
 }
 
@@ -83,7 +84,7 @@ impl Failure {
 }
 
 impl Error {
-    /// An input error at `place`.
+    /// Makes an input error at `place`.
     pub fn at(place: Place, problem: impl fmt::Display) -> Self {
         Error::Input(Box::new(InputError {
             at: place,
@@ -92,46 +93,47 @@ impl Error {
         }))
     }
 
-    /// An input error at something with a name that is neither a key, a file nor an argument: a
+    /// Makes an input error about something named that is neither a key, a file nor an argument: a
     /// class, an image, a program.
     pub fn input(name: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self::at(Place::Named(name.to_string()), problem)
     }
 
-    /// An input error at a key of a configuration. The problem reads on behind the key: «is 0,
-    /// expected a number above 0».
+    /// Makes an input error at a configuration key. The problem continues the sentence that the key
+    /// begins: «is 0, expected a number above 0».
     pub fn key(key: impl Into<KeyPath>, problem: impl fmt::Display) -> Self {
         Self::at(Place::Key(key.into()), problem)
     }
 
-    /// An input error at an argument of the command line, `--jobs` for example.
+    /// Makes an input error at a command-line argument, for example `--jobs`.
     pub fn argument(argument: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self::at(Place::Argument(argument.to_string()), problem)
     }
 
-    /// An input error in a file.
+    /// Makes an input error in a file.
     pub fn file(path: &Path, problem: impl fmt::Display) -> Self {
         let path = path.to_owned();
         Self::at(Place::File { path, line: None }, problem)
     }
 
-    /// An input error on a line of a file (1-based).
+    /// Makes an input error on a line of a file (1-based).
     pub fn line(path: &Path, line: u64, problem: impl fmt::Display) -> Self {
         let (path, line) = (path.to_owned(), Some(line));
         Self::at(Place::File { path, line }, problem)
     }
 
-    /// A training that left the range of finite numbers.
+    /// Makes the error for a training that produced non-finite numbers.
     pub fn diverged(message: impl fmt::Display) -> Self {
         Error::Diverged(Failure::new(message))
     }
 
-    /// Some of several runs failed, or some of many pictures.
+    /// Makes the error for several runs of which some failed, or many pictures of which some
+    /// failed.
     pub fn unfinished(message: impl fmt::Display) -> Self {
         Error::Unfinished(Failure::new(message))
     }
 
-    /// Adds what to do about it. Errors of the file system and of tensors are left as they are.
+    /// Adds advice on what to do about it. File system and tensor errors are not changed.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         let place = match &mut self {
             Error::Input(input) => &mut input.hint,
@@ -142,7 +144,7 @@ impl Error {
         self
     }
 
-    /// Adds «did you mean» where one of the accepted names is near `given`.
+    /// Adds «did you mean» if one of the accepted names is similar to `given`.
     pub fn did_you_mean<'a>(
         self,
         given: &str,
@@ -154,7 +156,7 @@ impl Error {
         }
     }
 
-    /// What to do about it, if there is anything to say beyond the message.
+    /// Returns what to do about it, if there is something to say beyond the message.
     pub fn remedy(&self) -> Option<&str> {
         match self {
             Error::Input(input) => input.hint.as_deref(),
@@ -166,7 +168,7 @@ impl Error {
         }
     }
 
-    /// The process exit code, see [`EXIT_CODES`].
+    /// Returns the process exit code, see [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Input(_) => 2,
@@ -180,7 +182,7 @@ impl Error {
     }
 }
 
-/// The exit codes and what they mean, the one list that the help shows.
+/// The exit codes and their meanings, as shown in the help.
 pub const EXIT_CODES: &[(u8, &str)] = &[
     (0, "done"),
     (1, "a calculation failed inside dbloss or on the device"),
@@ -200,8 +202,8 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (130, "interrupted by a signal; finished work is saved"),
 ];
 
-/// True where the path is at fault, which nearly always comes from the user: missing, a folder,
-/// not readable.
+/// Returns whether the path is at fault, which nearly always comes from the user: missing, a
+/// folder, or not readable.
 fn names_a_wrong_path(kind: ErrorKind) -> bool {
     use ErrorKind::{
         AlreadyExists, DirectoryNotEmpty, InvalidData, InvalidFilename, InvalidInput, IsADirectory,

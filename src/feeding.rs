@@ -1,5 +1,5 @@
-//! Whether the input pipeline keeps a network fed: training on the loader's batches beside training
-//! on one batch that stays in memory.
+//! Measures whether the input pipeline keeps up with the network: compares training on the loader's
+//! batches with training on one batch that stays in memory.
 
 use std::time::Instant;
 
@@ -17,19 +17,19 @@ use crate::progress::Progress;
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Amount {
-    /// Pictures a step; the loader's batch size.
+    /// Pictures per step, which is the loader's batch size.
     pub batch: usize,
-    /// Timed steps of each kind in a round, at least 1.
+    /// Timed steps of each kind per round, at least 1.
     pub steps: usize,
-    /// Rounds, at least 1, each of both kinds.
+    /// Number of rounds, at least 1; each round measures both kinds.
     pub rounds: usize,
 }
 
 impl Amount {
-    /// Whether the loader has enough pictures for a batch.
+    /// Checks that the loader has enough pictures for a batch.
     ///
     /// # Errors
-    /// If it has not.
+    /// Fails if it has not.
     pub fn check(&self, loader: &Loader) -> Result<()> {
         let (pictures, batch) = (loader.table().len(), self.batch);
         if pictures < batch {
@@ -40,36 +40,37 @@ impl Amount {
     }
 }
 
-/// Pictures a second by round.
+/// Pictures per second, by round.
 #[derive(Debug, Clone, Default)]
 pub struct Feeding {
-    /// On one batch that stays in memory.
+    /// With one batch that stays in memory.
     pub fixed: Vec<f64>,
-    /// On the loader's batches, once its cache is filled.
+    /// With the loader's batches, once its cache is filled.
     pub fed: Vec<f64>,
 }
 
 impl Feeding {
-    /// The medians over the rounds: pictures a second on the fixed batch and on the loader's.
+    /// Returns the medians over the rounds: pictures per second with the fixed batch and with the
+    /// loader.
     pub fn medians(&self) -> [f64; 2] {
         [&self.fixed, &self.fed].map(|values| quartiles(values.clone())[1])
     }
 
-    /// What is left of the speed with the loader at work, 1 where the pipeline costs nothing:
-    /// the first, second and third quartile over the rounds.
+    /// Returns the speed with the loader relative to the fixed batch, 1 if the pipeline costs
+    /// nothing: the first, second and third quartile over the rounds.
     pub fn ratios(&self) -> [f64; 3] {
         let pairs = self.fed.iter().zip(&self.fixed);
         quartiles(pairs.map(|(fed, fixed)| fed / fixed).collect())
     }
 }
 
-/// The first, second and third quartile; NaN without values.
+/// Returns the first, second and third quartile; NaN without values.
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [0.25, 0.5, 0.75].map(|share| quantile(&values, share))
 }
 
-/// The quantile of ascending values, linear between neighbours; NaN without values.
+/// Returns a quantile of ascending values, interpolated linearly; NaN without values.
 fn quantile(values: &[f64], share: f64) -> f64 {
     let Some(last) = values.len().checked_sub(1) else {
         return f64::NAN;
@@ -80,16 +81,16 @@ fn quantile(values: &[f64], share: f64) -> f64 {
     values[below] + (values[above] - values[below]) * (position - below as f64)
 }
 
-/// Trains a freshly made backbone (forward and backward pass) on what `loader` gives.
+/// Trains a new backbone (forward and backward pass) on the output of `loader`.
 ///
-/// Every round takes the loader's batches and the fixed one, in turns first: on a machine that
-/// others use too, both kinds meet the same disturbances. Each begins with steps that are not
-/// timed, as many as batches can wait in the loader's queue and one more: until then the loader's
-/// steps may live on what was made before, and the fixed ones run beside a loader that fills up.
+/// Every round uses both the loader's batches and the fixed one, alternating which comes first: on
+/// a shared machine both are affected by the same disturbances. Each begins with untimed steps, one
+/// more than the number of batches that fit in the loader's queue: until then the loader's steps
+/// may use batches prepared earlier, and the fixed ones run while the loader fills its queue.
 ///
 /// # Errors
-/// If the loader has fewer pictures than a batch, cannot read one, or the backbone's settings are
-/// wrong.
+/// Fails if the loader has fewer pictures than a batch or cannot read one, or if the backbone's
+/// settings are wrong.
 pub fn feeding(
     config: &BackboneConfig,
     device: &Device,
@@ -103,7 +104,7 @@ pub fn feeding(
     let steps = amount.steps.max(1);
     let tensor = |batch: Result<Batch>| -> Result<Tensor> { predict::tensor(&mut batch?, device) };
     let indices: Vec<u32> = (0..table.len() as u32).collect();
-    // Whole batches: a training epoch leaves out what does not fill one.
+    // Only full batches: a training epoch drops the incomplete one.
     let order = |batches: usize| -> Vec<u32> {
         let order = indices.iter().cycle().copied();
         order.take(batches * amount.batch).collect()
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_rounds() {
-        // Speeds differ tenfold from round to round; in every round the loader costs a tenth.
+        // Speeds differ tenfold between rounds; in every round the loader costs a tenth.
         let feeding = Feeding {
             fixed: vec![100.0, 10.0, 1.0],
             fed: vec![90.0, 9.0, 0.9],

@@ -1,4 +1,4 @@
-//! Files written whole or not at all, hashes, and folders that are not overwritten unasked.
+//! Atomic writes, hashes, and folders that are not overwritten without permission.
 
 mod leftovers;
 
@@ -10,14 +10,15 @@ use crate::error::{Error, Result};
 use leftovers::TEMPORARY;
 pub use leftovers::is_temporary;
 
-/// Writes a file through a temporary one beside it that is renamed at the end: a reader, a crash,
-/// or a machine that loses power never leaves half a file. Missing parent folders are made.
+/// Writes a file through a temporary one beside it, which is renamed at the end, so that neither a
+/// concurrent reader nor a crash nor a power failure sees half a file. Missing parent folders are
+/// created.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     write_through(path, true, write)
 }
 
-/// Like [`write_atomic`], without waiting for the disk: for files that can be made again, such as
-/// a cache of pictures, of which there are many.
+/// Like [`write_atomic`], without waiting for the disk: for files that can be recreated, such as a
+/// cache of many pictures.
 pub fn write_cached(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     write_through(path, false, write)
 }
@@ -37,7 +38,7 @@ fn write_through(
         writer.flush()?;
     }
     if durable {
-        // Before the rename: else the name may reach the disk before the bytes do.
+        // Before the rename, because otherwise the name may reach the disk before the contents.
         let synced = temporary.as_file().sync_all();
         synced.map_err(|e| named(path, &e))?;
     }
@@ -48,7 +49,7 @@ fn write_through(
     Ok(())
 }
 
-/// The folder that a file lies in: `.` for a bare name.
+/// Returns the folder that contains a file: `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -56,8 +57,8 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Waits until the names in `folder` have reached the disk. File systems that cannot do so say it;
-/// work goes on then.
+/// Syncs the entries of `folder` to disk. File systems that cannot do so return an error, which is
+/// ignored.
 pub fn sync_folder(folder: &Path) {
     #[cfg(unix)]
     if let Ok(folder) = fs_err::File::open(folder) {
@@ -67,12 +68,12 @@ pub fn sync_folder(folder: &Path) {
     let _ = folder;
 }
 
-/// A file in `folder` that no other process takes for one that was left behind.
+/// Creates a file in `folder` that other processes do not mistake for an abandoned one.
 fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     leftovers::sweep_once(folder);
     loop {
         let mut builder = tempfile::Builder::new();
-        // As any other file: what the umask leaves, not private as temporary files are.
+        // The umask applies as to any other file, instead of the private mode of temporary files.
         #[cfg(unix)]
         builder.permissions(permissions(0o666));
         let file = builder.prefix(TEMPORARY).tempfile_in(folder)?;
@@ -82,7 +83,7 @@ fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     }
 }
 
-/// A file whose errors name the path that it is written for.
+/// A file whose errors name the final path.
 struct Named<'a> {
     file: &'a mut std::fs::File,
     path: &'a Path,
@@ -98,7 +99,7 @@ impl Write for Named<'_> {
     }
 }
 
-/// The error of writing `path`, which the system does not name.
+/// Adds `path` to an error of writing it, because the system does not name it.
 fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
     let problem = match error.kind() {
         ErrorKind::StorageFull => "the disk is full".to_owned(),
@@ -111,25 +112,26 @@ fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), message)
 }
 
-/// A folder to write into before it is renamed to its place; it vanishes unless that happens.
+/// A folder to be filled before it is renamed to its final place; it is removed unless that
+/// happens.
 #[derive(Debug)]
 pub struct TemporaryFolder {
     folder: tempfile::TempDir,
-    // Held for as long as the folder is being written.
+    // Held while the folder is being filled.
     _lock: Option<std::fs::File>,
 }
 
 impl TemporaryFolder {
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// Makes a folder in `parent` to write into before it is renamed to its place.
+/// Creates a folder in `parent` to be filled before it is renamed to its final place.
 ///
 /// # Errors
-/// `parent` cannot be written to.
+/// Fails if `parent` is not writable.
 pub fn temporary_folder(parent: &Path) -> Result<TemporaryFolder> {
     leftovers::sweep_once(parent);
     loop {
@@ -137,7 +139,8 @@ pub fn temporary_folder(parent: &Path) -> Result<TemporaryFolder> {
         #[cfg(unix)]
         builder.permissions(permissions(0o777));
         let folder = builder.prefix(TEMPORARY).tempdir_in(parent)?;
-        // Systems that cannot open folders cannot lock them either; nor do they sweep.
+        // Systems that cannot open folders cannot lock them either, and do not remove abandoned
+        // ones.
         let lock = fs_err::File::open(folder.path()).map(|file| file.into_parts().0);
         let lock = lock.ok();
         if lock.as_ref().is_none_or(leftovers::hold) {
@@ -149,24 +152,24 @@ pub fn temporary_folder(parent: &Path) -> Result<TemporaryFolder> {
     }
 }
 
-/// Permissions to ask for; the umask takes from them what it takes from any file.
+/// Returns the permissions to request; the umask restricts them as for any file.
 #[cfg(unix)]
 fn permissions(mode: u32) -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
-/// Writes a text file whole, see [`write_atomic`].
+/// Writes a text file atomically, see [`write_atomic`].
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |writer| Ok(writer.write_all(text.as_bytes())?))
 }
 
-/// Gives the file at `path` the name `other` too, in place of what has that name; where the file
-/// system cannot give a file several names, a copy of it. Missing parent folders are made.
+/// Makes `other` a hard link to the file at `path`, replacing an existing file; if the file system
+/// does not support hard links, a copy. Missing parent folders are created.
 pub fn link_or_copy(path: &Path, other: &Path) -> Result<()> {
     if let Some(folder) = other.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    // Under another name first: `other` is there at every moment, if it was.
+    // Under a temporary name first, so that an existing `other` is present at every moment.
     let building = temporary_folder(folder_of(other))?;
     let linked = building.path().join("linked");
     if fs_err::hard_link(path, &linked).is_ok() {
@@ -180,14 +183,14 @@ pub fn link_or_copy(path: &Path, other: &Path) -> Result<()> {
     })
 }
 
-/// `path` as an absolute one, where a relative one is relative to `folder`. `..` is resolved by
-/// name from the folder on, so the file itself need not exist.
+/// Makes `path` absolute, where a relative one is relative to `folder`. `..` is resolved lexically
+/// below the folder, so the file itself need not exist.
 pub fn absolute(folder: &Path, path: &Path) -> PathBuf {
     let folder = match folder.as_os_str().is_empty() {
         true => Path::new("."),
         false => folder,
     };
-    // The canonical folder holds no link, so that `..` means what it says.
+    // The canonical folder contains no links, so `..` can be resolved lexically.
     let folder = folder
         .canonicalize()
         .or_else(|_| std::path::absolute(folder))
@@ -205,7 +208,7 @@ pub fn absolute(folder: &Path, path: &Path) -> PathBuf {
     absolute
 }
 
-/// The blake3 hash of a file's bytes, in hexadecimal.
+/// Returns the blake3 hash of a file, in hexadecimal.
 pub fn hash_file(path: &Path) -> Result<String> {
     let mut file = fs_err::File::open(path)?;
     let mut hasher = blake3::Hasher::new();
@@ -219,7 +222,7 @@ pub fn hash_file(path: &Path) -> Result<String> {
     }
 }
 
-/// Makes `folder`, and refuses one that already holds something unless `force` is set.
+/// Creates `folder`, and rejects one that is not empty unless `force` is set.
 pub fn claim_folder(folder: &Path, force: bool) -> Result<()> {
     if folder.is_file() {
         return Err(Error::file(folder, "is a file, expected a folder"));
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// What is written is as open to others as a file that is written plainly.
+    /// Written files have the same permissions as files written in the ordinary way.
     #[cfg(unix)]
     #[test]
     fn the_umask_is_respected() {

@@ -1,12 +1,11 @@
-//! Training and comparing classifiers for images that carry several labels each, when the labels
-//! are long-tailed.
+//! Training and comparison of image classifiers for long-tailed data with several labels per image.
 //!
 //! Data flows one way:
 //!
 //! annotations -> label table -> long-tailed split -> sampler, augmentation, loader -> model ->
 //! loss -> optimiser -> checkpoint -> predictions -> metrics -> report
 //!
-//! Who may know whom is listed in `tests/architecture.rs`, which holds it.
+//! The permitted dependencies between modules are listed and enforced by `tests/architecture.rs`.
 
 #![warn(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]
 #![warn(clippy::too_many_lines)]

@@ -1,4 +1,4 @@
-//! Parse, log, dispatch, exit code.
+//! Entry point: parses arguments, sets up logging, dispatches, and returns the exit code.
 
 #![warn(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]
 #![warn(clippy::too_many_lines)]

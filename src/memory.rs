@@ -1,27 +1,27 @@
-//! How much memory this process holds and may hold, where the system tells (Linux).
+//! The memory that this process uses and may use, where the system reports it (Linux).
 
 use std::path::Path;
 
-/// Resident memory of the process's own in bytes now: without pages of files that are mapped,
-/// which the system can take back.
+/// Returns the current resident memory of the process in bytes, without pages of mapped files,
+/// which the system can reclaim.
 pub fn own() -> Option<u64> {
     status("RssAnon:")
 }
 
-/// Largest resident memory so far in bytes, with pages of mapped files.
+/// Returns the largest resident memory so far in bytes, including pages of mapped files.
 pub fn peak() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// Most bytes that this process could ever hold: the machine's memory, or the limit of a control
-/// group that it is in (version 1 or 2) where that is lower.
+/// Returns the number of bytes that this process can use at most: the machine's memory, or the
+/// limit of its control group (version 1 or 2) if that is lower.
 pub fn limit() -> Option<u64> {
     let machine = kilobytes("/proc/meminfo", "MemTotal:");
     let groups = groups().into_iter().map(|group| group.max);
     machine.into_iter().chain(groups).min()
 }
 
-/// Bytes that are free now, or can be freed by dropping file caches.
+/// Returns the number of bytes that are free now or can be freed by dropping file caches.
 pub fn available() -> Option<u64> {
     let machine = kilobytes("/proc/meminfo", "MemAvailable:");
     let groups = groups().into_iter().map(|group| group.available());
@@ -32,7 +32,7 @@ fn status(key: &str) -> Option<u64> {
     kilobytes("/proc/self/status", key)
 }
 
-/// The value of a line `key  123 kB`, in bytes.
+/// Returns the value of a line `key  123 kB`, in bytes.
 fn kilobytes(file: &str, key: &str) -> Option<u64> {
     let text = fs_err::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(key))?;
@@ -40,12 +40,12 @@ fn kilobytes(file: &str, key: &str) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-/// What a control group allows and holds, in bytes.
+/// Limit and usage of a control group, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Group {
     max: u64,
     current: u64,
-    /// File caches among what it holds, which the system drops before anything else.
+    /// The file caches included in its usage, which the system reclaims first.
     caches: u64,
 }
 
@@ -56,14 +56,14 @@ impl Group {
     }
 }
 
-/// The control groups of this process that limit its memory.
+/// Returns the control groups of this process that limit its memory.
 fn groups() -> Vec<Group> {
     let listed = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
     limited_groups(&listed, Path::new("/sys/fs/cgroup"))
 }
 
-/// The groups of a `/proc/<pid>/cgroup` that have a limit, with those above them: the limit is
-/// often set on a whole job or container. `root` is where groups are mounted.
+/// Returns the groups in a `/proc/<pid>/cgroup` file that have a limit, including their ancestors:
+/// the limit is often set on a whole job or container. `root` is where groups are mounted.
 fn limited_groups(listed: &str, root: &Path) -> Vec<Group> {
     let mut found = Vec::new();
     for line in listed.lines() {
@@ -84,7 +84,7 @@ fn limited_groups(listed: &str, root: &Path) -> Vec<Group> {
         } else {
             continue;
         };
-        // Inside a container the path may be that of the outside: then only its root is there.
+        // Inside a container the path may be that of the host; then only the root exists.
         for above in Path::new(path.trim_start_matches('/')).ancestors() {
             let folder = mount.join(above);
             let read = |file: &str| fs_err::read_to_string(folder.join(file)).ok();
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(group(4000, 3000, 500).available(), 1500);
         assert_eq!(group(4000, 9000, 0).available(), 0);
 
-        // Version 1, where the root says that it has no limit by a number beyond any machine.
+        // Version 1, where the root has a number beyond any machine instead of no limit.
         put("memory/memory.limit_in_bytes", "9223372036854771712\n");
         put("memory/slurm/memory.limit_in_bytes", "2000\n");
         put("memory/slurm/memory.usage_in_bytes", "100\n");
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_is_touched_is_counted() {
         let before = own().unwrap();
-        // Other tests run beside this one and may give back a little meanwhile.
+        // Other tests run concurrently and may free some memory meanwhile.
         let large = std::hint::black_box(vec![1u8; 256 << 20]);
         let with = own().unwrap();
         assert!(with > before + (192 << 20), "{before} {with}");

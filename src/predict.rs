@@ -1,4 +1,5 @@
-//! Scores of a model, or of anybody's, for a list of images: in and out of CSV files.
+//! Scores of a model, or of another program, for a list of images, read from and written to CSV
+//! files.
 
 mod forward;
 
@@ -14,17 +15,17 @@ use crate::wording::counted;
 
 pub use forward::{ViewMean, input, predict, tensor};
 
-/// What scores are.
+/// The scale of scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Any number; a class counts as present above 0.
+    /// Any real number; a class counts as present above 0.
     Logits,
     /// 0 to 1; a class counts as present above one half.
     Probabilities,
 }
 
 impl Scale {
-    /// The word for it in files and on the command line.
+    /// Returns the name of the scale in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Scale::Logits => "logits",
@@ -32,13 +33,13 @@ impl Scale {
         }
     }
 
-    /// The scale of that name.
+    /// Returns the scale with the given name.
     pub fn parse(name: &str) -> Option<Self> {
         let mut all = [Scale::Logits, Scale::Probabilities].into_iter();
         all.find(|scale| scale.name() == name)
     }
 
-    /// The score at or below which a class counts as absent.
+    /// Returns the score at or below which a class counts as absent.
     pub fn threshold(self) -> f64 {
         match self {
             Scale::Logits => 0.0,
@@ -46,7 +47,7 @@ impl Scale {
         }
     }
 
-    /// The score that stands for a probability, 0 to 1.
+    /// Converts a probability, 0 to 1, to this scale.
     pub fn of_probability(self, probability: f64) -> f64 {
         match self {
             Scale::Logits => (probability / (1.0 - probability)).ln(),
@@ -55,7 +56,7 @@ impl Scale {
     }
 }
 
-/// The probability that a logit stands for, 0 to 1.
+/// Converts a logit to a probability, 0 to 1.
 pub fn probability(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
@@ -67,17 +68,17 @@ pub struct Predictions {
     pub classes: Vec<String>,
     /// Image names, the rows.
     pub images: Vec<String>,
-    /// Scores, row by row: images x classes.
+    /// Scores in row-major order, images x classes.
     pub scores: Vec<f64>,
-    /// What the scores are, where it is known: dbloss writes logits, which keep the ranking that
-    /// rounded probabilities lose.
+    /// The scale of the scores, if it is known: dbloss writes logits, which preserve the ranking
+    /// that rounded probabilities lose.
     pub scale: Option<Scale>,
 }
 
 impl Predictions {
-    /// Writes `image (logits),<class>,...`, one row an image, with as many digits as tell a score
-    /// from every other: of those that a `f32` can be, where it is one. The first cell says what
-    /// the scores are, if that is known.
+    /// Writes `image (logits),<class>,...`, one row per image, with the fewest digits that identify
+    /// each score among all `f32` values, or among all `f64` values if it is not an `f32`. The
+    /// first cell names the scale if it is known.
     pub fn write(&self, path: &Path) -> Result<()> {
         rows::write_with(path, |csv| {
             csv.write_record(header(self.scale, &self.classes))?;
@@ -89,15 +90,15 @@ impl Predictions {
         })
     }
 
-    /// Reads a file of that form, from dbloss or anyone else, with commas between the cells.
+    /// Reads such a file, written by dbloss or by another program, with cells separated by commas.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_separated(path, b',')
     }
 
-    /// Reads a file of that form with another separator.
+    /// Reads such a file with another separator.
     ///
     /// # Errors
-    /// Names the line of what is no score; a score that is no number is one.
+    /// Fails on a cell that is not a score or is NaN, and names its line.
     pub fn read_separated(path: &Path, separator: u8) -> Result<Self> {
         let file = text::open(fs_err::File::open(path)?, path)?;
         let mut csv = (csv::ReaderBuilder::new().delimiter(separator)).from_reader(file.all);
@@ -141,8 +142,7 @@ impl Predictions {
         Ok(predictions)
     }
 
-    /// The rows of `table` that have scores, in its order: pictures that were skipped as bad have
-    /// none.
+    /// Returns the rows of `table` that have scores, in its order; skipped pictures have none.
     pub fn scored(&self, table: &LabelTable) -> LabelTable {
         let scored: HashSet<&str> = self.images.iter().map(String::as_str).collect();
         let rows: Vec<usize> = (0..table.len())
@@ -151,11 +151,11 @@ impl Predictions {
         table.subset(&rows)
     }
 
-    /// Settles what the scores are: as the file says, as `given` says, or as the values tell,
-    /// which is said. Probabilities lie in 0..1.
+    /// Determines the scale of the scores: from the file, from `given`, or from the values, which
+    /// is logged. Probabilities are in 0..1.
     ///
     /// # Errors
-    /// If file and `given` contradict each other, or a probability is outside of 0..1.
+    /// Fails if the file and `given` contradict each other, or if a probability is outside 0..1.
     pub fn settle_scale(&mut self, given: Option<Scale>, path: &Path) -> Result<Scale> {
         let outside = self
             .scores
@@ -203,17 +203,17 @@ impl Predictions {
         Ok(scale)
     }
 
-    /// The scores in the row order of `table` and the column order of its classes. Every image
-    /// and class of the table must be there, once; others in the file are an error too, because
-    /// they mean that the two do not belong together.
+    /// Returns the scores in the row order of `table` and the column order of its classes. Every
+    /// image and class of the table must occur exactly once; others in the file are an error too,
+    /// because they mean that the two do not belong together.
     ///
-    /// A file that names pictures without their folders is matched by the base names, if each is
-    /// there once.
+    /// A file that gives pictures without their folders is matched by file names, if each is
+    /// unique.
     pub fn align(&self, table: &LabelTable, path: &Path) -> Result<Vec<f64>> {
         self.align_part(table, &[], path)
     }
 
-    /// As [`align`](Self::align) for a file that may score the images of `others` too.
+    /// Like [`align`](Self::align), for a file that may also score the images of `others`.
     pub fn align_part(
         &self,
         table: &LabelTable,
@@ -317,7 +317,7 @@ impl Predictions {
     }
 }
 
-/// The header of a file of predictions, see [`Predictions::write`].
+/// Returns the header of a file of predictions, see [`Predictions::write`].
 pub fn header(scale: Option<Scale>, classes: &[String]) -> impl Iterator<Item = String> {
     let first = match scale {
         Some(scale) => format!("image ({})", scale.name()),
@@ -326,12 +326,12 @@ pub fn header(scale: Option<Scale>, classes: &[String]) -> impl Iterator<Item = 
     std::iter::once(first).chain(classes.iter().cloned())
 }
 
-/// The row of an image in a file of predictions.
+/// Returns the row of an image in a file of predictions.
 pub fn row(image: &str, scores: &[f64]) -> impl Iterator<Item = String> {
     std::iter::once(image.to_owned()).chain(scores.iter().map(|&score| digits(score)))
 }
 
-/// As few digits as tell the score from every other, of `f32` where it is one.
+/// Formats a score with the fewest digits that identify it, as an `f32` if it is one.
 fn digits(score: f64) -> String {
     let narrow = score as f32;
     match f64::from(narrow) == score {
@@ -340,7 +340,7 @@ fn digits(score: f64) -> String {
     }
 }
 
-/// What the header's first cell says of the scores; the error is what to do.
+/// Reads the scale from the header's first cell; the error says what to do.
 fn first_cell(header: &csv::StringRecord, separator: u8) -> Result<Option<Scale>, String> {
     let cell = header.get(0).unwrap_or_default();
     let cell = cell.trim_start_matches('\u{feff}').trim();
@@ -372,12 +372,12 @@ fn first_cell(header: &csv::StringRecord, separator: u8) -> Result<Option<Scale>
     }
 }
 
-/// The name without its folders.
+/// Returns the name without its folders.
 fn base(image: &str) -> &str {
     image.rsplit(['/', '\\']).next().unwrap_or(image)
 }
 
-/// Matches rows and images that are left by their base names, where each is there once.
+/// Matches the remaining rows and images by their file names, where these are unique.
 fn match_base_names(
     table: &LabelTable,
     found: &mut [Option<usize>],
@@ -387,7 +387,7 @@ fn match_base_names(
     if rows.is_empty() || found.iter().all(Option::is_some) {
         return;
     }
-    // `None` for a base name that several have.
+    // `None` for a file name that occurs several times.
     let mut by_base: HashMap<&str, Option<&str>> = HashMap::new();
     for &row in rows.keys() {
         by_base
@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(read, predictions);
         let aligned = read.align(&table(), &path).unwrap();
         assert_eq!(aligned, [1.0 / 3.0, f64::MAX, -3.4e-30, 0.1]);
-        // A model's scores are written with the digits of a f32.
+        // A model's scores are written with the digits of an f32.
         assert_eq!(digits(f64::from(0.1f32)), "0.1");
     }
 

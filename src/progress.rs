@@ -1,4 +1,4 @@
-//! Progress of long work: a bar with ETA on a terminal, log lines elsewhere.
+//! Progress of long work: a bar with ETA on a terminal, log lines otherwise.
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Draws and logs no progress from now on.
+/// Disables (or enables again) the display and logging of progress.
 pub fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
 }
@@ -19,7 +19,7 @@ fn bars() -> &'static MultiProgress {
     BARS.get_or_init(MultiProgress::new)
 }
 
-/// A writer to stderr for log lines that leaves a progress bar below them intact.
+/// Returns a writer to stderr for log lines that leaves a progress bar below them intact.
 pub fn log_writer() -> impl Write {
     struct Lines(Vec<u8>);
     impl Write for Lines {
@@ -45,7 +45,7 @@ pub fn log_writer() -> impl Write {
 pub struct Progress {
     bar: Option<ProgressBar>,
     label: String,
-    /// `None` where nobody knows how many steps there will be.
+    /// Total number of steps; `None` if it is unknown.
     total: Option<u64>,
     done: u64,
     start: Instant,
@@ -53,16 +53,16 @@ pub struct Progress {
     message: String,
 }
 
-/// Without a terminal, a line at most this often.
+/// Without a terminal, the shortest interval between log lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(15);
 
 impl Progress {
-    /// Starts work of `total` steps. `label` says what is done, for example `train db-focal`.
+    /// Starts work of `total` steps. `label` describes it, for example `train db-focal`.
     pub fn new(label: impl Into<String>, total: u64) -> Self {
         Self::start(label.into(), Some(total))
     }
 
-    /// Starts work of an unknown number of steps, of which the speed is shown.
+    /// Starts work of an unknown number of steps, for which the speed is shown.
     pub fn open_ended(label: impl Into<String>) -> Self {
         Self::start(label.into(), None)
     }
@@ -98,7 +98,7 @@ impl Progress {
         }
     }
 
-    /// What is shown beside the count, for example the loss and the pictures per second.
+    /// Sets what is shown beside the count, for example the loss and the pictures per second.
     pub fn message(&mut self, message: impl Into<String>) {
         self.message = message.into();
         if let Some(bar) = &self.bar {
@@ -106,7 +106,8 @@ impl Progress {
         }
     }
 
-    /// Counts `steps` as done before this process: a resumed run. They do not enter the ETA.
+    /// Counts `steps` as done before this process, by a run that is resumed. They do not affect the
+    /// ETA.
     pub fn skip(&mut self, steps: u64) {
         self.total = self.total.map(|total| total.saturating_sub(steps));
         if let Some(bar) = &self.bar {
@@ -153,7 +154,7 @@ impl Drop for Progress {
     }
 }
 
-/// A duration for people: `42 s`, `3 min 05 s`, `2 h 10 min`.
+/// Formats a duration for people: `42 s`, `3 min 05 s`, `2 h 10 min`.
 pub fn human_seconds(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {

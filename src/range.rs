@@ -1,5 +1,5 @@
-//! What a number, a word or a flag of the configuration may be, in one place: the check, and the
-//! words that say it.
+//! The accepted values of configuration keys (numbers, words, flags): each range both checks a
+//! value and describes itself.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,18 +8,18 @@ use std::fmt;
 use crate::error::{Error, KeyPath, Result};
 
 thread_local! {
-    /// The ranges that were checked since somebody listens.
+    /// The ranges checked since recording began.
     static HEARD: RefCell<Option<BTreeMap<KeyPath, Range>>> = const { RefCell::new(None) };
 }
 
-/// What a key accepts. Its text completes «expected ...».
+/// The values that a key accepts. Its text completes «expected ...».
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Range {
     /// Any finite number.
     Finite,
     /// A number above 0.
     Positive,
-    /// A number at or above 0.
+    /// A number greater than or equal to 0.
     NotNegative,
     /// A number between two, both included.
     Within(f64, f64),
@@ -27,13 +27,13 @@ pub enum Range {
     Below(f64, f64),
     /// A number above the first and at or below the second.
     Above(f64, f64),
-    /// A number between two, neither included.
+    /// A number between two, both excluded.
     Between(f64, f64),
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A whole number at or above 0.
+    /// A whole number, 0 or more.
     Whole,
-    /// A whole number at or above this one.
+    /// A whole number, this or more.
     AtLeast(i64),
     /// A whole number between two, both included.
     WholeWithin(i64, i64),
@@ -42,7 +42,7 @@ pub enum Range {
 }
 
 impl Range {
-    /// True if the number lies within. Words and flags hold every finite number.
+    /// Returns whether the number is in the range. Words and flags accept every finite number.
     pub fn holds(&self, x: f64) -> bool {
         let whole = || x.fract() == 0.0;
         x.is_finite()
@@ -60,7 +60,7 @@ impl Range {
             }
     }
 
-    /// Refuses a number out of range: «is -1, expected a number above 0».
+    /// Rejects a number outside the range: «is -1, expected a number above 0».
     pub fn check(&self, at: &KeyPath, x: f64) -> Result<()> {
         self.note(at);
         match self.holds(x) {
@@ -69,13 +69,13 @@ impl Range {
         }
     }
 
-    /// Refuses a whole number out of range.
+    /// Rejects a whole number outside the range.
     pub fn check_whole<N>(&self, at: &KeyPath, n: N) -> Result<()>
     where
         N: TryInto<i128> + fmt::Display + Copy,
     {
         self.note(at);
-        // Exact where an f64 is not.
+        // Exact where an f64 would round.
         let n_exact: i128 = n.try_into().unwrap_or(i128::MAX);
         let good = match *self {
             Range::AtLeast(least) => n_exact >= least.into(),
@@ -88,8 +88,8 @@ impl Range {
         }
     }
 
-    /// What ranges `work` checks, by key: they stand in the checks alone, and this is how a
-    /// reference of keys learns of them.
+    /// Records which ranges `work` checks, by key. Ranges are written only in the checks, and this
+    /// is how the reference of keys obtains them.
     pub fn listen(work: impl FnOnce()) -> BTreeMap<KeyPath, Range> {
         HEARD.with_borrow_mut(|heard| *heard = Some(BTreeMap::new()));
         work();
@@ -104,7 +104,7 @@ impl Range {
         });
     }
 
-    /// The error of a value that is not accepted; `shown` is the value as a text.
+    /// Makes the error for a value that is not accepted; `shown` is the value as text.
     pub fn refuse(&self, at: &KeyPath, shown: impl fmt::Display) -> Error {
         Error::key(at, format_args!("is {shown}, expected {self}"))
     }
@@ -159,7 +159,7 @@ mod tests {
             error.to_string(),
             "train.epochs: is 0, expected a whole number at or above 1"
         );
-        // 2^63 - 1 and 2^63 are one f64.
+        // 2^63 - 1 and 2^63 are the same f64.
         let seed = Range::WholeWithin(0, i64::MAX);
         assert!(seed.check_whole(&at, i64::MAX as u64).is_ok());
         assert!(seed.check_whole(&at, i64::MAX as u64 + 1).is_err());

@@ -1,7 +1,7 @@
 //! Random numbers from named streams.
 //!
-//! A stream is keyed by (seed, name, epoch, index): a draw depends on nothing else, so results
-//! are the same whatever the number of workers, and a resumed run needs no generator state.
+//! A stream is keyed by (seed, name, epoch, index), and a draw depends on nothing else: results do
+//! not depend on the number of workers, and a resumed run needs no generator state.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -10,8 +10,8 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 pub struct Stream(ChaCha8Rng);
 
 impl Stream {
-    /// The stream `name` of a run with `seed`, at `epoch` and `index` (an image, a step; 0 where
-    /// there is only one).
+    /// Returns the stream `name` of a run with `seed`, at `epoch` and `index` (of an image or a
+    /// step; 0 if there is only one).
     pub fn new(seed: u64, name: &str, epoch: u64, index: u64) -> Self {
         let mut hasher = blake3::Hasher::new();
         for number in [seed, epoch, index] {
@@ -21,37 +21,37 @@ impl Stream {
         Stream(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()))
     }
 
-    /// Passes over `count` draws, which someone else makes: those of the ChaCha stream of 8 rounds of
-    /// this key from this number on, each of 64 bits.
+    /// Skips `count` 64-bit draws, which the caller makes elsewhere. Returns the key of the ChaCha8
+    /// stream and the number of the first skipped draw.
     pub fn skip(&mut self, count: usize) -> ([u8; 32], usize) {
         let first = self.0.get_word_pos() / 2;
         self.0.set_word_pos((first + count as u128) * 2);
         (self.0.get_seed(), first as usize)
     }
 
-    /// 64 uniform bits.
+    /// Returns 64 uniformly random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// Uniform in [0, 1), with 53 bits.
+    /// Returns a uniform number in [0, 1), with 53 bits.
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in [`low`, `high`).
+    /// Returns a uniform number in [`low`, `high`).
     pub fn range(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.uniform()
     }
 
-    /// True with probability `probability`.
+    /// Returns true with probability `probability`.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.uniform() < probability
     }
 
-    /// Uniform integer in 0..`bound`, without bias. `bound` 0 gives 0.
+    /// Returns a uniform integer in 0..`bound`, without bias; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        // Lemire's multiplication; the rejection keeps every value equally likely.
+        // Lemire's multiplication method; the rejection makes all values equally likely.
         let bound = bound as u64;
         if bound == 0 {
             return 0;
@@ -65,8 +65,8 @@ impl Stream {
         }
     }
 
-    /// Standard normal, by the Box-Muller transform (one value a call, so that the number of
-    /// draws never depends on the past).
+    /// Returns a standard normal number by the Box-Muller transform, one value per call, so that
+    /// the number of draws does not depend on earlier calls.
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()

@@ -1,8 +1,8 @@
-//! CSV files of rows: the type of a row is the file's writer, its reader and its documentation.
+//! CSV files of rows: the type of a row defines how the file is written and read, and documents it.
 //!
 //! The columns are the fields of the row's type, in their order and with their serde names. An
-//! undefined value is an empty cell. How many digits a number has is said at the field, by one of
-//! the functions of [`number`].
+//! undefined value is an empty cell. The number of digits is set at the field, by one of the
+//! functions of [`number`].
 
 mod json;
 mod tables;
@@ -19,10 +19,10 @@ use crate::io::write_atomic;
 pub use json::to_json;
 pub use tables::{Cell, Tables};
 
-/// A CSV writer over a file that is being written.
+/// A CSV writer to a file being written.
 pub type Writer<'a> = csv::Writer<&'a mut dyn Write>;
 
-/// Writes a header and a row for each item. The header is there even without a row.
+/// Writes a header and a row for each item. The header is written even without rows.
 pub fn write<T: Serialize + DeserializeOwned>(
     path: &Path,
     rows: impl IntoIterator<Item = T>,
@@ -33,7 +33,7 @@ pub fn write<T: Serialize + DeserializeOwned>(
     })
 }
 
-/// The same as text, for the standard output.
+/// Like [`write`], as text for the standard output.
 pub fn to_text<T: Serialize + DeserializeOwned>(rows: &[T]) -> String {
     let mut csv = csv::WriterBuilder::new()
         .has_headers(false)
@@ -46,7 +46,7 @@ pub fn to_text<T: Serialize + DeserializeOwned>(rows: &[T]) -> String {
     String::from_utf8(csv.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-/// Writes a file whose columns depend on the data: a matrix, a column a method.
+/// Writes a file whose columns depend on the data, such as a matrix or one column per method.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut Writer) -> csv::Result<()>) -> Result<()> {
     write_atomic(path, |writer| {
         // `serialize` would write a second header.
@@ -57,16 +57,16 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut Writer) -> csv::Result<()>
     })
 }
 
-/// Reads every row. Columns are found by name; others than the row's are skipped over.
+/// Reads every row. Columns are matched by name; unknown ones are ignored.
 ///
 /// # Errors
-/// If the file cannot be read, lacks a column without which there is no row, or holds a cell that
-/// is none; with the line.
+/// Fails if the file cannot be read, lacks a required column, or contains an invalid cell; the
+/// error names the line.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     read_first(path, usize::MAX)
 }
 
-/// Reads the first `count` rows, or all where they are fewer; those that follow may be broken.
+/// Reads the first `count` rows, or all if there are fewer; later rows may be invalid.
 ///
 /// # Errors
 /// As [`read`].
@@ -78,7 +78,8 @@ pub fn read_first<T: DeserializeOwned>(path: &Path, count: usize) -> Result<Vec<
     rows.take(count).collect()
 }
 
-/// An error of the CSV reader or writer with file and line, in the words of this program.
+/// Converts an error of the CSV reader or writer to one with file and line, in this crate's
+/// wording.
 pub fn failed(path: &Path, error: csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
     let at = |problem: String| match line {
@@ -111,15 +112,15 @@ pub fn failed(path: &Path, error: csv::Error) -> Error {
     }
 }
 
-/// The names of a row's columns.
+/// Returns the names of a row's columns.
 pub fn columns<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // The type tells its fields before it asks for a value, and there is none.
+    // The type names its fields before it asks for a value, which it does not get.
     let _ = T::deserialize(Fields(&mut names));
     names
 }
 
-/// Listens to what a type asks of a deserialiser, and gives nothing.
+/// A deserializer that records the field names a type asks for, and provides no values.
 struct Fields<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Fields<'_> {
@@ -145,16 +146,17 @@ impl<'de> Deserializer<'de> for Fields<'_> {
     }
 }
 
-/// How numbers are written: for serde's `serialize_with`.
+/// How numbers are written, for serde's `serialize_with`.
 pub mod number {
     use serde::Serializer;
 
-    /// As many digits as it takes to read the same number back; a whole number without a point.
+    /// Writes the fewest digits that read back as the same number; a whole number without a decimal
+    /// point.
     pub fn full<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 
-    /// The same, or an empty cell.
+    /// Like [`full`], or an empty cell.
     pub fn full_or_empty<S: Serializer>(
         value: &Option<f64>,
         serializer: S,
@@ -165,7 +167,7 @@ pub mod number {
         }
     }
 
-    /// One decimal, or an empty cell.
+    /// Writes one decimal, or an empty cell.
     pub fn one_decimal<S: Serializer>(
         value: &Option<f64>,
         serializer: S,
@@ -173,7 +175,7 @@ pub mod number {
         decimals(value, 1, serializer)
     }
 
-    /// Two decimals, or an empty cell.
+    /// Writes two decimals, or an empty cell.
     pub fn two_decimals<S: Serializer>(
         value: &Option<f64>,
         serializer: S,
@@ -181,7 +183,7 @@ pub mod number {
         decimals(value, 2, serializer)
     }
 
-    /// Three decimals.
+    /// Writes three decimals.
     pub fn three_decimals<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         decimals(&Some(*value), 3, serializer)
     }
@@ -198,7 +200,7 @@ pub mod number {
     }
 }
 
-/// A number as a cell in full precision; empty if it is undefined.
+/// Formats a number as a cell in full precision; empty if it is undefined.
 pub fn cell(value: Option<f64>) -> String {
     value.map_or(String::new(), |v| v.to_string())
 }

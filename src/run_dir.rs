@@ -1,4 +1,4 @@
-//! The folder of one training run: which file lies where, and who may write to it.
+//! The folder of a training run: where its files are, and who may write to it.
 
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
@@ -22,43 +22,45 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// The run at `root`, which need not exist.
+    /// Refers to the run at `root`, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         RunDir { root: root.into() }
     }
 
-    /// The folder itself.
+    /// Returns the folder itself.
     pub fn path(&self) -> &Path {
         &self.root
     }
 
-    /// The resolved configuration.
+    /// Returns the path of the resolved configuration.
     pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
     }
 
-    /// What ran where, when, on what: [`Manifest`].
+    /// Returns the path of the [`Manifest`]: what ran where, when, and on which machine.
     pub fn manifest(&self) -> PathBuf {
         self.root.join("manifest.json")
     }
 
-    /// One row a training step, counted from 0.
+    /// Returns the path of the table with one row per training step, counted from 0.
     pub fn steps(&self) -> PathBuf {
         self.root.join("steps.csv")
     }
 
-    /// One row an epoch, counted from 0; messages and pictures count from 1.
+    /// Returns the path of the table with one row per epoch, counted from 0 (messages and pictures
+    /// count from 1).
     pub fn epochs(&self) -> PathBuf {
         self.root.join("epochs.csv")
     }
 
-    /// How long each epoch took: with the manifest and the TensorBoard events all that a run knows of
-    /// the clock. Equal trainings leave every other file equal.
+    /// Returns the path of the table with the time of each epoch. Apart from it, only the manifest
+    /// and the TensorBoard events depend on the clock: equal trainings write all other files
+    /// equally.
     pub fn epoch_times(&self) -> PathBuf {
         self.root.join("epoch_times.csv")
     }
 
-    /// A checkpoint.
+    /// Returns the path of a checkpoint.
     pub fn checkpoint(&self, which: Checkpoint) -> PathBuf {
         self.checkpoints()
             .join(format!("{}.safetensors", which.name()))
@@ -68,12 +70,12 @@ impl RunDir {
         self.root.join("checkpoints")
     }
 
-    /// What `dbloss export` made of the run, unless it was told another place.
+    /// Returns the default path of the file written by `dbloss export`.
     pub fn exported(&self) -> PathBuf {
         self.root.join("export")
     }
 
-    /// TensorBoard event files.
+    /// Returns the folder of the TensorBoard event files.
     pub fn tensorboard(&self) -> PathBuf {
         self.root.join("tensorboard")
     }
@@ -81,19 +83,19 @@ impl RunDir {
     /// Name of the file whose lock a training process holds.
     pub const LOCK: &str = ".lock";
 
-    /// Takes the folder, which is made if need be, for this process alone. The lock belongs to the
-    /// process: the operating system lets go of it however the process ends.
+    /// Locks the folder for this process, and creates it if needed. The operating system releases
+    /// the lock however the process ends.
     ///
-    /// Waits for another process for as long as `patience`, then gives up with an error.
+    /// Waits up to `patience` for another process, then fails.
     pub fn lock(&self, patience: Duration) -> Result<RunLock> {
         fs_err::create_dir_all(&self.root)?;
         let path = self.root.join(Self::LOCK);
         let file = fs_err::File::create(&path)?.into_parts().0;
-        // Whoever only asks whether the folder is taken holds the lock for a moment.
+        // A process that only checks whether the folder is locked holds the lock for a moment.
         let patience = patience.max(Duration::from_millis(200));
         let start = Instant::now();
         let mut told = false;
-        // Where the file system knows no locks, work goes on without.
+        // If the file system does not support locks, work continues without one.
         while let Err(TryLockError::WouldBlock) = file.try_lock() {
             let problem = "another process is training into this folder";
             if start.elapsed() >= patience {
@@ -110,21 +112,21 @@ impl RunDir {
         Ok(RunLock { _file: file })
     }
 
-    /// True while a process holds the folder's lock.
+    /// Returns whether a process holds the folder's lock.
     pub fn is_locked(&self) -> bool {
-        // Asked through a lock of one's own, let go of at once.
+        // Tested by taking a lock, which is released at once.
         fs_err::File::open(self.root.join(Self::LOCK)).is_ok_and(|file| {
             matches!(file.file().try_lock_shared(), Err(TryLockError::WouldBlock))
         })
     }
 
-    /// Results of the last checkpoint on a set.
+    /// Returns the folder of the last checkpoint's results on a set.
     pub fn eval(&self, set: Set) -> PathBuf {
         self.evaluations().join(set.name())
     }
 
-    /// Results of a checkpoint on a set: `eval/<set>/`, or `eval/<set>-best/` for the best
-    /// checkpoint, whose tables must not take the place of those that comparisons read.
+    /// Returns the folder of a checkpoint's results on a set: `eval/<set>/`, or `eval/<set>-best/`
+    /// for the best checkpoint, whose tables must not replace those that comparisons read.
     pub fn eval_of(&self, set: Set, checkpoint: Checkpoint) -> PathBuf {
         match checkpoint {
             Checkpoint::Last => self.eval(set),
@@ -134,16 +136,16 @@ impl RunDir {
         }
     }
 
-    /// Results on a set of the weights themselves, for a run whose result is their moving average:
-    /// `eval/<set>-plain/`.
+    /// Returns the folder of the results of the weights themselves on a set, for a run whose result
+    /// is their moving average: `eval/<set>-plain/`.
     pub fn eval_of_plain(&self, set: Set, checkpoint: Checkpoint) -> PathBuf {
         let mut folder = self.eval_of(set, checkpoint).into_os_string();
         folder.push("-plain");
         folder.into()
     }
 
-    /// Results on a set called `name` that is none of the run's split: `eval/other-<name>/`, or
-    /// `eval/other-<name>-best/` for the best checkpoint.
+    /// Returns the folder of the results on a set called `name` that is not part of the run's
+    /// split: `eval/other-<name>/`, or `eval/other-<name>-best/` for the best checkpoint.
     pub fn eval_of_other(&self, name: &str, checkpoint: Checkpoint) -> PathBuf {
         let folder = match checkpoint {
             Checkpoint::Last => format!("other-{name}"),
@@ -156,16 +158,18 @@ impl RunDir {
         self.root.join("eval")
     }
 
-    /// Name of the folder of a split inside the folder of the runs, or of the one run, that it is for.
+    /// Name of the folder of a split inside the folder of the runs, or of the single run, that uses
+    /// it.
     pub const SPLIT: &str = "split";
 
-    /// Checks whether a training may go into the folder. Nothing is changed yet.
+    /// Checks whether a training may use the folder. Nothing is changed yet.
     ///
-    /// A folder that holds anything but a run of dbloss (or the split of one that never began) is
-    /// refused whatever `existing` says.
+    /// A folder that contains anything but a run of dbloss (or the split of one that never began)
+    /// is rejected regardless of `existing`.
     ///
     /// # Errors
-    /// The folder is a file, holds something else, or a run that `existing` does not allow.
+    /// Fails if the folder is a file, or contains something else, or a run that `existing` does not
+    /// allow.
     pub fn check(&self, existing: Existing) -> Result<()> {
         let folder = self.path();
         if folder.is_file() {
@@ -183,7 +187,8 @@ impl RunDir {
         if folder.is_dir() {
             for entry in fs_err::read_dir(folder)? {
                 let name = entry?.file_name();
-                // What is there before the manifest is, so what a kill in the first moment leaves.
+                // Files that exist before the manifest, which a process killed early on leaves
+                // behind.
                 let early = name == Self::SPLIT || name == Self::LOCK || is_temporary(&name);
                 if !early {
                     let name = name.display();
@@ -203,22 +208,22 @@ impl RunDir {
         }
     }
 
-    /// Name of the file that is there while an earlier run's files are being removed.
+    /// Name of the file that exists while an earlier run's files are being removed.
     const REPLACING: &str = ".replacing";
 
-    /// Notes that the files of an earlier run are about to go: whoever resumes what a kill leaves in
-    /// the middle of that removes the rest.
+    /// Records that the files of an earlier run are about to be removed: if the process is killed
+    /// in the middle, a resuming process removes the rest.
     pub fn begin_replacing(&self) -> Result<()> {
         write_text(&self.root.join(Self::REPLACING), "")
     }
 
-    /// True where an earlier run's files were being removed when the process ended.
+    /// Returns whether the process ended while an earlier run's files were being removed.
     pub fn is_being_replaced(&self) -> bool {
         self.root.join(Self::REPLACING).is_file()
     }
 
-    /// Removes the files of an earlier run except for the manifest, and nothing else; ends what
-    /// [`RunDir::begin_replacing`] began.
+    /// Removes the files of an earlier run except for the manifest, and nothing else; completes
+    /// what [`RunDir::begin_replacing`] began.
     pub fn clear(&self) -> Result<()> {
         for file in [
             self.config(),
@@ -247,27 +252,27 @@ impl RunDir {
     }
 }
 
-/// What to do with a run's folder that already holds something.
+/// What to do with a run's folder that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse it.
+    /// Reject it.
     Refuse,
-    /// Go on from its last checkpoint; a finished run is left as it is, a missing one an error.
+    /// Resume from its last checkpoint; a finished run is left as it is, a missing one is an error.
     Resume,
-    /// Go on if there is something to go on with, else start.
+    /// Resume if possible, otherwise start.
     ResumeOrStart,
-    /// Start anew in it.
+    /// Start again from the beginning.
     Overwrite,
 }
 
 impl Existing {
-    /// True if a run that is there already may go on.
+    /// Returns whether an existing run may be resumed.
     pub fn resumes(self) -> bool {
         matches!(self, Existing::Resume | Existing::ResumeOrStart)
     }
 }
 
-/// A run's folder held by this process until this is dropped.
+/// The lock on a run's folder, released when dropped.
 #[derive(Debug)]
 pub struct RunLock {
     _file: std::fs::File,

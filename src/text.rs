@@ -1,6 +1,6 @@
-//! Text files as people have them: byte order marks, UTF-16, declared encodings, any line end.
+//! Text files as found in practice: byte order marks, UTF-16, declared encodings, any line ending.
 //!
-//! What cannot be decoded is refused with file and line; no character is replaced.
+//! Text that cannot be decoded is rejected with file and line; no character is replaced.
 
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
@@ -9,12 +9,12 @@ use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::error::{Error, Result};
 
-/// Reads a text file: UTF-8, or UTF-16 that its byte order mark or its bytes tell.
+/// Reads a text file: UTF-8, or UTF-16 recognised by its byte order mark or its bytes.
 pub(crate) fn read(path: &Path) -> Result<String> {
     decode(fs_err::read(path)?, path)
 }
 
-/// [`read`] on bytes; `path` is named in errors.
+/// Like [`read`], for bytes; `path` is named in errors.
 pub(crate) fn decode(bytes: Vec<u8>, path: &Path) -> Result<String> {
     refuse_archive(&bytes, path)?;
     if let Some((encoding, mark)) = Encoding::for_bom(&bytes) {
@@ -29,12 +29,12 @@ pub(crate) fn decode(bytes: Vec<u8>, path: &Path) -> Result<String> {
     }
 }
 
-/// Reads an XML file in the encoding that its mark or its declaration tells.
+/// Reads an XML file in the encoding given by its byte order mark or its declaration.
 pub(crate) fn read_xml(path: &Path) -> Result<String> {
     decode_xml(fs_err::read(path)?, path)
 }
 
-/// [`read_xml`] on bytes; `path` is named in errors.
+/// Like [`read_xml`], for bytes; `path` is named in errors.
 pub(crate) fn decode_xml(bytes: Vec<u8>, path: &Path) -> Result<String> {
     let Some(label) = declared_encoding(&bytes) else {
         return decode(bytes, path);
@@ -43,14 +43,16 @@ pub(crate) fn decode_xml(bytes: Vec<u8>, path: &Path) -> Result<String> {
         let problem = format_args!("the declared encoding `{label}` is not known");
         return Err(Error::line(path, 1, problem).hint("save the file as UTF-8"));
     };
-    // A declaration that could be read byte by byte is not in UTF-16, whatever it says.
+    // If the declaration was readable byte by byte, the file is not in UTF-16, whatever it
+    // declares.
     if [UTF_8, UTF_16LE, UTF_16BE].contains(&encoding) {
         return decode(bytes, path);
     }
     decode_as(encoding, &bytes, path)
 }
 
-/// The encoding in `<?xml ... encoding="..."?>`, where the bytes begin with that.
+/// Returns the encoding in `<?xml ... encoding="..."?>`, if the bytes begin with such a
+/// declaration.
 fn declared_encoding(bytes: &[u8]) -> Option<String> {
     let declaration = bytes.strip_prefix(b"<?xml")?;
     let end = declaration.windows(2).position(|pair| pair == b"?>")?;
@@ -61,7 +63,7 @@ fn declared_encoding(bytes: &[u8]) -> Option<String> {
     Some(value[1..].split(quote).next()?.trim().to_owned())
 }
 
-/// UTF-16 without a byte order mark: text of which every second byte is 0 at the beginning.
+/// Detects UTF-16 without a byte order mark: text that begins with every second byte 0.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     match bytes {
         [a, 0, b, 0, ..] if *a != 0 && *b != 0 => Some(UTF_16LE),
@@ -101,7 +103,8 @@ fn refuse_archive(bytes: &[u8], path: &Path) -> Result<()> {
     )
 }
 
-/// The lines of a text with their numbers from 1; ends of lines are LF, CRLF or a lone CR.
+/// Iterates over the lines of a text with their numbers from 1; a line ends with LF, CRLF or a lone
+/// CR.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
     let mut rest = Some(text);
     let next = move || {
@@ -117,16 +120,17 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
     (1..).zip(std::iter::from_fn(next))
 }
 
-/// The beginning of a text as lines, and a reader of the whole of it as UTF-8 (where the bytes are
-/// valid), without a byte order mark and with ends of lines that hold an LF.
+/// The beginning of a text, and a reader of all of it as UTF-8 (if the bytes are valid), without a
+/// byte order mark and with line endings that contain an LF.
 pub(crate) struct Opened<'a> {
-    /// The first lines, up to a few kilobytes.
+    /// The beginning of the text, up to a few kilobytes.
     pub head: String,
-    /// Everything, the head included.
+    /// The whole text, including `head`.
     pub all: Box<dyn BufRead + 'a>,
 }
 
-/// Opens a reader of UTF-8 text without reading it whole; other encodings are read whole.
+/// Opens a reader of UTF-8 text without loading it all; text in other encodings is loaded
+/// completely.
 pub(crate) fn open<'a>(reader: impl Read + 'a, path: &Path) -> Result<Opened<'a>> {
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let mut head = Vec::new();
@@ -155,11 +159,11 @@ pub(crate) fn open<'a>(reader: impl Read + 'a, path: &Path) -> Result<Opened<'a>
     Ok(Opened { head: text, all })
 }
 
-/// Bytes that [`open`] looks at.
+/// Number of bytes that [`open`] examines.
 const HEAD: u64 = 1 << 14;
 
-/// What is wrong with the JSON `text`, in words of this program, and where in its line. The text
-/// may be empty, where it is not in memory: then less is known.
+/// Describes what is wrong with the JSON `text` in this crate's wording, and where in its line. The
+/// text may be empty if it is not in memory; then the description is less precise.
 pub(crate) fn json_problem(error: &serde_json::Error, text: &[u8]) -> String {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or(&message);
@@ -197,7 +201,7 @@ pub(crate) fn json_problem(error: &serde_json::Error, text: &[u8]) -> String {
     }
 }
 
-/// The error of a JSON text, with its line.
+/// Makes the error for a JSON text, with its line.
 pub(crate) fn json_error(path: &Path, error: &serde_json::Error, text: &[u8]) -> Error {
     Error::line(path, error.line() as u64, json_problem(error, text))
 }
@@ -235,7 +239,7 @@ mod tests {
             let text = decode_xml(bytes, path)?;
             Ok::<_, Error>(text.split(['>', '<']).nth(4).unwrap_or("").to_owned())
         };
-        // 猫 in GB2312 is valid UTF-8 as well, of another letter.
+        // The encoding of 猫 in GB2312 is also valid UTF-8, but for another character.
         assert_eq!(xml("gb2312", b"\xc3\xa8").unwrap(), "猫");
         assert_eq!(xml("UTF-8", b"\xc3\xa8").unwrap(), "è");
         assert_eq!(xml("ISO-8859-1", b"caf\xe9").unwrap(), "café");

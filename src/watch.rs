@@ -1,4 +1,4 @@
-//! Live curves of a run, from what lies in its folder.
+//! Live curves of a run, from the files in its folder.
 
 use std::time::Instant;
 
@@ -15,24 +15,24 @@ use crate::progress::human_seconds;
 use crate::run_dir::{Manifest, RunDir, Status};
 use crate::train::history::History;
 
-/// What is known of a run at this moment.
+/// The present state of a run.
 #[derive(Debug)]
 pub struct Watch {
     run: RunDir,
     name: String,
-    /// Pictures of one step.
+    /// Number of pictures per step.
     step_images: usize,
     history: History,
     manifest: Option<Manifest>,
-    /// Moments at which steps were seen, for the speed: (when, steps done).
+    /// When steps were observed, to compute the speed: (time, steps done).
     seen: Vec<(Instant, usize)>,
 }
 
-/// The speed is taken over this many seconds at most.
+/// Longest time, in seconds, over which the speed is computed.
 const SPEED_WINDOW: f64 = 60.0;
 
 impl Watch {
-    /// Watches the run in that folder, which has begun.
+    /// Watches the run in the given folder, which must have begun.
     pub fn new(run: RunDir) -> Result<Self> {
         if !run.manifest().is_file() {
             return Err(Error::file(
@@ -54,10 +54,10 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Reads what is new.
+    /// Reads what has been added.
     pub fn update(&mut self) -> Result<()> {
         self.history.update()?;
-        // While it is being replaced the old one will do.
+        // While the manifest is being replaced, the old one is kept.
         if let Ok(manifest) = Manifest::read(&self.run.manifest()) {
             self.manifest = Some(manifest);
         }
@@ -65,7 +65,7 @@ impl Watch {
         let now = Instant::now();
         match self.seen.last() {
             Some((_, last)) if *last == steps => {}
-            // Cut back: the run was resumed.
+            // The files were cut back: the run was resumed.
             Some((_, last)) if *last > steps => self.seen = vec![(now, steps)],
             _ => self.seen.push((now, steps)),
         }
@@ -76,7 +76,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Steps in a second: as watched, else from the last epoch's speed.
+    /// Returns the steps per second: as observed, otherwise from the speed of the last epoch.
     fn steps_per_second(&self) -> Option<f64> {
         if let (Some(first), Some(last)) = (self.seen.get(1), self.seen.last()) {
             let seconds = last.0.duration_since(first.0).as_secs_f64();
@@ -99,7 +99,7 @@ impl Watch {
             Some(Status::Failed) => "failed",
             _ if self.run.is_locked() => "running",
             Some(Status::Interrupted) => "interrupted",
-            // A manifest that says so and nobody at work: the process was killed.
+            // The manifest says running but no process holds the lock: the process was killed.
             Some(Status::Running) => "stopped",
             None => "",
         }
@@ -109,7 +109,7 @@ impl Watch {
         self.manifest.as_ref()?.total_steps
     }
 
-    /// The newest values as (name, value), with an empty value for what is not known.
+    /// Returns the newest values as (name, value), with an empty value for what is unknown.
     pub fn newest(&self) -> Vec<(&'static str, String)> {
         let step = self.history.steps.last();
         let epochs = &self.history.epochs;
@@ -128,7 +128,7 @@ impl Watch {
             }
             _ => String::new(),
         };
-        // Of a run that stands still the speed is what it was.
+        // If the run is not active, the speed shown is its average.
         let speed = match self.state() {
             "running" => rate.map(|rate| rate * self.step_images as f64),
             _ => self.manifest.as_ref().and_then(Manifest::images_per_second),
@@ -216,7 +216,7 @@ impl Watch {
                 speed,
             ),
         ];
-        // A curve without points takes no room, unless it is the loss.
+        // A curve without points takes no space, except for the loss.
         let shown: Vec<_> = curves
             .iter()
             .enumerate()
@@ -225,7 +225,7 @@ impl Watch {
             .collect();
         let wide = body.width >= 80 && shown.len() > 1;
         let columns = if wide { 2 } else { 1 };
-        // As many as there is room for, the loss first.
+        // As many as fit, the loss first.
         let rows = shown
             .len()
             .div_ceil(columns)
@@ -271,13 +271,14 @@ impl Watch {
     }
 }
 
-/// A number to three significant digits.
+/// Formats a number with three significant digits.
 fn three_digits(value: f64) -> String {
     let rounded = format!("{value:.2e}").parse::<f64>();
     rounded.map_or(String::new(), |value| value.to_string())
 }
 
-/// A moving mean over a fiftieth of the points: the course of a noisy curve.
+/// Returns the moving average over a fiftieth of the points, which smooths a noisy curve; empty for
+/// so few points that nothing would be averaged.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let window = (points.len() / 50).max(1);
     if window == 1 {
@@ -290,7 +291,7 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     means.collect()
 }
 
-/// The smallest range that holds the values, widened a little; of one value, around it.
+/// Returns the smallest range that contains the values, slightly widened; around a single value.
 fn range(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let finite = values.filter(|v| v.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
@@ -330,7 +331,7 @@ fn draw_curve(
             label(range[1]),
         ]
     };
-    // The first and last step as they are, not the widened ends of the axis.
+    // The first and last step as they are, rather than the widened ends of the axis.
     let ends =
         [points.first(), points.last()].map(|p| p.map_or(String::new(), |p| format!("{:.0}", p.0)));
     let line = |data, style: Style| {
@@ -368,7 +369,7 @@ mod tests {
     const CONFIG: &str = "name = 'demo'\nmethod = 'erm'\nsplit_folder = 's'\n\
         [loss]\nname = 'bce'\n[sampler]\nkind = 'uniform'\n[train]\nbatch_size = 8\n";
 
-    /// A run of 200 steps in 4 epochs, the last of which is not complete.
+    /// Makes a run of 200 steps in 4 epochs, the last of which is incomplete.
     fn run(folder: &std::path::Path, status: &str) -> RunDir {
         let run = RunDir::new(folder);
         fs_err::write(run.config(), CONFIG).unwrap();
@@ -438,9 +439,9 @@ mod tests {
                 .unwrap()
                 .1
         };
-        // 40 steps are left, at 41 images, or 5.125 batches, a second.
+        // 40 steps are left, at 41 images, or 5.125 batches, per second.
         assert_eq!(eta(&watch), "8 s");
-        // Two batches a step: half the steps a second.
+        // Two batches per step: half the steps per second.
         let config = format!("{CONFIG}accumulation_steps = 2\n");
         fs_err::write(run.config(), config).unwrap();
         assert_eq!(eta(&Watch::new(run).unwrap()), "16 s");

@@ -1,6 +1,6 @@
-//! Words and names for people: counts with their noun, names that can be shown.
+//! Wording for people: counts with their noun, and names in printable form.
 
-/// A number with its noun: `1 run`, `2 runs`, `0 classes`.
+/// Formats a number with its noun: `1 run`, `2 runs`, `0 classes`.
 pub fn counted(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
@@ -8,10 +8,10 @@ pub fn counted(number: usize, noun: &str) -> String {
     }
 }
 
-/// How many of several things are named.
+/// Number of names that are listed when there are many.
 pub const FIRST_NAMED: usize = 5;
 
-/// The first few of `names`, quoted.
+/// Lists the first few of `names`, quoted.
 pub fn first_named<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names = names.into_iter();
     let first: Vec<String> = (names.by_ref().take(FIRST_NAMED))
@@ -21,8 +21,8 @@ pub fn first_named<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-/// Text that a terminal, an XML file and a page can hold: control characters other than tabs and
-/// line ends, which names of classes and files may bring along, become `\u{fffd}`.
+/// Replaces control characters other than tabs and line ends, which the names of classes and files
+/// may contain, by `\u{fffd}`, so that the text is valid in a terminal, an XML file and a page.
 pub fn printable(text: &str) -> String {
     let forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
     let shown = |c: char| match c {
@@ -33,7 +33,7 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// The verb for a number of things: `is` for 1, else `are`.
+/// Returns the verb for a number of things: `is` for 1, otherwise `are`.
 pub fn is_or_are(number: usize) -> &'static str {
     if number == 1 { "is" } else { "are" }
 }

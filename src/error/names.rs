@@ -1,9 +1,9 @@
-//! «Did you mean»: the accepted name that a mistyped one is nearest to.
+//! «Did you mean»: finds the accepted name that is closest to a mistyped one.
 
 use strsim::osa_distance;
 
-/// The accepted name closest to `given`; `None` where nothing is near. Case, hyphens, underscores
-/// and blanks count for nothing, two letters in the wrong order for one mistake.
+/// Returns the accepted name closest to `given`; `None` if none is similar. Differences in case,
+/// hyphens, underscores and blanks are ignored; two transposed letters count as one mistake.
 pub fn closest<'a>(given: &str, accepted: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = plain(given);
     let mut best: Option<(usize, &str)> = None;

@@ -1,21 +1,21 @@
-//! Where a mistake is: typed, so that a key can be turned into the file and line that wrote it.
+//! The place of an error: typed, so that a key can be converted to the file and line that set it.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// The path of a key in a configuration, for example `loss.gamma`; empty for the whole of it.
+/// The path of a configuration key, for example `loss.gamma`; empty for the whole configuration.
 ///
-/// A `check` is given the path of its own table and names its keys with [`KeyPath::join`].
+/// A `check` method receives the path of its own table and names its keys with [`KeyPath::join`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct KeyPath(Vec<String>);
 
 impl KeyPath {
-    /// The configuration as a whole.
+    /// Returns the path of the whole configuration.
     pub fn root() -> Self {
         KeyPath::default()
     }
 
-    /// The path below this one; `key` may be several keys with dots between them.
+    /// Returns the path of `key` below this one; `key` may be several keys separated by dots.
     pub fn join(&self, key: &str) -> Self {
         let below = key.split('.').filter(|part| !part.is_empty());
         KeyPath(
@@ -28,40 +28,40 @@ impl KeyPath {
         )
     }
 
-    /// The path `below` under this one.
+    /// Returns the path `below` appended to this one.
     pub fn joined(&self, below: &KeyPath) -> Self {
         self.0.iter().chain(&below.0).cloned().collect()
     }
 
-    /// The path of one key below this one, whatever characters it holds.
+    /// Returns the path of one key below this one, which may contain any characters.
     pub fn child(&self, key: &str) -> Self {
         let mut path = self.clone();
         path.0.push(key.to_owned());
         path
     }
 
-    /// The path of an item of the list at this one, counted from 0.
+    /// Returns the path of an item of the list at this path, counted from 0.
     pub fn item(&self, index: usize) -> Self {
         self.child(&format!("[{index}]"))
     }
 
-    /// The path of the table that holds this key; `None` for the whole configuration.
+    /// Returns the path of the table that contains this key; `None` for the whole configuration.
     pub fn parent(&self) -> Option<Self> {
         let (_, above) = self.0.split_last()?;
         Some(KeyPath(above.to_vec()))
     }
 
-    /// The keys from the outermost to the innermost.
+    /// Returns the keys from the outermost to the innermost.
     pub fn keys(&self) -> &[String] {
         &self.0
     }
 
-    /// The innermost key; `None` for the whole configuration.
+    /// Returns the innermost key; `None` for the whole configuration.
     pub fn last(&self) -> Option<&str> {
         self.0.last().map(String::as_str)
     }
 
-    /// True if `other` is this key or lies below it.
+    /// Returns whether `other` is this key or below it.
     pub fn holds(&self, other: &KeyPath) -> bool {
         other.0.starts_with(&self.0)
     }
@@ -74,7 +74,7 @@ impl<S: Into<String>> FromIterator<S> for KeyPath {
 }
 
 impl From<&str> for KeyPath {
-    /// A path written with dots between its keys.
+    /// Parses a path of keys separated by dots.
     fn from(dotted: &str) -> Self {
         KeyPath::root().join(dotted)
     }
@@ -87,7 +87,8 @@ impl From<&KeyPath> for KeyPath {
 }
 
 impl fmt::Display for KeyPath {
-    /// As TOML writes it: `loss.gamma`, and in quotes what is more than letters, digits, `_`, `-`.
+    /// Formats the path as in TOML: `loss.gamma`, with quotes around keys that contain anything but
+    /// letters, digits, `_` and `-`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, key) in self.0.iter().enumerate() {
             if key.starts_with('[') && key.ends_with(']') {
@@ -107,20 +108,20 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// Where a mistake is.
+/// The place of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A key of a configuration. `config::Layers` turns it into the file and line, or the
-    /// argument, that wrote it.
+    /// A configuration key. `layers::Layers` converts it to the file and line, or the argument,
+    /// that set it.
     Key(KeyPath),
-    /// A file, and the line in it where that is known, counted from 1.
+    /// A file, with the line if it is known, counted from 1.
     File {
-        /// As the user named it.
+        /// The path as given by the user.
         path: PathBuf,
         /// Counted from 1.
         line: Option<u64>,
     },
-    /// An argument of the command line as it was given: `--jobs`, `--set train.epochs=0`.
+    /// A command-line argument as given: `--jobs`, `--set train.epochs=0`.
     Argument(String),
     /// Anything else that has a name: a class, an image, a program.
     Named(String),

@@ -1,25 +1,25 @@
-//! Files that a killed process was writing: told from those that a living one writes by their
-//! locks, and removed.
+//! Removal of files that a killed process was writing. Locks distinguish them from files that are
+//! still being written.
 
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// Beginning of the names of files that are being written.
+/// Prefix of the names of files being written.
 pub(super) const TEMPORARY: &str = ".writing-";
 
-/// True for the name of a file that [`write_atomic`](super::write_atomic) had not finished when its
-/// process ended.
+/// Returns whether this is the name of a file that [`write_atomic`](super::write_atomic) had not
+/// finished when its process ended.
 pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
     name.to_string_lossy().starts_with(TEMPORARY)
 }
 
-/// Folders that this process has swept.
+/// Folders that this process has already swept.
 static SWEPT: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
-/// Removes from `folder`, the first time that this process writes into it, what killed processes
-/// were writing. What cannot be removed stays: it is in nobody's way.
+/// Removes from `folder`, the first time this process writes into it, the unfinished files of
+/// killed processes. Files that cannot be removed are left: they do no harm.
 pub(super) fn sweep_once(folder: &Path) {
     let known = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,9 +33,9 @@ pub(super) fn sweep_once(folder: &Path) {
     }
 }
 
-/// Removes a file or folder that nobody holds.
+/// Removes a file or folder unless another process holds its lock.
 fn remove_if_left(path: &Path) {
-    // Never through a link, and never where locks are not known: it may be somebody's work.
+    // Never through a link, and never where locks are not supported: it may be in use.
     let Ok(kind) = fs_err::symlink_metadata(path) else {
         return;
     };
@@ -57,12 +57,12 @@ fn remove_if_left(path: &Path) {
     }
 }
 
-/// Locks a file or folder that this process has just made, for as long as it is open. False if
-/// another process took it for one that was left behind, before that.
+/// Locks a file or folder that this process has just created, for as long as it is open. Returns
+/// false if another process has already taken it for an abandoned one.
 pub(super) fn hold(file: &File) -> bool {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => false,
-        // Where the file system knows no locks, nobody sweeps.
+        // If the file system does not support locks, nobody sweeps.
         Err(TryLockError::Error(_)) => true,
         Ok(()) => is_there(file),
     }
@@ -76,7 +76,7 @@ fn is_there(file: &File) -> bool {
 
 #[cfg(not(unix))]
 fn is_there(_: &File) -> bool {
-    // A file that is open cannot be removed there.
+    // An open file cannot be removed there.
     true
 }
 
@@ -107,7 +107,7 @@ mod tests {
             false => &[".writing-held", "writing"],
         };
         assert_eq!(left, expected);
-        // Removed under the hands of its maker.
+        // A file removed while its creator still holds it.
         let gone = fs_err::File::create(path("gone")).unwrap();
         fs_err::remove_file(path("gone")).unwrap();
         assert_eq!(hold(gone.file()), cfg!(not(unix)));

@@ -1,10 +1,10 @@
-//! The files of `experiments/`, which are inside the program: a name takes their place where a file
-//! is not there.
+//! The files of `experiments/`, embedded in the program: a name stands for them where no such file
+//! exists.
 //!
-//! An embedded file is known by a path of its own, `dbloss:/voc-mlt/db-focal.toml`, so that
-//! `extends` and errors work as with files. What it says of data is relative to the folder
-//! `experiments` of the working directory, whether that is there or not: `../data/VOCdevkit` is
-//! `data/VOCdevkit` where the program is started, as with the file in a clone.
+//! An embedded file has a path of its own, `dbloss:/voc-mlt/db-focal.toml`, so that `extends` and
+//! errors work as with files. Its paths of data are relative to the folder `experiments` of the
+//! working directory, whether or not that exists: `../data/VOCdevkit` is `data/VOCdevkit` in the
+//! directory where the program is started, as with the file in a clone.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -16,28 +16,29 @@ const ROOT: &str = "dbloss:";
 /// The folder of the working directory that paths in embedded files are relative to.
 const FOLDER: &str = "experiments";
 
-/// Names with endings, sorted, and texts: `build.rs` writes the list.
+/// Names with extensions, sorted, and contents: `build.rs` writes the list.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/experiments.rs"));
 
-/// Every embedded file: its name with the ending, relative to `experiments/`, and its text. Tables
-/// that an experiment names are among them.
+/// Returns every embedded file: its name with the extension, relative to `experiments/`, and its
+/// contents. Tables used by experiments are included.
 pub fn files() -> &'static [(&'static str, &'static str)] {
     FILES
 }
 
-/// The names by which embedded experiments are taken, sorted: `voc-mlt/db-focal`.
+/// Returns the names of the embedded experiments, sorted, such as `voc-mlt/db-focal`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FILES
         .iter()
         .filter_map(|(name, _)| name.strip_suffix(".toml"))
 }
 
-/// The path by which the embedded file of this name, with its ending, is known.
+/// Returns the path of the embedded file with this name, which includes the extension.
 pub fn path_of(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
 }
 
-/// The name, with its ending, of the embedded file that `path` leads to; `None` for other paths.
+/// Returns the name, with extension, of the embedded file that `path` refers to; `None` for other
+/// paths.
 pub fn name_of(path: &Path) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
     for part in path.strip_prefix(ROOT).ok()?.components() {
@@ -50,20 +51,20 @@ pub fn name_of(path: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Name and text of the embedded file that `path` leads to; `None` for other paths, and where there
-/// is none.
+/// Returns name and contents of the embedded file that `path` refers to; `None` for other paths,
+/// and if there is no such file.
 pub fn file(path: &Path) -> Option<(&'static str, &'static str)> {
     let name = name_of(path)?;
     FILES.iter().find(|(known, _)| *known == name).copied()
 }
 
-/// The text of the embedded file that `path` leads to, see [`file`].
+/// Returns the contents of the embedded file that `path` refers to, see [`file`].
 pub(super) fn text_of(path: &Path) -> Option<&'static str> {
     file(path).map(|(_, text)| text)
 }
 
-/// Paths of the embedded files that the one at `path`, with this `text`, names in quotes: what it
-/// extends, its experiment, its tables.
+/// Returns the paths of the embedded files named in quotes by the one at `path`, with this `text`:
+/// the file it extends, its experiment, its tables.
 pub fn mentioned(path: &Path, text: &str) -> Vec<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let quoted = text.split('"').skip(1).step_by(2);
@@ -71,23 +72,24 @@ pub fn mentioned(path: &Path, text: &str) -> Vec<PathBuf> {
     paths.filter(|path| file(path).is_some()).collect()
 }
 
-/// `path`, which a file in `folder` names, relative to the working directory, where that file is an
-/// embedded one; `None` for other folders.
+/// Returns `path`, as written in a file in `folder`, relative to the working directory if that file
+/// is an embedded one; `None` for other folders.
 pub(super) fn from_here(folder: &Path, path: &Path) -> Option<PathBuf> {
     let below = folder.strip_prefix(ROOT).ok()?;
     Some(Path::new(FOLDER).join(below).join(path))
 }
 
-/// Whether a file is at `path`, embedded ones among them. A pipe is one.
+/// Returns whether there is a file at `path`, including embedded files and pipes.
 pub fn is_there(path: &Path) -> bool {
     text_of(path).is_some() || (path.exists() && !path.is_dir())
 }
 
-/// The file that is meant by `path`: itself where it is there, else the embedded one of this name,
-/// which is told. The name may have the ending, and the folder `experiments` before it.
+/// Returns the file meant by `path`: the path itself if it exists, otherwise the embedded
+/// experiment of this name, which is logged. The name may include the extension and the folder
+/// `experiments`.
 ///
 /// # Errors
-/// There is neither.
+/// Fails if neither exists.
 pub fn meant(path: &Path) -> Result<PathBuf> {
     if is_there(path) {
         return Ok(path.to_owned());
@@ -105,10 +107,11 @@ pub fn meant(path: &Path) -> Result<PathBuf> {
     Err(Error::file(path, problem).hint(nearest(name)))
 }
 
-/// The path of the embedded experiment of this name, which may have its ending and folder.
+/// Returns the path of the embedded experiment with this name, which may include its extension and
+/// folder.
 ///
 /// # Errors
-/// There is none.
+/// Fails if there is none.
 pub fn named(name: &str) -> Result<PathBuf> {
     match names().find(|known| *known == bare(name)) {
         Some(known) => Ok(path_of(&format!("{known}.toml"))),
@@ -119,14 +122,14 @@ pub fn named(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// A name without its ending and without the folder of all.
+/// Returns a name without its extension and without the folder `experiments`.
 fn bare(given: &str) -> &str {
     let given = given.trim_start_matches("./");
     let name = given.strip_prefix("experiments/").unwrap_or(given);
     name.strip_suffix(".toml").unwrap_or(name)
 }
 
-/// What may be meant by a name that is none.
+/// Suggests embedded experiments for an unknown name.
 fn nearest(name: &str) -> String {
     let last = name.rsplit('/').next().unwrap_or(name);
     let same = names().filter(|known| known.rsplit('/').next() == Some(last));
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_name_is_taken_in_every_way_of_writing_and_a_slip_is_told() {
-        // Tests run where the files of `experiments/` are there themselves.
+        // Tests run in a directory where the files of `experiments/` exist.
         for given in [
             "voc-mlt/db-focal",
             "voc-mlt/db-focal.toml",

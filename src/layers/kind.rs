@@ -1,4 +1,4 @@
-//! Tables that say by their `kind` what their other keys are.
+//! Tables whose `kind` decides which other keys they have.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -7,10 +7,10 @@ use toml::{Table, Value};
 use super::{carry, plain};
 use crate::error::{Error, KeyPath, Result};
 
-/// The `kind` of the table at the key `at`, `usual` where it is left out.
+/// Returns the `kind` of the table at the key `at`, or `usual` if it is missing.
 ///
 /// # Errors
-/// If it is no text.
+/// Fails if it is not a string.
 pub fn kind<'t>(table: &'t Table, at: &KeyPath, usual: &'t str) -> Result<&'t str> {
     match table.get("kind") {
         None => Ok(usual),
@@ -22,18 +22,18 @@ pub fn kind<'t>(table: &'t Table, at: &KeyPath, usual: &'t str) -> Result<&'t st
     }
 }
 
-/// The error of a `kind` that is none of the `accepted`.
+/// The error for a `kind` that is none of the `accepted` ones.
 pub fn unknown_kind(kind: &str, at: &KeyPath, accepted: &[&str]) -> Error {
     let problem = format!("is `{kind}`, expected one of `{}`", accepted.join("`, `"));
     Error::key(at.child("kind"), problem).did_you_mean(kind, accepted.iter().copied())
 }
 
-/// What the table at the key `at` says of its kind, by `read`, which is given the name and the keys
-/// that are the kind's own; and the keys that are `shared` by all kinds. The first of the `names` is
-/// the kind where none is named.
+/// Reads the table at the key `at` according to its kind. `read` receives the kind's name and the
+/// keys that are not `shared` by all kinds; the shared keys are returned as a table. The first of
+/// the `names` is the default kind.
 ///
 /// # Errors
-/// Those of `read`, or that there is no such kind.
+/// Returns the errors of `read`; also fails if there is no such kind.
 pub fn read_kind<K>(
     table: &Table,
     at: &KeyPath,
@@ -50,8 +50,8 @@ pub fn read_kind<K>(
     }
 }
 
-/// Declares `Kind`, a member of any kind of an open set with the keys that are its own: the types of
-/// the members with their names, the default first.
+/// Declares `Kind`, a member of an open set with its own keys: the types of the members with their
+/// names, the default first.
 macro_rules! kinds {
     ($(#[$about:meta])* $($Rule:ident: $name:expr),+ $(,)?) => {
         $(#[$about])*
@@ -60,15 +60,15 @@ macro_rules! kinds {
         pub enum Kind { $($Rule($Rule)),+ }
 
         impl Kind {
-            /// The kinds, the default first.
+            /// The names of the kinds, the default first.
             pub const NAMES: &'static [&'static str] = &[$($name),+];
 
-            /// Name and type of each kind: the type's fields are the keys of its own.
+            /// Name and type of each kind: the fields of the type are the kind's own keys.
             #[allow(dead_code)]
             pub const TYPES: &'static [(&'static str, &'static str)] =
                 &[$(($name, stringify!($Rule))),+];
 
-            /// The one of this `name` with the `keys` of its own, those of the table at the key
+            /// Reads the kind with this `name` from its own `keys`, those of the table at the key
             /// `at` that are not in `shared`; `None` if there is no such kind.
             pub fn read(
                 name: &str,
@@ -83,17 +83,17 @@ macro_rules! kinds {
                 None
             }
 
-            /// The keys that are its own, with their values.
+            /// Returns the kind's own keys with their values.
             pub fn keys(&self) -> Result<toml::Table, toml::ser::Error> {
                 match self { $(Kind::$Rule(own) => toml::Table::try_from(own)),+ }
             }
 
-            /// Its name in TOML.
+            /// Returns the kind's name in TOML.
             pub fn name(&self) -> &'static str {
                 match self { $(Kind::$Rule(_) => $name),+ }
             }
 
-            /// One of each kind with its defaults.
+            /// Returns every kind with its defaults.
             pub fn defaults() -> Vec<Self> {
                 vec![$(Kind::$Rule($Rule::default())),+]
             }
@@ -102,11 +102,11 @@ macro_rules! kinds {
 }
 pub(crate) use kinds;
 
-/// The value at the key `at` by `read`, if it is a table: the body of a `Deserialize` whose errors
-/// name their keys.
+/// Reads the value at the key `at`, if it is a table, with `read`: the body of a `Deserialize`
+/// whose errors name their keys.
 ///
 /// # Errors
-/// Those of `read`, or that it is no table.
+/// Returns the errors of `read`; also fails if the value is not a table.
 pub fn deserialize_table<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     at: &str,

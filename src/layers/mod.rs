@@ -1,5 +1,5 @@
-//! From files and `--set` to one TOML table: `extends`, merging, where each key came from, and
-//! errors that name that place in plain words.
+//! Merging of files and `--set` into one TOML table: `extends`, overrides, the origin of each key,
+//! and errors that name that origin in plain words.
 
 pub mod embedded;
 mod kind;
@@ -19,7 +19,7 @@ pub use reader::carry;
 use reader::{Fault, Wrong};
 pub use tree::{Origin, Tree};
 
-/// A value for a key, from outside the files: `--set`, or a point of a sweep's grid.
+/// A value for a key that does not come from a file: `--set`, or a point of a sweep's grid.
 #[derive(Debug, Clone)]
 pub struct Assignment {
     /// The key.
@@ -31,13 +31,13 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Reads `key.path=value`, given as `--set`; the value is TOML, or a plain text where it is
-    /// not.
+    /// Parses `key.path=value`, given as `--set`; the value is TOML, or plain text if it is not
+    /// valid TOML.
     pub fn parse(text: &str) -> Result<Self> {
         Self::of_argument(text, &format!("--set {text}"))
     }
 
-    /// Reads `key.path=value`; errors name `argument`, which it stands for.
+    /// Parses `key.path=value`; errors name `argument`, where it was given.
     pub fn of_argument(text: &str, argument: &str) -> Result<Self> {
         let wrong = |problem: &str| Err(Error::argument(argument, problem));
         let Some((key, value)) = text.split_once('=') else {
@@ -63,7 +63,7 @@ impl Assignment {
     }
 }
 
-/// The path of a key as TOML writes it, with dots and quotes.
+/// Parses the path of a key as written in TOML, with dots and quotes.
 fn parse_key(key: &str) -> Option<KeyPath> {
     let mut table = format!("{key} = 0").parse::<Table>().ok()?;
     let mut path = KeyPath::root();
@@ -77,29 +77,29 @@ fn parse_key(key: &str) -> Option<KeyPath> {
     }
 }
 
-/// A stack of configuration layers, the base first, and their merged table.
+/// A stack of configuration layers, the base first, merged into one table.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     tree: Tree,
-    /// What `--set` gave, to be put on top of every later overlay too.
+    /// The assignments of `--set`, which are also applied on top of every later overlay.
     assigned: Vec<Tree>,
-    /// The file that was read, which the others are below.
+    /// The file that was read; the files it extends are below it.
     file: Option<PathBuf>,
 }
 
 impl Layers {
-    /// One layer from the text that stands in the file at `path`.
+    /// Makes a single layer from the text of the file at `path`.
     ///
     /// # Errors
-    /// It is no TOML.
+    /// Fails if it is not TOML.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         let mut layers = Layers::default();
         layers.tree.merge(Tree::parse(path, text)?);
         Ok(layers)
     }
 
-    /// Reads `path`, or the embedded file that is meant by it (see [`embedded::meant`]), and every
-    /// file it extends: `extends = "base.toml"`, relative to the file.
+    /// Reads `path`, or the embedded file it refers to (see [`embedded::meant`]), and every file it
+    /// extends: `extends = "base.toml"`, relative to the file.
     pub fn read(path: &Path) -> Result<Self> {
         let mut chain: Vec<(PathBuf, Tree)> = Vec::new();
         let first = embedded::meant(path)?;
@@ -143,25 +143,25 @@ impl Layers {
         Ok(layers)
     }
 
-    /// Adds `key.path=value` of a `--set`, see [`Assignment::parse`].
+    /// Applies `key.path=value` of a `--set`, see [`Assignment::parse`].
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         self.assign(&Assignment::parse(assignment)?);
         Ok(())
     }
 
-    /// Adds a value for a key, on top of every file and of every later overlay.
+    /// Sets a value for a key, on top of every file and of every later overlay.
     pub fn assign(&mut self, assignment: &Assignment) {
         let Assignment { key, value, origin } = assignment;
         let tree = Tree::single(key, value.clone(), origin);
         self.tree.merge(tree.clone());
-        // A new kind of table comes first, for it drops the keys of the old one.
+        // A new kind of table must come first, because it drops the keys of the old one.
         match key.last() {
             Some("name" | "kind") => self.assigned.insert(0, tree),
             _ => self.assigned.push(tree),
         }
     }
 
-    /// Merges the overrides of a method on top of the files, and what `--set` gave on top of that.
+    /// Merges the overrides of a method on top of the files, and then the assignments of `--set`.
     pub fn overlay(&mut self, overrides: Tree) {
         self.tree.merge(overrides);
         for assigned in &self.assigned {
@@ -171,7 +171,7 @@ impl Layers {
         }
     }
 
-    /// Takes the table of a top-level key out; `None` where there is none.
+    /// Removes and returns the table of a top-level key; `None` if there is none.
     pub fn take_table(&mut self, key: &str) -> Result<Option<Tree>> {
         let Some((value, tree)) = self.tree.take(key) else {
             return Ok(None);
@@ -186,7 +186,7 @@ impl Layers {
         }
     }
 
-    /// Takes the value of a top-level key out, typed, and where it was written; `expected`
+    /// Removes and returns the value of a top-level key, typed, with its origin; `expected`
     /// completes «expected ...».
     pub fn take<T: DeserializeOwned>(
         &mut self,
@@ -206,41 +206,41 @@ impl Layers {
         }
     }
 
-    /// The file that was read: an embedded one by its own path, see [`embedded`].
+    /// Returns the file that was read; an embedded one has its own path, see [`embedded`].
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// The merged table.
+    /// Returns the merged table.
     pub fn table(&self) -> &Table {
         self.tree.table()
     }
 
-    /// The merged table with the place of each key.
+    /// Returns the merged table with the origin of each key.
     pub fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    /// The merged table as a typed configuration. An error names the file and line, or the
-    /// argument, that wrote the key, what is accepted and the likely meaning.
+    /// Converts the merged table to a typed configuration. An error names the file and line, or the
+    /// argument, that set the key, the accepted values, and a likely correction.
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T> {
         self.tree.typed(&[])
     }
 }
 
 impl Tree {
-    /// The table as a typed configuration, see [`Layers::typed`]. `elsewhere` are keys that may be
-    /// meant by an unknown one at the wrong place.
+    /// Converts the table to a typed configuration, see [`Layers::typed`]. `elsewhere` lists the
+    /// keys that an unknown key in the wrong place may mean.
     pub fn typed<T: DeserializeOwned>(&self, elsewhere: &[KeyPath]) -> Result<T> {
         reader::read(self.table()).map_err(|fault| self.explain(&fault, elsewhere))
     }
 
-    /// Turns the key that an error names into the file and line, or the argument, that wrote it.
+    /// Replaces the key in an error by the file and line, or the argument, that set it.
     pub fn locate(&self, error: Error) -> Error {
         self.locate_below(&KeyPath::root(), error)
     }
 
-    /// Like [`Tree::locate`], for a tree that lies below `above` in its file.
+    /// Like [`Tree::locate`], for a tree that is below `above` in its file.
     pub fn locate_below(&self, above: &KeyPath, error: Error) -> Error {
         let Error::Input(input) = &error else {
             return error;
@@ -262,7 +262,8 @@ impl Tree {
         }
     }
 
-    /// The key beside `at`, where that is missing, that is spelt nearly like it; and its own name.
+    /// If the key `at` is missing, returns the key beside it with a similar spelling, and the name
+    /// of `at`.
     fn slip<'a>(&self, at: &'a KeyPath) -> Option<(KeyPath, &'a str)> {
         let (above, name) = (at.parent()?, at.last()?);
         let mut table = self.table();
@@ -275,7 +276,7 @@ impl Tree {
 
     fn explain(&self, fault: &Fault, elsewhere: &[KeyPath]) -> Error {
         let Fault { at, wrong } = fault;
-        // A required key that is missing is often there under a name with a slip.
+        // A missing required key is often present under a misspelt name.
         if let Wrong::Missing(_) | Wrong::Own { key: Some(_), .. } = wrong
             && let Some((slip, name)) = self.slip(at)
         {
@@ -305,16 +306,16 @@ impl Tree {
     }
 }
 
-/// A known key of this name in another table.
+/// Returns a known key with this name in another table.
 fn other_place<'a>(given: &str, at: &KeyPath, elsewhere: &'a [KeyPath]) -> Option<&'a KeyPath> {
     let last = |path: &'a KeyPath| path.last().unwrap_or_default();
     let near = closest(given, elsewhere.iter().map(last))?;
     (elsewhere.iter()).find(|path| path.last() == Some(near) && *path != at)
 }
 
-/// The table at the key `at` as a typed value, for a type that looks at its table before it knows
-/// how to read it, and hands the error on with [`carry`]. `beside` are keys that belong to the table
-/// too.
+/// Converts the table at the key `at` to a typed value, for a type that examines its table before
+/// it knows how to read it, and passes the error on with [`carry`]. `beside` lists further keys
+/// that belong to the table.
 pub fn read_table<T: DeserializeOwned>(table: &Table, at: &KeyPath, beside: &[&str]) -> Result<T> {
     reader::read(table).map_err(
         |Fault {
@@ -337,7 +338,7 @@ pub fn read_table<T: DeserializeOwned>(table: &Table, at: &KeyPath, beside: &[&s
     )
 }
 
-/// A value as an error shows it.
+/// Formats a value for an error.
 pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => format!("the text `{text}`"),
@@ -347,7 +348,8 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
-/// The values of a nested table with their dotted keys: `"a.b" = 1` and `a.b = 1` are the same.
+/// Returns the values of a nested table with their dotted keys: `"a.b" = 1` and `a.b = 1` are the
+/// same.
 pub fn leaves(table: &Table) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for (key, value) in table {

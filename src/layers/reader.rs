@@ -1,8 +1,8 @@
-//! From a TOML table to a typed configuration, with errors in plain words.
+//! Conversion of a TOML table to a typed configuration, with errors in plain words.
 //!
-//! serde tells a deserializer's error type what is wrong through typed calls, so none of its
-//! messages is ever read as a text. Where serde loses the path of a key (in a table with a `kind`)
-//! the key is found by leaving out one key after the other.
+//! serde reports to a deserializer's error type through typed calls, so none of its messages has to
+//! be parsed. Where serde loses the path of a key (in a table with a `kind`), the key is found by
+//! leaving out one key after another.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,24 +14,24 @@ use toml::{Table, Value};
 
 use crate::error::{Error, KeyPath, Place};
 
-/// What serde found wrong with a value.
+/// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Wrong {
     /// A value of another type, or one that the type cannot hold.
     Value { found: String, expected: String },
-    /// A word that is none of those accepted.
+    /// A word that is not accepted.
     Word {
         given: String,
         accepted: Vec<String>,
     },
-    /// A key that is none of those accepted.
+    /// A key that is not accepted.
     Key {
         given: String,
         accepted: Vec<String>,
     },
-    /// A key that has to be there.
+    /// A required key that is missing.
     Missing(String),
-    /// A mistake that a type found itself; the key where it named one.
+    /// An error that a type reported itself, with the key if it named one.
     Own {
         key: Option<KeyPath>,
         problem: String,
@@ -40,12 +40,12 @@ pub(super) enum Wrong {
 }
 
 thread_local! {
-    /// The error that is on its way through [`carry`], with the text that serde sees of it.
+    /// The error being passed through [`carry`], with the text that serde sees of it.
     static CARRIED: RefCell<Option<(String, Wrong)>> = const { RefCell::new(None) };
 }
 
-/// Hands an error of a type's own `Deserialize` through serde, which passes on nothing but texts:
-/// it arrives whole, key and hint too, where the type is read through [`crate::layers::Layers`].
+/// Passes an error of a type's own `Deserialize` through serde, which only transports texts: it
+/// arrives complete, with key and hint, if the type is read through [`crate::layers::Layers`].
 pub fn carry<E: de::Error>(error: &Error) -> E {
     let Error::Input(input) = error else {
         return E::custom(error);
@@ -151,7 +151,7 @@ fn one_of(names: &[String]) -> String {
     }
 }
 
-/// A value that was found, in plain words.
+/// Describes a value that was found in plain words.
 fn found_words(found: de::Unexpected) -> String {
     use de::Unexpected as U;
     match found {
@@ -170,7 +170,7 @@ fn found_words(found: de::Unexpected) -> String {
     }
 }
 
-/// What serde expected, in plain words.
+/// Describes what serde expected in plain words.
 fn expected_words(expected: &str) -> String {
     let plain = match expected {
         "u8" => "a whole number from 0 to 255",
@@ -205,7 +205,7 @@ fn expected_words(expected: &str) -> String {
     }
 }
 
-/// A value as serde reads it, with [`Wrong`] as its error.
+/// Deserializer of a TOML value with [`Wrong`] as its error.
 struct Reader<'a>(&'a Value);
 
 impl<'de> IntoDeserializer<'de, Wrong> for Reader<'de> {
@@ -285,7 +285,7 @@ fn entries(table: &Table) -> Entries<'_> {
 /// What is wrong with a configuration, and at which key.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fault {
-    /// The key; for a key that is missing, its table joined with its name.
+    /// The key; for a missing key, the table's path joined with the key's name.
     pub at: KeyPath,
     /// What is wrong with it.
     pub wrong: Wrong,
@@ -312,7 +312,7 @@ fn attempt<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
     })
 }
 
-/// Makes the key of a fault as exact as it can be.
+/// Makes the key of a fault as specific as possible.
 fn locate<T: DeserializeOwned>(whole: &Value, fault: Fault) -> Fault {
     let Fault { at, wrong } = &fault;
     let exact = match wrong {
@@ -327,9 +327,9 @@ fn locate<T: DeserializeOwned>(whole: &Value, fault: Fault) -> Fault {
     }
 }
 
-/// serde buffers tables with a `kind` and forgets the keys on the way. The key at fault is the one
-/// without which there is another fault, or none; `kind` and `name` come last, for what the other
-/// keys mean hangs on them.
+/// Finds the key at fault in a table with a `kind`, which serde buffers without keeping track of
+/// the keys: it is the key without which there is a different fault, or none. `kind` and `name` are
+/// tried last, because they determine the meaning of the other keys.
 fn narrow<T: DeserializeOwned>(whole: &Value, fault: &Fault) -> KeyPath {
     let mut at = fault.at.clone();
     loop {

@@ -1,4 +1,4 @@
-//! A TOML table that knows where each of its keys was written.
+//! A TOML table that records where each of its keys was written.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use crate::io::absolute;
 /// Where a key was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// In a file, on a line counted from 1; `None` stands for the file as a whole.
+    /// In a file, on a line counted from 1; `None` means the file as a whole.
     File {
-        /// As the user named it.
+        /// The path as given by the user.
         path: Arc<Path>,
         /// Counted from 1.
         line: Option<u64>,
     },
-    /// In an argument, as it was given: `--set train.epochs=0`.
+    /// In an argument, as given: `--set train.epochs=0`.
     Argument(Arc<str>),
 }
 
 impl Origin {
-    /// The file as a whole.
+    /// Returns the file as a whole.
     pub fn file(path: &Path) -> Self {
         Origin::File {
             path: path.into(),
@@ -34,7 +34,7 @@ impl Origin {
         }
     }
 
-    /// The place that an error names.
+    /// Returns the place to name in errors.
     pub fn place(&self) -> Place {
         match self {
             Origin::File { path, line } => Place::File {
@@ -45,7 +45,7 @@ impl Origin {
         }
     }
 
-    /// A path that was written here as an absolute one: relative to the folder of the file, to the
+    /// Makes a path written here absolute: it is relative to the folder of the file, or to the
     /// working directory for an argument; for an embedded file see [`embedded`].
     pub fn resolve(&self, path: &Path) -> PathBuf {
         let folder = match self {
@@ -80,7 +80,7 @@ impl Tree {
         Ok(Tree { table, origins })
     }
 
-    /// One value at a path, all of it from one place.
+    /// Makes a tree with one value at a path, with a single origin.
     pub fn single(path: &KeyPath, value: Value, origin: &Origin) -> Self {
         let mut origins = BTreeMap::new();
         spread(&value, path, origin, &mut origins);
@@ -97,18 +97,18 @@ impl Tree {
         Tree { table, origins }
     }
 
-    /// The table.
+    /// Returns the table.
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// Where a key was written, or the innermost table above it that was.
+    /// Returns where a key was written, or the innermost table above it that has an origin.
     pub fn origin(&self, key: &KeyPath) -> Option<&Origin> {
         let mut above = std::iter::successors(Some(key.clone()), KeyPath::parent);
         above.find_map(|path| self.origins.get(&path))
     }
 
-    /// A path that stands at `key` as an absolute one, see [`Origin::resolve`].
+    /// Makes a path written at `key` absolute, see [`Origin::resolve`].
     pub fn resolve(&self, key: &KeyPath, path: &Path) -> PathBuf {
         match self.origin(key) {
             Some(origin) => origin.resolve(path),
@@ -116,7 +116,7 @@ impl Tree {
         }
     }
 
-    /// A path that stands at `key`, joined to the folder of the file that wrote it.
+    /// Joins a path written at `key` to the folder of the file that contains it.
     pub fn beside(&self, key: &KeyPath, path: &Path) -> PathBuf {
         match self.origin(key) {
             Some(Origin::File { path: file, .. }) => {
@@ -126,8 +126,8 @@ impl Tree {
         }
     }
 
-    /// Lays `over` on top. A table whose `kind` or `name` differs from the one below it replaces
-    /// it whole: its other keys would have another meaning.
+    /// Merges `over` on top. A table with a different `kind` or `name` replaces the one below it
+    /// completely, because its other keys would have another meaning.
     pub fn merge(&mut self, over: Tree) {
         let mut replaced = Vec::new();
         merge(&mut self.table, over.table, &KeyPath::root(), &mut replaced);
@@ -136,8 +136,8 @@ impl Tree {
         self.origins.extend(over.origins);
     }
 
-    /// Takes a top-level key out: its value, and where it and what lies below it was written, with
-    /// paths from the root.
+    /// Removes a top-level key and returns its value, with the origins of it and everything below
+    /// it, with paths from the root.
     pub fn take(&mut self, key: &str) -> Option<(Value, Tree)> {
         let value = self.table.remove(key)?;
         let path = KeyPath::root().child(key);
@@ -153,7 +153,7 @@ impl Tree {
         Some((value, Tree { table, origins }))
     }
 
-    /// The table at `path` as a tree of its own; `None` where there is none.
+    /// Returns the table at `path` as a separate tree; `None` if there is none.
     pub fn below(&self, path: &KeyPath) -> Option<Tree> {
         let mut table = &self.table;
         for key in path.keys() {
@@ -199,7 +199,7 @@ fn merge(base: &mut Table, over: Table, at: &KeyPath, replaced: &mut Vec<KeyPath
     }
 }
 
-/// Gives a value and everything in it the same origin.
+/// Assigns the same origin to a value and everything in it.
 fn spread(value: &Value, at: &KeyPath, origin: &Origin, to: &mut BTreeMap<KeyPath, Origin>) {
     to.insert(at.clone(), origin.clone());
     match value {
@@ -217,7 +217,7 @@ fn spread(value: &Value, at: &KeyPath, origin: &Origin, to: &mut BTreeMap<KeyPat
     }
 }
 
-/// Turns places in a file's text into lines.
+/// Converts byte offsets in a file's text to lines.
 struct Lines<'a> {
     path: Arc<Path>,
     text: &'a str,
@@ -259,7 +259,7 @@ impl Lines<'_> {
     }
 }
 
-/// The line of a byte of the text, counted from 1.
+/// Returns the line of a byte offset in the text, counted from 1.
 fn line(text: &str, byte: usize) -> u64 {
     let before = &text.as_bytes()[..byte.min(text.len())];
     before.iter().filter(|&&b| b == b'\n').count() as u64 + 1

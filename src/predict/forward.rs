@@ -1,4 +1,4 @@
-//! Pictures through a network.
+//! The forward pass of pictures through a network.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use crate::model::{Features, Input, Model};
 use crate::ops::graph;
 use crate::progress::Progress;
 
-/// What a batch holds of its pictures as a tensor on `device`, `[N, ...]` as its form says.
+/// Returns the contents of a batch as a tensor on `device`, `[N, ...]` with the shape of its
+/// contents.
 ///
-/// It is taken out of the batch where the tensor can hold it as it is; elsewhere it is copied, and
-/// the batch's buffers serve another one.
+/// The data is moved out of the batch if the tensor can use it directly; otherwise it is copied,
+/// and the batch's buffers can be reused.
 pub fn tensor(batch: &mut Batch, device: &Device) -> Result<Tensor> {
     let n = batch.num_images;
     let shape = match batch.form {
@@ -31,7 +32,7 @@ pub fn tensor(batch: &mut Batch, device: &Device) -> Result<Tensor> {
     graph::upload(&mut batch.inputs, shape, device)
 }
 
-/// A batch as the network takes it, see [`tensor`].
+/// Returns a batch as the network's input, see [`tensor`].
 pub fn input(batch: &mut Batch, device: &Device) -> Result<Input> {
     let form = batch.form;
     let values = tensor(batch, device)?;
@@ -42,7 +43,7 @@ pub fn input(batch: &mut Batch, device: &Device) -> Result<Input> {
     })
 }
 
-/// Logits of the N images of a list, averaged over the views that show them, as batches come.
+/// Mean logits of the N images of a list over their views, accumulated batch by batch.
 #[derive(Debug)]
 pub struct ViewMean {
     views: usize,
@@ -52,7 +53,7 @@ pub struct ViewMean {
 }
 
 impl ViewMean {
-    /// Of `images` images over `classes` classes, each to be shown in `views` views.
+    /// Makes the mean for `images` images and `classes` classes, each image with `views` views.
     pub fn new(images: usize, classes: usize, views: usize) -> Self {
         ViewMean {
             views,
@@ -61,11 +62,11 @@ impl ViewMean {
         }
     }
 
-    /// Adds what `model` says to the pictures of a batch in view number `view`, counted from 0 in
-    /// their order; `given` is the batch as the network takes it.
+    /// Adds the outputs of `model` for a batch in view number `view`, counted from 0 in their
+    /// order; `given` is the batch as the network's input.
     ///
     /// # Errors
-    /// The network takes something else.
+    /// Fails if the network needs another kind of input.
     pub fn add(&mut self, model: &Model, given: &Input, images: &[u32], view: usize) -> Result<()> {
         let logits = model.logits(given)?.flatten_all()?.to_vec1::<f32>()?;
         for (&image, logits) in images.iter().zip(logits.chunks(self.classes)) {
@@ -78,11 +79,11 @@ impl ViewMean {
         Ok(())
     }
 
-    /// The mean logits of an image whose every view has been added; `name` is the image's, for the
-    /// error.
+    /// Returns the mean logits of an image, all views of which have been added; `name` is the
+    /// image's name, for the error.
     ///
     /// # Errors
-    /// One of them is not a number.
+    /// Fails if one of them is NaN.
     pub fn of(&self, image: u32, name: &str) -> Result<impl Iterator<Item = f64> + '_> {
         let sums = &self.sums[image as usize * self.classes..][..self.classes];
         if sums.iter().any(|sum| sum.is_nan()) {
@@ -95,9 +96,9 @@ impl ViewMean {
     }
 }
 
-/// Logits of every image that `inputs` give for `table`, in the table's order, and the table of
-/// those images: a loader leaves out pictures that it was told to skip. With several views a
-/// picture (test-time augmentation) their logits are averaged. `label` names the work on the
+/// Returns the logits of every image that `inputs` provide for `table`, in the table's order, and
+/// the table of those images: a loader leaves out pictures that it was told to skip. With several
+/// views per picture (test-time augmentation) the logits are averaged. `label` is the name on the
 /// progress bar.
 pub fn predict(
     model: &Model,

@@ -1,4 +1,5 @@
-//! Rows as JSON: the same fields under the same names, numbers as numbers, undefined as `null`.
+//! Rows as JSON: the same fields under the same names, numbers as numbers, undefined values as
+//! `null`.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +10,15 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// A list of objects, one a row. A number has the digits of its cell in the CSV file.
+/// Formats a list of objects, one per row. A number has the digits of its cell in the CSV file.
 ///
 /// # Errors
-/// A row cannot be written as JSON.
+/// Fails if a row cannot be written as JSON.
 pub fn to_json<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<String> {
     Ok(format!("{:#}", values(rows)?))
 }
 
-/// The same as a value.
+/// Like [`to_json`], as a value.
 pub(super) fn values<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<Value> {
     let failed = |e| Error::input("JSON", format_args!("cannot be written: {e}"));
     let numbers = number_fields::<T>();
@@ -25,7 +26,7 @@ pub(super) fn values<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<Valu
     for row in rows {
         let mut value = serde_json::to_value(row).map_err(failed)?;
         for (name, field) in value.as_object_mut().into_iter().flatten() {
-            // Cells have their digits as text.
+            // Cells contain their digits as text.
             let digits = field.as_str().filter(|_| numbers.contains(name.as_str()));
             if let Some(digits) = digits {
                 *field = number(digits);
@@ -36,20 +37,21 @@ pub(super) fn values<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<Valu
     Ok(values.into())
 }
 
-/// The number that a cell holds; what is no finite number has no place in JSON.
+/// Returns the number in a cell; `null` if it is not finite, which JSON cannot represent.
 pub(super) fn number(digits: &str) -> Value {
     serde_json::from_str(digits).unwrap_or(Value::Null)
 }
 
-/// The names of the fields of a row that are numbers, or numbers that may be undefined.
+/// Returns the names of a row's fields that are numbers, or numbers that may be undefined.
 fn number_fields<T: DeserializeOwned>() -> BTreeSet<&'static str> {
     let mut numbers = BTreeSet::new();
-    // What it makes of the questions does not matter.
+    // The result does not matter, only what was asked for.
     let _ = T::deserialize(Row(&mut numbers));
     numbers
 }
 
-/// Is asked for a row and gives one of zeros and empty texts; keeps the names of the numbers.
+/// A deserializer that provides a row of zeros and empty texts, and records the names of the
+/// numbers.
 struct Row<'a>(&'a mut BTreeSet<&'static str>);
 
 impl<'de> Deserializer<'de> for Row<'_> {

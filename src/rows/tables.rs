@@ -1,5 +1,5 @@
-//! Several tables that belong together, each written down once: as files of CSV, or as one object of
-//! JSON with the same rows.
+//! Related tables, each described once and written either as CSV files or as one JSON object with
+//! the same rows.
 
 use std::path::Path;
 
@@ -27,9 +27,9 @@ struct Table {
 pub enum Cell {
     /// A text.
     Text(String),
-    /// A whole number.
+    /// An integer.
     Whole(usize),
-    /// A number in full precision; an empty cell, `null` in JSON, where it is undefined.
+    /// A number in full precision; an empty cell, or `null` in JSON, if it is undefined.
     Number(Option<f64>),
 }
 
@@ -55,7 +55,7 @@ impl Tables {
     /// Adds the table `name` with a row for each of the `rows`.
     ///
     /// # Errors
-    /// A row cannot be written as JSON.
+    /// Fails if a row cannot be written as JSON.
     pub fn add<T: Serialize + DeserializeOwned>(
         &mut self,
         name: &'static str,
@@ -69,11 +69,11 @@ impl Tables {
         Ok(())
     }
 
-    /// Adds the table `name` whose columns depend on the data: a column a method, for example. A
-    /// name that two columns have is one field in JSON, of the last of them.
+    /// Adds the table `name` whose columns depend on the data, for example one column per method.
+    /// If two columns have the same name, JSON contains only the last of them.
     ///
     /// # Errors
-    /// A row is not as long as the header, which is a mistake of this program.
+    /// Fails if a row is not as long as the header, which is a bug in this program.
     pub fn add_cells(
         &mut self,
         name: &'static str,
@@ -99,10 +99,10 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes `NAME.csv` for each table into `folder`, which is made.
+    /// Writes `NAME.csv` for each table into `folder`, which is created.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// Fails if a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         for table in &self.0 {
             write_text(&folder.join(format!("{}.csv", table.name)), &table.csv)?;
@@ -110,7 +110,7 @@ impl Tables {
         Ok(())
     }
 
-    /// All tables as one object: under the name of each a list of objects, one a row.
+    /// Formats all tables as one object: each table's name maps to a list of objects, one per row.
     pub fn to_json(&self) -> String {
         let mut whole = Map::new();
         for table in &self.0 {

@@ -17,10 +17,10 @@ pub enum Checkpoint {
 }
 
 impl Checkpoint {
-    /// What the name of one after an epoch begins with.
+    /// Prefix of the name of a checkpoint after an epoch.
     const EPOCH: &str = "epoch-";
 
-    /// The checkpoint's name, also that of its file.
+    /// Returns the checkpoint's name, which is also that of its file.
     pub fn name(self) -> String {
         match self {
             Checkpoint::Last => "last".to_owned(),
@@ -33,7 +33,7 @@ impl Checkpoint {
 impl FromStr for Checkpoint {
     type Err = String;
 
-    /// The checkpoint of that name; the error says which names there are.
+    /// Parses the name of a checkpoint; the error lists the names that exist.
     fn from_str(name: &str) -> Result<Self, String> {
         let number = |digits: &str| digits.parse().ok().filter(|&number| number > 0);
         let found = match name {

@@ -1,4 +1,4 @@
-//! What ran where, when and on what: `manifest.json`.
+//! `manifest.json`: what ran where, when, and on which machine.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::io::write_text;
 
-/// What became of a run.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Training goes on, or was killed.
+    /// The training is running, or was killed.
     Running,
-    /// Stopped by a signal with a checkpoint written.
+    /// It was stopped by a signal, and a checkpoint was written.
     Interrupted,
     /// All epochs are done.
     Finished,
-    /// Ended with an error.
+    /// It ended with an error.
     Failed,
 }
 
-/// Facts of a run that the configuration does not hold.
+/// Facts about a run that are not in its configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// What became of it.
+    /// The status of the run.
     pub status: Status,
     /// The experiment's name.
     pub experiment: String,
@@ -33,63 +33,64 @@ pub struct Manifest {
     pub method: String,
     /// The seed.
     pub seed: u64,
-    /// The command line that started it.
+    /// The command line that started the run.
     pub command: Vec<String>,
-    /// The experiment file; `dbloss:/voc-mlt/erm.toml` for an embedded one. Empty where an earlier
-    /// version did not write it.
+    /// The experiment file; `dbloss:/voc-mlt/erm.toml` for an embedded one. Empty if an earlier
+    /// version did not record it.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub experiment_file: PathBuf,
     /// The version of dbloss.
     pub version: String,
     /// The device, for example `cpu`.
     pub device: String,
-    /// Threads of the engine.
+    /// Number of threads of the engine.
     pub threads: usize,
-    /// Loader workers.
+    /// Number of loader workers.
     pub workers: usize,
-    /// The processor and the instruction set that the engine chose; empty where an earlier version
-    /// did not write it.
+    /// The processor and the instruction set used by the engine; empty if an earlier version did
+    /// not record it.
     #[serde(default)]
     pub processor: String,
-    /// When this process started the training, seconds since 1970; 0 where an earlier
-    /// version did not write it.
+    /// When this process started the training, in seconds since 1970; 0 if an earlier version did
+    /// not record it.
     #[serde(default)]
     pub started_unix: u64,
-    /// Folder of the split.
+    /// The folder of the split.
     pub split_folder: PathBuf,
     /// Content hash of the split.
     pub split_hash: String,
-    /// Names of the classes, in the order of the logits; empty where an earlier version did not
-    /// write them.
+    /// Names of the classes, in the order of the logits; empty if an earlier version did not record
+    /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
-    /// Hash of the weight file the backbone started from, or of the checkpoint that the network did.
+    /// Hash of the weight file that the backbone started from, or of the checkpoint that the
+    /// network started from.
     pub weights_hash: Option<String>,
-    /// Hash of the configuration, which tells a finished run from one with other settings.
+    /// Hash of the configuration, which distinguishes a finished run from one with other settings.
     pub config_hash: String,
-    /// Training time so far, seconds.
+    /// Training time so far, in seconds.
     pub train_seconds: f64,
-    /// Training images seen so far.
+    /// Number of training images seen so far.
     pub images_seen: u64,
-    /// Steps of the whole training; those that were done, where the validation part ended it.
+    /// Number of steps of the whole training, or of those done if the validation score stopped it.
     #[serde(default)]
     pub total_steps: Option<usize>,
     /// The error that ended it, if it failed.
     pub error: Option<String>,
-    /// True if that is because the training left the range of finite numbers.
+    /// Whether it failed because the training produced non-finite numbers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub diverged: bool,
-    /// Norm of the loss's gradient at the logits, over a batch, with all logits 0: how large the loss
-    /// is. `None` where an earlier version did not write it.
+    /// Norm of the gradient of the loss at the logits, over a batch, with all logits 0: the scale
+    /// of the loss. `None` if an earlier version did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_gradient: Option<f64>,
     /// The same as a multiple of that of binary cross-entropy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_gradient_of_bce: Option<f64>,
-    /// What was found amiss with a training that came to its end, a sentence each.
+    /// Problems found in a training that finished, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
-    /// The network, where a version that writes it trained it.
+    /// The network, if the version that trained it records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
 }
@@ -98,31 +99,30 @@ fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
-/// What a network is, beyond its configuration.
+/// Facts about a network that are not in its configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Network {
-    /// Scalars of all parameters.
+    /// Number of scalars in all parameters.
     pub parameters: usize,
-    /// Scalars of those that learn.
+    /// Number of scalars in the trainable parameters.
     pub trainable: usize,
     /// Width of the backbone's features.
     pub features: usize,
-    /// The zeros around a picture: `symmetric`, or `same` as in TensorFlow; empty without a
-    /// backbone.
+    /// The padding of a picture: `symmetric`, or `same` as in TensorFlow; empty without a backbone.
     pub padding: String,
 }
 
 impl Manifest {
-    /// What is amiss with the run, a sentence each: what its training found, and whether all
-    /// images of its test set score `alike`.
+    /// Returns what is wrong with the run, one sentence each: the findings of its training, and
+    /// whether all images of its test set score `alike`.
     pub fn remarks(&self, alike: bool) -> Vec<String> {
         let scored = alike.then(|| "all images score alike".to_owned());
         self.findings.iter().cloned().chain(scored).collect()
     }
 
-    /// The manifest of scores that another program made: a finished run of `method` without a
-    /// training, so that they stand in a report beside those of dbloss. `hash` is that of the
-    /// scores' file.
+    /// Makes the manifest of scores computed by another program: a finished run of `method` without
+    /// training, so that they can be reported beside those of dbloss. `hash` is that of the file of
+    /// scores.
     pub fn of_predictions(
         method: &str,
         seed: u64,
@@ -160,14 +160,14 @@ impl Manifest {
         })
     }
 
-    /// Training images a second over the whole run; `None` before the first.
+    /// Returns the training images per second over the whole run; `None` before the first image.
     pub fn images_per_second(&self) -> Option<f64> {
         (self.images_seen > 0 && self.train_seconds > 0.0)
             .then(|| self.images_seen as f64 / self.train_seconds)
     }
 
-    /// What is different about the machine of `now`, which goes on with this run: the manifest
-    /// names the last machine only, and times no longer come from one.
+    /// Describes how the machine of `now`, which resumes this run, differs: the manifest only names
+    /// the last machine, and the times are then a mixture.
     pub fn machine_changes(&self, now: &Manifest) -> Vec<String> {
         let fact = |what, before: &dyn Display, now: &dyn Display, effect| {
             let (before, now) = (before.to_string(), now.to_string());

@@ -1,4 +1,4 @@
-//! Starting from another run: the second of two stages.
+//! Starting from another run: the second of two training stages.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ fn last() -> Checkpoint {
 }
 
 impl StartConfig {
-    /// The checkpoint, and the folder of its run if that is there.
+    /// Returns the path of the checkpoint, and the folder of its run if it exists.
     fn places(&self) -> (PathBuf, Option<RunDir>) {
         if self.run.is_file() {
             let folder = self.run.parent().and_then(Path::parent).map(RunDir::new);
@@ -50,8 +50,8 @@ impl StartConfig {
         (run.checkpoint(self.checkpoint), Some(run))
     }
 
-    /// Refuses a run that is not there, or one whose classes are not those of `labels` while its
-    /// head is kept.
+    /// Rejects a run that does not exist, or one whose classes differ from those of `labels`
+    /// although its head is kept.
     pub fn check(&self, labels: &LabelTable) -> Result<()> {
         let at = KeyPath::from("start.run");
         let (checkpoint, run) = self.places();
@@ -89,7 +89,7 @@ impl StartConfig {
         Err(Error::key(at, problem).hint("set `start.reset_head = true` to start with a new head"))
     }
 
-    /// Puts the run's network into `parameters`; gives back the hash of what was read.
+    /// Loads the run's network into `parameters`; returns the hash of the file that was read.
     pub fn load(&self, parameters: &Parameters, device: &Device) -> Result<String> {
         let (path, _) = self.places();
         let head = if self.reset_head { "head." } else { "" };

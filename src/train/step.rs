@@ -1,4 +1,5 @@
-//! One step of a training: forward, loss, backward, norm, clipping, update. Knows of no file.
+//! One step of a training: forward, loss, backward, gradient norm, clipping, update. Does not touch
+//! files.
 
 use std::sync::Arc;
 
@@ -15,17 +16,17 @@ use crate::optim::{Average, Optimizer, OptimizerConfig, gradient_norm};
 use crate::predict;
 use crate::rng::Stream;
 
-/// The loss of each step.
+/// The losses of all steps.
 #[derive(Clone)]
 pub struct Losses {
     /// The loss.
     pub loss: Arc<dyn Loss>,
-    /// The same without its class weights, for the steps before this one.
+    /// The same loss without its class weights, used for the steps before the given one.
     pub before: Option<(Arc<dyn Loss>, usize)>,
 }
 
 impl Losses {
-    /// The loss of `step`, counted from 0.
+    /// Returns the loss of `step`, counted from 0.
     pub fn at(&self, step: usize) -> &Arc<dyn Loss> {
         match &self.before {
             Some((loss, from)) if step < *from => loss,
@@ -37,14 +38,14 @@ impl Losses {
 /// What changes from step to step, beside the network.
 #[derive(Debug)]
 pub struct State {
-    /// The optimiser with what it keeps.
+    /// The optimiser and its state.
     pub optimizer: Optimizer,
     /// The moving average of the weights, if one is kept.
     pub average: Option<Average>,
 }
 
 impl State {
-    /// The beginning of a training of `model`.
+    /// Returns the state at the beginning of a training of `model`.
     pub fn new(model: &Model, optimizer: &OptimizerConfig, ema_decay: f64) -> Result<Self> {
         let average = || Average::new(ema_decay, &model.parameters);
         Ok(State {
@@ -54,7 +55,7 @@ impl State {
     }
 }
 
-/// Where a step stands.
+/// The position and learning rate of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// Step over the whole training, from 0.
@@ -65,13 +66,13 @@ pub struct Moment {
     pub learning_rate: f64,
 }
 
-/// What every step of a training has in common.
+/// What all steps of a training share.
 pub struct Stepper<'a> {
     /// The network; its parameters are updated in place.
     pub model: &'a Model,
-    /// The loss by step.
+    /// The losses of all steps.
     pub losses: &'a Losses,
-    /// Bound of the gradients' global norm; 0 for none.
+    /// Largest global norm of the gradients; 0 means no limit.
     pub max_gradient_norm: f64,
     /// See [`TrainConfig::label_smoothing`](super::config::TrainConfig::label_smoothing).
     pub label_smoothing: f64,
@@ -81,20 +82,20 @@ pub struct Stepper<'a> {
     pub label: &'a str,
 }
 
-/// The gradients of a step's batches, their sum, and what else came of them.
+/// The summed gradients of a step's batches, with what else was computed.
 struct Found {
     sum: Gradients,
     /// Mean loss.
     loss: f64,
-    /// Pooled features of the last batch, at a step that is looked at.
+    /// Pooled features of the last batch, at a step that is checked.
     features: Option<Tensor>,
 }
 
 impl Stepper<'_> {
-    /// One step over `batches`, at least one, whose gradients are averaged.
+    /// Takes one step over `batches`, at least one, whose gradients are averaged.
     ///
     /// # Errors
-    /// The training diverged: loss or gradient are no finite numbers.
+    /// Fails if the training diverged: the loss or the gradient is not finite.
     pub fn take(
         &self,
         state: &mut State,
@@ -142,7 +143,7 @@ impl Stepper<'_> {
         })
     }
 
-    /// The sum of the gradients of all `batches`.
+    /// Sums the gradients of all `batches`.
     fn gradients(&self, batches: Vec<Batch>, at: &Moment) -> Result<Found> {
         let count = batches.len();
         let mut total: Option<Found> = None;
@@ -172,7 +173,7 @@ impl Stepper<'_> {
         Ok(total)
     }
 
-    /// The gradients of one batch; `draw` counts batches over the whole training.
+    /// Computes the gradients of one batch; `draw` counts batches over the whole training.
     fn of_batch(&self, mut batch: Batch, at: &Moment, draw: u64) -> Result<Found> {
         let model = self.model;
         let input = predict::input(&mut batch, model.device())?;

@@ -1,7 +1,7 @@
 //! TensorBoard event files: the scalars of a run in the format that TensorBoard reads.
 //!
 //! An event file is a sequence of records (length, checksum, bytes, checksum), each a protocol
-//! buffer `Event`. Only the handful of fields that scalars need are written here.
+//! buffer `Event`. Only the few fields needed for scalars are written here.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use super::record::{EpochRecord, EpochTime, StepRecord};
 use crate::error::Result;
 use crate::run_dir::RunDir;
 
-/// Writes the events of a run: a projection of its CSV files, made anew whenever a training goes
-/// on, and kept up with them from there.
+/// Writes the events of a run, derived from its CSV files: rewritten whenever a training resumes,
+/// and extended with them from there.
 pub struct EventWriter {
     file: BufWriter<fs_err::File>,
 }
 
 impl EventWriter {
     /// Opens the run's event file. Its first events are the first `steps` and `epochs` rows of the
-    /// CSV files; files that earlier processes left are replaced by it.
+    /// CSV files; it replaces files left by earlier processes.
     pub fn open(run: &RunDir, steps: usize, epochs: usize, steps_per_epoch: usize) -> Result<Self> {
         let folder = run.tensorboard();
         fs_err::create_dir_all(&folder)?;
@@ -65,7 +65,7 @@ impl EventWriter {
         self.event(record.step as u64, &summary(&scalars))
     }
 
-    /// Adds an epoch, at its last step, with its `time` where that is known.
+    /// Adds an epoch, at its last step, with its `time` if it is known.
     pub fn epoch(
         &mut self,
         record: &EpochRecord,
@@ -101,7 +101,7 @@ fn now() -> f64 {
     since.map_or(0.0, |duration| duration.as_secs_f64())
 }
 
-/// The event files of a folder that are ours, in the order of their names.
+/// Returns the event files in a folder that dbloss wrote, ordered by name.
 fn event_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs_err::read_dir(folder)? {
@@ -119,7 +119,7 @@ fn event_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-// Fields of the protocol buffers.
+// Field numbers of the protocol buffers.
 const WALL_TIME: u64 = 1;
 const STEP: u64 = 2;
 const FILE_VERSION: u64 = 3;
@@ -128,7 +128,7 @@ const VALUE: u64 = 1;
 const TAG: u64 = 1;
 const SIMPLE_VALUE: u64 = 2;
 
-// How a field is encoded, the low three bits of its key.
+// Wire types: how a field is encoded, the low three bits of its key.
 const VARINT: u64 = 0;
 const FIXED_64: u64 = 1;
 const BYTES: u64 = 2;
@@ -177,7 +177,7 @@ fn summary(scalars: &[(&str, f64)]) -> Vec<u8> {
     bytes(SUMMARY, &values.collect::<Vec<u8>>())
 }
 
-/// A record: the length and the data, each with its checksum behind it.
+/// Encodes a record: the length and the data, each followed by its checksum.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     let (of_length, of_data) = (masked_crc(&length), masked_crc(data));
@@ -190,12 +190,13 @@ fn record(data: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The format's checksum: a CRC is turned and shifted, for data that may hold CRCs itself.
+/// Returns the checksum of the format: the CRC is rotated and offset, because data may contain
+/// CRCs.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (Castagnoli), bit by bit: the records are short.
+/// Computes CRC-32C (Castagnoli) bit by bit, which is fast enough for short records.
 fn crc32c(data: &[u8]) -> u32 {
     let divide = |crc: u32| (0..8).fold(crc, |crc, _| (crc >> 1) ^ (0x82f6_3b78 * (crc & 1)));
     !data

@@ -1,7 +1,7 @@
 use super::*;
 use crate::train::recorder::Recorder;
 
-/// (step, tag, value) of every scalar in a folder, in the order in which they are read.
+/// Returns (step, tag, value) of every scalar in a folder, in the order they are read.
 fn scalars(run: &RunDir) -> Vec<(u64, String, f32)> {
     let mut scalars = Vec::new();
     for path in event_files(&run.tensorboard()).unwrap() {
@@ -33,8 +33,8 @@ fn scalars(run: &RunDir) -> Vec<(u64, String, f32)> {
     scalars
 }
 
-/// Reads one field: its number, its bytes (of a varint: none), its value as a number if it is a
-/// varint, and what follows.
+/// Reads one field: its number, its bytes (empty for a varint), its value if it is a varint, and
+/// the rest of the buffer.
 fn field(buffer: &[u8]) -> Option<(u64, &[u8], u64, &[u8])> {
     let (key, rest) = read_number(buffer)?;
     let take = |rest: &'_ [u8], length: usize| (length <= rest.len()).then_some(length);
@@ -70,8 +70,8 @@ fn read_number(buffer: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// The first record of a buffer: all of it, its data, and what follows. `None` at the end, or
-/// where half a record is left.
+/// Reads the first record of a buffer: the whole record, its data, and the rest. `None` at the end,
+/// or if the record is incomplete.
 fn next_record(buffer: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let length: [u8; 8] = *buffer.first_chunk()?;
     let checksum = |at: usize| Some(u32::from_le_bytes(*buffer.get(at..)?.first_chunk()?));
@@ -141,12 +141,12 @@ fn resuming_leaves_every_step_and_epoch_once() {
     }
     writer.flush().unwrap();
     drop(writer);
-    // The process ended in the middle of a record.
+    // The process was killed in the middle of a record.
     let path = event_files(&run.tensorboard()).unwrap().remove(0);
     let whole = fs_err::read(&path).unwrap();
     fs_err::write(&path, &whole[..whole.len() - 3]).unwrap();
 
-    // The checkpoint is from after step 2, but from before the end of its epoch.
+    // The checkpoint is from after step 2, but before the end of its epoch.
     let recorder = Recorder::open(&run, 3, 0).unwrap();
     let events = EventWriter::open(&run, 3, 0, 3).unwrap();
     let mut resumed = recorder.with_events(Some(events));
@@ -164,7 +164,7 @@ fn resuming_leaves_every_step_and_epoch_once() {
     assert_eq!(steps("epoch/loss"), [2]);
     assert_eq!(event_files(&run.tensorboard()).unwrap().len(), 1);
 
-    // The end of the second epoch is known now, and made anew with the rest.
+    // The end of the second epoch is reached now, and written again with the rest.
     resumed.epoch(&epoch(1), &time(1), 5).unwrap();
     drop(resumed);
     drop(EventWriter::open(&run, 6, 2, 3).unwrap());

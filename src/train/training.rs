@@ -1,4 +1,4 @@
-//! Everything a training is made of.
+//! The parts of a training.
 
 use crate::data::labels::LabelTable;
 use crate::data::loader::Inputs;
@@ -11,35 +11,35 @@ use super::checkpoint::Position;
 use super::config::TrainConfig;
 use super::step::{Losses, Moment, Stepper};
 
-/// Scores the model on held-out data: mAP in [0, 1], `None` where it is undefined.
+/// Evaluates the model on held-out data: mAP in [0, 1], `None` where it is undefined.
 pub type Validate<'a> = dyn Fn(&Model) -> Result<Option<f64>> + 'a;
 
-/// Told where the training stands, when it can go on from there.
+/// A callback that receives the position of the training whenever it can be resumed from there.
 pub type Saved<'a> = dyn Fn(&Position) -> Result<()> + 'a;
 
-/// Everything a training is made of.
+/// The parts of a training.
 pub struct Training<'a> {
     /// The network; its parameters are updated in place.
     pub model: &'a Model,
-    /// The loss by step.
+    /// The losses of all steps.
     pub losses: Losses,
     /// Training labels, for the sampler.
     pub labels: &'a LabelTable,
-    /// Training images, or what is known of them.
+    /// The inputs of the network: training images or their features.
     pub inputs: &'a dyn Inputs,
     /// The order of the images.
     pub sampler: &'a SamplerConfig,
-    /// Optimiser settings.
+    /// The optimiser's settings.
     pub optimizer: &'a OptimizerConfig,
-    /// Learning rate by step.
+    /// The learning rate by step.
     pub schedule: &'a Schedule,
-    /// Batches and length.
+    /// Batches, length, and the other settings of `[train]`.
     pub config: &'a TrainConfig,
     /// Root of all random streams.
     pub seed: u64,
-    /// Hash of the configuration, kept in the checkpoint.
+    /// Hash of the configuration, stored in the checkpoint.
     pub config_hash: String,
-    /// mAP on held-out data after each epoch, in [0, 1].
+    /// Computes mAP on held-out data after each epoch, in [0, 1].
     pub validate: Option<&'a Validate<'a>>,
     /// Called after each checkpoint `last`.
     pub saved: Option<&'a Saved<'a>>,
@@ -47,29 +47,30 @@ pub struct Training<'a> {
     pub label: String,
 }
 
-/// How a training ended that came to its end.
+/// The result of a completed training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// What was found amiss with it on the way, in a sentence each; it has been logged.
+    /// Problems found during the training, one sentence each; they have been logged.
     pub findings: Vec<String>,
-    /// True if it ended before its last epoch, because the validation part said so.
+    /// Whether it was stopped before its last epoch by the validation score.
     pub early: bool,
 }
 
 impl Training<'_> {
-    /// Steps in an epoch, at least one.
+    /// Returns the number of steps in an epoch, at least one.
     pub fn steps_per_epoch(&self) -> Result<usize> {
         self.config.steps_per_epoch(self.sampler, self.labels)
     }
 
-    /// True where no epoch follows: all are done, or the validation part ended it.
+    /// Returns whether no further epoch follows: all are done, or the validation score stopped the
+    /// training.
     pub fn is_over(&self, position: &Position) -> bool {
         let patience = self.config.early_stopping;
         position.epoch >= self.config.epochs
             || patience > 0 && position.epochs_without_gain >= patience
     }
 
-    /// Where the next step stands.
+    /// Returns the position and learning rate of the next step.
     pub fn moment(&self, position: &Position, steps_per_epoch: usize) -> Moment {
         let (rate, step) = (self.optimizer.learning_rate, position.step);
         let epochs = self.config.epochs;
@@ -80,7 +81,7 @@ impl Training<'_> {
         }
     }
 
-    /// What every step has in common.
+    /// Returns what all steps share.
     pub fn stepper(&self) -> Stepper<'_> {
         Stepper {
             model: self.model,
