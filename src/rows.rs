@@ -33,7 +33,7 @@ pub fn write<T: Serialize + DeserializeOwned>(
     })
 }
 
-/// Like [`write`], as text for the standard output.
+/// Like [`write()`], as text for the standard output.
 pub fn to_text<T: Serialize + DeserializeOwned>(rows: &[T]) -> String {
     let mut csv = csv::WriterBuilder::new()
         .has_headers(false)
