@@ -50,7 +50,7 @@ impl Deref for AlignedVec {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
         // SAFETY: `Line` is `repr(C)` with 16 floats in 64 bytes, without padding, so the lines are
-        // `lines.len() * 16 >= len` initialised floats; `zeros`, `resize` and `Arena::take` maintain
+        // `lines.len() * 16 >= len` initialised floats; `zeros`, `resize` and `Arena::take` keep
         // that inequality.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
