@@ -217,7 +217,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
 fn what_there_is_no_room_for_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    let mut table = dbloss::data::labels::LabelTable::new(vec!["x".into(), "y".into()]);
+    let mut table = LabelTable::new(vec!["x".into(), "y".into()]);
     let mut scores = Vec::new();
     for i in 0..60 {
         table.push(format!("test/{i:06}"), [u32::from(i % 2 == 0)]);

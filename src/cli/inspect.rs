@@ -81,14 +81,20 @@ fn chosen(names: &[String], classes: &[String]) -> Result<Vec<usize>> {
     named.collect()
 }
 
-/// Runs the subcommand.
-pub(super) fn run(args: Args) -> Result<()> {
+/// Checks that the page may be written to `--out`.
+fn check_out(args: &Args) -> Result<()> {
     free_file(&args.out, args.force)?;
     let ending = args.out.extension().unwrap_or_default();
     if !["html", "htm"].contains(&&*ending.to_string_lossy().to_lowercase()) {
         let problem = format!("`{}` is not an HTML file", args.out.display());
         return Err(Error::argument("--out", problem).hint("choose a name that ends in `.html`"));
     }
+    Ok(())
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: Args) -> Result<()> {
+    check_out(&args)?;
     let run = RunDir::new(&args.run);
     let Opened {
         experiment,
@@ -127,15 +133,9 @@ pub(super) fn run(args: Args) -> Result<()> {
         }
         None => (evaluate.part(&machine)?, all),
     };
-    let validation = match &other_set {
-        // It is the test set of the other split that is named.
-        Some(_) => Evaluate {
-            set: Set::Test,
-            ..evaluate
-        }
-        .validation_part(&machine)?,
-        None => evaluate.validation_part(&machine)?,
-    };
+    // With another data set, `--on` names a set of that one.
+    let set = other_set.as_ref().map_or(args.on, |_| Set::Test);
+    let validation = Evaluate { set, ..evaluate }.validation_part(&machine)?;
     let looked_at = looked_at.only(&known);
     let validation = validation.map(|part| part.only(&known));
     let held_out = held_out.map(|part| part.only(&known));
