@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use candle_core::{DType, Device, Tensor};
 use common::formula;
@@ -69,18 +69,23 @@ fn on_any_number_of_threads(test: &str, compute: impl Fn(&mut Hashes)) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let [one, two, four] = THREADS.map(|threads| {
-        let file = folder.path().join(threads);
-        let output = Command::new(std::env::current_exe().unwrap())
+    let file = |threads: &str| folder.path().join(threads);
+    let processes = THREADS.map(|threads| {
+        Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--include-ignored"])
             .env("RAYON_NUM_THREADS", threads)
-            .env(HASHES, &file)
-            .output()
-            .unwrap();
+            .env(HASHES, file(threads))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    for (threads, process) in THREADS.iter().zip(processes) {
+        let output = process.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{threads} threads: {said}");
-        small::read(&file)
-    });
+    }
+    let [one, two, four] = THREADS.map(|threads| small::read(&file(threads)));
     println!("{} results", one.lines().count());
     assert!(one.lines().count() > 1);
     for (threads, other) in [("two", two), ("four", four)] {
@@ -160,13 +165,16 @@ fn in_both_modes(name: &str, build: Build, hashes: &mut Hashes) {
 
 /// Returns whether a network is longer or wider than another one of the same blocks.
 fn is_large(name: &str) -> bool {
-    let longer = [
+    let other = [
+        "resnet34",
         "resnet101",
         "resnet152",
         "wide_resnet50_2",
         "convnext_small",
+        "vit_small_patch16_224",
+        "vit_small_patch14_dinov2",
     ];
-    name.starts_with("vit_base") || longer.contains(&name)
+    name.starts_with("vit_base") || other.contains(&name)
 }
 
 #[test]
@@ -181,7 +189,7 @@ fn every_backbone_makes_the_same_bytes() {
 }
 
 #[test]
-#[ignore = "networks of up to 88 million parameters take minutes"]
+#[ignore = "networks of up to 88 million parameters take minutes and 5 GB"]
 fn large_backbones_make_the_same_bytes() {
     on_any_number_of_threads("large_backbones_make_the_same_bytes", |hashes| {
         for name in backbone::names() {
