@@ -106,13 +106,13 @@ pub(super) fn manifest_of(folder: &RunDir, run: &PlannedRun, split: &Split) -> O
     same.then_some(manifest)
 }
 
-/// True for a run that is trained, and whose last checkpoint has been evaluated on `sets` in the way
-/// that the tables need.
+/// Returns whether a run is trained, and its last checkpoint has been evaluated on `sets` with the
+/// settings that the tables need.
 pub(super) fn is_finished(folder: &RunDir, manifest: &Manifest, sets: &[Set]) -> bool {
     manifest.status == Status::Finished && sets.iter().all(|&set| is_scored(folder, set))
 }
 
-/// True if the last checkpoint has been evaluated on a set.
+/// Returns whether the last checkpoint has been evaluated on a set with those settings.
 pub(super) fn is_scored(folder: &RunDir, set: Set) -> bool {
     #[derive(serde::Deserialize)]
     struct Settings {

@@ -128,7 +128,7 @@ impl Tuning {
         Ok((scores, sets))
     }
 
-    /// Makes the final runs `runs` of a subset, second stages after those that they begin with.
+    /// Runs the final runs `runs` of a subset; second stages run after the runs they start from.
     fn run_stages(
         &self,
         index: usize,
@@ -149,16 +149,17 @@ impl Tuning {
         Ok((all, split))
     }
 
-    /// The plan with its runs scored on what they were trained on too: thresholds are in units of that.
+    /// Makes the plan also evaluate its runs on their training sets, whose scores are the unit of
+    /// the thresholds.
     fn scored_for_f1(mut plan: Plan) -> Plan {
         plan.sets = vec![Set::Test, Set::Train];
         plan
     }
 
-    /// Has the trainings of the chosen settings score their own training images.
+    /// Scores the training images of the trainings with the chosen settings.
     ///
     /// # Errors
-    /// A run fails; a signal came.
+    /// Fails if a run fails or a signal arrived.
     pub(super) fn score_training(
         &self,
         search: &Search,
@@ -175,8 +176,8 @@ impl Tuning {
         Ok(())
     }
 
-    /// Of the chosen setting of each method the thresholds that its folds choose together; methods
-    /// without are left out.
+    /// Returns the thresholds of each method with its chosen setting, chosen on its folds together;
+    /// methods without thresholds are left out.
     ///
     /// # Errors
     /// Fails if a file of scores is damaged.

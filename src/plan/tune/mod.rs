@@ -230,18 +230,19 @@ impl Tuning {
         }
     }
 
-    /// Where the fold of that number lies, counted from 0.
+    /// Returns the folder of the fold with this number, counted from 0.
     fn fold_home(&self, number: usize) -> PathBuf {
         self.home.join("folds").join(format!("fold-{}", number + 1))
     }
 
-    /// The trials `runs` of the fold of that number as a plan.
+    /// Returns the trials `runs` of the fold with this number as a plan.
     fn trials_of(&self, number: usize, runs: Vec<Experiment>) -> Result<Plan> {
         let name = format!("fold-{}", number + 1);
         Plan::of_runs(&name, self.home.join("trials").join(&name), runs)
     }
 
-    /// The trial of a setting on the fold of that number; a second stage begins with one of `before`.
+    /// Returns the trial of a setting on the fold with this number; a second stage starts from one
+    /// of `before`.
     fn trial(
         &self,
         method: &str,
@@ -258,7 +259,7 @@ impl Tuning {
         Ok(run)
     }
 
-    /// The trials of one fold: of the settings of a stage that are still in the search after
+    /// Runs the trials of one fold, for the settings of a stage that are still in the search after
     /// `before`.
     fn fold(
         &self,
