@@ -36,9 +36,9 @@ pub struct Plan {
     /// Runs that were not requested this time, but finished earlier in the same folder with the
     /// settings they would have now: they belong in the comparison too.
     pub earlier: Vec<PlannedRun>,
-    /// The sets that each run is scored on.
+    /// The sets that each run is evaluated on.
     pub sets: Vec<Set>,
-    /// Where the split lies, once that is known.
+    /// The folder of the split, once it is known.
     split_folder: Option<PathBuf>,
 }
 

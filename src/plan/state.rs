@@ -112,7 +112,7 @@ pub(super) fn is_finished(folder: &RunDir, manifest: &Manifest, sets: &[Set]) ->
     manifest.status == Status::Finished && sets.iter().all(|&set| is_scored(folder, set))
 }
 
-/// Returns whether the last checkpoint has been evaluated on a set.
+/// Returns whether the last checkpoint has been evaluated on a set with those settings.
 pub(super) fn is_scored(folder: &RunDir, set: Set) -> bool {
     #[derive(serde::Deserialize)]
     struct Settings {

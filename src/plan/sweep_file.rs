@@ -67,7 +67,7 @@ impl Described for SweepConfig {
     }
 }
 
-/// A sweep file, read and checked.
+/// A sweep file that has been read and checked.
 #[derive(Debug, Clone)]
 pub struct SweepFile {
     /// Its path.

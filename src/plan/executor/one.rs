@@ -23,8 +23,9 @@ pub(in crate::plan) struct Stopped {
     pub began: bool,
 }
 
-/// Trains the run from its current state, and evaluates it on the sets of the plan. Finished work is
-/// not repeated unless `replace` says so; the evaluation on the test set is `None` then.
+/// Trains the run from its current state, and evaluates it on the plan's sets. Finished work is not
+/// repeated unless `replace` says so; the evaluation on the test set is `None` if it was not done
+/// now.
 pub(in crate::plan) fn run(
     plan: &Plan,
     run: &PlannedRun,

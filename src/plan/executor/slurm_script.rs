@@ -62,7 +62,7 @@ pub(super) fn script(
     script.push_str(
         "\n# Written by `dbloss sweep --executor slurm`; a later call writes it again.\n",
     );
-    // Until dbloss listens, a signal that asks to save has nothing to ask for.
+    // Until dbloss handles the signal, there is nothing to save.
     script.push_str("trap '' USR1\n");
     config
         .setup

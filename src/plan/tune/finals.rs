@@ -128,7 +128,7 @@ impl Tuning {
         Ok((scores, sets))
     }
 
-    /// Runs the final `runs` of a subset, second stages after the runs that they start from.
+    /// Runs the final runs `runs` of a subset; second stages run after the runs they start from.
     fn run_stages(
         &self,
         index: usize,
@@ -149,8 +149,8 @@ impl Tuning {
         Ok((all, split))
     }
 
-    /// Returns the plan with its runs scored on their training images too: those give the unit of the
-    /// thresholds.
+    /// Makes the plan also evaluate its runs on their training sets, whose scores are the unit of
+    /// the thresholds.
     fn scored_for_f1(mut plan: Plan) -> Plan {
         plan.sets = vec![Set::Test, Set::Train];
         plan
@@ -159,7 +159,7 @@ impl Tuning {
     /// Scores the training images of the trainings with the chosen settings.
     ///
     /// # Errors
-    /// Fails if a run fails, or if the process is interrupted.
+    /// Fails if a run fails or a signal arrived.
     pub(super) fn score_training(
         &self,
         search: &Search,

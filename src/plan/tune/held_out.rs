@@ -1,4 +1,4 @@
-//! Where a tuning keeps the scores of images that a training did not see.
+//! Finds the scores in a tuning of images that a training did not see.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 use crate::rows;
 use crate::run_dir::RunDir;
 
-/// The files of scores of the tuning in the folder `tuned`, one a fold: of the training with the
-/// setting that was chosen for `method`, for the training images that the fold held out.
+/// Returns the files of scores in the tuning at `tuned`, one per fold: from the training with the
+/// setting chosen for `method`, for the training images that the fold held out.
 ///
 /// # Errors
-/// The folder is not that of a tuning, or of one without the method, or its trials are not there any
-/// more.
+/// Fails if the folder is not that of a tuning, if the tuning lacks the method, or if its trials
+/// have been removed.
 pub fn held_out(tuned: &Path, method: &str) -> Result<Vec<PathBuf>> {
     let beginning = format!("{method}{}-s", setting(tuned, method)?);
     let mut files = Vec::new();
@@ -28,7 +28,7 @@ pub fn held_out(tuned: &Path, method: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The setting that the tuning chose for `method`.
+/// Returns the setting that the tuning chose for `method`.
 fn setting(tuned: &Path, method: &str) -> Result<String> {
     let path = tuned.join("chosen.csv");
     if !path.is_file() {
@@ -48,7 +48,7 @@ fn setting(tuned: &Path, method: &str) -> Result<String> {
     }
 }
 
-/// The name of the run in `trials` that is called `beginning` and a seed.
+/// Returns the name of the run in `trials` that consists of `beginning` and a seed.
 fn trial(trials: &Path, beginning: &str) -> Result<String> {
     let is_it = |name: &String| {
         let seed = name.strip_prefix(beginning);

@@ -241,8 +241,8 @@ impl Tuning {
         Plan::of_runs(&name, self.home.join("trials").join(&name), runs)
     }
 
-    /// Returns the trial of a setting on the fold with this number; a second stage starts from one of
-    /// `before`.
+    /// Returns the trial of a setting on the fold with this number; a second stage starts from one
+    /// of `before`.
     fn trial(
         &self,
         method: &str,

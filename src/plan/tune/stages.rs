@@ -1,4 +1,4 @@
-//! Second stages: methods whose network begins with that of another method's run.
+//! Second stages: methods that start from the network of another method's run.
 
 use std::path::Path;
 
@@ -11,8 +11,9 @@ use crate::io::absolute;
 use crate::layers::{Assignment, Origin};
 use crate::plan::SweepFile;
 
-/// Refuses what a second stage of `methods` begins with that is none of them, and a third stage. An
-/// entry for a method that is not tried has no effect: a file that extends another one may try fewer.
+/// Rejects a second stage of `methods` that starts from a method not among them, and a third stage.
+/// An entry for a method that is not tried has no effect, because a file that extends another one
+/// may try fewer methods.
 pub(super) fn check(sweep: &SweepFile, config: &TuneConfig, methods: &[String]) -> Result<()> {
     let at = KeyPath::from("tune.start");
     for (second, first) in &config.start {
@@ -36,8 +37,8 @@ pub(super) fn check(sweep: &SweepFile, config: &TuneConfig, methods: &[String]) 
 }
 
 impl Tuning {
-    /// What is searched for one after the other: methods that begin by themselves, then those that
-    /// begin with a run of them, if there are any.
+    /// Returns the methods to search for one stage after the other: those that start on their own,
+    /// then those that start from a run of the former, if any.
     pub(super) fn stages(&self) -> Vec<Vec<&Candidates>> {
         let is_first =
             |candidates: &&Candidates| !self.config.start.contains_key(&candidates.method);
@@ -46,8 +47,8 @@ impl Tuning {
         stages.filter(|stage| !stage.is_empty()).collect()
     }
 
-    /// What stands for the run that `method` begins with until that is known; nothing for a method
-    /// that begins by itself.
+    /// Returns a placeholder for the run that `method` starts from, until that is known; `None` for
+    /// a method that starts on its own.
     pub(super) fn placeholder(&self, method: &str) -> Option<Assignment> {
         self.config.start.get(method).map(|first| Assignment {
             key: KeyPath::from("start.run"),
@@ -56,11 +57,11 @@ impl Tuning {
         })
     }
 
-    /// Has the trial `run` of `method` begin as it should on the fold of that number, counted from 0:
-    /// with the training of the setting that `before` chooses for its first stage.
+    /// Sets the starting point of the trial `run` of `method` on the fold with this number, counted
+    /// from 0: the training with the setting that `before` chooses for its first stage.
     ///
     /// # Errors
-    /// Every setting of the first stage diverged.
+    /// Fails if every setting of the first stage diverged.
     pub(super) fn begin_trial(
         &self,
         run: &mut Experiment,
@@ -85,8 +86,8 @@ impl Tuning {
         Ok(())
     }
 
-    /// The same for a final run in the folder `home`: with the run of its first stage, of the same
-    /// seed.
+    /// Sets the starting point of a final run in the folder `home`: the run of its first stage with
+    /// the same seed.
     pub(super) fn begin_final(&self, run: &mut Experiment, home: &Path) {
         if let Some(first) = self.config.start.get(&run.method) {
             let first = Experiment {

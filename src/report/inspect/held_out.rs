@@ -1,4 +1,4 @@
-//! Training images as other trainings score them that did not see them.
+//! Training images, scored by other trainings that did not see them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::predict::{Predictions, Scale, probability};
 
 impl Part {
-    /// The training images of `split` with the scores that the files `folds` have, each of a training
-    /// that held out the images that it scores: as probabilities, the mean of them for an image that
-    /// several held out. Images that none held out are left out. `split_folder` is where the split
-    /// lies, for errors.
+    /// Returns the training images of `split` with the scores in the files `folds`, each from a
+    /// training that held out the images it scores. The scores are converted to probabilities, and
+    /// averaged for an image that was held out several times. Images that were never held out are
+    /// left out. `split_folder` is the folder of the split, for errors.
     ///
     /// # Errors
-    /// A file is not there, damaged, or of other images or classes.
+    /// Fails if a file is missing, damaged, or belongs to other images or classes.
     pub fn held_out(split: &Split, split_folder: &Path, folds: &[PathBuf]) -> Result<Self> {
         let predictions = together(folds)?;
         let (train, root) = split.set(Set::Train, split_folder)?;
@@ -40,7 +40,7 @@ impl Part {
     }
 }
 
-/// The scores of all files as probabilities.
+/// Combines the scores of all files as probabilities.
 fn together(folds: &[PathBuf]) -> Result<Predictions> {
     let mut all = Predictions {
         classes: Vec::new(),
@@ -48,7 +48,7 @@ fn together(folds: &[PathBuf]) -> Result<Predictions> {
         scores: Vec::new(),
         scale: Some(Scale::Probabilities),
     };
-    // The row of an image, and how many scores lie in it.
+    // The row of an image, and the number of scores averaged in it.
     let mut rows: HashMap<String, (usize, f64)> = HashMap::new();
     for path in folds {
         let fold = Predictions::read(path)?;

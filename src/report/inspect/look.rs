@@ -136,8 +136,8 @@ impl Thresholds {
 
 /// Everything the page is made from.
 pub(super) struct Look<'a> {
-    /// The inspected part; the validation part if that is a different one; and the training images
-    /// if they were held out.
+    /// The inspected part, the validation part if that is a different one, and the held-out
+    /// training images if there are any.
     pub(super) parts: Vec<&'a Part>,
     /// Logits and targets of the inspected part.
     pub(super) scores: ScoreTable<'a, f64>,

@@ -21,7 +21,7 @@ pub(super) struct Searched {
     pub set: String,
     /// Number of its pictures.
     pub images: usize,
-    /// What the model knew of the pictures when it scored them, in words.
+    /// Whether the model that scored the pictures was trained on them, in words.
     pub known: &'static str,
     /// Whether the run was trained on these pictures.
     pub trained_on: bool,

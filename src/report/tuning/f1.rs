@@ -5,10 +5,10 @@
 //! the folds. Over all folds together, these scores give the threshold with the best F1 for each
 //! class, which is then the same for every final run, on every subset. No test image is involved.
 //!
-//! The size of logits depends on the training: a final run takes more steps than one on a fold, and
-//! at high rates that changes the size several times over. So the scores of a class are standardised
-//! for each training, by the mean and the standard deviation of its scores of its own training
-//! images. Both kinds of training have learned the images that give the unit.
+//! The scale of the logits depends on the training: a final run takes more steps than one on a
+//! fold, and at high learning rates that changes the scale several times over. The scores of a
+//! class are therefore standardised for each training, by the mean and the standard deviation of
+//! its scores on its own training images, which both kinds of training have learned.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +31,9 @@ pub struct ThresholdRow {
     /// Number of its images that a fold held out; with `repeats`, each counts as often as it was
     /// held out.
     pub positives: usize,
-    /// The class counts as present above this many standard deviations over the mean of its scores
-    /// of a run's own training images. Empty for a class of which no fold held out an image; such a
-    /// class counts as present above a logit of 0.
+    /// The class counts as present above the mean of a run's scores on its own training images,
+    /// plus this many standard deviations. Empty for a class of which no fold held out an image;
+    /// such a class counts as present above a logit of 0.
     #[serde(serialize_with = "number::full_or_empty")]
     pub deviations: Option<f64>,
 }
@@ -57,17 +57,18 @@ pub struct F1Row {
     pub macro_f1: Option<f64>,
 }
 
-/// Standardised scores of a run for the test images of its split.
+/// Standardised scores of a run on the test images of its split.
 struct Scored {
     labels: Vec<u8>,
-    /// Images x classes.
+    /// Scores, images x classes.
     scores: Vec<f64>,
     /// The logit 0 of each class, standardised.
     zero: Vec<f64>,
 }
 
 impl Scored {
-    /// Reads them. Returns `None` if the files of a set are no longer available.
+    /// Reads and standardises the scores. Returns `None` if the files of a set are no longer
+    /// available.
     fn read(split: &Split, run: &RunDir) -> Result<Option<Self>> {
         let of = |set: Set, table: &LabelTable| -> Result<Option<(LabelTable, Vec<f64>)>> {
             let path = run.eval(set).join("predictions.csv");
@@ -103,7 +104,7 @@ impl Scored {
     }
 }
 
-/// Returns the mean and the standard deviation; the deviation of equal values is given as 1.
+/// Returns the mean and the standard deviation, which is replaced by 1 for equal values.
 fn mean_and_deviation<'a>(values: impl Iterator<Item = &'a f64> + Clone) -> (f64, f64) {
     let count = values.clone().count() as f64;
     let mean = values.clone().sum::<f64>() / count;
@@ -148,8 +149,8 @@ pub fn thresholds(method: &str, folds: &[(&Split, &RunDir)]) -> Result<Option<Ve
     Ok(Some(rows.collect()))
 }
 
-/// Computes F1 of the run in `run` on the test images of `split`, over all classes and by its groups.
-/// Returns `None` if its scores are no longer available.
+/// Computes F1 of `run` on the test images of `split`, over all classes and by its groups. Returns
+/// `None` if its scores are no longer available.
 ///
 /// # Errors
 /// Fails if a file of scores is damaged or belongs to other images.
