@@ -214,10 +214,11 @@ mod tests {
         }
     }
 
-    /// Six blocks of four methods, some of them tied: `r = scipy.stats.friedmanchisquare(*X.T)`, `F
-    /// = (n - 1) r.statistic / (n (k - 1) - r.statistic)`, `scipy.stats.f.sf(F, k - 1, (k - 1) (n -
-    /// 1))`, `rankdata(-X, axis=1).mean(0)`, `studentized_range.ppf(0.95, k, inf) / sqrt(2) *
-    /// sqrt(k (k + 1) / (6 n))`.
+    /// Six blocks of four methods, some of them tied:
+    /// `r = scipy.stats.friedmanchisquare(*X.T)`,
+    /// `F = (n - 1) r.statistic / (n (k - 1) - r.statistic)`,
+    /// `scipy.stats.f.sf(F, k - 1, (k - 1) (n - 1))`, `rankdata(-X, axis=1).mean(0)`,
+    /// `studentized_range.ppf(0.95, k, inf) / sqrt(2) * sqrt(k (k + 1) / (6 n))`.
     #[test]
     fn test_ranks_and_critical_difference_are_those_of_scipy() {
         let blocks = [
