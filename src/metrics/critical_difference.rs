@@ -101,9 +101,9 @@ fn tied(ranks: &[f64]) -> f64 {
     ranks.iter().map(|rank| equal(rank).powi(2) - 1.0).sum()
 }
 
-/// Returns Nemenyi's critical difference of the mean ranks of `methods` over `blocks`, q sqrt(k (k
-/// + 1) / 6 n), where q is the quantile of the studentised range divided by sqrt 2. `None` for
-/// fewer than two of either.
+/// Returns Nemenyi's critical difference of the mean ranks of `methods` over `blocks`,
+/// q sqrt(k (k + 1) / 6 n), where q is the quantile of the studentised range divided by sqrt 2.
+/// `None` for fewer than two of either.
 pub fn critical_difference(methods: usize, blocks: usize, level: f64) -> Option<f64> {
     if methods < 2 || blocks < 2 {
         return None;
