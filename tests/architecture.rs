@@ -1,5 +1,7 @@
 //! Who may know whom: each module of the library uses only those named here.
 
+#[path = "architecture/dependencies.rs"]
+mod dependencies;
 #[path = "architecture/imports.rs"]
 mod imports;
 
