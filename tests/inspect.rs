@@ -430,8 +430,8 @@ fn planted_label_errors_of_the_training_set_are_found_out_of_fold() {
     // Without the folds the training set is not searched.
     assert!(page.contains("in the test set") && !page.contains("has learned their labels"));
     for (given, expected) in [
-        ("--folds runs", "holds no tuning"),
-        ("--folds runs/t/final", "holds no tuning"),
+        ("--folds runs", "contains no tuning"),
+        ("--folds runs/t/final", "contains no tuning"),
     ] {
         let arguments = format!("inspect runs/t/final/subset/erm-s0 {given} --out b.html");
         let said = common::small::refused(root, &arguments);

@@ -399,7 +399,10 @@ fn a_second_stage_begins_with_the_first_of_its_own_fold_subset_and_seed() {
     }
     assert_eq!(column(&read(&home.join("final.csv")), "method").len(), 8);
     for (start, expected) in [
-        ("crt = 'erm'\nerm = 'crt'", "begins with another one itself"),
+        (
+            "crt = 'erm'\nerm = 'crt'",
+            "itself starts from another method",
+        ),
         ("crt = 'emr'", "did you mean `erm`"),
         ("cat = 'erm'", "start.run"),
     ] {

@@ -10,7 +10,7 @@ use crate::range::Range;
 #[serde(deny_unknown_fields, default)]
 pub struct SlurmConfig {
     /// Time limit of a task, as `sbatch --time` takes it: `02:00:00`, `1-12`, minutes. A run that
-    /// needs longer is put back into the queue and goes on.
+    /// needs longer is queued again and continues.
     pub time: Option<String>,
     /// Partition.
     pub partition: Option<String>,
@@ -28,9 +28,9 @@ pub struct SlurmConfig {
     pub gpus: usize,
     /// Kind of the GPUs, as in `--gres=gpu:KIND:N`.
     pub gpu_kind: Option<String>,
-    /// Tasks at a time; all that fit without it.
+    /// Tasks at a time; if left out, as many as fit.
     pub max_running: Option<usize>,
-    /// Seconds before the time limit at which a run saves and is put back, 120.
+    /// Seconds before the time limit at which a run saves and is queued again, 120.
     pub signal_seconds: u32,
     /// More options of `sbatch`, for example `--exclude=node7`.
     pub options: Vec<String>,

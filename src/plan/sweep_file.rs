@@ -18,18 +18,18 @@ use crate::range::Range;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SweepConfig {
-    /// The sweep's name, the folder of its runs; the file's name without it.
+    /// The sweep's name and the folder of its runs; if left out, the file's name.
     #[serde(default)]
     pub name: Option<String>,
     /// The experiment file, relative to the sweep's.
     pub experiment: PathBuf,
-    /// Files whose methods can be chosen too, beneath the experiment's own.
+    /// Files whose methods can be chosen too, in addition to the experiment's own.
     #[serde(default)]
     pub methods_from: Vec<PathBuf>,
-    /// The methods; all of the experiment's without it.
+    /// The methods; if left out, all of the experiment's.
     #[serde(default)]
     pub methods: Vec<String>,
-    /// The seeds; the experiment's without it.
+    /// The seeds; if left out, the experiment's.
     #[serde(default)]
     pub seeds: Vec<u64>,
     /// Runs at a time on one machine, 1.

@@ -17,25 +17,25 @@ pub struct TuneConfig {
     /// Settings that are drawn for each method, with `random` and `halving`; 0, the default, tries
     /// every point of the grid.
     pub trials: usize,
-    /// With `halving`: the part of the settings that goes on from one fold to the next, 0.5.
+    /// With `halving`: the fraction of the settings that continues from one fold to the next, 0.5.
     pub keep: f64,
     /// Folds of the training subset, 3: each is the validation part of a training on the others.
     pub folds: usize,
-    /// How often the subset is cut into folds, each time otherwise, 1.
+    /// How often the subset is cut into folds, differently each time, 1.
     pub repeats: usize,
     /// Root of the streams that draw folds and settings, and the seed of the trials, 0.
     pub seed: u64,
-    /// Seeds of the subsets that the final runs train on; without it the experiment's own. The
-    /// search is made on the first.
+    /// Seeds of the subsets that the final runs train on; if left out, the experiment's own. The
+    /// search uses the first.
     pub subsets: Vec<u64>,
     /// Ranges for drawn values, any key of the configuration:
     /// `{ min = 1e-4, max = 1e-2, scale = "log" }`.
     pub range: Table,
-    /// Further values for single methods: a table a method, of keys with lists or ranges.
+    /// Further values for single methods: one table per method, of keys with lists or ranges.
     pub methods: Table,
-    /// Methods that are second stages, each with the method whose network it begins with: the one of
-    /// that method's chosen setting, on the same fold, or subset and seed. Methods that are not tried
-    /// are passed over.
+    /// Methods that are second stages, each with the method whose network it starts from: the one
+    /// trained with that method's chosen setting, on the same fold, or on the same subset with the
+    /// same seed. Methods that are not tried are ignored.
     pub start: BTreeMap<String, String>,
 }
 

@@ -33,7 +33,7 @@ fn setting(tuned: &Path, method: &str) -> Result<String> {
     let path = tuned.join("chosen.csv");
     if !path.is_file() {
         return Err(
-            Error::file(tuned, "holds no tuning: there is no `chosen.csv`")
+            Error::file(tuned, "contains no tuning: there is no `chosen.csv`")
                 .hint("name the folder that `dbloss tune` wrote, `<out>/<name>`"),
         );
     }
@@ -57,7 +57,7 @@ fn trial(trials: &Path, beginning: &str) -> Result<String> {
     let folders = fs_err::read_dir(trials).into_iter().flatten().flatten();
     let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(is_it).min().ok_or_else(|| {
-        let problem = format!("holds no training called `{beginning}...`");
+        let problem = format!("contains no training called `{beginning}...`");
         Error::file(trials, problem).hint("the folder of a tuning is needed with its trials")
     })
 }

@@ -27,9 +27,9 @@ pub(super) fn check(sweep: &SweepFile, config: &TuneConfig, methods: &[String]) 
             return Err(sweep.locate(error));
         }
         if config.start.contains_key(first) {
-            let problem = format!("begins with `{first}`, which begins with another one itself");
+            let problem = format!("starts from `{first}`, which itself starts from another method");
             return Err(sweep.locate(
-                Error::key(at.child(second), problem).hint("there are two stages, no third one"),
+                Error::key(at.child(second), problem).hint("a third stage is not possible"),
             ));
         }
     }

@@ -23,7 +23,7 @@ impl Part {
         let first = folds.first().map_or(split_folder, PathBuf::as_path);
         let scores = predictions.align(&table, first).map_err(|error| {
             error.hint(
-                "the folds of a tuning are of its first subset: name a run that was trained on that",
+                "the folds of a tuning are made from its first subset: name a run that was trained on it",
             )
         })?;
         Ok(Part {

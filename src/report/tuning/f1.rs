@@ -73,7 +73,7 @@ impl Scored {
         let of = |set: Set, table: &LabelTable| -> Result<Option<(LabelTable, Vec<f64>)>> {
             let path = run.eval(set).join("predictions.csv");
             if !path.is_file() {
-                tracing::warn!("{}: not there, and F1 needs it", path.display());
+                tracing::warn!("{}: does not exist, but F1 needs it", path.display());
                 return Ok(None);
             }
             let predictions = Predictions::read(&path)?;
