@@ -632,8 +632,12 @@ fn the_reference_of_sweeps_has_every_key_and_no_other() {
                 row_key == key || (row.holds == "table" && row_key.holds(&key))
             };
             match rows.iter().filter(is_it).collect::<Vec<_>>().as_slice() {
-                [row] => drop(spoken_of.insert(row.key.clone())),
-                found => drop(missing.insert(format!("{key}: {found:?}"))),
+                [row] => {
+                    spoken_of.insert(row.key.clone());
+                }
+                found => {
+                    missing.insert(format!("{key}: {found:?}"));
+                }
             }
         }
     }
