@@ -450,7 +450,7 @@ fn every_method_gets_as_many_trials_as_the_others() {
             format!("{grid}[tune.methods.db-fokal]\n'loss.mu' = [1]\n"),
             "not a method of this file",
         ),
-        ("[tune]\nfolds = 2\n".to_owned(), "names no value to try"),
+        ("[tune]\nfolds = 2\n".to_owned(), "has no values to try"),
         (
             "[tune.range]\n'train.epochs' = { min = 3, max = 1 }\n".to_owned(),
             "ascending",
