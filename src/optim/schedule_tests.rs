@@ -142,6 +142,6 @@ fn nonsense_is_refused() {
     for value in ["1.5", "-1", "'all'", "nan"] {
         let text = format!("kind = 'cosine'\nwarmup_iterations = {value}");
         let error = toml::from_str::<Schedule>(&text).unwrap_err().to_string();
-        assert!(error.contains("part"), "{error}");
+        assert!(error.contains("a fraction of the training"), "{error}");
     }
 }

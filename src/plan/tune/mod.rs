@@ -12,6 +12,7 @@ mod finals;
 mod held_out;
 mod outcome;
 mod stages;
+mod starts;
 mod trials;
 
 use std::path::{Path, PathBuf};
@@ -92,7 +93,7 @@ impl Tuning {
         let sources = sweep.sources()?;
         let methods = sweep.methods(&sources.with(&shared)?);
         let candidates = candidates::of(&sweep, &config, &methods, &shared)?;
-        stages::check(&sweep, &config, &methods)?;
+        starts::check(&sweep, &config, &methods)?;
         let tuning = Tuning {
             home: out.join(&sweep.name),
             sweep,

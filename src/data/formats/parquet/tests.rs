@@ -195,7 +195,7 @@ fn what_is_wrong_is_named_with_row_group_and_row() {
     let marks = vec![("a".to_owned(), vec![0, 1, 0, 1, 2])];
     let text = said(Given::Marks(marks), None);
     assert!(
-        text.contains("row group 2, row 0") && text.contains("holds 2"),
+        text.contains("row group 2, row 0") && text.contains("contains 2"),
         "{text}"
     );
     let text = said(Given::Numbers(lists()), Some("{".to_owned()));

@@ -125,7 +125,7 @@ fn mistakes_name_file_and_line() {
         (
             "a.csv",
             b"image,x\na,1\nb,2\n",
-            "a.csv:3: column `x` holds `2`, expected 0 or 1",
+            "a.csv:3: column `x` contains `2`, expected 0 or 1",
         ),
         (
             "a.jsonl",

@@ -230,7 +230,7 @@ fn what_may_mean_two_things_is_asked_for() {
         ..WebDataset::default()
     };
     let message = load(&shards, settings(None)).unwrap_err().to_string();
-    assert!(message.contains("cls and its txt"), "{message}");
+    assert!(message.contains("its cls or its txt"), "{message}");
     let loaded = load(&shards, settings(Some(LabelFile::Txt))).unwrap();
     assert_eq!(labels(&loaded)[0].1, ["dog"]);
     let two = archive(&[("a.jpg", b"x"), ("a.png", b"y"), ("a.cls", b"1")]);
