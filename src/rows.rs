@@ -7,6 +7,7 @@
 mod json;
 mod tables;
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
@@ -205,10 +206,39 @@ pub fn cell(value: Option<f64>) -> String {
     value.map_or(String::new(), |v| v.to_string())
 }
 
+/// A cell of a report, which people open in spreadsheets and this program never reads again: what one
+/// would take for a formula has an apostrophe in front. Numbers stay as they are.
+pub fn shown(cell: &str) -> Cow<'_, str> {
+    match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err() {
+        true => Cow::Owned(format!("'{cell}")),
+        false => Cow::Borrowed(cell),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde::Deserialize;
+
+    #[test]
+    fn no_cell_of_a_report_is_a_formula() {
+        for formula in [
+            "=1+1",
+            "+1+cmd|' /C calc'!A0",
+            "-2+3",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "-",
+        ] {
+            assert_eq!(shown(formula), format!("'{formula}"));
+        }
+        for other in [
+            "", "cat", "a=b", "-0.5", "+3", "-1e-7", "-inf", "'=1", "0.25",
+        ] {
+            assert_eq!(shown(other), other);
+        }
+    }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Row {

@@ -1,5 +1,7 @@
 //! Module dependencies: each module of the library uses only the modules listed here.
 
+#[path = "architecture/dependencies.rs"]
+mod dependencies;
 #[path = "architecture/imports.rs"]
 mod imports;
 

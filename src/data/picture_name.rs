@@ -42,6 +42,21 @@ pub(crate) fn clean(name: &str) -> Result<Cow<'_, str>, String> {
     Ok(Cow::Owned(name.to_owned()))
 }
 
+/// Whether a clean name leads to a file outside of the folder that it is relative to.
+pub(crate) fn leads_out(name: &str) -> bool {
+    let mut depth = 0i64;
+    name.starts_with('/')
+        || Path::new(name).components().any(|component| {
+            depth += match component {
+                Component::Normal(_) => 1,
+                Component::ParentDir => -1,
+                Component::CurDir => 0,
+                Component::Prefix(_) | Component::RootDir => -depth - 1,
+            };
+            depth < 0
+        })
+}
+
 /// The names of a table's images, each of which may occur once.
 #[derive(Default)]
 pub(crate) struct SeenImages(HashMap<String, u64>);
@@ -186,6 +201,16 @@ mod tests {
             ".\\a\\b.jpg",
         ] {
             assert_eq!(clean(raw).unwrap(), "a/b.jpg", "{raw}");
+        }
+        for (name, out) in [
+            ("a.jpg", false),
+            ("a/../b.jpg", false),
+            ("a..b/c.jpg", false),
+            ("../a.jpg", true),
+            ("a/../../b.jpg", true),
+            ("/a.jpg", true),
+        ] {
+            assert_eq!(leads_out(name), out, "{name}");
         }
         assert_eq!(clean("../a.jpg").unwrap(), "../a.jpg");
         assert_eq!(clean("/a.jpg").unwrap(), "/a.jpg");

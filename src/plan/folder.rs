@@ -84,8 +84,17 @@ impl PlanFile {
             ));
         };
         let text = fs_err::read_to_string(path)?;
-        serde_json::from_str(&text)
-            .map_err(|e| Error::file(path, format_args!("is not a plan: {e}")))
+        let file: Self = serde_json::from_str(&text)
+            .map_err(|e| Error::file(path, format_args!("is not a plan: {e}")))?;
+        // No way out of the folder.
+        let is_name = |name: &str| Path::new(name).file_name().is_some_and(|file| file == name);
+        match file.runs.iter().find(|name| !is_name(name)) {
+            Some(run) => Err(Error::file(
+                path,
+                format_args!("names the run `{run}`, expected the name of a folder beside it"),
+            )),
+            None => Ok(file),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::common::small::dbloss;
+use crate::readers::{feed, named};
 
 /// A class and a picture whose names steer a terminal.
 const STEERING: [&str; 2] = ["\u{1b}[2Jcat", "\u{1b}]0;x\u{7}.jpg"];
@@ -25,8 +26,9 @@ fn folder([class, picture]: [&str; 2]) -> tempfile::TempDir {
 fn run(folder: &Path, arguments: &str) -> bool {
     let output = dbloss(folder).args(arguments.split(' ')).output().unwrap();
     for text in [output.stdout, output.stderr] {
-        let steers = (text.iter()).any(|&byte| byte < 0x20 && !b"\n\r\t".contains(&byte));
-        assert!(!steers, "{arguments}: {}", String::from_utf8_lossy(&text));
+        let text = String::from_utf8(text).unwrap();
+        let steers = (text.chars()).any(|c| c.is_control() && !"\n\r\t".contains(c));
+        assert!(!steers, "{arguments}: {text:?}");
     }
     output.status.success()
 }
@@ -34,7 +36,16 @@ fn run(folder: &Path, arguments: &str) -> bool {
 #[test]
 fn no_name_steers_the_terminal() {
     let folder = folder(STEERING);
+    for name in ["b.toml", "b.json", "b.xml", "b.jsonl"] {
+        let text = "name\u{1b}[2J = \"\u{1b}]0;x\u{7}\"\n{\"image\u{9b}2J\": 3}\n";
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     for arguments in [
+        "config check b.toml",
+        "train b.toml",
+        "split --coco b.json --out s4",
+        "split --table b.jsonl --out s5",
+        "init b.json --out j.toml",
         "split --table t.csv --distribution as-is --out s",
         "stats s",
         "init t.csv --out i.toml",
@@ -69,4 +80,75 @@ fn no_name_becomes_code_in_a_page() {
         }
     }
     assert!(pages > 0);
+}
+
+/// A class and a picture whose names are formulas: as they are wherever they are read again, and with
+/// an apostrophe in reports.
+#[test]
+fn no_name_is_a_formula_in_a_report() {
+    let names = ["=cmd!A0", "@SUM(A1).jpg"];
+    let folder = folder(names);
+    let folder = folder.path();
+    assert!(run(
+        folder,
+        "split --table t.csv --distribution as-is --out s"
+    ));
+    let text = std::fs::read_to_string(folder.join("s/train.csv")).unwrap();
+    assert!(text.contains("\n@SUM(A1).jpg,"), "{text}");
+    let text = std::fs::read_to_string(folder.join("s/classes.csv")).unwrap();
+    assert!(text.contains(names[0]) && !text.contains("'=cmd"), "{text}");
+    assert!(run(folder, "stats s --out report"));
+    let mut tables = 0;
+    for entry in std::fs::read_dir(folder.join("report")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "csv") {
+            let mut rows = csv::ReaderBuilder::new();
+            let mut rows = rows.has_headers(false).from_path(&path).unwrap();
+            for cell in rows.records().flat_map(|row| {
+                let cells: Vec<String> = row.unwrap().iter().map(str::to_owned).collect();
+                cells
+            }) {
+                let formula =
+                    cell.starts_with(['=', '@', '+', '-']) && cell.parse::<f64>().is_err();
+                assert!(!formula, "{}: {cell}", path.display());
+                tables += usize::from(cell.starts_with("'=cmd"));
+            }
+        }
+    }
+    assert!(tables > 3, "{tables}");
+}
+
+/// A picture that lies elsewhere than the user said is taken, and told of.
+#[test]
+fn no_path_leads_out_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("set")).unwrap();
+    let rows = "image,labels\n../../etc/a.jpg,cat\nin/../b.jpg,dog\n/etc/c.jpg,\n";
+    std::fs::write(folder.join("set/t.csv"), rows).unwrap();
+    let output = dbloss(folder)
+        .args("split --table set/t.csv --distribution as-is --out s".split(' '))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("2 pictures outside of the folder"), "{told}");
+    assert!(told.contains("../../etc/a.jpg"), "{told}");
+    let kept = std::fs::read_to_string(folder.join("s/split.toml")).unwrap();
+    assert!(kept.contains("2 pictures outside"), "{kept}");
+
+    // What a file names beside itself lies beside it.
+    for (reader, text) in [
+        (
+            "plan",
+            r#"{"name": "e", "file": "e", "split_folder": "s", "runs": ["../../m-s3"]}"#,
+        ),
+        (
+            "weights_index",
+            r#"{"weight_map": {"conv1.weight": "../w.safetensors"}}"#,
+        ),
+    ] {
+        let error = feed(named(reader).unwrap(), text.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("beside it"), "{error}");
+    }
 }

@@ -6,6 +6,7 @@ use crate::data::account::Account;
 use crate::data::class_index::{Reading, Rows};
 use crate::data::image::ImageRoot;
 use crate::data::labels::LabelTable;
+use crate::data::picture_name::leads_out;
 use crate::error::{KeyPath, Result};
 use crate::io;
 
@@ -141,6 +142,14 @@ impl Loaded {
         reading
             .classes
             .tell_look_alikes(place, &mut reading.account);
+        // Nothing is read from elsewhere without a word.
+        let rows = pool.iter().chain(test.iter().flatten());
+        let outside = rows.map(|(name, _)| name.as_str());
+        let said = (
+            "picture",
+            "outside of the folder of the pictures, by its name",
+        );
+        (reading.account).tell(place, said, outside.filter(|name| leads_out(name)));
         let has_test = test.is_some();
         let [pool, test] = reading.classes.tables([pool, test.unwrap_or_default()]);
         let [train_root, test_root] = roots.map(|path| ImageRoot::Folder { path });

@@ -1,5 +1,6 @@
 //! The report about a split, as files.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ pub struct LabelsRow {
 /// `labels_per_image.svg`, and all of it as one page, `report.html`. `name` is the page's title.
 pub fn write_report(split: &Split, name: &str, folder: &Path) -> Result<()> {
     let statistics = SplitStatistics::new(split)?;
-    statistics.tables(split)?.write(folder)?;
+    statistics.tables(split)?.write_report(folder)?;
     matrix(
         split,
         longtail::co_occurrence(&split.train)
@@ -148,9 +149,10 @@ fn samplers(split: &Split, statistics: &SplitStatistics, tables: &mut Tables) ->
 fn matrix(split: &Split, mut cells: impl Iterator<Item = String>, path: &Path) -> Result<()> {
     rows::write_with(path, |csv| {
         csv.write_field("class")?;
-        csv.write_record(split.classes())?;
-        for name in split.classes() {
-            csv.write_field(name)?;
+        let names = || split.classes().iter().map(|name| rows::shown(name));
+        csv.write_record(names().map(Cow::into_owned))?;
+        for name in names() {
+            csv.write_field(name.as_bytes())?;
             csv.write_record(cells.by_ref().take(split.classes().len()))?;
         }
         Ok(())

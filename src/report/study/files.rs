@@ -27,7 +27,7 @@ impl Study {
         for (name, text) in texts {
             write_text(&folder.join(name), &text)?;
         }
-        self.tables()?.write(folder)
+        self.tables()?.write_report(folder)
     }
 
     /// Returns the tables of the report: `table`, `runs`, `tests`, `ranks`, `per_class`,
