@@ -186,7 +186,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
     // Existing scores lead to the same bytes for any number of threads; nothing is overwritten
     // unless asked.
     let said = told(root, "inspect r --per-class 3 --out b.html --threads 1");
-    assert!(said.contains("not computed anew"), "{said}");
+    assert!(said.contains("already exist and are reused"), "{said}");
     assert!(page == read(&root.join("b.html")), "the pages differ");
     let refused = |arguments: &str| {
         let mut command = dbloss(root);

@@ -244,7 +244,10 @@ fn f1_is_taken_at_thresholds_of_the_folds(home: &Path, best: &[(String, f64, Str
                 assert!(scores.iter().all(|(_, label)| !label));
                 continue;
             };
-            let reached = f1(outcomes(scores, *threshold));
+            // The scores here are standardised by another sum, which differs in the last digits.
+            let near = [threshold - 1e-9, threshold + 1e-9];
+            let reached = near.map(|near| f1(outcomes(scores, near)));
+            let reached = reached[0].max(reached[1]);
             for (other, _) in scores {
                 assert!(f1(outcomes(scores, other.next_down())) <= reached + 1e-12);
             }
@@ -497,7 +500,7 @@ fn slurm_is_not_told_of_jobs_and_threads() {
 fn every_tune_file_resolves() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/tune");
     let files = experiment_files(&folder).unwrap();
-    assert_eq!(files.len(), 6);
+    assert_eq!(files.len(), 7);
     for path in files {
         let sweep = SweepFile::read(&path).unwrap_or_else(|e| panic!("{e}"));
         assert!(sweep.config.tune.is_some(), "{}", path.display());

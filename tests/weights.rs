@@ -225,7 +225,7 @@ fn what_is_no_number_is_named() {
         torch::write_zip(&path, &dict([("state_dict", dict(state))]));
         let text = message(load(&network(RESNET18), &path).unwrap_err());
         assert!(
-            text.contains("`state_dict.layer1.0.bn1.weight` holds 2 values"),
+            text.contains("`state_dict.layer1.0.bn1.weight` contains 2 values"),
             "{text}"
         );
     }
@@ -237,7 +237,7 @@ fn a_network_of_another_depth_is_refused_by_its_name() {
     torch::write_zip(&path, &dict(state(RESNET34, "")));
     let text = message(load(&network(RESNET18), &path).unwrap_err());
     assert!(
-        text.contains("this is a ResNet-34; the configuration says `resnet18`"),
+        text.contains("this is a ResNet-34, but the configuration says `resnet18`"),
         "{text}"
     );
     assert!(text.contains("`model.backbone = \"resnet34\"`"), "{text}");
