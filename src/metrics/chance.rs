@@ -7,8 +7,10 @@
 /// The image at rank i is a positive with probability P / N, and then each of the i - 1 before it
 /// is one with probability (P - 1) / (N - 1), so that
 ///
+/// ```text
 /// E[AP] = 1/P sum over i of P/N 1/i (1 + (i - 1) (P - 1)/(N - 1))
 ///       = 1/N (H_N + (P - 1)/(N - 1) (N - H_N)),  H_N = 1 + 1/2 + ... + 1/N
+/// ```
 ///
 /// (Bestgen, Exact expected average precision of the random baseline for system evaluation, Prague
 /// Bulletin of Mathematical Linguistics 103, 2015). It is above the share P / N, by much for few
