@@ -194,8 +194,7 @@ fn the_page_shows_the_worst_errors_of_each_class() {
     };
     refused("inspect r --out a.html").stderr(contains("--force"));
     refused("inspect r --out a.pdf").stderr(contains("`.html`"));
-    refused("inspect r --classes cc --out c.html")
-        .stderr(contains("`cc` is no class of the split"));
+    refused("inspect r --classes cc --out c.html").stderr(contains("the split has no class `cc`"));
     refused("inspect s --out c.html").stderr(contains("is not a run's folder"));
 
     // A missing picture is reported, and the rest is shown.
@@ -439,7 +438,10 @@ fn planted_label_errors_of_the_training_set_are_found_out_of_fold() {
         assert!(said.contains(expected), "{given}: {said}");
     }
     // Another training set than that of the folds.
-    ok(root, "split --table test.csv --test train.csv --out s");
+    ok(
+        root,
+        "split --table test.csv --test train.csv --empty-classes keep --out s",
+    );
     ok(
         root,
         "train own.toml --set split_folder=s --set train.epochs=1 --out r",

@@ -245,7 +245,7 @@ fn a_network_of_another_depth_is_refused_by_its_name() {
     let deeper = load_backbone(&network(RESNET34), &path, "resnet34", &Device::Cpu);
     let text = message(deeper.unwrap_err());
     assert!(
-        text.contains("this is a ResNet-18; the configuration says `resnet34`"),
+        text.contains("this is a ResNet-18, but the configuration says `resnet34`"),
         "{text}"
     );
     assert!(
