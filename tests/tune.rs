@@ -171,9 +171,11 @@ fn units(run: &Path) -> Vec<(f64, f64)> {
     let n = rows.len() as f64;
     (0..rows[0].len())
         .map(|class| {
-            let mean = rows.iter().map(|row| row[class]).sum::<f64>() / n;
-            let squares: f64 = rows.iter().map(|row| row[class] * row[class]).sum();
-            (mean, (squares / n - mean * mean).sqrt())
+            // Logits of a small network hardly differ: squares are taken around one of them.
+            let first = rows[0][class];
+            let offset = rows.iter().map(|row| row[class] - first).sum::<f64>() / n;
+            let squares: f64 = rows.iter().map(|row| (row[class] - first).powi(2)).sum();
+            (first + offset, (squares / n - offset * offset).sqrt())
         })
         .collect()
 }
