@@ -342,18 +342,20 @@ loss = { name = "bce" }
 sampler = { kind = "uniform" }
 "#;
 
-/// Writes the pictures of a table with their labels as CSV; of one picture in thirty one label is
-/// turned over, in five pictures one that is there, in five one that is not. Gives back what was turned,
-/// the missing ones and the wrong ones: picture and class.
+/// Classes that the embedded backbone tells well from others.
+const KNOWN: [&str; 5] = ["car", "boat", "house", "clock", "taxi"];
+
+/// Writes the pictures of a table with their labels as CSV. With `plant`, ten labels of classes that
+/// the backbone knows are flipped: five labels are removed and five wrong ones are added. Returns
+/// picture and class of the removed labels, and of the added ones.
 fn write_planted(
     root: &Path,
     table: &LabelTable,
     file: &str,
     plant: bool,
 ) -> [Vec<[String; 2]>; 2] {
-    let counts = table.class_counts();
-    let mut common: Vec<usize> = (0..counts.len()).collect();
-    common.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
+    let index = |name: &str| table.classes().iter().position(|class| class == name);
+    let known = KNOWN.map(|name| index(name).unwrap());
     let mut planted = [Vec::new(), Vec::new()];
     let mut rows = "image,labels\n".to_owned();
     let mut last = 0;
@@ -362,11 +364,10 @@ fn write_planted(
         let picture = shapes::draw(0, table.image(image), 64).unwrap();
         std::fs::write(root.join(&name), picture.to_png().unwrap()).unwrap();
         let mut labels: Vec<usize> = (table.labels(image).iter()).map(|&l| l as usize).collect();
-        // The five most frequent classes in turn.
         let kind = usize::from(planted[0].len() > planted[1].len());
-        let class = common[planted[kind].len() % 5];
+        let class = known[planted[kind].len() % 5];
         let fits = labels.contains(&class) == (kind == 0) && labels.len() > 1;
-        if plant && fits && image >= last + 15 && planted[kind].len() < 5 {
+        if plant && fits && image >= last + 8 && planted[kind].len() < 5 {
             last = image;
             match kind {
                 0 => labels.retain(|&label| label != class),
@@ -426,7 +427,7 @@ fn planted_label_errors_of_the_training_set_are_found_out_of_fold() {
         found += planted.iter().filter(|one| listed.contains(one)).count();
     }
     // Two lists of 24 pairs drawn at random would hold 0.2 of them.
-    assert!(found >= 3, "{found} of 10 were found");
+    assert!(found >= 6, "{found} of 10 were found");
     // Without the folds the training set is not searched.
     assert!(page.contains("in the test set") && !page.contains("has learned their labels"));
     for (given, expected) in [
